@@ -1,0 +1,1 @@
+//! The PayFlow controller: a deterministic core, its driver, and the payflow command.

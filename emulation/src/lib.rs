@@ -1,0 +1,1 @@
+//! Mininet harness, traffic, demo and reports: the payflow-lab command.

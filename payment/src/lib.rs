@@ -1,0 +1,1 @@
+//! Money, quotes, receipts and refunds; the IOTA adapter and the development ledger.

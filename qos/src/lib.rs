@@ -1,0 +1,1 @@
+//! Rates, topology, calendars, paths, admission and prices: pure functions, no IO, no clock.
