@@ -1,0 +1,27 @@
+# PayFlow: the few commands people use. `make help` lists them.
+
+CARGO ?= cargo
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test lint
+
+help: ## Lists these commands
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: ## Installs what is missing (Open vSwitch, Mininet, ...) on Debian or Ubuntu
+	@scripts/setup.sh
+
+demo: setup ## The main job on an emulated network; writes target/demo/report.json and plots
+	$(CARGO) build --workspace --bins
+	target/debug/payflow-lab demo
+
+# End-to-end tests start the built programs, so those come first. Labs run as root: through sudo when the user is not.
+test: setup ## Every test, those on Mininet and Open vSwitch included
+	$(CARGO) build --workspace --bins
+	@if $(CARGO) nextest --version >/dev/null 2>&1; \
+	then echo "$(CARGO) nextest run --workspace"; $(CARGO) nextest run --workspace; \
+	else echo "$(CARGO) test --workspace"; $(CARGO) test --workspace; fi
+
+lint: ## Formatting, and clippy with warnings as errors
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets -- -D warnings
