@@ -1,1 +1,12 @@
-//! The PayFlow controller: a deterministic core, its driver, and the payflow command.
+//! The PayFlow controller.
+//!
+//! [`core`] is deterministic: requests, switch bytes, ledger events, journal completions and time
+//! go in; messages, journal records, ledger orders and replies come out. [`driver`] is the only
+//! part that knows sockets, tasks, files and the clock. [`api`] is the HTTP face, [`cli`] the
+//! `payflow` command.
+
+pub mod api;
+pub mod cli;
+pub mod config;
+pub mod core;
+pub mod driver;

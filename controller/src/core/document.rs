@@ -1,0 +1,308 @@
+//! The documents buyers see: requests, quotes, reservations, receipts. JSON shapes of the API.
+
+use std::{fmt, net::IpAddr, str::FromStr};
+
+use payflow_payment::{Address, Amount, PaymentTerms, Signed, TxDigest, UnixMillis};
+use payflow_qos::{BitRate, Bytes, Class, PortRef, SoldRate};
+use serde::{Deserialize, Serialize};
+
+use super::network::{Protocol, Selector};
+
+/// A quote and the reservation bought with it share one number, below 2^40. Written `q17` as a
+/// quote and `r17` as a reservation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ReservationNumber(pub u64);
+
+/// The ed25519 public key of a buyer, 32 bytes; hexadecimal in JSON and in `keyid`.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct BuyerKey(pub [u8; 32]);
+
+/// Body of `POST /v1/quotes`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct QuoteRequest {
+    /// Source address of the packets; the caller's own address when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<IpAddr>,
+    /// Destination address.
+    pub destination: IpAddr,
+    /// `udp` or `tcp`.
+    pub protocol: Protocol,
+    /// Source port; any when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source_port: Option<u16>,
+    /// Destination port; any when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub destination_port: Option<u16>,
+    /// Frame bits per second, as switches count them; rounded up to whole kbit/s.
+    pub rate_bps: u64,
+    /// How long, in seconds.
+    pub duration_s: u64,
+    /// `steady` or `elastic`; steady for UDP and elastic for TCP when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub class: Option<Class>,
+    /// The most the buyer is willing to pay, in the smallest unit; a dearer quote is refused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_price: Option<Amount>,
+    /// Where refunds go: an address on the ledger.
+    pub refund_to: Address,
+}
+
+/// What is offered, signed by the operator. Binding until `payment.expires_at`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct QuoteDocument {
+    /// `q` and the number.
+    pub id: String,
+    /// Who may buy.
+    pub buyer: BuyerKey,
+    /// Which packets.
+    pub flow: Selector,
+    /// Steady or elastic.
+    pub class: Class,
+    /// The sold rate in frame bits per second (payload plus 42 bytes per UDP/IPv4 packet), whole kbit/s.
+    pub rate_bps: u64,
+    /// What the meter tolerates above the rate at once; everything beyond rate and burst is dropped.
+    pub burst_bytes: u64,
+    /// How long, from the moment every switch has confirmed.
+    pub duration_ms: u64,
+    /// The egress ports of the path.
+    pub path: Vec<PortRef>,
+    /// The queueing delay the buffers of the path allow at most.
+    pub delay_bound_ms: u64,
+    /// When the quote was made.
+    pub issued_at: UnixMillis,
+    /// How to pay, until when, and what comes back.
+    pub payment: PaymentTerms,
+}
+
+/// Where a reservation is in its life; the words users see.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Status {
+    /// Quoted; capacity is held, nothing is paid.
+    Held,
+    /// A payment was offered; the ledger's answer is open.
+    Pending,
+    /// Paid and final; entries are being installed.
+    Installing,
+    /// Every switch has confirmed; the paid time runs.
+    Active,
+    /// The network cannot carry the flow at this moment; the time is credited.
+    Suspended,
+    /// The paid time is over, or the quote was not paid in time.
+    Expired,
+    /// The buyer ended it early.
+    Cancelled,
+    /// It was paid and could not be given.
+    Failed,
+    /// Money settled: refund and receipt are on the ledger.
+    Settled,
+}
+
+/// A reservation as its buyer and the operator see it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReservationView {
+    /// `r` and the number.
+    pub id: String,
+    /// Where it is in its life.
+    pub status: Status,
+    /// Why it ended, once it has: `expired`, `cancelled`, `failed`, `unpaid`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended_by: Option<String>,
+    /// The last thing that went wrong, for people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub detail: Option<String>,
+    /// What was bought.
+    pub quote: QuoteDocument,
+    /// The payment that bought it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub payment: Option<PaymentView>,
+    /// When the paid time began.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub active_at: Option<UnixMillis>,
+    /// When the paid time ends or ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ends_at: Option<UnixMillis>,
+    /// Signed account of service and money, once ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub receipt: Option<Signed<Receipt>>,
+    /// The transfer that settled it, once signed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub settlement: Option<TransferView>,
+    /// Refunds of payments that bought nothing (short, late, double).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub other_refunds: Vec<TransferView>,
+}
+
+/// A payment as seen on the ledger.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PaymentView {
+    /// The transaction.
+    pub digest: TxDigest,
+    /// What arrived, once final.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub amount: Option<Amount>,
+    /// The checkpoint that contains it, once final.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub checkpoint: Option<u64>,
+    /// When the controller submitted it or was shown the digest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub offered_at: Option<UnixMillis>,
+    /// When the controller saw it in a checkpoint.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub final_at: Option<UnixMillis>,
+}
+
+/// An outgoing transfer of the operator.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TransferView {
+    /// The transaction, once signed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub digest: Option<TxDigest>,
+    /// To whom.
+    pub to: Address,
+    /// How much.
+    pub amount: Amount,
+    /// The checkpoint that contains it, once final.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub checkpoint: Option<u64>,
+    /// Gas the operator paid for it, once final: what the ledger burned plus deposits less rebates;
+    /// negative when rebates were larger.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gas_nanos: Option<i64>,
+}
+
+/// What was paid, given and given back: signed by the operator, its hash written on the ledger.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Receipt {
+    /// `r` and the number.
+    pub reservation: String,
+    /// Hash of the signed quote.
+    pub quote_hash: String,
+    /// Who bought.
+    pub buyer: BuyerKey,
+    /// Chain of the payment.
+    pub chain_id: payflow_payment::ChainId,
+    /// The payment.
+    pub payment_digest: TxDigest,
+    /// `expired`, `cancelled` or `failed`.
+    pub ended_by: String,
+    /// Paid time given, not counting time credited.
+    pub served_ms: u64,
+    /// Paid time bought.
+    pub duration_ms: u64,
+    /// Sold rate.
+    pub rate_bps: u64,
+    /// What was paid. paid = earned + fee + refunded.
+    pub paid: Amount,
+    /// Charge of the time served.
+    pub earned: Amount,
+    /// Charge of the time not served.
+    pub unserved_charge: Amount,
+    /// Cancellation fee kept, at most what the quote printed.
+    pub fee: Amount,
+    /// What goes back to `refund_to`.
+    pub refunded: Amount,
+    /// Where it goes.
+    pub refund_to: Address,
+}
+
+impl ReservationNumber {
+    /// Largest number that fits the cookie.
+    pub const MAX: u64 = (1 << 40) - 1;
+
+    /// As a quote: `q17`.
+    #[must_use]
+    pub fn quote_id(self) -> String {
+        format!("q{}", self.0)
+    }
+
+    /// As a reservation: `r17`.
+    #[must_use]
+    pub fn reservation_id(self) -> String {
+        format!("r{}", self.0)
+    }
+
+    /// Reads `q17`; `None` for anything else.
+    #[must_use]
+    pub fn from_quote_id(text: &str) -> Option<Self> {
+        Self::parse(text.strip_prefix('q')?)
+    }
+
+    /// Reads `r17`; `None` for anything else.
+    #[must_use]
+    pub fn from_reservation_id(text: &str) -> Option<Self> {
+        Self::parse(text.strip_prefix('r')?)
+    }
+
+    fn parse(digits: &str) -> Option<Self> {
+        let canonical = !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit()) && !digits.starts_with('0');
+        let number = if canonical { digits.parse().ok()? } else { return None };
+        (number <= Self::MAX).then_some(Self(number))
+    }
+}
+
+impl QuoteDocument {
+    /// The rate as sold.
+    #[must_use]
+    pub fn rate(&self) -> Option<SoldRate> {
+        BitRate(self.rate_bps).to_sold()
+    }
+
+    /// The burst the meter tolerates.
+    #[must_use]
+    pub fn burst(&self) -> Bytes {
+        Bytes(self.burst_bytes)
+    }
+}
+
+impl fmt::Display for BuyerKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&hex::encode(self.0))
+    }
+}
+
+impl fmt::Debug for BuyerKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl From<BuyerKey> for String {
+    fn from(key: BuyerKey) -> Self {
+        key.to_string()
+    }
+}
+
+impl FromStr for BuyerKey {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let mut key = [0; 32];
+        hex::decode_to_slice(text, &mut key)
+            .map_err(|_| "a buyer's key is 32 bytes in hexadecimal (64 digits)".to_owned())?;
+        Ok(Self(key))
+    }
+}
+
+impl TryFrom<String> for BuyerKey {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        text.parse()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_canonical_form_names_a_reservation() {
+        assert_eq!(ReservationNumber::from_quote_id("q17"), Some(ReservationNumber(17)));
+        for wrong in ["17", "r17", "q", "q017", "q-1", "q+1", "q1 ", "q1099511627776", "q99999999999999999999"] {
+            assert_eq!(ReservationNumber::from_quote_id(wrong), None, "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,193 @@
+//! The facts that must outlive a crash. The journal is the truth: the desk's state is nothing but
+//! these records applied in order, when they happen and again after a restart.
+
+use payflow_payment::{Address, Amount, PaymentKey, SignedTransaction, Signed, TxDigest};
+use payflow_qos::{Path, PortRef, Time};
+use serde::{Deserialize, Serialize};
+
+use super::{
+    document::{QuoteDocument, Receipt, ReservationNumber},
+    io::Idempotency,
+    network::MacAddr,
+};
+
+/// One durable fact.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "record", rename_all = "snake_case")]
+pub enum Record {
+    /// A quote was made and its capacity is held.
+    QuoteIssued(Box<QuoteIssued>),
+    /// A payment was offered: signed bytes to submit, or a digest to look for.
+    PaymentOffered {
+        /// For which quote.
+        number: ReservationNumber,
+        /// Its digest.
+        digest: TxDigest,
+        /// The bytes, in the first mode.
+        transaction: Option<SignedTransaction>,
+        /// When.
+        at: Time,
+    },
+    /// The offered payment will never buy this: it failed on the ledger, or is not for us.
+    PaymentRefused {
+        /// For which quote.
+        number: ReservationNumber,
+        /// Its digest.
+        digest: TxDigest,
+        /// Why, for people.
+        reason: String,
+    },
+    /// A payment is in a checkpoint and buys the reservation. Written once per [`PaymentKey`].
+    Paid {
+        /// Which reservation.
+        number: ReservationNumber,
+        /// Consumed by this record, for ever.
+        key: PaymentKey,
+        /// What arrived.
+        amount: Amount,
+        /// The checkpoint that contains it.
+        checkpoint: u64,
+        /// When it was seen there.
+        at: Time,
+    },
+    /// A payment is in a checkpoint and buys nothing: short, late, double, of a failed quote.
+    Mispaid {
+        /// To the receive address of which quote.
+        number: ReservationNumber,
+        /// Consumed by this record, for ever.
+        key: PaymentKey,
+        /// What arrived.
+        amount: Amount,
+        /// What goes back; zero when it is not worth its gas and is credited instead.
+        refund: Amount,
+        /// Kept for the gas of the refund.
+        fee: Amount,
+        /// Why it buys nothing, for people.
+        reason: String,
+        /// When it was seen.
+        at: Time,
+    },
+    /// Every switch has confirmed; the paid time runs.
+    Activated {
+        /// Which reservation.
+        number: ReservationNumber,
+        /// From when.
+        at: Time,
+        /// To when.
+        ends: Time,
+    },
+    /// The network stopped carrying the flow.
+    Suspended {
+        /// Which reservation.
+        number: ReservationNumber,
+        /// Since when.
+        at: Time,
+        /// What broke.
+        reason: String,
+    },
+    /// The network carries it again.
+    Resumed {
+        /// Which reservation.
+        number: ReservationNumber,
+        /// Since when.
+        at: Time,
+    },
+    /// The service, or the hold, is over.
+    Ended {
+        /// Which reservation.
+        number: ReservationNumber,
+        /// Why.
+        cause: EndCause,
+        /// When.
+        at: Time,
+        /// For people, when something went wrong.
+        detail: Option<String>,
+    },
+    /// The account of an ended, paid reservation.
+    Settled {
+        /// Which reservation.
+        number: ReservationNumber,
+        /// Signed account.
+        receipt: Box<Signed<Receipt>>,
+    },
+    /// An outgoing transfer is to be made.
+    PayoutPlanned {
+        /// Consecutive number of the payout.
+        payout: u64,
+        /// On whose account.
+        number: ReservationNumber,
+        /// The payments whose coins it spends.
+        spend: Vec<TxDigest>,
+        /// To whom; absent when only the operator's part is swept.
+        to: Address,
+        /// How much; may be zero.
+        amount: Amount,
+        /// Written beside it on the ledger: the receipt's memo.
+        memo: Option<Vec<u8>>,
+    },
+    /// The transfer is signed. From now on only these bytes are submitted.
+    PayoutSigned {
+        /// Which payout.
+        payout: u64,
+        /// Digest of the bytes.
+        digest: TxDigest,
+        /// The bytes.
+        transaction: SignedTransaction,
+    },
+    /// The signed bytes can provably never execute; a new transfer is built.
+    PayoutDead {
+        /// Which payout.
+        payout: u64,
+        /// The proof, for people.
+        reason: String,
+    },
+    /// The transfer is in a checkpoint.
+    PayoutFinal {
+        /// Which payout.
+        payout: u64,
+        /// The checkpoint.
+        checkpoint: u64,
+        /// Net gas the treasury paid.
+        gas_nanos: i64,
+    },
+    /// Everything up to this checkpoint was seen.
+    Followed {
+        /// Where following resumes after a restart: the next one.
+        checkpoint: u64,
+    },
+}
+
+/// See [`Record::QuoteIssued`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct QuoteIssued {
+    /// The number of quote and reservation.
+    pub number: ReservationNumber,
+    /// What was offered, signed.
+    pub quote: Signed<QuoteDocument>,
+    /// The pinned path.
+    pub path: Path,
+    /// The edge port of the paying host.
+    pub ingress: PortRef,
+    /// MAC address of the paying host.
+    pub source_mac: MacAddr,
+    /// When the hold ends, whatever happens: expiry and grace.
+    pub hold_ends: Time,
+    /// The client's idempotency key, if it gave one.
+    pub idempotency: Option<Idempotency>,
+    /// When.
+    pub at: Time,
+}
+
+/// Why a reservation ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum EndCause {
+    /// The hold was not paid in time.
+    Unpaid,
+    /// The paid time is over.
+    Expired,
+    /// The buyer ended it.
+    Cancelled,
+    /// It could not be given.
+    Failed,
+}

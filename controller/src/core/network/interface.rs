@@ -1,0 +1,313 @@
+//! What goes into the network and what comes out of it.
+
+use std::net::IpAddr;
+
+use payflow_qos::{BitRate, Class, Path, PortNo, PortRef, SoldRate, SwitchId, Time};
+use serde::{Deserialize, Serialize};
+
+/// One connection from a switch, numbered by the driver; never reused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ConnectionId(pub u64);
+
+/// What happens to the network.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NetworkInput {
+    /// A switch opened a connection.
+    Connected {
+        /// The new connection.
+        connection: ConnectionId,
+    },
+    /// Bytes came from a switch, cut anywhere.
+    Bytes {
+        /// On which connection.
+        connection: ConnectionId,
+        /// The bytes, in order.
+        bytes: Vec<u8>,
+    },
+    /// The connection is gone, whoever closed it.
+    Closed {
+        /// Which connection.
+        connection: ConnectionId,
+    },
+    /// What the switch's database (OVSDB) or the configuration says of a port; sent at every change.
+    Port(PortFacts),
+    /// The class queues ordered by [`NetworkOutput::MakeClasses`] are in place, or why not.
+    ClassesMade {
+        /// The switch.
+        switch: SwitchId,
+        /// The port, by name.
+        port_name: String,
+        /// The reason when the database refused or did not answer.
+        result: Result<(), String>,
+    },
+    /// A deadline given by `next_deadline` has passed.
+    DeadlineReached,
+}
+
+/// What the operator declared of a port: in the configuration file, else in OVSDB
+/// `external_ids` of table Port (`payflow-capacity-bps`, `payflow-role`). A port is identified by
+/// datapath id and name, because port numbers change (OpenFlow reference, trap 15).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PortFacts {
+    /// The switch.
+    pub switch: SwitchId,
+    /// The port, by name.
+    pub port_name: String,
+    /// Capacity of the link behind the port, in this direction. `None` is not sellable.
+    pub capacity: Option<BitRate>,
+    /// What the operator says is behind the port.
+    pub role: PortRole,
+}
+
+/// What the operator says is behind a port.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum PortRole {
+    /// Nothing said: an edge port. Becomes a trunk only where the operator allows discovery.
+    #[default]
+    Unsaid,
+    /// Another switch: the only ports that discovery may turn into links.
+    Trunk,
+    /// The controller's own API.
+    Api,
+}
+
+/// What the network wants done, and what it has found out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NetworkOutput {
+    /// Bytes for a switch.
+    Send {
+        /// On which connection.
+        connection: ConnectionId,
+        /// Whole messages.
+        bytes: Vec<u8>,
+    },
+    /// Close the connection; nothing more is sent on it.
+    Close {
+        /// Which connection.
+        connection: ConnectionId,
+        /// Why, for the log.
+        reason: String,
+    },
+    /// Make the four class queues of a port through OVSDB; answered by [`NetworkInput::ClassesMade`].
+    MakeClasses {
+        /// The switch.
+        switch: SwitchId,
+        /// The port, by name.
+        port_name: String,
+        /// The capacity the classes share.
+        capacity: BitRate,
+    },
+    /// Something the rest of the core wants to know.
+    Event(NetworkEvent),
+}
+
+/// What the network has found out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NetworkEvent {
+    /// Every entry of the paid flow is confirmed by barriers, the first switch last.
+    Installed {
+        /// Which reservation.
+        flow: FlowId,
+    },
+    /// The paid flow cannot be installed; whatever had been installed is being removed.
+    InstallFailed {
+        /// Which reservation.
+        flow: FlowId,
+        /// The switch's error or what else went wrong, for people.
+        reason: String,
+    },
+    /// No entry of the paid flow is left on any connected switch.
+    Removed {
+        /// Which reservation.
+        flow: FlowId,
+    },
+    /// A link or switch on the path of an installed flow is gone.
+    PathBroken {
+        /// Which reservation.
+        flow: FlowId,
+        /// What broke, for people.
+        reason: String,
+    },
+    /// Every hop of a flow whose path was broken is connected, read back and right again.
+    PathRestored {
+        /// Which reservation.
+        flow: FlowId,
+    },
+    /// The switch is connected, read back, and holds what it should.
+    SwitchReady {
+        /// Which switch.
+        switch: SwitchId,
+    },
+    /// The switch is no longer connected.
+    SwitchLost {
+        /// Which switch.
+        switch: SwitchId,
+    },
+    /// The capacity of a directed link changed; `None` is no longer sellable.
+    Capacity {
+        /// The egress port that is the link.
+        link: PortRef,
+        /// The new capacity.
+        capacity: Option<BitRate>,
+    },
+    /// A host was learned, or has moved.
+    Host(Host),
+}
+
+/// A paid flow on the switches: reservation number (40 bits) and generation (16 bits), the
+/// generation rising with every new path. Both are carried in the cookie of every entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct FlowId {
+    /// The reservation's number, below 2^40.
+    pub reservation: u64,
+    /// Rises with every new path of the same reservation.
+    pub generation: u16,
+}
+
+/// Which packets a reservation is for.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Selector {
+    /// Source address of the packets.
+    pub source: IpAddr,
+    /// Destination address, of the same family.
+    pub destination: IpAddr,
+    /// Transport protocol.
+    pub protocol: Protocol,
+    /// Source port; any when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source_port: Option<u16>,
+    /// Destination port; any when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub destination_port: Option<u16>,
+}
+
+/// Transport protocol of a flow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Protocol {
+    /// UDP, IP protocol 17.
+    Udp,
+    /// TCP, IP protocol 6.
+    Tcp,
+}
+
+/// Everything the data plane needs to carry one paid flow.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FlowPlan {
+    /// Whose flow, and which generation of its path.
+    pub flow: FlowId,
+    /// The pinned path; the first hop's `in_port` is where the paying host is attached.
+    pub path: Path,
+    /// Which packets.
+    pub selector: Selector,
+    /// MAC address of the source host at the first switch.
+    pub source_mac: MacAddr,
+    /// Steady or elastic.
+    pub class: Class,
+    /// The rate of the meter at the first switch.
+    pub rate: SoldRate,
+    /// When the service ends. Hard time-outs are the remaining time plus a grace, so the entries go
+    /// even when the controller is dead. While installing, `ends` is a bound; see `Network::set_end`.
+    pub ends: Time,
+}
+
+/// A MAC address.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct MacAddr(pub [u8; 6]);
+
+/// A host as the network learned it: in band, by address and port.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Host {
+    /// IP address.
+    pub address: IpAddr,
+    /// MAC address.
+    pub mac: MacAddr,
+    /// Edge port the host is attached to.
+    pub port: PortRef,
+    /// When it was learned there.
+    pub since: Time,
+}
+
+/// A switch as the operator sees it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct SwitchView {
+    /// Datapath id.
+    pub switch: SwitchId,
+    /// Manufacturer, hardware and software, as the switch says (`OFPMP_DESC`).
+    pub description: String,
+    /// Connected, read back, and holds what it should.
+    pub ready: bool,
+    /// Ports by number.
+    pub ports: Vec<PortView>,
+    /// Entries the controller wants on it.
+    pub flow_entries: usize,
+    /// Meters the controller wants on it.
+    pub meters: usize,
+}
+
+/// A port as the operator sees it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct PortView {
+    /// Port number.
+    pub number: PortNo,
+    /// Port name.
+    pub name: String,
+    /// Link is up.
+    pub up: bool,
+    /// `edge`, `trunk`, `api` or `probing`.
+    pub role: String,
+    /// Declared capacity, bit/s.
+    pub capacity_bps: Option<u64>,
+    /// The class queues are in place.
+    pub classes: bool,
+    /// The port at the other end, for a trunk whose link is proven.
+    pub peer: Option<PortRef>,
+}
+
+impl std::fmt::Display for MacAddr {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let [a, b, c, d, e, g] = self.0;
+        write!(f, "{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{g:02x}")
+    }
+}
+
+impl std::fmt::Debug for MacAddr {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        std::fmt::Display::fmt(self, f)
+    }
+}
+
+impl From<MacAddr> for String {
+    fn from(mac: MacAddr) -> Self {
+        mac.to_string()
+    }
+}
+
+impl std::str::FromStr for MacAddr {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let mut octets = [0; 6];
+        let mut parts = text.split(':');
+        for octet in &mut octets {
+            *octet = parts
+                .next()
+                .and_then(|part| u8::from_str_radix(part, 16).ok())
+                .ok_or_else(|| format!("{text:?} is not a MAC address; write it as 02:00:00:00:00:01"))?;
+        }
+        match parts.next() {
+            None => Ok(Self(octets)),
+            Some(_) => Err(format!("{text:?} is not a MAC address; it has more than six octets")),
+        }
+    }
+}
+
+impl TryFrom<String> for MacAddr {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        text.parse()
+    }
+}

@@ -1,0 +1,9 @@
+//! The data plane as the core sees it: switches, links, hosts, best-effort forwarding and the
+//! entries of paid flows.
+//!
+//! Pure: switch bytes, port facts and time come in ([`NetworkInput`]); switch bytes, queue orders
+//! and events go out ([`NetworkOutput`]).
+
+mod interface;
+
+pub use interface::*;

@@ -1,0 +1,92 @@
+//! Answers to requests; the API turns them into JSON.
+
+use payflow_payment::{Amount, Signed};
+use payflow_qos::PortRef;
+use serde::{Deserialize, Serialize};
+
+use super::{
+    document::{QuoteDocument, ReservationView},
+    network::{Host, SwitchView},
+};
+
+/// An answer to a [`super::io::Request`].
+#[derive(Clone, Debug, PartialEq)]
+pub enum Answer {
+    /// A quote, new or asked for again.
+    Quote(Box<Signed<QuoteDocument>>),
+    /// A reservation as it is now.
+    Reservation(Box<ReservationView>),
+    /// Reservations, newest first.
+    Reservations(Vec<ReservationView>),
+    /// Switches and links.
+    Topology(TopologyView),
+    /// Hosts by address.
+    Hosts(Vec<Host>),
+    /// The books.
+    Books(Books),
+    /// Whether the controller can sell.
+    Readiness(Readiness),
+}
+
+/// The network as anybody may see it.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct TopologyView {
+    /// Switches by datapath id.
+    pub switches: Vec<SwitchView>,
+    /// Directed links by egress port: trunks, and edge ports of known capacity.
+    pub links: Vec<LinkView>,
+}
+
+/// A directed link: the egress port, what it leads to, and its capacity now.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct LinkView {
+    /// The egress port.
+    pub from: PortRef,
+    /// The port at the other end; absent for an edge port.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub to: Option<PortRef>,
+    /// Capacity; absent is unknown and not sellable.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub capacity_bps: Option<u64>,
+    /// The part of the capacity that can be sold.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reservable_bps: Option<u64>,
+    /// Held or sold at this moment.
+    pub reserved_bps: u64,
+}
+
+/// Every sum of money, in the smallest unit: paid = earned + fees + refunded + held + credited.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Books {
+    /// Everything that arrived at our receive addresses.
+    pub paid: Amount,
+    /// Charges of time served.
+    pub earned: Amount,
+    /// Cancellation and mispayment fees.
+    pub fees: Amount,
+    /// Sent back, or signed and on its way.
+    pub refunded: Amount,
+    /// Of reservations that are not settled.
+    pub held: Amount,
+    /// Payments that bought nothing and are too small to be sent back.
+    pub credited: Amount,
+    /// Net gas of outgoing transfers that are final, in nanos.
+    pub gas_nanos: i64,
+    /// Outgoing transfers that are not final.
+    pub payouts_open: usize,
+}
+
+/// Whether the controller can sell, and what is missing.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Readiness {
+    /// All of the below is well.
+    pub ready: bool,
+    /// The ledger answers and is the configured chain.
+    pub ledger: bool,
+    /// The treasury can pay for the gas of refunds.
+    pub treasury: bool,
+    /// Switches connected and read back.
+    pub switches_ready: usize,
+    /// What is missing, for people.
+    pub missing: Vec<String>,
+}
