@@ -1,1 +1,27 @@
 //! Money, quotes, receipts and refunds; the IOTA adapter and the development ledger.
+//!
+//! The heart of the crate is pure: [`Amount`], [`PaymentTerms`], [`judge`], [`Settlement`], [`Signed`] documents
+//! and receipt [`memo`]s know no socket, task or clock, and no ledger's own types. Everything that talks to a
+//! ledger is in [`ledger`], behind the [`ledger::Ledger`] trait.
+
+mod amount;
+mod canonical;
+mod evidence;
+mod ids;
+pub mod ledger;
+pub mod memo;
+mod settlement;
+mod signed;
+mod terms;
+mod transaction;
+
+pub use amount::Amount;
+pub use canonical::{CanonicalError, DocumentHash, canonical_bytes};
+pub use evidence::{Credit, Evidence, PaymentKey, Verdict, judge};
+pub use ids::{Address, Asset, ChainId, TxDigest, UnixMillis};
+pub use settlement::{
+    CancellationFee, Mispayment, Settlement, SettlementError, settle, settle_mispayment,
+};
+pub use signed::{PublicKey, Signature, Signed, SignedError, SigningKey};
+pub use terms::PaymentTerms;
+pub use transaction::{SignedTransaction, TransactionDecodeError};
