@@ -1,0 +1,238 @@
+//! The four classes of every port, and what each is given of a link.
+//!
+//! # How the shares keep the promise
+//!
+//! Each egress port carries one Linux HTB tree (`linux-htb` in Open vSwitch): a root at the capacity
+//! of the link and one leaf per [`Class`]. HTB serves every leaf up to its own guarantee first, and
+//! then hands what is left to the leaves that want more, in order of priority, up to their ceilings.
+//! The guarantees add up to the capacity:
+//!
+//! | class | guarantee | ceiling | priority | buffer |
+//! |---|---|---|---|---|
+//! | control | 2 % | its guarantee | 0 | 100 ms of its guarantee |
+//! | steady | 60 % | capacity | 1 | 50 ms of capacity |
+//! | elastic | 30 % | capacity | 2 | 400 ms of capacity |
+//! | best effort | 8 % | capacity | 3 | 100 ms of capacity |
+//!
+//! Steady and elastic flows are metered at the first switch, and together admission sells at most
+//! 90 % of the capacity ([`ClassPlan::reservable`]). Whatever mix is sold, the paid classes win it over
+//! best effort: the first part by their guarantees, the rest because they borrow before best effort
+//! does. Best effort keeps its 8 % and everything idle. Control traffic may come from hosts (the API is
+//! in band), so it is held to its guarantee: what it borrowed would be taken from what was sold.
+
+use crate::units::{BitRate, Bytes, SoldRate};
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+/// Bytes of the largest Ethernet frame without jumbo frames, check sequence included.
+pub const MAX_FRAME: Bytes = Bytes(1_518);
+
+/// The least buffer of any class: room for some forty maximal frames, however slow the link.
+pub const MIN_BUFFER: Bytes = Bytes(64_000);
+
+/// How a packet is treated on its way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Class {
+    /// What keeps the network running: the API, address resolution, neighbour discovery.
+    Control,
+    /// Paid, sent at a constant rate; bursts of at most 50 ms of the rate.
+    Steady,
+    /// Paid, sent as a TCP flow sends; bursts of up to 400 ms of the rate.
+    Elastic,
+    /// Everything that was not paid for.
+    BestEffort,
+}
+
+impl Class {
+    /// Every class, in order of priority.
+    pub const ALL: [Class; 4] = [
+        Class::Control,
+        Class::Steady,
+        Class::Elastic,
+        Class::BestEffort,
+    ];
+
+    /// The classes that are sold.
+    pub const SOLD: [Class; 2] = [Class::Steady, Class::Elastic];
+
+    /// Whether flows of this class are sold.
+    pub const fn is_sold(self) -> bool {
+        matches!(self, Class::Steady | Class::Elastic)
+    }
+
+    /// The mark in the six DSCP bits of the IP header: CS6 (RFC 2474), EF (RFC 3246), AF41
+    /// (RFC 2597), and the default 0.
+    pub const fn dscp(self) -> u8 {
+        match self {
+            Class::Control => 48,
+            Class::Steady => 46,
+            Class::Elastic => 34,
+            Class::BestEffort => 0,
+        }
+    }
+
+    /// The queue number on every port. Best effort is 0, the queue Open vSwitch uses for packets
+    /// that name none.
+    pub const fn queue(self) -> u32 {
+        match self {
+            Class::BestEffort => 0,
+            Class::Control => 1,
+            Class::Steady => 2,
+            Class::Elastic => 3,
+        }
+    }
+
+    /// The burst a flow of this class may send above its rate, in kbit (1000 bit), as an OpenFlow
+    /// meter band takes it (`burst_size`): 50 ms of the rate for a steady flow, 400 ms for an elastic
+    /// one, at least three maximal frames. Rounds up to a whole kbit. Classes that are not sold have no meter;
+    /// for them this is the least burst.
+    pub const fn burst_kbit(self, rate: SoldRate) -> u32 {
+        let millis = match self {
+            Class::Steady => 50,
+            Class::Elastic => 400,
+            Class::Control | Class::BestEffort => 0,
+        };
+        let of_rate = (rate.kbps() as u64 * millis).div_ceil(1_000);
+        let least = (3 * MAX_FRAME.0 * 8).div_ceil(1_000);
+        // At most 400 / 1000 of a u32, or the least: fits.
+        if of_rate > least {
+            of_rate as u32
+        } else {
+            least as u32
+        }
+    }
+
+    /// [`Self::burst_kbit`] in bytes: what admission books of a class buffer. Exact, since a kbit is 125 bytes.
+    pub const fn burst(self, rate: SoldRate) -> Bytes {
+        Bytes(self.burst_kbit(rate) as u64 * 125)
+    }
+}
+
+/// As in JSON: `control`, `steady`, `elastic`, `best_effort`.
+impl fmt::Display for Class {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Class::Control => "control",
+            Class::Steady => "steady",
+            Class::Elastic => "elastic",
+            Class::BestEffort => "best_effort",
+        })
+    }
+}
+
+/// What one class is given of one link.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClassShare {
+    /// Served before anybody borrows, in frame bit/s (HTB `rate`, Open vSwitch `min-rate`).
+    pub guaranteed_bps: u64,
+    /// Never exceeded, in frame bit/s (HTB `ceil`, Open vSwitch `max-rate`).
+    pub ceiling_bps: u64,
+    /// The lower, the sooner it borrows (HTB `prio`, Open vSwitch `priority`).
+    pub priority: u32,
+    /// The most that waits in its queue; what comes on top is lost.
+    pub buffer: Bytes,
+}
+
+/// What the four classes are given of one link.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClassPlan {
+    /// The capacity that is divided.
+    pub capacity: BitRate,
+    /// See [`Class::Control`].
+    pub control: ClassShare,
+    /// See [`Class::Steady`].
+    pub steady: ClassShare,
+    /// See [`Class::Elastic`].
+    pub elastic: ClassShare,
+    /// See [`Class::BestEffort`].
+    pub best_effort: ClassShare,
+}
+
+impl ClassPlan {
+    /// Divides a link of this capacity. Guarantees and buffers round down, so that they never add up to
+    /// more than there is; the least buffer is [`MIN_BUFFER`].
+    pub fn for_capacity(capacity: BitRate) -> Self {
+        let share = |percent, priority, buffer_ms| ClassShare {
+            guaranteed_bps: part(capacity.0, percent, 100),
+            ceiling_bps: capacity.0,
+            priority,
+            buffer: buffer(capacity.0, buffer_ms),
+        };
+        let control_bps = part(capacity.0, 2, 100);
+        ClassPlan {
+            capacity,
+            control: ClassShare {
+                ceiling_bps: control_bps,
+                buffer: buffer(control_bps, 100),
+                ..share(2, 0, 0)
+            },
+            steady: share(60, 1, 50),
+            elastic: share(30, 2, 400),
+            best_effort: share(8, 3, 100),
+        }
+    }
+
+    /// What one class is given.
+    pub const fn share(&self, class: Class) -> &ClassShare {
+        match class {
+            Class::Control => &self.control,
+            Class::Steady => &self.steady,
+            Class::Elastic => &self.elastic,
+            Class::BestEffort => &self.best_effort,
+        }
+    }
+
+    /// What can be sold, all flows and both paid classes together: 90 % of the capacity, rounded down
+    /// to whole kbit/s, at most what [`SoldRate`] can hold.
+    pub fn reservable(&self) -> SoldRate {
+        SoldRate(u32::try_from(part(self.capacity.0, 90, 100) / 1_000).unwrap_or(u32::MAX))
+    }
+
+    /// The longest a frame of this class can wait at this port, in nanoseconds, rounded up: its own
+    /// full buffer at its own guarantee, plus the buffers of the classes above it and one maximal frame
+    /// already on the wire at the capacity. `None` if the class is guaranteed nothing.
+    fn delay_ns(&self, class: Class) -> Option<u128> {
+        let own = self.share(class);
+        let above = Class::ALL.into_iter().take_while(|above| *above != class);
+        let ahead = above
+            .map(|above| u128::from(self.share(above).buffer.0))
+            .sum::<u128>()
+            + u128::from(MAX_FRAME.0);
+        Some(
+            nanos_for(u128::from(own.buffer.0), own.guaranteed_bps)?
+                + nanos_for(ahead, self.capacity.0)?,
+        )
+    }
+}
+
+/// The longest a frame of this class can wait on a path, in milliseconds: at each port its class's full
+/// buffer, served at the class's guarantee, behind the full buffers of the classes above and one maximal
+/// frame, both at the capacity of the link. Added up in nanoseconds, then rounded up once. Propagation
+/// and processing in switches come on top. `None` if a link guarantees the class nothing.
+///
+/// It holds whatever the other classes send: HTB serves the guarantee of every class first.
+pub fn delay_bound_ms<'a>(
+    class: Class,
+    hops: impl IntoIterator<Item = &'a ClassPlan>,
+) -> Option<u64> {
+    let nanos = hops
+        .into_iter()
+        .try_fold(0_u128, |sum, plan| Some(sum + plan.delay_ns(class)?))?;
+    u64::try_from(nanos.div_ceil(1_000_000)).ok()
+}
+
+/// `whole * numerator / denominator`, rounded down.
+fn part(whole: u64, numerator: u32, denominator: u32) -> u64 {
+    let part = u128::from(whole) * u128::from(numerator) / u128::from(denominator);
+    u64::try_from(part).unwrap_or(u64::MAX)
+}
+
+/// What `bps` carries in `millis`, at least [`MIN_BUFFER`].
+fn buffer(bps: u64, millis: u32) -> Bytes {
+    Bytes(part(bps, millis, 8_000)).max(MIN_BUFFER)
+}
+
+fn nanos_for(bytes: u128, bps: u64) -> Option<u128> {
+    (bps != 0).then(|| (bytes * 8_000_000_000).div_ceil(u128::from(bps)))
+}

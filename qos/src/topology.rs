@@ -1,0 +1,306 @@
+//! Switches, directed links and the paths through them.
+//!
+//! A directed link *is* its egress port: a port leads to one place, so a [`PortRef`] names both the
+//! queue that a packet waits in and the link it then takes. A port with a link behind it is a trunk;
+//! every other port is an edge, with hosts behind it. All iteration is in ascending order, so that the
+//! same topology always gives the same paths and trees.
+
+use crate::units::BitRate;
+use serde::{Deserialize, Serialize};
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    fmt,
+};
+
+/// A switch: its OpenFlow datapath id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct SwitchId(pub u64);
+
+/// Sixteen hexadecimal digits, as `ovs-vsctl` shows a datapath id.
+impl fmt::Display for SwitchId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}", self.0)
+    }
+}
+
+/// A port of a switch: its OpenFlow port number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct PortNo(pub u32);
+
+impl fmt::Display for PortNo {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// A port in the network and, as an egress, the directed link that begins there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct PortRef {
+    /// The switch.
+    pub switch: SwitchId,
+    /// The port on it.
+    pub port: PortNo,
+}
+
+impl PortRef {
+    /// Port `port` of switch `switch`.
+    pub const fn new(switch: u64, port: u32) -> Self {
+        PortRef {
+            switch: SwitchId(switch),
+            port: PortNo(port),
+        }
+    }
+}
+
+/// `0000000000000001:3`.
+impl fmt::Display for PortRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.switch, self.port)
+    }
+}
+
+/// One switch on a path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Hop {
+    /// The switch.
+    pub switch: SwitchId,
+    /// Where packets come in.
+    pub in_port: PortNo,
+    /// Where they go out.
+    pub out_port: PortNo,
+}
+
+impl Hop {
+    /// The port where packets come in.
+    pub const fn ingress(&self) -> PortRef {
+        PortRef {
+            switch: self.switch,
+            port: self.in_port,
+        }
+    }
+
+    /// The port where packets go out: the directed link they take.
+    pub const fn egress(&self) -> PortRef {
+        PortRef {
+            switch: self.switch,
+            port: self.out_port,
+        }
+    }
+}
+
+/// A way through the network, from the port where packets enter to the port where they leave.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Path {
+    /// The switches in order; at least one.
+    pub hops: Vec<Hop>,
+}
+
+impl Path {
+    /// The directed links it takes, the last one towards the destination host included. What is booked.
+    pub fn egress_ports(&self) -> impl Iterator<Item = PortRef> + '_ {
+        self.hops.iter().map(Hop::egress)
+    }
+}
+
+/// The switches, the links between them, and the capacities of their ports.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Topology {
+    switches: BTreeSet<SwitchId>,
+    /// Egress port to the port it leads to.
+    links: BTreeMap<PortRef, PortRef>,
+    capacities: BTreeMap<PortRef, BitRate>,
+}
+
+impl Topology {
+    /// No switches, no links.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds a switch. `false` if it was there already.
+    pub fn add_switch(&mut self, switch: SwitchId) -> bool {
+        self.switches.insert(switch)
+    }
+
+    /// Removes a switch, the links from and to it, and the capacities of its ports. Returns the egress ports
+    /// of the links that went, in order.
+    pub fn remove_switch(&mut self, switch: SwitchId) -> Vec<PortRef> {
+        self.switches.remove(&switch);
+        self.capacities.retain(|port, _| port.switch != switch);
+        let gone = self
+            .links
+            .extract_if(.., |from, to| from.switch == switch || to.switch == switch);
+        gone.map(|(from, _)| from).collect()
+    }
+
+    /// Adds the directed link from egress port `from` to port `to`, and their switches if they are new. A port
+    /// leads to one place: returns where `from` led before, if that was elsewhere.
+    pub fn add_link(&mut self, from: PortRef, to: PortRef) -> Option<PortRef> {
+        self.switches.extend([from.switch, to.switch]);
+        self.links.insert(from, to).filter(|before| *before != to)
+    }
+
+    /// Removes the directed link that begins at `from`. Returns where it led.
+    pub fn remove_link(&mut self, from: PortRef) -> Option<PortRef> {
+        self.links.remove(&from)
+    }
+
+    /// Says how fast the directed link that begins at this port is, trunk or edge. Returns what was said before.
+    pub fn set_capacity(&mut self, port: PortRef, capacity: BitRate) -> Option<BitRate> {
+        self.capacities.insert(port, capacity)
+    }
+
+    /// Makes the capacity unknown again: nothing can be sold there. Returns what it was.
+    pub fn clear_capacity(&mut self, port: PortRef) -> Option<BitRate> {
+        self.capacities.remove(&port)
+    }
+
+    /// How fast the directed link that begins at this port is, if that is known.
+    pub fn capacity(&self, port: PortRef) -> Option<BitRate> {
+        self.capacities.get(&port).copied()
+    }
+
+    /// Every known capacity.
+    pub fn capacities(&self) -> impl Iterator<Item = (PortRef, BitRate)> + '_ {
+        self.capacities
+            .iter()
+            .map(|(port, capacity)| (*port, *capacity))
+    }
+
+    /// Whether the switch is known.
+    pub fn contains(&self, switch: SwitchId) -> bool {
+        self.switches.contains(&switch)
+    }
+
+    /// Every switch.
+    pub fn switches(&self) -> impl Iterator<Item = SwitchId> + '_ {
+        self.switches.iter().copied()
+    }
+
+    /// Every directed link between switches: egress port and the port it leads to.
+    pub fn links(&self) -> impl Iterator<Item = (PortRef, PortRef)> + '_ {
+        self.links.iter().map(|(from, to)| (*from, *to))
+    }
+
+    /// The directed links that leave one switch.
+    pub fn links_from(&self, switch: SwitchId) -> impl Iterator<Item = (PortRef, PortRef)> + '_ {
+        let (first, last) = (PortNo(0), PortNo(u32::MAX));
+        let ports = PortRef {
+            switch,
+            port: first,
+        }..=PortRef { switch, port: last };
+        self.links.range(ports).map(|(from, to)| (*from, *to))
+    }
+
+    /// Where the directed link from this port leads; `None` for an edge port.
+    pub fn peer(&self, from: PortRef) -> Option<PortRef> {
+        self.links.get(&from).copied()
+    }
+
+    /// Whether a link begins or ends at this port.
+    pub fn is_trunk(&self, port: PortRef) -> bool {
+        self.links.contains_key(&port) || self.links.values().any(|to| *to == port)
+    }
+
+    /// The path with the fewest hops from the port where packets enter to the port where they leave,
+    /// whatever it has free. Among equals the one with the lowest egress ports, compared from the ingress on.
+    pub fn shortest_path(&self, from: PortRef, to: PortRef) -> Option<Path> {
+        self.shortest_path_where(from, to, |_| true)
+    }
+
+    /// As [`Self::shortest_path`], over the directed links that `usable` accepts; it is asked about the
+    /// egress port `to` as well, and at most once about each.
+    pub fn shortest_path_where(
+        &self,
+        from: PortRef,
+        to: PortRef,
+        mut usable: impl FnMut(PortRef) -> bool,
+    ) -> Option<Path> {
+        if !self.contains(from.switch) || !self.contains(to.switch) || !usable(to) {
+            return None;
+        }
+        // Breadth first in ascending port order: the first way found to a switch has the fewest hops and,
+        // among those, the lowest ports. Each switch remembers the link it was reached by.
+        let mut reached_by = BTreeMap::from([(from.switch, None)]);
+        let mut queue = VecDeque::from([from.switch]);
+        while let Some(switch) = queue.pop_front() {
+            if switch == to.switch {
+                break;
+            }
+            for (egress, ingress) in self.links_from(switch) {
+                if !reached_by.contains_key(&ingress.switch) && usable(egress) {
+                    reached_by.insert(ingress.switch, Some((egress, ingress)));
+                    queue.push_back(ingress.switch);
+                }
+            }
+        }
+        let mut hops = Vec::new();
+        let mut out = to;
+        while let Some((egress, ingress)) = *reached_by.get(&out.switch)? {
+            hops.push(Hop {
+                switch: out.switch,
+                in_port: ingress.port,
+                out_port: out.port,
+            });
+            out = egress;
+        }
+        hops.push(Hop {
+            switch: from.switch,
+            in_port: from.port,
+            out_port: out.port,
+        });
+        hops.reverse();
+        Some(Path { hops })
+    }
+
+    /// For every other switch that can reach `to`: the port that begins a path with the fewest hops, the
+    /// lowest such port among equals. Following them never loops.
+    pub fn next_hops(&self, to: SwitchId) -> BTreeMap<SwitchId, PortNo> {
+        let mut arrivals: BTreeMap<SwitchId, Vec<PortRef>> = BTreeMap::new();
+        for (from, peer) in self.links() {
+            arrivals.entry(peer.switch).or_default().push(from);
+        }
+        let mut distance = BTreeMap::from([(to, 0_u32)]);
+        let mut next = BTreeMap::<SwitchId, PortNo>::new();
+        let mut queue = VecDeque::from([(to, 0)]);
+        while let Some((switch, hops)) = queue.pop_front() {
+            for from in arrivals.get(&switch).into_iter().flatten() {
+                match distance.get(&from.switch) {
+                    None => {
+                        distance.insert(from.switch, hops + 1);
+                        next.insert(from.switch, from.port);
+                        queue.push_back((from.switch, hops + 1));
+                    }
+                    Some(known) if *known == hops + 1 => {
+                        next.entry(from.switch)
+                            .and_modify(|port| *port = (*port).min(from.port));
+                    }
+                    Some(_) => {}
+                }
+            }
+        }
+        next
+    }
+
+    /// The trunk ports, at both ends, of a forest that spans all switches: flooding over these ports and
+    /// the edge ports reaches everything once. Only links known in both directions take part. Each tree is grown
+    /// breadth first from its lowest switch, lowest ports first.
+    pub fn spanning_tree(&self) -> BTreeSet<PortRef> {
+        let mut ports = BTreeSet::new();
+        let mut reached = BTreeSet::new();
+        for root in self.switches() {
+            let mut queue = VecDeque::from_iter(reached.insert(root).then_some(root));
+            while let Some(switch) = queue.pop_front() {
+                for (from, to) in self.links_from(switch) {
+                    if self.peer(to) == Some(from) && reached.insert(to.switch) {
+                        ports.extend([from, to]);
+                        queue.push_back(to.switch);
+                    }
+                }
+            }
+        }
+        ports
+    }
+}
