@@ -266,6 +266,30 @@ pub struct PortView {
     pub peer: Option<PortRef>,
 }
 
+/// A proven link, in one direction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct LinkView {
+    /// The egress port, which names the link.
+    pub from: PortRef,
+    /// The port it leads to.
+    pub to: PortRef,
+    /// Capacity, bit/s, once its class queues are in place.
+    pub capacity_bps: Option<u64>,
+}
+
+/// What the first switch has counted of a paid flow, over all its switch and path changes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct FlowCounters {
+    /// Packets that matched, those the meter dropped included.
+    pub packets: u64,
+    /// Their bytes, as whole frames.
+    pub bytes: u64,
+    /// Packets the meter dropped because they came above the paid rate.
+    pub dropped_packets: u64,
+    /// Their bytes.
+    pub dropped_bytes: u64,
+}
+
 impl std::fmt::Display for MacAddr {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let [a, b, c, d, e, g] = self.0;

@@ -4,6 +4,10 @@
 //! Pure: switch bytes, port facts and time come in ([`NetworkInput`]); switch bytes, queue orders
 //! and events go out ([`NetworkOutput`]).
 
+mod cookie;
+mod entry;
 mod interface;
+mod settings;
 
 pub use interface::*;
+pub use settings::*;
