@@ -1,0 +1,415 @@
+//! The operator's configuration: a TOML file in which every key has a default.
+//!
+//! All errors of a file are told at once, each with the line, the key, and what to write instead.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt, io,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    path::{Path, PathBuf},
+    str::FromStr,
+    time::Duration,
+};
+
+use payflow_payment::{Amount, ChainId};
+use payflow_qos::{BitRate, SwitchId, Tariff};
+
+use crate::core::{
+    document::BuyerKey,
+    network::{MacAddr, PortFacts, PortRole},
+};
+
+mod file;
+#[cfg(test)]
+mod tests;
+
+/// Everything an operator can say.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Config {
+    /// `data_dir`: the journal, the keys and the embedded ledger; made with mode 0700 when missing.
+    pub data_dir: DataDir,
+    /// `[openflow]`: where switches connect.
+    pub openflow: OpenFlowConfig,
+    /// `[http]`: where the API is served.
+    pub http: HttpConfig,
+    /// `[api_port]`: the API in band, as hosts in the network see it. Absent: out of band only.
+    pub api_port: Option<ApiPort>,
+    /// `[ovsdb]`: the switches' databases.
+    pub ovsdb: OvsdbConfig,
+    /// `[ledger]`: what is paid on.
+    pub ledger: LedgerConfig,
+    /// `[prices]`.
+    pub prices: Prices,
+    /// `[quotes]`: what every quote says.
+    pub quotes: QuoteConfig,
+    /// `[network]`.
+    pub network: NetworkOptions,
+    /// `[[port]]`: what is known of ports; goes before what OVSDB says.
+    pub ports: Vec<PortConfig>,
+    /// `[[enrolled]]`: buyers who may buy for any address of the network.
+    pub enrolled: Vec<Enrolled>,
+}
+
+/// The data directory. By default `$XDG_STATE_HOME/payflow`, or `payflow-data` in the working
+/// directory where that variable is not set. A relative path is relative to the working directory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DataDir(pub PathBuf);
+
+/// `[openflow]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OpenFlowConfig {
+    /// `listen`: default `0.0.0.0:6653`, the port IANA assigned.
+    pub listen: SocketAddr,
+    /// `max_connections`: further switches are refused; default 1024.
+    pub max_connections: usize,
+}
+
+/// `[http]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HttpConfig {
+    /// `listen`: default `0.0.0.0:8080`.
+    pub listen: SocketAddr,
+}
+
+/// `[api_port]`: the address that hosts in the network reach the API at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ApiPort {
+    /// `address`: its IP address in the network.
+    pub address: IpAddr,
+    /// `mac`: its MAC address there.
+    pub mac: MacAddr,
+}
+
+/// `[ovsdb]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OvsdbConfig {
+    /// `endpoints`: default the local Open vSwitch, `unix:/var/run/openvswitch/db.sock`.
+    pub endpoints: Vec<OvsdbEndpoint>,
+    /// `trust_link_speed`: a physical port of which nothing is declared has the capacity its link
+    /// negotiated; default false.
+    pub trust_link_speed: bool,
+}
+
+/// Where an OVSDB server listens.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum OvsdbEndpoint {
+    /// `unix:/var/run/openvswitch/db.sock`.
+    Unix(PathBuf),
+    /// `tcp:192.0.2.1:6640`.
+    Tcp(SocketAddr),
+}
+
+/// `[ledger]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LedgerConfig {
+    /// `embedded = true`, the default: a development ledger inside the controller. Its money is
+    /// worth nothing.
+    Embedded {
+        /// `grpc`: where wallets reach it; default `0.0.0.0:50051`. Port 0 takes any free port.
+        grpc: SocketAddr,
+        /// `faucet`: where money is given away; default `0.0.0.0:9123`. Port 0 takes any free port.
+        faucet: SocketAddr,
+    },
+    /// `url` and `chain_id`: a ledger elsewhere.
+    Remote {
+        /// gRPC endpoint of a node, such as `http://127.0.0.1:50051`.
+        url: String,
+        /// The chain it must be, so that money of one chain never passes for money of another.
+        chain_id: ChainId,
+    },
+}
+
+/// `[prices]`: a [`Tariff`] with its defaults, in nanos of IOTA.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Prices(pub Tariff);
+
+/// `[quotes]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct QuoteConfig {
+    /// `ttl_s`: how long a quote can be paid and its capacity is held; default 30 s.
+    pub ttl: Duration,
+    /// `grace_s`: how much later a payment made in time may still become known; default 10 s.
+    pub grace: Duration,
+    /// `cancellation_fee_nanos`: kept at most when the buyer ends early; default 0.005 IOTA.
+    pub cancellation_fee: Amount,
+    /// `mispayment_fee_nanos`: kept at most when a payment that bought nothing is sent back; default
+    /// 0.005 IOTA, about what sending it costs.
+    pub mispayment_fee: Amount,
+    /// `max_duration_s`: the longest that is sold at once; default a day.
+    pub max_duration: Duration,
+}
+
+/// `[network]`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct NetworkOptions {
+    /// `discover_trunks`: a port that nobody declared may become a trunk when discovery proves a
+    /// switch behind it; default false, because then no host can ever pass for a switch.
+    pub discover_trunks: bool,
+}
+
+/// `[[port]]`: what the operator knows of a port.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PortConfig {
+    /// `switch`: its datapath id, hexadecimal.
+    pub switch: SwitchId,
+    /// `name`.
+    pub name: String,
+    /// `capacity`, such as `100Mbit`; absent leaves it to OVSDB.
+    pub capacity: Option<BitRate>,
+    /// `role`: `edge`, `trunk` or `api`; absent leaves it to OVSDB.
+    pub role: Option<PortRole>,
+}
+
+/// `[[enrolled]]`: a buyer known to the operator.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Enrolled {
+    /// `key`: ed25519 public key, 64 hexadecimal digits.
+    pub key: BuyerKey,
+    /// `name`: for people.
+    pub name: String,
+}
+
+/// Everything that is wrong with a configuration, in the order of the file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConfigError {
+    /// Which file, where there is one.
+    pub file: Option<PathBuf>,
+    /// At least one.
+    pub problems: Vec<ConfigProblem>,
+}
+
+/// One thing that is wrong.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ConfigProblem {
+    /// Line in the file, from 1; absent when it is not about one line.
+    pub line: Option<usize>,
+    /// The key, such as `openflow.listen`; empty when it is not about a key.
+    pub key: String,
+    /// What is wrong, and what to write instead.
+    pub message: String,
+}
+
+impl Config {
+    /// Longest duration that admission plans ahead: 30 days.
+    pub const MAX_DURATION: Duration = Duration::from_secs(30 * 24 * 3600);
+
+    /// Reads and checks a file.
+    pub fn load(path: &Path) -> Result<Self, ConfigError> {
+        let of_file = |problems| ConfigError { file: Some(path.to_owned()), problems };
+        let text = std::fs::read_to_string(path).map_err(|error| {
+            let hint = match error.kind() {
+                io::ErrorKind::NotFound => "there is no such file",
+                io::ErrorKind::PermissionDenied => "it must be readable by the controller",
+                io::ErrorKind::InvalidData => "it must be text in UTF-8",
+                _ => "it must be a readable file",
+            };
+            of_file(vec![ConfigProblem { line: None, key: String::new(), message: format!("{hint} ({error})") }])
+        })?;
+        Self::parse(&text).map_err(|error| of_file(error.problems))
+    }
+
+    /// Reads and checks the text of a file.
+    pub fn parse(text: &str) -> Result<Self, ConfigError> {
+        let (config, mut problems) = file::read(text);
+        if problems.is_empty() {
+            problems = config.check().err().map(|error| error.problems).unwrap_or_default();
+        }
+        if problems.is_empty() { Ok(config) } else { Err(ConfigError { file: None, problems }) }
+    }
+
+    /// Checks what no single key shows. [`Self::parse`] has done so; needed again after overrides.
+    pub fn check(&self) -> Result<(), ConfigError> {
+        let mut problems = Vec::new();
+        let mut problem = |key: String, message: String| problems.push(ConfigProblem { line: None, key, message });
+        for (address, keys) in self.shared_addresses() {
+            problem(keys.join(" and "), format!("both want {address}; give each a port of its own"));
+        }
+        if self.openflow.max_connections == 0 {
+            problem("openflow.max_connections".into(), "0 would refuse every switch; write for example 1024".into());
+        }
+        if self.quotes.ttl.is_zero() {
+            problem("quotes.ttl_s".into(), "a quote that lasts 0 s cannot be paid; write for example 30".into());
+        }
+        if self.quotes.max_duration.is_zero() || self.quotes.max_duration > Self::MAX_DURATION {
+            problem(
+                "quotes.max_duration_s".into(),
+                format!("must be from 1 to {}, which is 30 days", Self::MAX_DURATION.as_secs()),
+            );
+        }
+        let mut ports = BTreeSet::new();
+        for port in &self.ports {
+            if !ports.insert((port.switch, &port.name)) {
+                problem(
+                    "port".into(),
+                    format!("port {:?} of switch {} is there twice; keep one", port.name, port.switch),
+                );
+            }
+            if port.role == Some(PortRole::Api) && self.api_port.is_none() {
+                problem(
+                    "api_port".into(),
+                    format!("port {:?} leads to the API; write [api_port] with its address and mac", port.name),
+                );
+            }
+        }
+        let mut keys = BTreeSet::new();
+        for enrolled in &self.enrolled {
+            if !keys.insert(enrolled.key) {
+                problem("enrolled".into(), format!("key {} is there twice; keep one", enrolled.key));
+            }
+        }
+        if problems.is_empty() { Ok(()) } else { Err(ConfigError { file: None, problems }) }
+    }
+
+    /// What the file says of a port: what it does not say is `None`.
+    #[must_use]
+    pub fn port(&self, switch: SwitchId, name: &str) -> Option<&PortConfig> {
+        self.ports.iter().find(|port| port.switch == switch && port.name == name)
+    }
+
+    /// Addresses that more than one listener would take. Port 0 is nobody's.
+    fn shared_addresses(&self) -> Vec<(SocketAddr, Vec<&'static str>)> {
+        let mut listeners = vec![("openflow.listen", self.openflow.listen), ("http.listen", self.http.listen)];
+        if let LedgerConfig::Embedded { grpc, faucet } = self.ledger {
+            listeners.extend([("ledger.grpc", grpc), ("ledger.faucet", faucet)]);
+        }
+        let mut by_port: BTreeMap<u16, Vec<(&'static str, SocketAddr)>> = BTreeMap::new();
+        for (key, address) in listeners.into_iter().filter(|(_, address)| address.port() != 0) {
+            by_port.entry(address.port()).or_default().push((key, address));
+        }
+        let mut shared = Vec::new();
+        for listeners in by_port.values() {
+            for (at, (key, address)) in listeners.iter().enumerate() {
+                for (other_key, other) in listeners.iter().skip(at + 1) {
+                    if address.ip() == other.ip() || address.ip().is_unspecified() || other.ip().is_unspecified() {
+                        shared.push((*other, vec![*key, *other_key]));
+                    }
+                }
+            }
+        }
+        shared
+    }
+}
+
+impl PortConfig {
+    /// As the core takes it, with nothing else known.
+    #[must_use]
+    pub fn facts(&self) -> PortFacts {
+        PortFacts {
+            switch: self.switch,
+            port_name: self.name.clone(),
+            capacity: self.capacity,
+            role: self.role.unwrap_or_default(),
+        }
+    }
+}
+
+impl Default for DataDir {
+    fn default() -> Self {
+        let state_home = std::env::var_os("XDG_STATE_HOME").map(PathBuf::from);
+        match state_home.filter(|path| path.is_absolute()) {
+            Some(path) => Self(path.join("payflow")),
+            None => Self(PathBuf::from("payflow-data")),
+        }
+    }
+}
+
+impl Default for OpenFlowConfig {
+    fn default() -> Self {
+        Self { listen: SocketAddr::from((Ipv4Addr::UNSPECIFIED, 6653)), max_connections: 1024 }
+    }
+}
+
+impl Default for HttpConfig {
+    fn default() -> Self {
+        Self { listen: SocketAddr::from((Ipv4Addr::UNSPECIFIED, 8080)) }
+    }
+}
+
+impl Default for OvsdbConfig {
+    fn default() -> Self {
+        Self {
+            endpoints: vec![OvsdbEndpoint::Unix("/var/run/openvswitch/db.sock".into())],
+            trust_link_speed: false,
+        }
+    }
+}
+
+impl Default for LedgerConfig {
+    fn default() -> Self {
+        let any = |port| SocketAddr::from((Ipv4Addr::UNSPECIFIED, port));
+        Self::Embedded { grpc: any(50051), faucet: any(9123) }
+    }
+}
+
+impl Default for Prices {
+    fn default() -> Self {
+        Self(Tariff {
+            steady_nanos_per_mbit_second: 100_000,
+            elastic_nanos_per_mbit_second: 80_000,
+            minimum_nanos: 10_000_000,
+        })
+    }
+}
+
+impl Default for QuoteConfig {
+    fn default() -> Self {
+        Self {
+            ttl: Duration::from_secs(30),
+            grace: Duration::from_secs(10),
+            cancellation_fee: Amount(5_000_000),
+            mispayment_fee: Amount(5_000_000),
+            max_duration: Duration::from_secs(24 * 3600),
+        }
+    }
+}
+
+impl FromStr for OvsdbEndpoint {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let wrong = || {
+            format!("{text:?} is not an OVSDB server; write \"unix:/var/run/openvswitch/db.sock\" or \"tcp:192.0.2.1:6640\"")
+        };
+        match text.split_once(':') {
+            Some(("unix", path)) if !path.is_empty() => Ok(Self::Unix(path.into())),
+            Some(("tcp", address)) => address.parse().map(Self::Tcp).map_err(|_| wrong()),
+            _ => Err(wrong()),
+        }
+    }
+}
+
+impl fmt::Display for OvsdbEndpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+            Self::Tcp(address) => write!(f, "tcp:{address}"),
+        }
+    }
+}
+
+impl fmt::Display for ConfigError {
+    /// One problem per line, `file:line: key: message`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (at, problem) in self.problems.iter().enumerate() {
+            if at > 0 {
+                writeln!(f)?;
+            }
+            if let Some(file) = &self.file {
+                write!(f, "{}:", file.display())?;
+            }
+            match (problem.line, &self.file) {
+                (Some(line), Some(_)) => write!(f, "{line}: ")?,
+                (Some(line), None) => write!(f, "line {line}: ")?,
+                (None, Some(_)) => write!(f, " ")?,
+                (None, None) => {}
+            }
+            if !problem.key.is_empty() {
+                write!(f, "{}: ", problem.key)?;
+            }
+            f.write_str(&problem.message)?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for ConfigError {}

@@ -1,0 +1,187 @@
+#![allow(clippy::unwrap_used)]
+use super::*;
+
+fn problems(text: &str) -> Vec<String> {
+    Config::parse(text).unwrap_err().to_string().lines().map(str::to_owned).collect()
+}
+
+#[test]
+fn an_empty_file_is_the_defaults() {
+    assert_eq!(Config::parse(""), Ok(Config::default()));
+    assert_eq!(Config::default().check(), Ok(()));
+}
+
+#[test]
+fn every_key_is_read() {
+    let text = r#"
+        data_dir = "/var/lib/payflow"
+        [openflow]
+        listen = "[::]:6653"
+        max_connections = 7
+        [http]
+        listen = "127.0.0.1:80"
+        [api_port]
+        address = "10.0.0.254"
+        mac = "02:00:00:00:00:fe"
+        [ovsdb]
+        endpoints = ["unix:/run/db.sock", "tcp:192.0.2.1:6640"]
+        trust_link_speed = true
+        [ledger]
+        embedded = false
+        url = "https://node.example:443"
+        chain_id = "abc"
+        [prices]
+        steady_nanos_per_mbit_second = 1
+        elastic_nanos_per_mbit_second = 2
+        minimum_nanos = 3
+        [quotes]
+        ttl_s = 4
+        grace_s = 5
+        cancellation_fee_nanos = 6
+        mispayment_fee_nanos = 7
+        max_duration_s = 8
+        [network]
+        discover_trunks = true
+        [[port]]
+        switch = "0000000000000001"
+        name = "s1-eth1"
+        capacity = "10Mbit"
+        role = "trunk"
+        [[port]]
+        switch = "0x2"
+        name = "s2-eth1"
+        [[enrolled]]
+        key = "0101010101010101010101010101010101010101010101010101010101010101"
+        name = "studio"
+    "#;
+    let config = Config::parse(text).unwrap();
+    let port = |switch, name: &str, capacity, role| PortConfig { switch: SwitchId(switch), name: name.into(), capacity, role };
+    let expected = Config {
+        data_dir: DataDir("/var/lib/payflow".into()),
+        openflow: OpenFlowConfig { listen: "[::]:6653".parse().unwrap(), max_connections: 7 },
+        http: HttpConfig { listen: "127.0.0.1:80".parse().unwrap() },
+        api_port: Some(ApiPort { address: "10.0.0.254".parse().unwrap(), mac: MacAddr([2, 0, 0, 0, 0, 254]) }),
+        ovsdb: OvsdbConfig {
+            endpoints: vec![
+                OvsdbEndpoint::Unix("/run/db.sock".into()),
+                OvsdbEndpoint::Tcp("192.0.2.1:6640".parse().unwrap()),
+            ],
+            trust_link_speed: true,
+        },
+        ledger: LedgerConfig::Remote { url: "https://node.example:443".into(), chain_id: "abc".into() },
+        prices: Prices(Tariff {
+            steady_nanos_per_mbit_second: 1,
+            elastic_nanos_per_mbit_second: 2,
+            minimum_nanos: 3,
+        }),
+        quotes: QuoteConfig {
+            ttl: Duration::from_secs(4),
+            grace: Duration::from_secs(5),
+            cancellation_fee: Amount(6),
+            mispayment_fee: Amount(7),
+            max_duration: Duration::from_secs(8),
+        },
+        network: NetworkOptions { discover_trunks: true },
+        ports: vec![
+            port(1, "s1-eth1", Some(BitRate(10_000_000)), Some(PortRole::Trunk)),
+            port(2, "s2-eth1", None, None),
+        ],
+        enrolled: vec![Enrolled { key: "01".repeat(32).parse().unwrap(), name: "studio".into() }],
+    };
+    assert_eq!(config, expected);
+    assert_eq!(config.port(SwitchId(1), "s1-eth1"), config.ports.first());
+    assert_eq!(config.port(SwitchId(1), "s2-eth1"), None);
+}
+
+#[test]
+fn an_unknown_key_is_named_with_its_line_and_what_is_known() {
+    assert_eq!(
+        problems("[openflow]\nlisten = \"0.0.0.0:1\"\nport = 6653\n"),
+        ["line 3: openflow.port: is not a key here; known are listen, max_connections"]
+    );
+    let unknown = problems("\n[opnflow]\n");
+    assert_eq!(unknown.len(), 1);
+    assert!(unknown.iter().all(|line| line.starts_with("line 2: opnflow: is not a key here; known are data_dir, openflow,")));
+}
+
+#[test]
+fn a_wrong_rate_is_named_with_what_to_write() {
+    let text = "[[port]]\nswitch = \"1\"\nname = \"p\"\ncapacity = \"10 bananas\"\n";
+    assert_eq!(
+        problems(text),
+        ["line 4: port.capacity: \"10 bananas\" is not a rate: write for example 500kbit, 10Mbit/s or 1.5Gbit"]
+    );
+    assert_eq!(
+        problems("[[port]]\nswitch = \"1\"\nname = \"p\"\ncapacity = 10\n"),
+        ["line 4: port.capacity: a text in quotes is wanted, not integer"]
+    );
+}
+
+#[test]
+fn a_wrong_address_is_named_with_what_to_write() {
+    assert_eq!(
+        problems("[http]\nlisten = \"localhost\"\n"),
+        ["line 2: http.listen: \"localhost\" is not an IP address and a port; write for example \"0.0.0.0:8080\""]
+    );
+    assert_eq!(
+        problems("[ovsdb]\nendpoints = [\"unix:\"]\n"),
+        ["line 2: ovsdb.endpoints: \"unix:\" is not an OVSDB server; write \"unix:/var/run/openvswitch/db.sock\" or \"tcp:192.0.2.1:6640\""]
+    );
+}
+
+#[test]
+fn all_problems_are_told_at_once_in_file_order() {
+    let text = "nonsense = 1\n[quotes]\nttl_s = \"30s\"\n[ledger]\nembedded = false\n[api_port]\nmac = \"02:00\"\n";
+    let lines = problems(text);
+    let starts: Vec<_> = lines.iter().map(|line| line.split(": ").take(2).collect::<Vec<_>>().join(": ")).collect();
+    assert_eq!(
+        starts,
+        [
+            "line 1: nonsense",
+            "line 3: quotes.ttl_s",
+            "line 4: ledger.chain_id",
+            "line 4: ledger.url",
+            "line 6: api_port.address",
+            "line 7: api_port.mac",
+        ]
+    );
+}
+
+#[test]
+fn what_is_not_toml_is_told_with_its_line_and_nothing_is_guessed() {
+    let lines = problems("[http]\nlisten = = 3\n");
+    assert!(!lines.is_empty());
+    assert!(lines.iter().all(|line| line.starts_with("line 2: not TOML: ")), "{lines:?}");
+}
+
+#[test]
+fn an_embedded_and_a_remote_ledger_exclude_each_other() {
+    let both = problems("[ledger]\nembedded = true\nurl = \"http://127.0.0.1:1\"\n");
+    assert_eq!(both, ["line 2: ledger.embedded: the embedded ledger has no url or chain_id; remove those, or write embedded = false"]);
+    let remote = Config::parse("[ledger]\nurl = \"http://127.0.0.1:1\"\nchain_id = \"x\"\n").unwrap();
+    assert_eq!(remote.ledger, LedgerConfig::Remote { url: "http://127.0.0.1:1".into(), chain_id: "x".into() });
+}
+
+#[test]
+fn two_listeners_never_share_an_address_and_port_0_is_nobodys() {
+    assert_eq!(
+        problems("[openflow]\nlisten = \"127.0.0.1:8080\"\n"),
+        ["openflow.listen and http.listen: both want 0.0.0.0:8080; give each a port of its own"]
+    );
+    assert!(Config::parse("[openflow]\nlisten = \"0.0.0.0:0\"\n[http]\nlisten = \"0.0.0.0:0\"\n").is_ok());
+    assert!(Config::parse("[openflow]\nlisten = \"127.0.0.1:1\"\n[http]\nlisten = \"127.0.0.2:1\"\n").is_ok());
+}
+
+#[test]
+fn a_port_or_key_is_declared_once_and_limits_are_kept() {
+    let port = "[[port]]\nswitch = \"1\"\nname = \"p\"\n";
+    assert_eq!(problems(&format!("{port}{port}")), ["port: port \"p\" of switch 0000000000000001 is there twice; keep one"]);
+    assert!(problems("[quotes]\nmax_duration_s = 99999999\n").iter().any(|line| line.contains("2592000")));
+    assert!(problems(&format!("{port}role = \"api\"\n")).iter().any(|line| line.contains("[api_port]")));
+}
+
+#[test]
+fn a_missing_file_is_told_by_name() {
+    let error = Config::load(Path::new("/nonexistent/payflow.toml")).unwrap_err();
+    assert!(error.to_string().starts_with("/nonexistent/payflow.toml: there is no such file"), "{error}");
+}
