@@ -1,14 +1,19 @@
 //! Finding a path on which a flow fits.
 
 use crate::{
-    book::CommitmentId,
+    book::{Book, Commitment, CommitmentId, Headroom},
+    calendar::Booking,
     class::Class,
-    topology::PortRef,
-    units::{SoldRate, Window},
+    topology::{Path, PortRef, Topology},
+    units::{SoldRate, Time, Window},
 };
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 pub use crate::refusal::{CounterOffer, Reason, Refusal};
+
+/// How many instants the search for an earliest start looks at before it gives up.
+const START_STEPS: usize = 32;
 
 /// What is asked for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -25,6 +30,162 @@ pub struct Ask {
     pub window: Window,
     /// Whether the commitment will be an unpaid hold, to which the hold limits apply.
     pub unpaid: bool,
-    /// A commitment of the same flow that the new one will take the place of: what it holds counts as free.
+    /// A commitment of the same flow that the new one will take the place of ([`Book::replace`]): what it holds counts as free.
     pub replacing: Option<CommitmentId>,
+}
+
+impl Ask {
+    /// The commitment that takes what was asked for on this path.
+    pub fn commitment(&self, path: &Path, value: u64) -> Commitment {
+        Commitment {
+            path: path.egress_ports().collect(),
+            class: self.class,
+            rate: self.rate,
+            burst: self.class.burst(self.rate),
+            window: self.window,
+            ingress: self.from,
+            unpaid: self.unpaid,
+            value,
+        }
+    }
+
+    fn holder(&self) -> Option<PortRef> {
+        self.unpaid.then_some(self.from)
+    }
+}
+
+/// The path with the fewest hops among those on which the flow fits over the whole window, the one with the lowest ports among
+/// equals. Committing it at once succeeds. Both ports may be on one switch: a path of one hop.
+///
+/// # Errors
+///
+/// The first of these: not for sale, past, beyond the horizon, cooling down, no route; then the reason of the first link that refuses on
+/// the shortest path, with a counter-offer. A link whose capacity the topology or the book does not know is not for sale.
+pub fn find_path(topology: &Topology, book: &Book, ask: &Ask) -> Result<Path, Refusal> {
+    book.may_ask(ask.class, ask.window, ask.holder())?;
+    let shortest = topology
+        .shortest_path(ask.from, ask.to)
+        .ok_or(Reason::NoRoute)?;
+    let mut rooms = Rooms::new(topology, book, ask, ask.window);
+    let Some(reason) = shortest
+        .egress_ports()
+        .find_map(|port| rooms.refuses(port, ask.rate))
+    else {
+        return Ok(shortest);
+    };
+    if let Some(path) = rooms.path(ask.rate) {
+        return Ok(path);
+    }
+    let offer = CounterOffer {
+        highest_rate_now: highest_rate(&mut rooms),
+        earliest_start: earliest_start(topology, book, ask),
+    };
+    let some = offer.highest_rate_now.is_some() || offer.earliest_start.is_some();
+    Err(Refusal {
+        reason,
+        offer: some.then_some(offer),
+    })
+}
+
+/// The highest rate below the one asked for, which does not fit, that does. What fits at a rate fits at every lower one.
+fn highest_rate(rooms: &mut Rooms<'_>) -> Option<SoldRate> {
+    let (mut fits, mut too_much) = (0, rooms.ask.rate.0);
+    while fits + 1 < too_much {
+        let middle = fits + (too_much - fits) / 2;
+        if rooms.path(SoldRate(middle)).is_some() {
+            fits = middle;
+        } else {
+            too_much = middle;
+        }
+    }
+    (fits > 0).then_some(SoldRate(fits))
+}
+
+/// From one instant to the next at which a link that stood in the way no longer does. Until then the links that can be reached
+/// can only become fewer, so nothing earlier is missed.
+fn earliest_start(topology: &Topology, book: &Book, ask: &Ask) -> Option<Time> {
+    let duration = ask.window.duration();
+    let mut start = ask.window.start().max(book.now());
+    for _ in 0..START_STEPS {
+        let window =
+            Window::lasting(start, duration).filter(|window| window.end() <= book.horizon())?;
+        let mut rooms = Rooms::new(topology, book, ask, window);
+        if rooms.path(ask.rate).is_some() {
+            return Some(start);
+        }
+        let booking = Booking {
+            window,
+            class: ask.class,
+            rate: ask.rate,
+            burst: ask.class.burst(ask.rate),
+        };
+        let obstacles: Vec<_> = rooms.refusing(ask.rate).collect();
+        start = obstacles
+            .into_iter()
+            .filter_map(|port| book.next_room(port, &booking, ask.replacing))
+            .min()?;
+    }
+    None
+}
+
+/// The room on every link that the search has looked at, over one window.
+struct Rooms<'a> {
+    topology: &'a Topology,
+    book: &'a Book,
+    ask: &'a Ask,
+    window: Window,
+    seen: BTreeMap<PortRef, Result<Headroom, Reason>>,
+}
+
+impl<'a> Rooms<'a> {
+    fn new(topology: &'a Topology, book: &'a Book, ask: &'a Ask, window: Window) -> Self {
+        Rooms {
+            topology,
+            book,
+            ask,
+            window,
+            seen: BTreeMap::new(),
+        }
+    }
+
+    /// The shortest path on which every link has room for this rate.
+    fn path(&mut self, rate: SoldRate) -> Option<Path> {
+        let (topology, ask) = (self.topology, self.ask);
+        topology.shortest_path_where(ask.from, ask.to, |port| self.refuses(port, rate).is_none())
+    }
+
+    fn refuses(&mut self, port: PortRef, rate: SoldRate) -> Option<Reason> {
+        let Rooms {
+            topology,
+            book,
+            ask,
+            window,
+            seen,
+        } = self;
+        let look = || match topology.capacity(port) {
+            Some(_) => book.headroom(port, ask.class, *window, ask.holder(), ask.replacing),
+            None => Err(Reason::UnknownCapacity { link: port }),
+        };
+        refusal(seen.entry(port).or_insert_with(look), port, ask.class, rate)
+    }
+
+    /// The links looked at so far that refuse this rate.
+    fn refusing(&self, rate: SoldRate) -> impl Iterator<Item = PortRef> + '_ {
+        let refuses = move |(port, room): &(&PortRef, &Result<Headroom, Reason>)| {
+            refusal(room, **port, self.ask.class, rate).is_some()
+        };
+        self.seen.iter().filter(refuses).map(|(port, _)| *port)
+    }
+}
+
+fn refusal(
+    room: &Result<Headroom, Reason>,
+    port: PortRef,
+    class: Class,
+    rate: SoldRate,
+) -> Option<Reason> {
+    match room {
+        Ok(room) => room.refuses(port, class, rate, class.burst(rate)),
+        Err(reason) => Some(reason.clone()),
+    }
 }

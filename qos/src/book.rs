@@ -1,11 +1,42 @@
 //! The capacity book: what is committed on every directed link, and until when.
+//!
+//! One book serves a whole domain and has one writer. It never over-books: at every instant, on every link, the
+//! rates committed are at most [`ClassPlan::reservable`], and the bursts of each class at most that class's buffer.
+//!
+//! # What an unpaid hold may take
+//!
+//! A quote holds capacity before anybody has paid, so that nobody else buys it meanwhile. So that nobody can block
+//! the network for free, on every link:
+//!
+//! - the unpaid holds from one ingress port take at most [`INGRESS_SHARE_PERCENT`] of the reservable rate;
+//! - all unpaid holds together take at most half of what would be free without them;
+//! - but the only unpaid hold on a link is exempt from both: a small link could otherwise never sell one large flow;
+//! - a hold that expires unpaid costs its ingress port a cool-down, [`COOL_DOWN_FIRST`] and twice as long each further time in a row up to
+//!   [`COOL_DOWN_MOST`], in which it can hold nothing. A payment ends it.
+//!
+//! Holds whose windows overlap the one asked for are added up as if all of them overlapped one another. What is paid from the
+//! start (`unpaid: false`) is under no such limit.
 
 use crate::{
-    class::Class,
+    calendar::{self, Booking, Calendar, Limits, Load},
+    class::{Class, ClassPlan},
+    refusal::{Reason, Refusal},
     topology::PortRef,
-    units::{Bytes, SoldRate, Window},
+    units::{BitRate, Bytes, SoldRate, Time, Window},
 };
 use serde::{Deserialize, Serialize};
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+
+/// Of the reservable rate of a link: what unpaid holds from one ingress port may take.
+pub const INGRESS_SHARE_PERCENT: u32 = 10;
+/// The cool-down after the first hold that expires unpaid.
+pub const COOL_DOWN_FIRST: Duration = Duration::from_secs(10);
+/// The longest cool-down.
+pub const COOL_DOWN_MOST: Duration = Duration::from_secs(300);
 
 /// Names a commitment; chosen by the caller, never reused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -31,4 +62,584 @@ pub struct Commitment {
     pub unpaid: bool,
     /// What it is worth. When capacity shrinks, the least valuable go first.
     pub value: u64,
+}
+
+impl Commitment {
+    fn links(&self) -> BTreeSet<PortRef> {
+        self.path.iter().copied().collect()
+    }
+
+    fn booking(&self) -> Booking {
+        Booking {
+            window: self.window,
+            class: self.class,
+            rate: self.rate,
+            burst: self.burst,
+        }
+    }
+}
+
+/// Why a commitment cannot be trimmed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum TrimError {
+    /// There is no such commitment.
+    #[error("there is no such commitment")]
+    Unknown,
+    /// A trim only shrinks; more time is a new commitment.
+    #[error("the new window is not within the old one")]
+    NotWithin,
+}
+
+/// All that is committed in one domain.
+#[derive(Clone, Debug)]
+pub struct Book {
+    now: Time,
+    links: BTreeMap<PortRef, Link>,
+    commitments: BTreeMap<CommitmentId, Commitment>,
+    /// The same, by end.
+    ends: BTreeSet<(Time, CommitmentId)>,
+    cooling: BTreeMap<PortRef, Cooling>,
+}
+
+/// One directed link of known capacity.
+#[derive(Clone, Debug)]
+struct Link {
+    plan: ClassPlan,
+    calendar: Calendar,
+    booked: BTreeSet<CommitmentId>,
+    unpaid: BTreeMap<CommitmentId, Hold>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Hold {
+    ingress: PortRef,
+    rate: SoldRate,
+    window: Window,
+}
+
+/// What an ingress port has earned by letting holds expire.
+#[derive(Clone, Copy, Debug)]
+struct Cooling {
+    until: Time,
+    /// Expiries since it last paid.
+    expiries: u32,
+}
+
+impl Book {
+    /// Nothing committed, no link known; the present is `now`.
+    pub fn new(now: Time) -> Self {
+        Book {
+            now,
+            links: BTreeMap::new(),
+            commitments: BTreeMap::new(),
+            ends: BTreeSet::new(),
+            cooling: BTreeMap::new(),
+        }
+    }
+
+    /// Moves the present on; an earlier `now` changes nothing. Forgets and returns the commitments whose windows have ended;
+    /// one that was still unpaid counts as an unpaid expiry.
+    pub fn advance(&mut self, now: Time) -> Vec<(CommitmentId, Commitment)> {
+        self.now = self.now.max(now);
+        let mut ended = Vec::new();
+        while let Some((end, id)) = self
+            .ends
+            .first()
+            .copied()
+            .filter(|(end, _)| *end <= self.now)
+        {
+            self.ends.remove(&(end, id));
+            if let Some(commitment) = self.forget(id) {
+                if commitment.unpaid {
+                    self.cool_down(commitment.ingress, self.now);
+                }
+                ended.push((id, commitment));
+            }
+        }
+        for link in self.links.values_mut() {
+            link.calendar.advance(self.now);
+        }
+        ended
+    }
+
+    /// The present, as last told by [`Self::advance`].
+    pub const fn now(&self) -> Time {
+        self.now
+    }
+
+    /// The latest end a window may have: [`calendar::horizon`].
+    pub fn horizon(&self) -> Time {
+        calendar::horizon(self.now)
+    }
+
+    /// Says how fast a directed link is. What no longer fits is released, on its whole path, and returned, least valuable first:
+    /// the commitments are re-admitted in order of value (paid before unpaid, then the higher value, then the lower id), and
+    /// those that find no room go. The caller may look for another path for them.
+    pub fn set_capacity(
+        &mut self,
+        port: PortRef,
+        capacity: BitRate,
+    ) -> Vec<(CommitmentId, Commitment)> {
+        let plan = ClassPlan::for_capacity(capacity);
+        let now = self.now;
+        let link = self
+            .links
+            .entry(port)
+            .or_insert_with(|| Link::new(plan, now));
+        link.plan = plan;
+        let mut ranked: Vec<_> = link
+            .booked
+            .iter()
+            .filter_map(|id| Some((*id, self.commitments.get(id)?)))
+            .collect();
+        ranked.sort_by_key(|(id, commitment)| (commitment.unpaid, Reverse(commitment.value), *id));
+
+        let mut calendar = Calendar::new(now);
+        let mut losers = Vec::new();
+        for (id, commitment) in ranked {
+            let room = Headroom::of(&plan, calendar.peak(commitment.window), commitment.class);
+            if room
+                .refuses(port, commitment.class, commitment.rate, commitment.burst)
+                .is_none()
+            {
+                calendar.book(&commitment.booking());
+            } else {
+                losers.push(id);
+            }
+        }
+        losers
+            .into_iter()
+            .rev()
+            .filter_map(|id| Some((id, self.release(id)?)))
+            .collect()
+    }
+
+    /// Makes the capacity of a directed link unknown again: whatever is committed there is released, on its whole path, and
+    /// returned, least valuable first.
+    pub fn clear_capacity(&mut self, port: PortRef) -> Vec<(CommitmentId, Commitment)> {
+        let losers = self.set_capacity(port, BitRate(0));
+        self.links.remove(&port);
+        losers
+    }
+
+    /// How the capacity of a directed link is divided, if it is known.
+    pub fn plan(&self, port: PortRef) -> Option<&ClassPlan> {
+        self.links.get(&port).map(|link| &link.plan)
+    }
+
+    /// The directed links of known capacity.
+    pub fn links(&self) -> impl Iterator<Item = (PortRef, &ClassPlan)> + '_ {
+        self.links.iter().map(|(port, link)| (*port, &link.plan))
+    }
+
+    /// The longest that frames of this class can wait on a path: [`crate::class::delay_bound_ms`]. `None` if a link is unknown.
+    pub fn delay_bound_ms(
+        &self,
+        path: impl IntoIterator<Item = PortRef>,
+        class: Class,
+    ) -> Option<u64> {
+        let plans: Option<Vec<_>> = path.into_iter().map(|port| self.plan(port)).collect();
+        crate::class::delay_bound_ms(class, plans?)
+    }
+
+    /// Commits capacity on every link of the path, or on none. The same commitment under the same id again changes nothing.
+    ///
+    /// # Errors
+    ///
+    /// Of several reasons the first of these is told: not for sale, past, beyond the horizon, cooling down; then, for the lowest
+    /// link that refuses: unknown capacity, rate, buffer, hold limit.
+    pub fn commit(&mut self, id: CommitmentId, commitment: &Commitment) -> Result<(), Refusal> {
+        match self.commitments.get(&id) {
+            Some(known) if known == commitment => return Ok(()),
+            Some(_) => return Err(Reason::Conflict.into()),
+            None => {}
+        }
+        let Commitment {
+            class,
+            rate,
+            burst,
+            window,
+            ingress,
+            unpaid,
+            ..
+        } = *commitment;
+        self.may_ask(class, window, unpaid.then_some(ingress))?;
+        let links = commitment.links();
+        if links.is_empty() {
+            return Err(Reason::NoRoute.into());
+        }
+        for port in &links {
+            let room = self.headroom(*port, class, window, unpaid.then_some(ingress), None)?;
+            if let Some(reason) = room.refuses(*port, class, rate, burst) {
+                return Err(reason.into());
+            }
+        }
+        self.enter(id, commitment.clone());
+        Ok(())
+    }
+
+    /// Puts `commitment` in the place of what `id` holds, if anything: what it holds counts as free. All or nothing: refused, the
+    /// old one stays. For moving a flow make-before-break, replace it by the union of both paths, so that shared links are counted
+    /// once, and when packets take the new path, by the new one.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::commit`].
+    pub fn replace(&mut self, id: CommitmentId, commitment: &Commitment) -> Result<(), Refusal> {
+        let old = self.release(id);
+        let result = self.commit(id, commitment);
+        if let (Err(_), Some(old)) = (&result, old) {
+            self.enter(id, old);
+        }
+        result
+    }
+
+    /// Gives the capacity back. `None` if there is no such commitment (any more).
+    pub fn release(&mut self, id: CommitmentId) -> Option<Commitment> {
+        let commitment = self.forget(id)?;
+        self.ends.remove(&(commitment.window.end(), id));
+        Some(commitment)
+    }
+
+    /// Shrinks the window of a commitment and gives back the rest.
+    ///
+    /// # Errors
+    ///
+    /// If there is no such commitment, or the new window is not within the old.
+    pub fn trim(&mut self, id: CommitmentId, window: Window) -> Result<(), TrimError> {
+        let known = self.commitments.get(&id).ok_or(TrimError::Unknown)?;
+        if !known.window.covers(window) {
+            return Err(TrimError::NotWithin);
+        }
+        if let Some(old) = self.release(id) {
+            self.enter(id, Commitment { window, ..old });
+        }
+        Ok(())
+    }
+
+    /// The hold is paid: it is under no hold limit any more, and its ingress port cools down no longer. `false` if there is no such
+    /// commitment.
+    pub fn mark_paid(&mut self, id: CommitmentId) -> bool {
+        let Some(commitment) = self.commitments.get_mut(&id) else {
+            return false;
+        };
+        commitment.unpaid = false;
+        self.cooling.remove(&commitment.ingress);
+        for port in commitment.links() {
+            if let Some(link) = self.links.get_mut(&port) {
+                link.unpaid.remove(&id);
+            }
+        }
+        true
+    }
+
+    /// An unpaid hold has expired at `now`: gives its capacity back and cools its ingress port down. `None`, and nothing
+    /// happens, if there is no such hold or it has been paid.
+    pub fn expire_unpaid(&mut self, id: CommitmentId, now: Time) -> Option<Commitment> {
+        self.commitments
+            .get(&id)
+            .filter(|commitment| commitment.unpaid)?;
+        let commitment = self.release(id)?;
+        self.cool_down(commitment.ingress, now);
+        Some(commitment)
+    }
+
+    /// Until when an ingress port can hold nothing; `None` if it can.
+    pub fn cool_down_until(&self, ingress: PortRef, now: Time) -> Option<Time> {
+        self.cooling
+            .get(&ingress)
+            .map(|cooling| cooling.until)
+            .filter(|until| now < *until)
+    }
+
+    /// The rate that is free on a link over a whole window; nothing if its capacity is unknown.
+    pub fn free(&self, port: PortRef, window: Window) -> SoldRate {
+        let free = |link: &Link| {
+            SoldRate(
+                link.plan
+                    .reservable()
+                    .0
+                    .saturating_sub(link.calendar.peak(window).rate.0),
+            )
+        };
+        self.links.get(&port).map(free).unwrap_or_default()
+    }
+
+    /// What is committed on a link in the slot of an instant.
+    pub fn load(&self, port: PortRef, at: Time) -> Load {
+        self.links
+            .get(&port)
+            .map(|link| link.calendar.load(at))
+            .unwrap_or_default()
+    }
+
+    /// One commitment.
+    pub fn get(&self, id: CommitmentId) -> Option<&Commitment> {
+        self.commitments.get(&id)
+    }
+
+    /// Every commitment.
+    pub fn commitments(&self) -> impl Iterator<Item = (CommitmentId, &Commitment)> + '_ {
+        self.commitments
+            .iter()
+            .map(|(id, commitment)| (*id, commitment))
+    }
+
+    /// The commitments on one link.
+    pub fn on_link(&self, port: PortRef) -> impl Iterator<Item = CommitmentId> + '_ {
+        self.links
+            .get(&port)
+            .into_iter()
+            .flat_map(|link| link.booked.iter().copied())
+    }
+
+    /// Whether this class can be asked for over this window at all, as an unpaid hold from `holder` if there is one.
+    pub(crate) fn may_ask(
+        &self,
+        class: Class,
+        window: Window,
+        holder: Option<PortRef>,
+    ) -> Result<(), Reason> {
+        if !class.is_sold() {
+            return Err(Reason::NotSold { class });
+        }
+        if window.end() <= self.now {
+            return Err(Reason::Past);
+        }
+        let horizon = self.horizon();
+        if window.end() > horizon {
+            return Err(Reason::BeyondHorizon { horizon });
+        }
+        match holder.and_then(|ingress| self.cool_down_until(ingress, self.now)) {
+            Some(until) => Err(Reason::CoolingDown { until }),
+            None => Ok(()),
+        }
+    }
+
+    /// What a link has room for over a window, as if `left_out` were not committed.
+    pub(crate) fn headroom(
+        &self,
+        port: PortRef,
+        class: Class,
+        window: Window,
+        holder: Option<PortRef>,
+        left_out: Option<CommitmentId>,
+    ) -> Result<Headroom, Reason> {
+        let link = self
+            .links
+            .get(&port)
+            .ok_or(Reason::UnknownCapacity { link: port })?;
+        let peak = link
+            .calendar
+            .peak_without(window, self.booking_on(link, left_out).as_ref());
+        let mut room = Headroom::of(&link.plan, peak, class);
+        room.hold =
+            holder.and_then(|ingress| link.hold_allowance(ingress, window, room.rate, left_out));
+        Ok(room)
+    }
+
+    /// The earliest start after `window` begins at which the link has room for `booking` as long as the window lasts, as far as its calendar
+    /// tells; `None` if there is none within the horizon.
+    pub(crate) fn next_room(
+        &self,
+        port: PortRef,
+        booking: &Booking,
+        left_out: Option<CommitmentId>,
+    ) -> Option<Time> {
+        let link = self.links.get(&port)?;
+        let limits = link.limits();
+        let buffer = if booking.class == Class::Elastic {
+            limits.elastic_burst
+        } else {
+            limits.steady_burst
+        };
+        if booking.rate.0 > limits.rate || booking.burst.0 > u64::from(buffer) {
+            return None;
+        }
+        let left_out = self.booking_on(link, left_out);
+        let duration = booking.window.duration();
+        let mut window = booking.window;
+        while window.end() <= self.horizon() {
+            match link
+                .calendar
+                .last_obstacle(window, booking, &limits, left_out.as_ref())
+            {
+                Some(end) => window = Window::lasting(end, duration)?,
+                None if window.start() > booking.window.start() => return Some(window.start()),
+                // It fits, so it is the hold limits that refuse: they change when a hold no longer overlaps.
+                None => {
+                    let ends = link.unpaid.values().map(|hold| hold.window.end());
+                    window =
+                        Window::lasting(ends.filter(|end| *end > window.start()).min()?, duration)?;
+                }
+            }
+        }
+        None
+    }
+
+    fn booking_on(&self, link: &Link, id: Option<CommitmentId>) -> Option<Booking> {
+        let id = id.filter(|id| link.booked.contains(id))?;
+        self.commitments.get(&id).map(Commitment::booking)
+    }
+
+    /// Writes a commitment that has been seen to fit.
+    fn enter(&mut self, id: CommitmentId, commitment: Commitment) {
+        let Commitment {
+            ingress,
+            rate,
+            window,
+            ..
+        } = commitment;
+        for port in commitment.links() {
+            if let Some(link) = self.links.get_mut(&port) {
+                link.calendar.book(&commitment.booking());
+                link.booked.insert(id);
+                if commitment.unpaid {
+                    link.unpaid.insert(
+                        id,
+                        Hold {
+                            ingress,
+                            rate,
+                            window,
+                        },
+                    );
+                }
+            }
+        }
+        self.ends.insert((window.end(), id));
+        self.commitments.insert(id, commitment);
+    }
+
+    /// Takes a commitment out of everything but `ends`.
+    fn forget(&mut self, id: CommitmentId) -> Option<Commitment> {
+        let commitment = self.commitments.remove(&id)?;
+        for port in commitment.links() {
+            if let Some(link) = self.links.get_mut(&port) {
+                link.calendar.unbook(&commitment.booking());
+                link.booked.remove(&id);
+                link.unpaid.remove(&id);
+            }
+        }
+        Some(commitment)
+    }
+
+    fn cool_down(&mut self, ingress: PortRef, now: Time) {
+        let expiries = self
+            .cooling
+            .get(&ingress)
+            .map_or(1, |cooling| cooling.expiries.saturating_add(1));
+        let doubled =
+            COOL_DOWN_FIRST.saturating_mul(1_u32.checked_shl(expiries - 1).unwrap_or(u32::MAX));
+        self.cooling.insert(
+            ingress,
+            Cooling {
+                until: now.plus(doubled.min(COOL_DOWN_MOST)),
+                expiries,
+            },
+        );
+    }
+}
+
+impl Link {
+    fn new(plan: ClassPlan, now: Time) -> Self {
+        Link {
+            plan,
+            calendar: Calendar::new(now),
+            booked: BTreeSet::new(),
+            unpaid: BTreeMap::new(),
+        }
+    }
+
+    fn limits(&self) -> Limits {
+        let sum = |bytes: Bytes| u32::try_from(bytes.0).unwrap_or(u32::MAX);
+        Limits {
+            rate: self.plan.reservable().kbps(),
+            steady_burst: sum(self.plan.steady.buffer),
+            elastic_burst: sum(self.plan.elastic.buffer),
+        }
+    }
+
+    /// What one more unpaid hold from `ingress` may take, where `free` is free over the window; `None` if there is no limit,
+    /// because it would be the only one.
+    fn hold_allowance(
+        &self,
+        ingress: PortRef,
+        window: Window,
+        free: SoldRate,
+        left_out: Option<CommitmentId>,
+    ) -> Option<SoldRate> {
+        let mut others = self
+            .unpaid
+            .iter()
+            .filter(|(id, _)| Some(**id) != left_out)
+            .map(|(_, hold)| hold)
+            .peekable();
+        others.peek()?;
+        let (mut all, mut same) = (0_u64, 0_u64);
+        for hold in others.filter(|hold| hold.window.overlaps(window)) {
+            all = all.saturating_add(hold.rate.0.into());
+            if hold.ingress == ingress {
+                same = same.saturating_add(hold.rate.0.into());
+            }
+        }
+        let reservable = u64::from(self.plan.reservable().0);
+        let share = (reservable * u64::from(INGRESS_SHARE_PERCENT) / 100).saturating_sub(same);
+        let without_holds = (u64::from(free.0) + all).min(reservable);
+        let half = (without_holds / 2).saturating_sub(all);
+        // At most the reservable rate: fits.
+        Some(SoldRate(u32::try_from(share.min(half)).unwrap_or(u32::MAX)))
+    }
+}
+
+/// What a link has room for over some window.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Headroom {
+    rate: SoldRate,
+    /// Of the buffer of the class that was asked about.
+    burst: Bytes,
+    /// The limit for an unpaid hold, if there is one.
+    hold: Option<SoldRate>,
+}
+
+impl Headroom {
+    fn of(plan: &ClassPlan, peak: Load, class: Class) -> Self {
+        // The calendar adds bursts up in 32 bits.
+        let buffer = plan.share(class).buffer.0.min(u32::MAX.into());
+        Headroom {
+            rate: SoldRate(plan.reservable().0.saturating_sub(peak.rate.0)),
+            burst: Bytes(buffer.saturating_sub(peak.burst(class).0)),
+            hold: None,
+        }
+    }
+
+    /// Why this does not fit; `None` if it does. What fits also fits at every lower rate.
+    pub(crate) fn refuses(
+        &self,
+        link: PortRef,
+        class: Class,
+        rate: SoldRate,
+        burst: Bytes,
+    ) -> Option<Reason> {
+        if rate > self.rate {
+            return Some(Reason::NoCapacity {
+                link,
+                asked: rate,
+                free: self.rate,
+            });
+        }
+        if burst > self.burst {
+            return Some(Reason::NoBuffer {
+                link,
+                class,
+                asked: burst,
+                free: self.burst,
+            });
+        }
+        let allowed = self.hold.filter(|allowed| rate > *allowed)?;
+        Some(Reason::HoldLimit {
+            link,
+            asked: rate,
+            allowed,
+        })
+    }
 }

@@ -3,9 +3,11 @@
 
 pub mod admission;
 pub mod book;
+pub mod calendar;
 pub mod class;
 pub mod price;
 pub mod refusal;
+mod series;
 pub mod topology;
 pub mod units;
 

@@ -30,10 +30,10 @@ impl Tariff {
             Class::Elastic => self.elastic_nanos_per_mbit_second,
             Class::Control | Class::BestEffort => return None,
         };
-        let kbit = u128::from(rate.kbps()) * u128::from(duration_ms); // in 1/1000 kbit: below 2^96
-        let nanos = kbit
+        let bits = u128::from(rate.kbps()) * u128::from(duration_ms); // kbit/s times ms: below 2^96
+        let nanos = bits
             .checked_mul(u128::from(per_mbit_second))?
-            .div_ceil(1_000 * 1_000);
+            .div_ceil(1_000_000);
         u64::try_from(nanos)
             .ok()
             .map(|nanos| nanos.max(self.minimum_nanos))

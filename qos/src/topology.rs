@@ -211,7 +211,7 @@ impl Topology {
     }
 
     /// As [`Self::shortest_path`], over the directed links that `usable` accepts; it is asked about the
-    /// egress port `to` as well, and at most once about each.
+    /// egress port `to` as well.
     pub fn shortest_path_where(
         &self,
         from: PortRef,

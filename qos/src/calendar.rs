@@ -1,0 +1,416 @@
+//! The calendar of one directed link: what is booked there, slot by slot.
+//!
+//! The next 24 hours are cut into slots of one second, the time after them, up to 30 days, into slots of one minute. A
+//! booking counts in every slot it touches (windows are rounded outwards), so that a calendar may show more
+//! than there is at an instant, and never less. As time goes on, minutes come within the 24 hours and are cut into
+//! seconds; a booking that begins or ends within such a minute then counts only in its own seconds. What a calendar shows thus
+//! depends on the bookings and the time alone, not on when they were made.
+
+use crate::{
+    class::Class,
+    series::Series,
+    units::{Bytes, SoldRate, Time, Window},
+};
+use std::{collections::BTreeMap, ops::Range};
+
+const MINUTE: u64 = 60;
+/// Slots of one second: 24 hours.
+const FINE_SLOTS: u64 = 24 * 60 * 60;
+/// Slots of one minute: the other 29 days.
+const COARSE_SLOTS: u64 = 29 * 24 * 60;
+
+/// The latest end a window may have at `now`: 30 days on, from the beginning of the running minute.
+pub fn horizon(now: Time) -> Time {
+    Span::at(now.millis() / 1_000).horizon()
+}
+
+/// What one flow takes of a link.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Booking {
+    /// When.
+    pub window: Window,
+    /// Whose buffer its burst takes.
+    pub class: Class,
+    /// Its rate.
+    pub rate: SoldRate,
+    /// What it may send at once.
+    pub burst: Bytes,
+}
+
+/// What is booked on a link at some instant, or the most over some window.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Load {
+    /// All rates together.
+    pub rate: SoldRate,
+    /// The bursts of steady flows together.
+    pub steady_burst: Bytes,
+    /// The bursts of elastic flows together.
+    pub elastic_burst: Bytes,
+}
+
+impl Load {
+    /// The bursts of one class together. What is not sold has none.
+    pub const fn burst(&self, class: Class) -> Bytes {
+        match class {
+            Class::Steady => self.steady_burst,
+            Class::Elastic => self.elastic_burst,
+            Class::Control | Class::BestEffort => Bytes(0),
+        }
+    }
+}
+
+/// The most that may be booked at any instant; a burst is counted up to 4.29 GB per class, where its 32-bit sums end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Limits {
+    pub(crate) rate: u32,
+    pub(crate) steady_burst: u32,
+    pub(crate) elastic_burst: u32,
+}
+
+/// What is booked on one directed link, from now to [`horizon`].
+///
+/// It adds up and tells; whether something fits is decided by [`crate::book::Book`]. Takes 0.5 MB for rates and as much
+/// for each class, once something is booked.
+#[derive(Clone, Debug)]
+pub struct Calendar {
+    span: Span,
+    /// Rates, steady bursts, elastic bursts.
+    rows: [Row; 3],
+}
+
+impl Calendar {
+    /// Nothing booked, from `now` on.
+    pub fn new(now: Time) -> Self {
+        Calendar {
+            span: Span::at(now.millis() / 1_000),
+            rows: [(); 3].map(|()| Row::new()),
+        }
+    }
+
+    /// Moves the present on; time never goes back. Costs one step per minute passed.
+    pub fn advance(&mut self, now: Time) {
+        let next = Span::at((now.millis() / 1_000).max(self.span.now));
+        for row in &mut self.rows {
+            row.advance(self.span, next);
+        }
+        self.span = next;
+    }
+
+    /// Adds a booking. What of it lies before the present does not count. The caller has seen that it fits and that it
+    /// ends by the [`horizon`].
+    pub(crate) fn book(&mut self, booking: &Booking) {
+        let range = self.span.seconds(booking.window);
+        for (row, amount) in amounts(booking) {
+            self.rows[row].change(self.span, range.clone(), Change::Add, amount);
+        }
+    }
+
+    /// Takes a booking back: one that was made before, or what is left of it.
+    pub(crate) fn unbook(&mut self, booking: &Booking) {
+        let range = self.span.seconds(booking.window);
+        for (row, amount) in amounts(booking) {
+            self.rows[row].change(self.span, range.clone(), Change::Take, amount);
+        }
+    }
+
+    /// The most that is booked at any instant of the window, slots rounded outwards. Rates and bursts may peak at different instants.
+    pub fn peak(&self, window: Window) -> Load {
+        self.peak_without(window, None)
+    }
+
+    /// As [`Self::peak`], as if `left_out`, which is booked, were not.
+    pub(crate) fn peak_without(&self, window: Window, left_out: Option<&Booking>) -> Load {
+        let peak = |row: usize| {
+            let parts = self.parts(row, window, left_out);
+            let of_part = |(range, relief): (Range<u64>, u32)| {
+                self.rows[row].peak(self.span, range).saturating_sub(relief)
+            };
+            parts.into_iter().map(of_part).max().unwrap_or(0)
+        };
+        load(peak)
+    }
+
+    /// What is booked in the slot of this instant; nothing before the present or past the horizon.
+    pub fn load(&self, at: Time) -> Load {
+        let second = at.millis() / 1_000;
+        let known = (self.span.now..self.span.horizon_s()).contains(&second);
+        load(|row| {
+            if known {
+                self.rows[row].peak(self.span, second..second + 1)
+            } else {
+                0
+            }
+        })
+    }
+
+    /// The end of the last slot of the window in which the booking would not fit beside the others, whatever its own window; `None` if
+    /// it fits all the way.
+    pub(crate) fn last_obstacle(
+        &self,
+        window: Window,
+        booking: &Booking,
+        limits: &Limits,
+        left_out: Option<&Booking>,
+    ) -> Option<Time> {
+        let limits = [limits.rate, limits.steady_burst, limits.elastic_burst];
+        let obstacles = amounts(booking).into_iter().filter_map(|(row, amount)| {
+            let Some(limit) = limits[row].checked_sub(amount) else {
+                return Some(self.span.horizon_s());
+            };
+            let parts = self.parts(row, window, left_out);
+            let in_part = |(range, relief): (Range<u64>, u32)| {
+                self.rows[row].last_above(self.span, range, limit.saturating_add(relief))
+            };
+            parts.into_iter().rev().find_map(in_part)
+        });
+        obstacles
+            .max()
+            .map(|second| Time::from_millis(second.saturating_mul(1_000)))
+    }
+
+    /// The window in seconds, cut where `left_out` begins and ends, with what to take off in each part. Cuts are where the
+    /// calendar counts the booking, so that no slot lies across one.
+    fn parts(
+        &self,
+        row: usize,
+        window: Window,
+        left_out: Option<&Booking>,
+    ) -> [(Range<u64>, u32); 3] {
+        let all = self.span.slots(self.span.seconds(window));
+        let relief = left_out.and_then(|booking| {
+            let amount = amounts(booking).into_iter().find(|(its, _)| *its == row)?.1;
+            Some((self.span.slots(self.span.seconds(booking.window)), amount))
+        });
+        let Some((own, amount)) = relief else {
+            return [(all, 0), (0..0, 0), (0..0, 0)];
+        };
+        let (from, to) = (
+            own.start.clamp(all.start, all.end),
+            own.end.clamp(all.start, all.end),
+        );
+        [(all.start..from, 0), (from..to, amount), (to..all.end, 0)]
+    }
+}
+
+/// Which rows a booking counts in, and how much. A burst too large for a sum is refused before it comes here.
+fn amounts(booking: &Booking) -> [(usize, u32); 2] {
+    let row = if booking.class == Class::Elastic {
+        2
+    } else {
+        1
+    };
+    [
+        (0, booking.rate.kbps()),
+        (row, u32::try_from(booking.burst.0).unwrap_or(u32::MAX)),
+    ]
+}
+
+fn load(of_row: impl Fn(usize) -> u32) -> Load {
+    Load {
+        rate: SoldRate(of_row(0)),
+        steady_burst: Bytes(u64::from(of_row(1))),
+        elastic_burst: Bytes(u64::from(of_row(2))),
+    }
+}
+
+/// The seconds a calendar covers: single from `now` to `border`, in minutes from there on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Span {
+    now: u64,
+    /// A whole minute, at most [`FINE_SLOTS`] after `now`.
+    border: u64,
+}
+
+impl Span {
+    const fn at(now: u64) -> Self {
+        Span {
+            now,
+            border: now - now % MINUTE + FINE_SLOTS,
+        }
+    }
+
+    const fn horizon_s(self) -> u64 {
+        self.border + COARSE_SLOTS * MINUTE
+    }
+
+    const fn horizon(self) -> Time {
+        Time::from_millis(self.horizon_s().saturating_mul(1_000))
+    }
+
+    /// The seconds that the window touches, as far as they are covered.
+    fn seconds(self, window: Window) -> Range<u64> {
+        let start = (window.start().millis() / 1_000).max(self.now);
+        let end = window.end().millis().div_ceil(1_000).min(self.horizon_s());
+        start..end.max(start)
+    }
+
+    /// The seconds of all slots that the given seconds touch: whole minutes beyond the border.
+    fn slots(self, seconds: Range<u64>) -> Range<u64> {
+        if seconds.is_empty() {
+            return seconds;
+        }
+        let start = if seconds.start < self.border {
+            seconds.start
+        } else {
+            seconds.start - seconds.start % MINUTE
+        };
+        let end = if seconds.end <= self.border {
+            seconds.end
+        } else {
+            seconds.end.next_multiple_of(MINUTE)
+        };
+        start..end
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Change {
+    Add,
+    Take,
+}
+
+/// The sums of one quantity.
+#[derive(Clone, Debug)]
+struct Row {
+    /// A ring: second `s` is in slot `s % FINE_SLOTS`.
+    fine: Series,
+    /// A ring: minute `m` is in slot `m % COARSE_SLOTS`.
+    coarse: Series,
+    /// By how much the minutes beyond the border show too much, because bookings begin and end within them: the change at each second, from 0 at
+    /// the beginning of every minute. With it, cutting a minute into seconds is exact.
+    excess: BTreeMap<u64, i64>,
+}
+
+impl Row {
+    fn new() -> Self {
+        Row {
+            fine: Series::new(FINE_SLOTS as usize),
+            coarse: Series::new(COARSE_SLOTS as usize),
+            excess: BTreeMap::new(),
+        }
+    }
+
+    fn change(&mut self, span: Span, seconds: Range<u64>, change: Change, amount: u32) {
+        let apply = |series: &mut Series, slots| match change {
+            Change::Add => series.add(slots, amount),
+            Change::Take => series.take(slots, amount),
+        };
+        let (fine, coarse) = slots(span, &seconds);
+        fine.into_iter()
+            .for_each(|slots| apply(&mut self.fine, slots));
+        coarse
+            .into_iter()
+            .for_each(|slots| apply(&mut self.coarse, slots));
+
+        let amount = if change == Change::Add {
+            i64::from(amount)
+        } else {
+            -i64::from(amount)
+        };
+        if seconds.is_empty() || amount == 0 {
+            return;
+        }
+        let within_minute = |second: u64| second > span.border && !second.is_multiple_of(MINUTE);
+        if within_minute(seconds.start) {
+            self.exceed(seconds.start - seconds.start % MINUTE, amount);
+            self.exceed(seconds.start, -amount);
+        }
+        if within_minute(seconds.end) {
+            self.exceed(seconds.end, amount);
+        }
+    }
+
+    fn exceed(&mut self, second: u64, by: i64) {
+        let excess = self.excess.entry(second).or_insert(0);
+        *excess += by;
+        if *excess == 0 {
+            self.excess.remove(&second);
+        }
+    }
+
+    fn peak(&self, span: Span, seconds: Range<u64>) -> u32 {
+        let (fine, coarse) = slots(span, &seconds);
+        let fine = fine.into_iter().map(|slots| self.fine.peak(slots));
+        fine.chain(coarse.into_iter().map(|slots| self.coarse.peak(slots)))
+            .max()
+            .unwrap_or(0)
+    }
+
+    /// The end, in seconds, of the last slot that touches these seconds and shows more than `limit`.
+    fn last_above(&self, span: Span, seconds: Range<u64>, limit: u32) -> Option<u64> {
+        let (fine, coarse) = slots(span, &seconds);
+        let minute = last_in_ring(
+            &self.coarse,
+            coarse,
+            seconds.start.max(span.border) / MINUTE,
+            COARSE_SLOTS,
+            limit,
+        );
+        let second = || last_in_ring(&self.fine, fine, seconds.start, FINE_SLOTS, limit);
+        minute
+            .map(|minute| (minute + 1) * MINUTE)
+            .or_else(|| second().map(|second| second + 1))
+    }
+
+    fn advance(&mut self, from: Span, to: Span) {
+        if to.now >= from.horizon_s() {
+            self.fine.clear();
+            self.coarse.clear();
+            self.excess.clear();
+            return;
+        }
+        // Seconds that have passed stay in the ring until the ones that take their slots are written; nothing reads them.
+        for minute in from.border / MINUTE..to.border / MINUTE {
+            let slot = ring(minute, COARSE_SLOTS);
+            let shown = i64::from(self.coarse.get(slot));
+            self.coarse.write(slot, &[0]);
+            let first = minute * MINUTE;
+            let mut excess = 0;
+            let mut values = [0_u32; MINUTE as usize];
+            for (second, value) in (first..).zip(&mut values) {
+                excess += self.excess.remove(&second).unwrap_or(0);
+                *value = u32::try_from(shown - excess).expect(
+                    "a minute shows the sum of what touches it, the excess is part of that",
+                );
+            }
+            let passed = to.now.saturating_sub(first).min(MINUTE);
+            self.fine
+                .write(ring(first + passed, FINE_SLOTS), &values[passed as usize..]);
+        }
+    }
+}
+
+const fn ring(number: u64, slots: u64) -> usize {
+    (number % slots) as usize
+}
+
+/// The slots that touch these seconds: of the fine ring, then of the coarse one, each cut where the ring closes.
+fn slots(span: Span, seconds: &Range<u64>) -> ([Range<usize>; 2], [Range<usize>; 2]) {
+    let fine = seconds.start.min(span.border)..seconds.end.min(span.border);
+    let coarse =
+        seconds.start.max(span.border) / MINUTE..seconds.end.max(span.border).div_ceil(MINUTE);
+    (unroll(fine, FINE_SLOTS), unroll(coarse, COARSE_SLOTS))
+}
+
+/// The slots of a ring that hold these numbers, in order; no more numbers than slots.
+fn unroll(numbers: Range<u64>, size: u64) -> [Range<usize>; 2] {
+    let count = (numbers.end.saturating_sub(numbers.start)) as usize;
+    let (start, size) = (ring(numbers.start, size), size as usize);
+    let first = count.min(size - start);
+    [start..start + first, 0..count - first]
+}
+
+/// The number of the last slot above `limit`, where `slots` hold the numbers from `first` on.
+fn last_in_ring(
+    series: &Series,
+    slots: [Range<usize>; 2],
+    first: u64,
+    size: u64,
+    limit: u32,
+) -> Option<u64> {
+    let slot = slots
+        .into_iter()
+        .rev()
+        .find_map(|slots| series.last_above(slots, limit))? as u64;
+    Some(first + (slot + size - first % size) % size)
+}
