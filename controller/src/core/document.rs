@@ -1,6 +1,6 @@
 //! The documents buyers see: requests, quotes, reservations, receipts. JSON shapes of the API.
 
-use std::{fmt, net::IpAddr, str::FromStr};
+use std::net::IpAddr;
 
 use payflow_payment::{Address, Amount, PaymentTerms, Signed, TxDigest, UnixMillis};
 use payflow_qos::{BitRate, Bytes, Class, PortRef, SoldRate};
@@ -13,10 +13,8 @@ use super::network::{Protocol, Selector};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ReservationNumber(pub u64);
 
-/// The ed25519 public key of a buyer, 32 bytes; hexadecimal in JSON and in `keyid`.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct BuyerKey(pub [u8; 32]);
+/// The ed25519 public key of a buyer; hexadecimal in JSON and in `keyid`.
+pub type BuyerKey = payflow_payment::PublicKey;
 
 /// Body of `POST /v1/quotes`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -254,43 +252,6 @@ impl QuoteDocument {
     #[must_use]
     pub fn burst(&self) -> Bytes {
         Bytes(self.burst_bytes)
-    }
-}
-
-impl fmt::Display for BuyerKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&hex::encode(self.0))
-    }
-}
-
-impl fmt::Debug for BuyerKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
-    }
-}
-
-impl From<BuyerKey> for String {
-    fn from(key: BuyerKey) -> Self {
-        key.to_string()
-    }
-}
-
-impl FromStr for BuyerKey {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let mut key = [0; 32];
-        hex::decode_to_slice(text, &mut key)
-            .map_err(|_| "a buyer's key is 32 bytes in hexadecimal (64 digits)".to_owned())?;
-        Ok(Self(key))
-    }
-}
-
-impl TryFrom<String> for BuyerKey {
-    type Error = String;
-
-    fn try_from(text: String) -> Result<Self, Self::Error> {
-        text.parse()
     }
 }
 

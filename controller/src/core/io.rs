@@ -190,6 +190,11 @@ pub enum LedgerOrder {
         /// What to pay to whom, out of which payments.
         order: PayoutOrder,
     },
+    /// Ask what a transaction on the ledger cost in gas.
+    Gas {
+        /// Which transaction.
+        digest: TxDigest,
+    },
     /// Ask for the treasury's balance.
     TreasuryBalance,
 }
@@ -236,6 +241,13 @@ pub enum LedgerEvent {
         payout: u64,
         /// The signed bytes, or why there are none.
         result: Result<Outgoing, BuildError>,
+    },
+    /// Answer to [`LedgerOrder::Gas`].
+    Gas {
+        /// Which transaction.
+        digest: TxDigest,
+        /// What left the payer's coins, net of rebates; `None` when the ledger did not answer.
+        nanos: Option<i64>,
     },
     /// Answer to [`LedgerOrder::TreasuryBalance`]; `None` when the ledger did not answer.
     TreasuryBalance {

@@ -1,7 +1,7 @@
 //! The facts that must outlive a crash. The journal is the truth: the desk's state is nothing but
 //! these records applied in order, when they happen and again after a restart.
 
-use payflow_payment::{Address, Amount, PaymentKey, SignedTransaction, Signed, TxDigest};
+use payflow_payment::{Amount, PaymentKey, Signed, SignedTransaction, TxDigest};
 use payflow_qos::{Path, PortRef, Time};
 use serde::{Deserialize, Serialize};
 
@@ -62,6 +62,8 @@ pub enum Record {
         refund: Amount,
         /// Kept for the gas of the refund.
         fee: Amount,
+        /// The transfer that sends it back, unless it is credited.
+        payout: Option<u64>,
         /// Why it buys nothing, for people.
         reason: String,
         /// When it was seen.
@@ -109,21 +111,10 @@ pub enum Record {
         number: ReservationNumber,
         /// Signed account.
         receipt: Box<Signed<Receipt>>,
-    },
-    /// An outgoing transfer is to be made.
-    PayoutPlanned {
-        /// Consecutive number of the payout.
+        /// The transfer that settles it: refund, sweep and the receipt's hash in one transaction.
         payout: u64,
-        /// On whose account.
-        number: ReservationNumber,
-        /// The payments whose coins it spends.
-        spend: Vec<TxDigest>,
-        /// To whom; absent when only the operator's part is swept.
-        to: Address,
-        /// How much; may be zero.
-        amount: Amount,
-        /// Written beside it on the ledger: the receipt's memo.
-        memo: Option<Vec<u8>>,
+        /// When.
+        at: Time,
     },
     /// The transfer is signed. From now on only these bytes are submitted.
     PayoutSigned {
@@ -140,6 +131,8 @@ pub enum Record {
         payout: u64,
         /// The proof, for people.
         reason: String,
+        /// Gas burned by it, where it failed on the ledger.
+        gas_nanos: i64,
     },
     /// The transfer is in a checkpoint.
     PayoutFinal {

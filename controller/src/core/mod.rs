@@ -1,10 +1,302 @@
 //! The deterministic core: the same inputs at the same times give the same outputs, bit for bit.
 //!
-//! No socket, task, clock, random source or unordered map in here.
+//! No socket, task, clock, random source or unordered map in here. The driver feeds [`Core::handle`]
+//! and carries out what [`Core::poll`] gives. Whatever depends on a journal record is held back by
+//! the [`gate`] until the record is durable, so a crash at any instant loses only what nobody saw.
+//!
+//! | module | what it decides |
+//! |---|---|
+//! | [`network`] | switches, links, hosts, entries |
+//! | `quoting` | who may ask for what, what it costs, whether it fits |
+//! | `paying` | which payment counts, once |
+//! | `serving` | install, suspend, end, settle |
+//! | `payouts` | refunds and sweeps, one at a time |
+//! | [`reservation`] | the life of a reservation, as two tables |
+//! | `register` | the durable state: the journal's records, applied |
 
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use payflow_payment::{Address, Amount, Asset, ChainId, SigningKey, UnixMillis};
+use payflow_qos::{CommitmentId, Tariff, Time, book::Book};
+
+mod alarms;
 pub mod document;
+mod gate;
 pub mod io;
 pub mod journal;
 pub mod network;
+mod paying;
+mod payouts;
 pub mod problem;
+mod quoting;
+mod register;
 pub mod reply;
+pub mod reservation;
+mod serving;
+#[cfg(test)]
+mod tests;
+mod views;
+
+use alarms::{Alarm, Alarms};
+use document::{BuyerKey, ReservationNumber, ReservationView};
+use gate::Gate;
+use io::{Input, LedgerOrder, Output, RequestId};
+use journal::Record;
+use network::{FlowId, FlowPlan, Network, NetworkConfig, NetworkInput, NetworkOutput};
+use paying::PendingPayment;
+use payouts::PayoutProgress;
+use problem::Problem;
+use register::{Register, Reservation};
+use reply::Answer;
+
+pub use register::Contradiction;
+
+/// What the operator has decided.
+#[derive(Clone, Debug)]
+pub struct CoreConfig {
+    /// The chain payments must be on.
+    pub chain_id: ChainId,
+    /// The asset payments must be in.
+    pub asset: Asset,
+    /// Prices.
+    pub tariff: Tariff,
+    /// How long a quote is binding.
+    pub quote_ttl: Duration,
+    /// How long after a quote's expiry a payment made in time may still become known.
+    pub grace: Duration,
+    /// Kept, at most, when the buyer ends early.
+    pub cancellation_fee: Amount,
+    /// Kept, at most, from a payment that bought nothing.
+    pub mispayment_fee: Amount,
+    /// Longest duration sold.
+    pub max_duration: Duration,
+    /// How long switches may take to confirm before the buyer is refunded.
+    pub install_patience: Duration,
+    /// How long a path may be broken before the buyer is refunded.
+    pub suspend_patience: Duration,
+    /// What the treasury must hold, to pay for the gas of refunds, before anything is sold.
+    pub treasury_minimum: Amount,
+    /// Keys that may buy for any flow.
+    pub enrolled: BTreeSet<BuyerKey>,
+    /// The data plane.
+    pub network: NetworkConfig,
+}
+
+/// The operator's keys, as far as the core needs them: pure derivations of one seed.
+pub trait OperatorKeys: Send {
+    /// The address for payments of quote `index`; always the same for the same seed.
+    fn receive_address(&self, index: u64) -> Address;
+    /// Where earnings are collected.
+    fn treasury_address(&self) -> Address;
+    /// Normalizes an address; `None` if it cannot be one.
+    fn parse_address(&self, text: &str) -> Option<Address>;
+    /// The key that signs quotes and receipts.
+    fn signing_key(&self) -> &SigningKey;
+}
+
+/// The controller, without the world.
+pub struct Core {
+    config: CoreConfig,
+    keys: Box<dyn OperatorKeys>,
+    now: Time,
+    network: Network,
+    book: Book,
+    register: Register,
+    gate: Gate<Effect>,
+    alarms: Alarms,
+    /// Offered payments whose outcome is being asked for.
+    pending: BTreeMap<ReservationNumber, PendingPayment>,
+    payout: Option<PayoutProgress>,
+    ledger_up: bool,
+    treasury: Option<Amount>,
+    outputs: std::collections::VecDeque<Output>,
+}
+
+/// What waits behind the gate.
+enum Effect {
+    Output(Output),
+    Install(FlowPlan),
+    SetEnd(FlowId, Time),
+    Remove(FlowId),
+}
+
+/// How often the treasury's balance is asked for.
+const TREASURY_INTERVAL: Duration = Duration::from_secs(30);
+
+/// Capacity stays booked for this long after the paid time, while entries time out and queues drain.
+const SERVICE_TAIL: Duration = Duration::from_secs(5);
+
+impl Core {
+    /// Goes on where the journal stopped. `records` are all of them, in order, each with its sequence number.
+    pub fn restore(
+        config: CoreConfig,
+        keys: Box<dyn OperatorKeys>,
+        records: impl IntoIterator<Item = (u64, Record)>,
+        now: Time,
+    ) -> Result<Self, Contradiction> {
+        let mut register = Register::default();
+        let mut last = 0;
+        for (sequence, record) in records {
+            register.apply(&record)?;
+            last = sequence;
+        }
+        let mut core = Self {
+            network: Network::new(config.network.clone()),
+            book: Book::new(now),
+            config,
+            keys,
+            now,
+            register,
+            gate: Gate::after(last),
+            alarms: Alarms::default(),
+            pending: BTreeMap::new(),
+            payout: None,
+            ledger_up: false,
+            treasury: None,
+            outputs: std::collections::VecDeque::new(),
+        };
+        core.resume();
+        core.settle_down();
+        Ok(core)
+    }
+
+    /// Feeds one event. `now` may stand still and never goes back. Drain [`Self::poll`] after each call.
+    pub fn handle(&mut self, input: Input, now: Time) {
+        self.now = self.now.max(now);
+        self.book.advance(self.now);
+        match input {
+            Input::Network(input) => self.network.handle(input, self.now),
+            Input::Request { id, caller, request } => self.request(id, &caller, request),
+            Input::Ledger(event) => self.ledger_event(event),
+            Input::Journaled { through } => self.gate.durable(through),
+            Input::DeadlineReached => self.deadline_reached(),
+        }
+        self.settle_down();
+    }
+
+    /// The next thing to do, in order.
+    pub fn poll(&mut self) -> Option<Output> {
+        self.outputs.pop_front()
+    }
+
+    /// When [`Input::DeadlineReached`] is due.
+    #[must_use]
+    pub fn next_deadline(&self) -> Option<Time> {
+        self.alarms.next().into_iter().chain(self.network.next_deadline()).min()
+    }
+
+    /// The checkpoint after which the chain is to be followed; `None` follows from the newest.
+    #[must_use]
+    pub fn followed(&self) -> Option<u64> {
+        self.register.followed
+    }
+
+    fn deadline_reached(&mut self) {
+        if self.network.next_deadline().is_some_and(|at| at <= self.now) {
+            self.network.handle(NetworkInput::DeadlineReached, self.now);
+        }
+        while let Some(alarm) = self.alarms.due(self.now) {
+            match alarm {
+                Alarm::Reservation(number) => self.reservation_deadline(number),
+                Alarm::Payment(number) => self.ask_for_payment(number),
+                Alarm::Payout => self.advance_payout(),
+                Alarm::Treasury => self.order(LedgerOrder::TreasuryBalance),
+            }
+        }
+    }
+
+    /// Carries out what the gate releases and what the network wants, until both are quiet.
+    fn settle_down(&mut self) {
+        loop {
+            if let Some(effect) = self.gate.release() {
+                match effect {
+                    Effect::Output(output) => self.outputs.push_back(output),
+                    Effect::Install(plan) => self.network.install(plan, self.now),
+                    Effect::SetEnd(flow, ends) => self.network.set_end(flow, ends, self.now),
+                    Effect::Remove(flow) => self.network.remove(flow, self.now),
+                }
+            } else if let Some(output) = self.network.poll() {
+                match output {
+                    NetworkOutput::Send { connection, bytes } => {
+                        self.outputs.push_back(Output::Send { connection, bytes });
+                    }
+                    NetworkOutput::Close { connection, reason } => {
+                        self.outputs.push_back(Output::CloseConnection { connection, reason });
+                    }
+                    NetworkOutput::MakeClasses { switch, port_name, capacity } => {
+                        self.outputs.push_back(Output::MakeClasses { switch, port_name, capacity });
+                    }
+                    NetworkOutput::Event(event) => self.network_event(event),
+                }
+            } else {
+                return;
+            }
+        }
+    }
+
+    /// Writes a record: applied now, durable soon. Effects queued after this wait for it.
+    fn record(&mut self, record: Record) {
+        self.register
+            .apply(&record)
+            .expect("only facts that can follow are recorded: `respond` and `next` agree, tested pair by pair");
+        let sequence = self.gate.write();
+        self.outputs.push_back(Output::Journal { sequence, record });
+    }
+
+    /// Queues an output behind every record written so far.
+    fn queue(&mut self, output: Output) {
+        self.gate.queue(Effect::Output(output));
+    }
+
+    /// Asks the ledger at once: for what depends on no record.
+    fn order(&mut self, order: LedgerOrder) {
+        self.outputs.push_back(Output::Ledger(order));
+    }
+
+    fn reply(&mut self, id: RequestId, reply: Result<Answer, Problem>) {
+        self.queue(Output::Reply { id, reply });
+    }
+
+    /// Tells whoever waits that a reservation changed.
+    fn changed(&mut self, number: ReservationNumber) {
+        if let Some(view) = self.view(number) {
+            self.queue(Output::Changed(Box::new(view)));
+        }
+    }
+
+    fn view(&self, number: ReservationNumber) -> Option<ReservationView> {
+        let reservation = self.register.reservations.get(&number)?;
+        Some(views::reservation(reservation, &self.register))
+    }
+
+    fn unix_now(&self) -> UnixMillis {
+        unix(self.now)
+    }
+}
+
+fn unix(at: Time) -> UnixMillis {
+    UnixMillis(at.millis())
+}
+
+fn commitment(number: ReservationNumber) -> CommitmentId {
+    CommitmentId(number.0)
+}
+
+/// One path per reservation for its whole life, for now: generation 0.
+fn flow(number: ReservationNumber) -> FlowId {
+    FlowId { reservation: number.0, generation: 0 }
+}
+
+fn plan(reservation: &Reservation, ends: Time) -> Option<FlowPlan> {
+    let quote = reservation.quote();
+    Some(FlowPlan {
+        flow: flow(reservation.issued.number),
+        path: reservation.issued.path.clone(),
+        selector: quote.flow.clone(),
+        source_mac: reservation.issued.source_mac,
+        class: quote.class,
+        rate: quote.rate()?,
+        ends,
+    })
+}

@@ -1,0 +1,386 @@
+//! Payments: offered by buyers, seen on the ledger, and consumed once.
+//!
+//! A payment counts when it is in a checkpoint, wherever it is seen first: on the followed chain, or
+//! asked for by digest. A time-out, an error, a refusal by one node means *unknown*: ask again.
+
+use std::time::Duration;
+
+use payflow_payment::{
+    Amount, Evidence, Mispayment, PaymentKey, PaymentTerms, TxDigest, Verdict, judge,
+    ledger::{Inspected, Lookup, Submission},
+    settle_mispayment,
+};
+
+use super::{
+    Alarm, Core, Effect, commitment,
+    document::ReservationNumber,
+    io::{Caller, LedgerEvent, LedgerOrder, Output, PaymentProof},
+    journal::Record,
+    plan,
+    problem::{Problem, ProblemKind},
+    quoting::key_of,
+    register::{Offered, Reservation},
+    reply::Answer,
+    reservation::{Fact, Response, State, Stimulus, respond},
+    unix,
+};
+
+/// An offered payment whose outcome is being asked for. Forgotten at a restart, and begun again.
+#[derive(Clone, Debug)]
+pub(super) struct PendingPayment {
+    digest: TxDigest,
+    /// How often the ledger was asked; the next question comes later each time.
+    asked: u32,
+    /// The last refusal of the submitted bytes: a hint, believed once the ledger does not know the digest either.
+    rejected: Option<String>,
+}
+
+/// First pause before the ledger is asked for a payment; doubles up to [`SLOWEST_QUESTION`].
+const FIRST_QUESTION: Duration = Duration::from_millis(500);
+const SLOWEST_QUESTION: Duration = Duration::from_secs(5);
+
+/// A cursor is written at the latest after so many checkpoints without a payment, so that a restart
+/// need not read the chain from long ago. Seeing a payment again is harmless.
+const CURSOR_INTERVAL: u64 = 240;
+
+impl Core {
+    /// `POST /v1/reservations`: how to pay, or a payment.
+    pub(super) fn reserve(
+        &mut self,
+        caller: &Caller,
+        number: ReservationNumber,
+        payment: Option<PaymentProof>,
+    ) -> Result<Answer, Problem> {
+        key_of(caller)?;
+        let reservation = self.visible(caller, number)?;
+        let terms = reservation.quote().payment.clone();
+        let state = reservation.state;
+        let Some(proof) = payment else {
+            return self.how_to_pay(number, state, &terms);
+        };
+        let digest = match &proof {
+            PaymentProof::Transaction { inspected, .. } => inspected.digest.clone(),
+            PaymentProof::Digest(digest) => digest.clone(),
+        };
+        if reservation.knows(&digest) {
+            return self.as_it_is(number);
+        }
+        match respond(state, Stimulus::PaymentOffered) {
+            Response::Record(_) => {}
+            Response::Refuse(why) => return Err(Problem::new(ProblemKind::WrongState, why)),
+            Response::Ignore => return self.as_it_is(number),
+        }
+        if self.register.consumed_digests.contains(&digest) {
+            return Err(Problem::new(
+                ProblemKind::PaymentAlreadyUsed,
+                format!("{digest} has bought something else; it paid nothing to {}", terms.pay_to),
+            ));
+        }
+        if self.unix_now() > terms.expires_at {
+            return Err(expired(number));
+        }
+        let transaction = match proof {
+            PaymentProof::Transaction { transaction, inspected } => {
+                pays_enough(&terms, &inspected)?;
+                Some(transaction)
+            }
+            PaymentProof::Digest(_) => None,
+        };
+        self.record(Record::PaymentOffered { number, digest, transaction, at: self.now });
+        self.arm(number);
+        self.pursue(number);
+        self.changed(number);
+        self.as_it_is(number)
+    }
+
+    fn how_to_pay(&self, number: ReservationNumber, state: State, terms: &PaymentTerms) -> Result<Answer, Problem> {
+        if state != State::Held {
+            return self.as_it_is(number);
+        }
+        if self.unix_now() > terms.expires_at {
+            return Err(expired(number));
+        }
+        Err(Problem::new(
+            ProblemKind::PaymentRequired,
+            format!("pay {} to {} and hand over the signed transaction, or its digest", terms.price, terms.pay_to),
+        )
+        .with("quote", number.quote_id())
+        .with("payment", terms))
+    }
+
+    fn as_it_is(&self, number: ReservationNumber) -> Result<Answer, Problem> {
+        self.view(number)
+            .map(|view| Answer::Reservation(Box::new(view)))
+            .ok_or_else(|| Problem::new(ProblemKind::NotFound, "there is no such reservation"))
+    }
+
+    /// Submits or looks for the offered payment, once the offer is durable.
+    pub(super) fn pursue(&mut self, number: ReservationNumber) {
+        let Some(offered) = self.register.reservations.get(&number).and_then(|it| it.offered.clone()) else { return };
+        self.pending.insert(
+            number,
+            PendingPayment { digest: offered.digest.clone(), asked: 0, rejected: None },
+        );
+        self.queue(Output::Ledger(match offered.transaction {
+            Some(transaction) => LedgerOrder::Submit { digest: offered.digest, transaction },
+            None => LedgerOrder::LookUp { digest: offered.digest },
+        }));
+        self.alarms.set(Alarm::Payment(number), self.now.plus(FIRST_QUESTION));
+    }
+
+    /// Asks the ledger again, less and less often.
+    pub(super) fn ask_for_payment(&mut self, number: ReservationNumber) {
+        let Some(pending) = self.pending.get_mut(&number) else { return };
+        pending.asked = pending.asked.saturating_add(1);
+        let pause = FIRST_QUESTION.saturating_mul(1 << pending.asked.min(4)).min(SLOWEST_QUESTION);
+        let digest = pending.digest.clone();
+        self.alarms.set(Alarm::Payment(number), self.now.plus(pause));
+        self.order(LedgerOrder::LookUp { digest });
+    }
+
+    /// The ledger answered, or has news.
+    pub(super) fn ledger_event(&mut self, event: LedgerEvent) {
+        match event {
+            LedgerEvent::Up { chain_id } => {
+                if chain_id == self.config.chain_id {
+                    self.ledger_up = true;
+                    self.order(LedgerOrder::TreasuryBalance);
+                    self.advance_payout();
+                }
+            }
+            LedgerEvent::Down { reason } => {
+                if self.ledger_up {
+                    tracing::warn!(reason, "the ledger does not answer");
+                }
+                self.ledger_up = false;
+            }
+            LedgerEvent::Submitted { digest, outcome } => self.submitted(&digest, outcome),
+            LedgerEvent::LookedUp { digest, result } => self.looked_up(&digest, result),
+            LedgerEvent::Followed { checkpoint, payments, .. } => self.followed_to(checkpoint, &payments),
+            LedgerEvent::PayoutBuilt { payout, result } => self.payout_built(payout, result),
+            LedgerEvent::Gas { digest, nanos } => self.payout_gas(&digest, nanos),
+            LedgerEvent::TreasuryBalance { balance } => {
+                // An unanswered question changes nothing.
+                self.treasury = balance.or(self.treasury);
+                self.alarms.set(Alarm::Treasury, self.now.plus(super::TREASURY_INTERVAL));
+            }
+        }
+    }
+
+    fn submitted(&mut self, digest: &TxDigest, outcome: Submission) {
+        if self.payout_submitted(digest, &outcome) {
+            return;
+        }
+        let Some((number, pending)) = self.pending.iter_mut().find(|(_, pending)| pending.digest == *digest) else {
+            return;
+        };
+        let number = *number;
+        if let Submission::Rejected { reason } = outcome {
+            pending.rejected = Some(reason);
+            self.alarms.set(Alarm::Payment(number), self.now);
+        }
+    }
+
+    fn looked_up(&mut self, digest: &TxDigest, result: Lookup) {
+        if self.payout_looked_up(digest, &result) {
+            return;
+        }
+        let pending = self.pending.iter().find(|(_, pending)| pending.digest == *digest);
+        let Some((number, pending)) = pending.map(|(number, pending)| (*number, pending.clone())) else { return };
+        match result {
+            Lookup::Found(evidence) => {
+                self.payment_seen(&evidence);
+                self.judge_offer(number, &evidence);
+            }
+            Lookup::NotFound => self.payment_unknown(number, &pending),
+            Lookup::Unknown { .. } => {}
+        }
+    }
+
+    /// The ledger does not know the digest, now. Bytes we hold are submitted again; bytes that a node has refused
+    /// as well are given up, and the buyer may offer others. (Should they execute after all, the payment is seen at
+    /// its address and buys, or goes back.)
+    fn payment_unknown(&mut self, number: ReservationNumber, pending: &PendingPayment) {
+        let offered = self.register.reservations.get(&number).and_then(|it| it.offered.clone());
+        match (offered, &pending.rejected) {
+            (Some(Offered { transaction: Some(_), .. }), Some(reason)) => {
+                self.payment_dead(number, format!("the ledger refused the transaction: {reason}"));
+            }
+            (Some(Offered { transaction: Some(transaction), digest, .. }), None) => {
+                self.order(LedgerOrder::Submit { digest, transaction });
+            }
+            (Some(Offered { transaction: None, .. }) | None, _) => {}
+        }
+    }
+
+    fn followed_to(&mut self, checkpoint: u64, payments: &[Evidence]) {
+        for evidence in payments {
+            self.payment_seen(evidence);
+        }
+        let last = self.register.followed.unwrap_or(0);
+        if !payments.is_empty() || checkpoint >= last + CURSOR_INTERVAL || self.register.followed.is_none() {
+            self.record(Record::Followed { checkpoint });
+        }
+    }
+
+    /// Gives every one of our addresses that the transaction pays its due.
+    fn payment_seen(&mut self, evidence: &Evidence) {
+        let numbers: Vec<_> = evidence
+            .credits
+            .iter()
+            .filter_map(|credit| self.register.by_address.get(&credit.address).copied())
+            .collect();
+        for number in numbers {
+            self.payment_for(number, evidence);
+        }
+    }
+
+    fn payment_for(&mut self, number: ReservationNumber, evidence: &Evidence) {
+        let Some(reservation) = self.register.reservations.get(&number) else { return };
+        let terms = reservation.terms_for(evidence);
+        let key = PaymentKey {
+            chain_id: self.config.chain_id.clone(),
+            digest: evidence.digest.clone(),
+            pay_to: terms.pay_to.clone(),
+        };
+        let (Some(checkpoint), false) = (evidence.checkpoint, self.register.consumed.contains(&key)) else { return };
+        let (stimulus, amount, reason) = match judge(&terms, evidence, self.unix_now()) {
+            Verdict::Paid { amount, .. } => (Stimulus::PaymentFinal, amount, None),
+            Verdict::TooLittle { paid } => {
+                (Stimulus::PaymentUseless, paid, Some(format!("{paid} is less than the price of {}", terms.price)))
+            }
+            Verdict::TooLate { paid } => (Stimulus::PaymentUseless, paid, Some("it came too late".to_owned())),
+            Verdict::NotFinal | Verdict::Failed | Verdict::WrongAsset { .. } | Verdict::NotToUs => return,
+        };
+        match respond(reservation.state, stimulus) {
+            Response::Record(Fact::Paid) => self.paid(number, key, amount, checkpoint),
+            Response::Record(_) => {
+                let reason = reason.unwrap_or_else(|| "nothing was left to buy with it".to_owned());
+                self.mispaid(number, key, amount, &terms, reason);
+            }
+            Response::Ignore | Response::Refuse(_) => {}
+        }
+    }
+
+    fn paid(&mut self, number: ReservationNumber, key: PaymentKey, amount: Amount, checkpoint: u64) {
+        self.record(Record::Paid { number, key, amount, checkpoint, at: self.now });
+        self.pending.remove(&number);
+        self.alarms.clear(Alarm::Payment(number));
+        self.book.mark_paid(commitment(number));
+        self.arm(number);
+        self.install(number);
+        self.changed(number);
+    }
+
+    /// Installs a paid flow, once the payment is durable.
+    pub(super) fn install(&mut self, number: ReservationNumber) {
+        let Some(reservation) = self.register.reservations.get(&number) else { return };
+        let longest = self
+            .now
+            .plus(self.config.install_patience)
+            .plus(Duration::from_millis(reservation.quote().duration_ms));
+        if let Some(plan) = plan(reservation, longest) {
+            self.gate.queue(Effect::Install(plan));
+        }
+    }
+
+    fn mispaid(
+        &mut self,
+        number: ReservationNumber,
+        key: PaymentKey,
+        amount: Amount,
+        terms: &PaymentTerms,
+        reason: String,
+    ) {
+        let (refund, fee, payout) = match settle_mispayment(amount, terms.mispayment_fee) {
+            Mispayment::Refund(account) => {
+                (account.refunded(), account.fee(), Some(self.register.next_payout()))
+            }
+            Mispayment::Credit(_) => (Amount::ZERO, Amount::ZERO, None),
+        };
+        tracing::info!(reservation = %number.reservation_id(), %amount, %refund, reason, "a payment bought nothing");
+        let digest = key.digest.clone();
+        self.record(Record::Mispaid { number, key, amount, refund, fee, payout, reason: reason.clone(), at: self.now });
+        if self.pending.get(&number).is_some_and(|pending| pending.digest == digest) {
+            self.payment_dead(number, reason);
+        }
+        self.advance_payout();
+        self.changed(number);
+    }
+
+    /// What became of the very transaction that was offered, when it does not pay at all.
+    fn judge_offer(&mut self, number: ReservationNumber, evidence: &Evidence) {
+        let Some(reservation) = self.register.reservations.get(&number) else { return };
+        let terms = reservation.terms_for(evidence);
+        let reason = match judge(&terms, evidence, self.unix_now()) {
+            Verdict::Failed => "the transaction failed on the ledger".to_owned(),
+            Verdict::NotToUs => format!("the transaction paid nothing to {}", terms.pay_to),
+            Verdict::WrongAsset { asset, .. } => format!("the transaction paid in {asset}, not in {}", terms.asset),
+            Verdict::NotFinal | Verdict::Paid { .. } | Verdict::TooLate { .. } | Verdict::TooLittle { .. } => return,
+        };
+        self.payment_dead(number, reason);
+    }
+
+    fn payment_dead(&mut self, number: ReservationNumber, reason: String) {
+        let Some(pending) = self.pending.remove(&number) else { return };
+        self.alarms.clear(Alarm::Payment(number));
+        let Some(reservation) = self.register.reservations.get(&number) else { return };
+        if let Response::Record(Fact::Refused) = respond(reservation.state, Stimulus::PaymentDead) {
+            self.record(Record::PaymentRefused { number, digest: pending.digest, reason });
+            self.changed(number);
+        }
+    }
+}
+
+impl Reservation {
+    /// Whether the buyer has shown this payment here before.
+    fn knows(&self, digest: &TxDigest) -> bool {
+        self.offered.as_ref().is_some_and(|offered| offered.digest == *digest)
+            || self.paid.as_ref().is_some_and(|paid| paid.digest == *digest)
+    }
+
+    /// The terms under which a transaction is judged. Handing over the signed bytes before the expiry is in time,
+    /// even when the checkpoint comes after it, as long as it comes within the grace: the wait is ours, not the buyer's.
+    fn terms_for(&self, evidence: &Evidence) -> PaymentTerms {
+        let mut terms = self.quote().payment.clone();
+        let handed_over_in_time = self.offered.as_ref().is_some_and(|offered| {
+            offered.digest == evidence.digest && offered.transaction.is_some() && unix(offered.at) <= terms.expires_at
+        });
+        if handed_over_in_time {
+            terms.expires_at = terms.expires_at.saturating_add_ms(terms.grace_ms);
+            terms.grace_ms = 0;
+        }
+        terms
+    }
+}
+
+/// Refused before anything is submitted, so that nothing needs to be refunded.
+fn pays_enough(terms: &PaymentTerms, inspected: &Inspected) -> Result<(), Problem> {
+    let paid = inspected
+        .transfers
+        .iter()
+        .filter(|credit| credit.address == terms.pay_to && credit.asset == terms.asset)
+        .fold(Amount::ZERO, |sum, credit| Amount(sum.0.saturating_add(credit.amount.0)));
+    if paid.is_zero() {
+        return Err(Problem::new(
+            ProblemKind::PaymentInvalid,
+            format!("the transaction pays nothing to {}; it was not submitted", terms.pay_to),
+        )
+        .with("payment", terms));
+    }
+    if paid < terms.price {
+        return Err(Problem::new(
+            ProblemKind::PaymentInsufficient,
+            format!("the transaction pays {paid}, the price is {}; it was not submitted", terms.price),
+        )
+        .with("payment", terms));
+    }
+    Ok(())
+}
+
+fn expired(number: ReservationNumber) -> Problem {
+    Problem::new(
+        ProblemKind::QuoteExpired,
+        format!("{} has expired; ask for a new quote. Nothing was submitted", number.quote_id()),
+    )
+}

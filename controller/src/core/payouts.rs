@@ -1,0 +1,200 @@
+//! Outgoing transfers: refunds, sweeps, receipts. One at a time, because one coin pays their gas.
+//!
+//! Built, journaled as signed bytes, then only ever resubmitted; a new one is built only when the
+//! old one is on the ledger as failed, and so can never execute.
+
+use std::time::Duration;
+
+use payflow_payment::{
+    Evidence, TxDigest,
+    ledger::{BuildError, Lookup, Outgoing, Payout as Line, PayoutOrder, PayoutSource, Submission},
+};
+
+use super::{
+    Alarm, Core,
+    io::{LedgerOrder, Output},
+    journal::Record,
+};
+
+/// Where the transfer at the head of the queue is. Forgotten at a restart, and begun again.
+#[derive(Clone, Debug)]
+pub(super) struct PayoutProgress {
+    id: u64,
+    step: Step,
+    /// Failures in a row, which lengthen the pause.
+    failures: u32,
+    /// The receive address no longer holds what is to be paid: take it from the treasury.
+    from_treasury: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Step {
+    /// To be built; or being built, when `asked`.
+    Build { asked: bool },
+    /// Signed and submitted; the ledger is asked whether it is final.
+    Await(TxDigest),
+    /// Final or failed for ever; only its gas is not known yet.
+    Gas { digest: TxDigest, checkpoint: u64, succeeded: bool },
+}
+
+const SHORTEST_PAUSE: Duration = Duration::from_millis(250);
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+
+impl Core {
+    /// Goes on with the transfer at the head of the queue: now, or when its pause is over.
+    pub(super) fn advance_payout(&mut self) {
+        if !self.ledger_up {
+            return;
+        }
+        let Some((id, payout)) = self.register.open_payout() else {
+            self.payout = None;
+            self.alarms.clear(Alarm::Payout);
+            return;
+        };
+        let signed = payout.signed.clone();
+        let begun = self.payout.as_ref().is_some_and(|progress| progress.id == id);
+        if !begun {
+            let step = match &signed {
+                Some((digest, _)) => Step::Await(digest.clone()),
+                None => Step::Build { asked: false },
+            };
+            self.payout = Some(PayoutProgress { id, step, failures: 0, from_treasury: false });
+        }
+        let Some(progress) = &mut self.payout else { return };
+        match &mut progress.step {
+            Step::Build { asked: true } => {}
+            Step::Build { asked } => {
+                *asked = true;
+                let from_treasury = progress.from_treasury;
+                self.build_payout(id, from_treasury);
+            }
+            Step::Await(digest) => {
+                let digest = digest.clone();
+                self.order(LedgerOrder::LookUp { digest });
+                self.pause_payout();
+            }
+            Step::Gas { digest, .. } => {
+                let digest = digest.clone();
+                self.order(LedgerOrder::Gas { digest });
+                self.pause_payout();
+            }
+        }
+    }
+
+    fn build_payout(&mut self, id: u64, from_treasury: bool) {
+        let Some(payout) = self.register.payouts.get(&id) else { return };
+        let line = (!payout.amount.is_zero()).then(|| Line { to: payout.to.clone(), amount: payout.amount });
+        let order = PayoutOrder {
+            from: if from_treasury { PayoutSource::Treasury } else { PayoutSource::Receive(payout.number.0) },
+            payouts: line.into_iter().collect(),
+            remainder_to: self.keys.treasury_address(),
+            memo: payout.memo.clone(),
+        };
+        // Behind the record that plans it: nothing is paid for what a crash would forget.
+        self.queue(Output::Ledger(LedgerOrder::BuildPayout { payout: id, order }));
+    }
+
+    pub(super) fn payout_built(&mut self, id: u64, result: Result<Outgoing, BuildError>) {
+        let Some(progress) = self.payout.as_mut().filter(|it| it.id == id && it.step == Step::Build { asked: true })
+        else {
+            return;
+        };
+        match result {
+            Ok(outgoing) => {
+                progress.step = Step::Await(outgoing.digest.clone());
+                progress.failures = 0;
+                let (digest, transaction) = (outgoing.digest, outgoing.transaction);
+                self.record(Record::PayoutSigned {
+                    payout: id,
+                    digest: digest.clone(),
+                    transaction: transaction.clone(),
+                });
+                self.queue(Output::Ledger(LedgerOrder::Submit { digest, transaction }));
+                self.pause_payout();
+            }
+            Err(error) => {
+                progress.step = Step::Build { asked: false };
+                if let BuildError::Impossible { reason } = &error {
+                    tracing::warn!(payout = id, reason, "the payout cannot be built from this source");
+                    // What a sweep for another payment took along is in the treasury.
+                    progress.from_treasury = !progress.from_treasury;
+                }
+                self.slow_down();
+                self.pause_payout();
+            }
+        }
+    }
+
+    /// Whether the digest is a payout's, and if so, what its submission came to.
+    pub(super) fn payout_submitted(&mut self, digest: &TxDigest, outcome: &Submission) -> bool {
+        let ours = self.payout.as_ref().is_some_and(|it| it.step == Step::Await(digest.clone()));
+        if let (true, Submission::Rejected { reason }) = (ours, outcome) {
+            tracing::warn!(%digest, reason, "a payout was refused; it is looked up and submitted again");
+            self.slow_down();
+        }
+        ours
+    }
+
+    /// Whether the digest is a payout's, and if so, what the ledger knows of it.
+    pub(super) fn payout_looked_up(&mut self, digest: &TxDigest, result: &Lookup) -> bool {
+        let Some(progress) = self.payout.as_mut().filter(|it| it.step == Step::Await(digest.clone())) else {
+            return false;
+        };
+        match result {
+            Lookup::Found(Evidence { checkpoint: Some(checkpoint), succeeded, .. }) => {
+                progress.step =
+                    Step::Gas { digest: digest.clone(), checkpoint: *checkpoint, succeeded: *succeeded };
+                self.advance_payout();
+            }
+            Lookup::Found(_) => {}
+            Lookup::NotFound => self.resubmit_payout(),
+            Lookup::Unknown { .. } => self.slow_down(),
+        }
+        true
+    }
+
+    fn resubmit_payout(&mut self) {
+        let id = self.payout.as_ref().map(|progress| progress.id);
+        let signed = id.and_then(|id| self.register.payouts.get(&id)).and_then(|payout| payout.signed.clone());
+        if let Some((digest, transaction)) = signed {
+            // Behind the record that holds the bytes.
+            self.queue(Output::Ledger(LedgerOrder::Submit { digest, transaction }));
+            self.slow_down();
+        }
+    }
+
+    pub(super) fn payout_gas(&mut self, digest: &TxDigest, nanos: Option<i64>) {
+        let Some(progress) = &mut self.payout else { return };
+        let Step::Gas { digest: ours, checkpoint, succeeded } = progress.step.clone() else { return };
+        let (true, Some(gas_nanos)) = (ours == *digest, nanos) else { return };
+        let id = progress.id;
+        if succeeded {
+            let number = self.register.payouts.get(&id).map(|payout| payout.number);
+            self.record(Record::PayoutFinal { payout: id, checkpoint, gas_nanos });
+            self.payout = None;
+            if let Some(number) = number {
+                self.changed(number);
+            }
+        } else {
+            let reason = "it failed on the ledger, in a checkpoint".to_owned();
+            tracing::warn!(payout = id, reason, "a payout is built again");
+            self.record(Record::PayoutDead { payout: id, reason, gas_nanos });
+            progress.step = Step::Build { asked: false };
+            self.slow_down();
+        }
+        self.order(LedgerOrder::TreasuryBalance);
+        self.advance_payout();
+    }
+
+    fn slow_down(&mut self) {
+        if let Some(progress) = &mut self.payout {
+            progress.failures = progress.failures.saturating_add(1);
+        }
+    }
+
+    fn pause_payout(&mut self) {
+        let failures = self.payout.as_ref().map_or(0, |progress| progress.failures);
+        let pause = SHORTEST_PAUSE.saturating_mul(1 << failures.min(8)).min(LONGEST_PAUSE);
+        self.alarms.set(Alarm::Payout, self.now.plus(pause));
+    }
+}

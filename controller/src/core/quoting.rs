@@ -1,0 +1,392 @@
+//! Quotes: who may ask for what, what it costs, and whether it fits.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use payflow_payment::{Amount, PaymentTerms, Signed};
+use payflow_qos::{
+    Ask, BitRate, Class, Commitment, Path, Reason, Refusal, SoldRate, Time, Window, admission::find_path, class,
+};
+
+use super::{
+    Core, commitment,
+    document::{BuyerKey, QuoteDocument, QuoteRequest, ReservationNumber},
+    io::{Caller, Idempotency, LedgerOrder, Output},
+    journal::{QuoteIssued, Record},
+    network::{Host, Protocol, Selector},
+    problem::{Problem, ProblemKind},
+    reply::Answer,
+    unix,
+};
+
+/// The domain under which quotes are signed.
+pub const QUOTE_DOMAIN: &str = "payflow-quote";
+
+/// A request that has been understood.
+struct Wanted {
+    buyer: BuyerKey,
+    selector: Selector,
+    class: Class,
+    rate: SoldRate,
+    duration: Duration,
+    price: Amount,
+    source: Host,
+    destination: Host,
+}
+
+impl Core {
+    /// Makes a quote and holds its capacity, or says why not.
+    pub(super) fn quote(
+        &mut self,
+        caller: &Caller,
+        body: QuoteRequest,
+        idempotency: Option<Idempotency>,
+    ) -> Result<Answer, Problem> {
+        let buyer = key_of(caller)?;
+        if let Some(idempotency) = &idempotency
+            && let Some((fingerprint, number)) =
+                self.register.idempotency.get(&(buyer, idempotency.key.clone()))
+        {
+            return if *fingerprint == idempotency.fingerprint {
+                self.get_quote(caller, *number)
+            } else {
+                Err(Problem::new(
+                    ProblemKind::IdempotencyConflict,
+                    "this Idempotency-Key came with another request before; make a new key for a new request",
+                ))
+            };
+        }
+        self.can_sell()?;
+        let refund_to = self.keys.parse_address(&body.refund_to.0).ok_or_else(|| {
+            Problem::new(
+                ProblemKind::InvalidField,
+                "refund_to is not an address on the ledger; write 0x and 64 hexadecimal digits",
+            )
+            .with("field", "refund_to")
+        })?;
+        let max_price = body.max_price;
+        let wanted = self.understand(buyer, caller, body)?;
+        if let Some(most) = max_price.filter(|most| *most < wanted.price) {
+            return Err(Problem::new(
+                ProblemKind::PriceTooHigh,
+                format!("the price is {}, above the {most} that max_price allows", wanted.price),
+            )
+            .with("price", wanted.price));
+        }
+
+        let number = self.register.next_number();
+        if number.0 > ReservationNumber::MAX {
+            return Err(Problem::new(ProblemKind::Internal, "reservation numbers are used up"));
+        }
+        let expires = self.now.plus(self.config.quote_ttl);
+        let hold_ends = expires.plus(self.config.grace);
+        let window = Window::new(
+            self.now,
+            hold_ends.plus(self.config.install_patience).plus(wanted.duration).plus(super::SERVICE_TAIL),
+        )
+        .ok_or_else(|| Problem::new(ProblemKind::Internal, "the window of the quote is empty"))?;
+        let path = self.admit(number, &wanted, window)?;
+        let delay_bound_ms = self.delay_bound_ms(&wanted, &path)?;
+        let document = QuoteDocument {
+            id: number.quote_id(),
+            buyer: wanted.buyer,
+            flow: wanted.selector,
+            class: wanted.class,
+            rate_bps: wanted.rate.bps(),
+            burst_bytes: wanted.class.burst(wanted.rate).0,
+            duration_ms: millis(wanted.duration),
+            path: path.egress_ports().collect(),
+            delay_bound_ms,
+            issued_at: self.unix_now(),
+            payment: PaymentTerms {
+                chain_id: self.config.chain_id.clone(),
+                asset: self.config.asset.clone(),
+                pay_to: self.keys.receive_address(number.0),
+                price: wanted.price,
+                refund_to,
+                expires_at: unix(expires),
+                grace_ms: millis(self.config.grace),
+                cancellation_fee: self.config.cancellation_fee,
+                mispayment_fee: self.config.mispayment_fee,
+            },
+        };
+        let quote = Signed::sign(self.keys.signing_key(), QUOTE_DOMAIN, document).map_err(|error| {
+            self.book.release(commitment(number));
+            Problem::new(ProblemKind::Internal, format!("the quote cannot be signed: {error}"))
+        })?;
+        let pay_to = quote.document.payment.pay_to.clone();
+        // Watched before anybody is told of the address, so that no payment to it is missed.
+        self.order(LedgerOrder::Watch { address: pay_to });
+        self.record(Record::QuoteIssued(Box::new(QuoteIssued {
+            number,
+            quote: quote.clone(),
+            path,
+            ingress: wanted.source.port,
+            source_mac: wanted.source.mac,
+            hold_ends,
+            idempotency,
+            at: self.now,
+        })));
+        self.arm(number);
+        self.changed(number);
+        Ok(Answer::Quote(Box::new(quote)))
+    }
+
+    /// A quote as it was issued, for its buyer.
+    pub(super) fn get_quote(&self, caller: &Caller, number: ReservationNumber) -> Result<Answer, Problem> {
+        let reservation = self.visible(caller, number)?;
+        Ok(Answer::Quote(Box::new(reservation.issued.quote.clone())))
+    }
+
+    /// Nothing is sold that could not be paid for, settled or refunded.
+    fn can_sell(&self) -> Result<(), Problem> {
+        if !self.ledger_up {
+            return Err(Problem::new(
+                ProblemKind::LedgerUnavailable,
+                "the ledger does not answer, so nothing can be paid; try again in a moment",
+            ));
+        }
+        if self.treasury.is_none_or(|balance| balance < self.config.treasury_minimum) {
+            return Err(Problem::new(
+                ProblemKind::NotReady,
+                "the operator's treasury cannot pay for the gas of refunds, so nothing is sold",
+            ));
+        }
+        Ok(())
+    }
+
+    fn understand(&self, buyer: BuyerKey, caller: &Caller, body: QuoteRequest) -> Result<Wanted, Problem> {
+        let source = body.source.or(caller.address).ok_or_else(|| field("source", "source is missing"))?;
+        let destination = body.destination;
+        if source == destination {
+            return Err(field("destination", "source and destination are the same address"));
+        }
+        if source.is_ipv4() != destination.is_ipv4() {
+            return Err(field("destination", "source and destination are of different address families"));
+        }
+        self.may_buy(buyer, caller, source, destination)?;
+
+        if body.rate_bps == 0 {
+            return Err(field("rate_bps", "the rate is zero; ask for at least 1000 bit/s"));
+        }
+        let rate = BitRate(body.rate_bps)
+            .to_sold()
+            .ok_or_else(|| field("rate_bps", "the rate is above 4.29 Tbit/s, the most a meter can be set to"))?;
+        let duration = Duration::from_secs(body.duration_s);
+        if duration.is_zero() || duration > self.config.max_duration {
+            return Err(field(
+                "duration_s",
+                &format!("the duration must be from 1 to {} seconds", self.config.max_duration.as_secs()),
+            ));
+        }
+        if body.source_port == Some(0) || body.destination_port == Some(0) {
+            return Err(field("destination_port", "port 0 names no flow; leave the port out for any"));
+        }
+        let class = body.class.unwrap_or(match body.protocol {
+            Protocol::Udp => Class::Steady,
+            Protocol::Tcp => Class::Elastic,
+        });
+        let price = self
+            .config
+            .tariff
+            .charge(class, rate, millis(duration))
+            .ok_or_else(|| field("class", "this class is not sold; steady and elastic are"))?;
+        let selector = Selector {
+            source,
+            destination,
+            protocol: body.protocol,
+            source_port: body.source_port,
+            destination_port: body.destination_port,
+        };
+        if let Some(other) = self.overlapping(&selector) {
+            return Err(Problem::new(
+                ProblemKind::FlowConflict,
+                format!("{} covers some of these packets until it ends", other.reservation_id()),
+            ));
+        }
+        Ok(Wanted {
+            buyer,
+            class,
+            rate,
+            duration,
+            price: Amount(price),
+            source: self.known_host(source)?.clone(),
+            destination: self.known_host(destination)?.clone(),
+            selector,
+        })
+    }
+
+    /// The owner of either end may buy, as the network learned it, or an enrolled key.
+    fn may_buy(
+        &self,
+        buyer: BuyerKey,
+        caller: &Caller,
+        source: IpAddr,
+        destination: IpAddr,
+    ) -> Result<(), Problem> {
+        let owner = caller
+            .address
+            .is_some_and(|address| (address == source || address == destination) && self.network.host(address).is_some());
+        if owner || self.config.enrolled.contains(&buyer) {
+            return Ok(());
+        }
+        Err(Problem::new(
+            ProblemKind::NotTheOwner,
+            "only the host at the flow's source or destination may buy it, asking from that address over the managed \
+             network, or a key that the operator has enrolled",
+        ))
+    }
+
+    fn known_host(&self, address: IpAddr) -> Result<&Host, Problem> {
+        self.network.host(address).ok_or_else(|| {
+            Problem::new(
+                ProblemKind::UnknownHost,
+                format!("the network has not seen {address} yet; send something from it (a ping is enough) and ask again"),
+            )
+            .with("address", address)
+        })
+    }
+
+    fn overlapping(&self, selector: &Selector) -> Option<ReservationNumber> {
+        self.register
+            .reservations
+            .iter()
+            .find(|(_, other)| other.state.holds_capacity() && overlap(&other.quote().flow, selector))
+            .map(|(number, _)| *number)
+    }
+
+    /// Finds a path and books it as an unpaid hold, in one decision.
+    fn admit(&mut self, number: ReservationNumber, wanted: &Wanted, window: Window) -> Result<Path, Problem> {
+        let ask = Ask {
+            from: wanted.source.port,
+            to: wanted.destination.port,
+            class: wanted.class,
+            rate: wanted.rate,
+            window,
+            unpaid: true,
+            replacing: None,
+        };
+        let path = find_path(self.network.topology(), &self.book, &ask).map_err(|refusal| refused(&refusal))?;
+        let hold = Commitment {
+            path: path.egress_ports().collect(),
+            class: wanted.class,
+            rate: wanted.rate,
+            burst: wanted.class.burst(wanted.rate),
+            window,
+            ingress: wanted.source.port,
+            unpaid: true,
+            value: wanted.price.0,
+        };
+        self.book.commit(commitment(number), &hold).map_err(|refusal| refused(&refusal))?;
+        Ok(path)
+    }
+
+    fn delay_bound_ms(&self, wanted: &Wanted, path: &Path) -> Result<u64, Problem> {
+        let plans: Vec<_> = path
+            .egress_ports()
+            .filter_map(|port| self.network.topology().capacity(port))
+            .map(class::ClassPlan::for_capacity)
+            .collect();
+        class::delay_bound_ms(wanted.class, &plans)
+            .ok_or_else(|| Problem::new(ProblemKind::Internal, "the path has no bound on its delay"))
+    }
+
+    /// Restores the holds and bookings of a reservation after a restart.
+    pub(super) fn rebook(&mut self, number: ReservationNumber) {
+        let Some(reservation) = self.register.reservations.get(&number) else { return };
+        let quote = reservation.quote();
+        let end = match reservation.active {
+            Some(active) => active.to.plus(super::SERVICE_TAIL),
+            None => reservation
+                .issued
+                .hold_ends
+                .max(self.now)
+                .plus(self.config.install_patience)
+                .plus(Duration::from_millis(quote.duration_ms))
+                .plus(super::SERVICE_TAIL),
+        };
+        let (Some(window), Some(rate)) = (Window::new(self.now, end), quote.rate()) else { return };
+        self.book.restore(
+            commitment(number),
+            Commitment {
+                path: reservation.issued.path.egress_ports().collect(),
+                class: quote.class,
+                rate,
+                burst: quote.class.burst(rate),
+                window,
+                ingress: reservation.issued.ingress,
+                unpaid: reservation.paid.is_none(),
+                value: quote.payment.price.0,
+            },
+        );
+    }
+}
+
+/// The key that signed the request.
+pub(super) fn key_of(caller: &Caller) -> Result<BuyerKey, Problem> {
+    caller.key.ok_or_else(|| {
+        Problem::new(
+            ProblemKind::Unauthenticated,
+            "sign the request with the buyer's key (HTTP message signatures, RFC 9421); the `payflow` command does",
+        )
+    })
+}
+
+fn overlap(a: &Selector, b: &Selector) -> bool {
+    let ports = |a: Option<u16>, b: Option<u16>| a.is_none() || b.is_none() || a == b;
+    a.source == b.source
+        && a.destination == b.destination
+        && a.protocol == b.protocol
+        && ports(a.source_port, b.source_port)
+        && ports(a.destination_port, b.destination_port)
+}
+
+fn refused(refusal: &Refusal) -> Problem {
+    let kind = match &refusal.reason {
+        Reason::NoRoute => ProblemKind::NoRoute,
+        Reason::UnknownCapacity { .. } | Reason::NoCapacity { .. } | Reason::NoBuffer { .. } => ProblemKind::NoCapacity,
+        Reason::HoldLimit { .. } | Reason::CoolingDown { .. } => ProblemKind::HoldLimit,
+        Reason::BeyondHorizon { .. } | Reason::Past | Reason::NotSold { .. } => ProblemKind::InvalidField,
+        Reason::Conflict => ProblemKind::Internal,
+    };
+    let mut problem = Problem::new(kind, refusal.reason.to_string()).with("refusal", &refusal.reason);
+    if let Some(offer) = &refusal.offer {
+        problem = problem.with("counter_offer", offer);
+    }
+    problem
+}
+
+fn field(name: &str, detail: &str) -> Problem {
+    Problem::new(ProblemKind::InvalidField, detail).with("field", name)
+}
+
+/// Whole milliseconds. Everything that is sold is a whole number of seconds or milliseconds.
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn selector(source_port: Option<u16>, destination_port: Option<u16>) -> Selector {
+        Selector {
+            source: IpAddr::from([10, 0, 0, 1]),
+            destination: IpAddr::from([10, 0, 0, 4]),
+            protocol: Protocol::Udp,
+            source_port,
+            destination_port,
+        }
+    }
+
+    #[test]
+    fn any_port_overlaps_every_port() {
+        let any = selector(None, None);
+        let one = selector(None, Some(5201));
+        let other = selector(Some(9), Some(5202));
+        assert!(overlap(&any, &one) && overlap(&one, &any) && overlap(&one, &one));
+        assert!(!overlap(&one, &other));
+        assert!(overlap(&selector(Some(9), None), &one), "source 9 to 5201 is in both");
+        assert!(!overlap(&Selector { protocol: Protocol::Tcp, ..one.clone() }, &one));
+    }
+}

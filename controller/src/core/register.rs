@@ -1,0 +1,368 @@
+//! The durable state: what the journal's records say when they are applied in order.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use payflow_payment::{
+    Address, Amount, PaymentKey, Signed, SignedTransaction, TxDigest, memo,
+};
+use payflow_qos::Time;
+
+use super::{
+    document::{BuyerKey, QuoteDocument, Receipt, ReservationNumber},
+    journal::{EndCause, QuoteIssued, Record},
+    reservation::{Fact, State, next},
+};
+
+/// Everything that is remembered of quotes, reservations, payments and payouts.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Register {
+    pub(super) reservations: BTreeMap<ReservationNumber, Reservation>,
+    pub(super) payouts: BTreeMap<u64, Payout>,
+    /// Which quote an address was made for.
+    pub(super) by_address: BTreeMap<Address, ReservationNumber>,
+    /// Payments that have bought something or are being refunded, for ever.
+    pub(super) consumed: BTreeSet<PaymentKey>,
+    /// The same by digest alone, to tell a used payment from an unknown one.
+    pub(super) consumed_digests: BTreeSet<TxDigest>,
+    pub(super) idempotency: BTreeMap<(BuyerKey, String), (String, ReservationNumber)>,
+    /// The last checkpoint that was seen whole.
+    pub(super) followed: Option<u64>,
+}
+
+/// One reservation, from quote to settlement.
+#[derive(Clone, Debug)]
+pub(super) struct Reservation {
+    pub(super) issued: QuoteIssued,
+    pub(super) state: State,
+    /// Rises with every refusal and fault; the last one is told to the buyer.
+    pub(super) detail: Option<String>,
+    pub(super) offered: Option<Offered>,
+    pub(super) paid: Option<Paid>,
+    pub(super) active: Option<Active>,
+    pub(super) ended_at: Option<Time>,
+    pub(super) receipt: Option<Signed<Receipt>>,
+    pub(super) settlement: Option<u64>,
+    pub(super) mispaid: Vec<Mispaid>,
+}
+
+/// A payment that was offered and whose outcome is open.
+#[derive(Clone, Debug)]
+pub(super) struct Offered {
+    pub(super) digest: TxDigest,
+    /// The bytes to submit, in the first mode.
+    pub(super) transaction: Option<SignedTransaction>,
+    pub(super) at: Time,
+}
+
+/// The payment that bought it.
+#[derive(Clone, Debug)]
+pub(super) struct Paid {
+    pub(super) digest: TxDigest,
+    pub(super) amount: Amount,
+    pub(super) checkpoint: u64,
+    pub(super) at: Time,
+}
+
+/// The paid time.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Active {
+    pub(super) from: Time,
+    pub(super) to: Time,
+    /// Time during which the network could not vouch for the flow, finished spells only.
+    pub(super) credited_ms: u64,
+    /// The spell that is not finished.
+    pub(super) suspended_since: Option<Time>,
+}
+
+/// A payment that bought nothing.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Mispaid {
+    pub(super) amount: Amount,
+    pub(super) refund: Amount,
+    pub(super) fee: Amount,
+    pub(super) payout: Option<u64>,
+}
+
+/// An outgoing transfer.
+#[derive(Clone, Debug)]
+pub(super) struct Payout {
+    pub(super) number: ReservationNumber,
+    pub(super) to: Address,
+    /// May be zero: then the transfer only collects and writes the memo.
+    pub(super) amount: Amount,
+    pub(super) memo: Option<Vec<u8>>,
+    pub(super) signed: Option<(TxDigest, SignedTransaction)>,
+    pub(super) done: Option<PayoutDone>,
+    /// Whether it settles its reservation, or sends back a payment that bought nothing.
+    pub(super) settles: bool,
+    /// Gas burned by earlier attempts that failed on the ledger.
+    pub(super) wasted_gas: i64,
+}
+
+/// A final outgoing transfer.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct PayoutDone {
+    pub(super) checkpoint: u64,
+    pub(super) gas_nanos: i64,
+}
+
+/// The journal contradicts itself: it is not ours, or it was edited.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("record {record} cannot follow what the journal says before it: {reason}")]
+pub struct Contradiction {
+    /// The record, abridged.
+    pub record: String,
+    /// What does not fit.
+    pub reason: String,
+}
+
+impl Register {
+    /// Applies one record: when it happens, and again after a restart.
+    pub(super) fn apply(&mut self, record: &Record) -> Result<(), Contradiction> {
+        self.try_apply(record).map_err(|reason| Contradiction {
+            record: format!("{record:.120?}").chars().take(160).collect(),
+            reason,
+        })
+    }
+
+    /// The number for the next quote.
+    pub(super) fn next_number(&self) -> ReservationNumber {
+        ReservationNumber(self.reservations.last_key_value().map_or(1, |(last, _)| last.0 + 1))
+    }
+
+    /// The number for the next payout.
+    pub(super) fn next_payout(&self) -> u64 {
+        self.payouts.last_key_value().map_or(1, |(last, _)| last + 1)
+    }
+
+    /// The first payout that is not final.
+    pub(super) fn open_payout(&self) -> Option<(u64, &Payout)> {
+        self.payouts.iter().find(|(_, payout)| payout.done.is_none()).map(|(id, payout)| (*id, payout))
+    }
+
+    fn try_apply(&mut self, record: &Record) -> Result<(), String> {
+        match record {
+            Record::QuoteIssued(issued) => self.quote_issued(issued),
+            Record::PaymentOffered { number, digest, transaction, at } => {
+                let reservation = self.follow(*number, Fact::Offered)?;
+                reservation.offered =
+                    Some(Offered { digest: digest.clone(), transaction: transaction.clone(), at: *at });
+                reservation.detail = None;
+                Ok(())
+            }
+            Record::PaymentRefused { number, reason, .. } => {
+                let reservation = self.follow(*number, Fact::Refused)?;
+                reservation.offered = None;
+                reservation.detail = Some(reason.clone());
+                Ok(())
+            }
+            Record::Paid { number, key, amount, checkpoint, at } => {
+                self.consume(key)?;
+                let reservation = self.follow(*number, Fact::Paid)?;
+                reservation.paid =
+                    Some(Paid { digest: key.digest.clone(), amount: *amount, checkpoint: *checkpoint, at: *at });
+                reservation.detail = None;
+                Ok(())
+            }
+            Record::Mispaid { number, key, amount, refund, fee, payout, reason, .. } => {
+                self.consume(key)?;
+                let reservation = self.follow(*number, Fact::Mispaid)?;
+                reservation.mispaid.push(Mispaid {
+                    amount: *amount,
+                    refund: *refund,
+                    fee: *fee,
+                    payout: *payout,
+                });
+                reservation.detail = Some(reason.clone());
+                let to = reservation.issued.quote.document.payment.refund_to.clone();
+                match payout {
+                    Some(id) => self.plan(*id, Payout::new(*number, to, *refund, None, false)),
+                    None => Ok(()),
+                }
+            }
+            Record::Activated { number, at, ends } => {
+                self.follow(*number, Fact::Activated)?.active =
+                    Some(Active { from: *at, to: *ends, credited_ms: 0, suspended_since: None });
+                Ok(())
+            }
+            Record::Suspended { number, at, reason } => {
+                let reservation = self.follow(*number, Fact::Suspended)?;
+                reservation.detail = Some(reason.clone());
+                reservation.active_mut()?.suspended_since = Some(*at);
+                Ok(())
+            }
+            Record::Resumed { number, at } => {
+                let reservation = self.follow(*number, Fact::Resumed)?;
+                reservation.detail = None;
+                reservation.active_mut()?.resume(*at);
+                Ok(())
+            }
+            Record::Ended { number, cause, at, detail } => {
+                let reservation = self.follow(*number, Fact::Ended(*cause))?;
+                reservation.ended_at = Some(*at);
+                if detail.is_some() {
+                    reservation.detail.clone_from(detail);
+                }
+                if let Some(active) = &mut reservation.active {
+                    active.resume(*at);
+                }
+                Ok(())
+            }
+            Record::Settled { number, receipt, payout, .. } => {
+                let reservation = self.follow(*number, Fact::Settled)?;
+                reservation.receipt = Some(receipt.as_ref().clone());
+                reservation.settlement = Some(*payout);
+                let hash = receipt.hash().map_err(|error| error.to_string())?;
+                let account = &receipt.document;
+                let payout_record = Payout::new(
+                    *number,
+                    account.refund_to.clone(),
+                    account.refunded,
+                    Some(memo::encode(&hash)),
+                    true,
+                );
+                self.plan(*payout, payout_record)
+            }
+            Record::PayoutSigned { payout, digest, transaction } => {
+                self.open(*payout)?.signed = Some((digest.clone(), transaction.clone()));
+                Ok(())
+            }
+            Record::PayoutDead { payout, gas_nanos, .. } => {
+                let payout = self.open(*payout)?;
+                payout.signed = None;
+                payout.wasted_gas += gas_nanos;
+                Ok(())
+            }
+            Record::PayoutFinal { payout, checkpoint, gas_nanos } => {
+                let payout = self.open(*payout)?;
+                payout.done = Some(PayoutDone {
+                    checkpoint: *checkpoint,
+                    gas_nanos: gas_nanos.saturating_add(payout.wasted_gas),
+                });
+                if payout.settles {
+                    let number = payout.number;
+                    self.follow(number, Fact::SettlementFinal)?;
+                }
+                Ok(())
+            }
+            Record::Followed { checkpoint } => {
+                self.followed = self.followed.max(Some(*checkpoint));
+                Ok(())
+            }
+        }
+    }
+
+    fn quote_issued(&mut self, issued: &QuoteIssued) -> Result<(), String> {
+        let number = issued.number;
+        if number != self.next_number() {
+            return Err(format!("quote {} is not the next number", number.quote_id()));
+        }
+        let document = &issued.quote.document;
+        self.by_address.insert(document.payment.pay_to.clone(), number);
+        if let Some(idempotency) = &issued.idempotency {
+            self.idempotency.insert(
+                (document.buyer, idempotency.key.clone()),
+                (idempotency.fingerprint.clone(), number),
+            );
+        }
+        self.reservations.insert(number, Reservation::new(issued.clone()));
+        Ok(())
+    }
+
+    /// Consumes a payment key. A second time is refused: a payment buys once.
+    fn consume(&mut self, key: &PaymentKey) -> Result<(), String> {
+        self.consumed_digests.insert(key.digest.clone());
+        match self.consumed.insert(key.clone()) {
+            true => Ok(()),
+            false => Err(format!("payment {} is consumed twice", key.digest)),
+        }
+    }
+
+    fn follow(&mut self, number: ReservationNumber, fact: Fact) -> Result<&mut Reservation, String> {
+        let reservation = self
+            .reservations
+            .get_mut(&number)
+            .ok_or_else(|| format!("{} is not known", number.reservation_id()))?;
+        reservation.state = next(reservation.state, fact)
+            .ok_or_else(|| format!("{fact:?} cannot follow {:?}", reservation.state))?;
+        Ok(reservation)
+    }
+
+    fn plan(&mut self, id: u64, payout: Payout) -> Result<(), String> {
+        if id != self.next_payout() {
+            return Err(format!("payout {id} is not the next number"));
+        }
+        self.payouts.insert(id, payout);
+        Ok(())
+    }
+
+    fn open(&mut self, id: u64) -> Result<&mut Payout, String> {
+        self.payouts
+            .get_mut(&id)
+            .filter(|payout| payout.done.is_none())
+            .ok_or_else(|| format!("payout {id} is not open"))
+    }
+}
+
+impl Reservation {
+    fn new(issued: QuoteIssued) -> Self {
+        Self {
+            issued,
+            state: State::Held,
+            detail: None,
+            offered: None,
+            paid: None,
+            active: None,
+            ended_at: None,
+            receipt: None,
+            settlement: None,
+            mispaid: Vec::new(),
+        }
+    }
+
+    /// What was offered.
+    pub(super) fn quote(&self) -> &QuoteDocument {
+        &self.issued.quote.document
+    }
+
+    /// Why it ended, once it has.
+    pub(super) fn ended_by(&self) -> Option<EndCause> {
+        match self.state {
+            State::Stopping(cause) | State::Settling(cause) | State::Over(cause) => Some(cause),
+            State::Held | State::Pending | State::Installing | State::Active | State::Suspended => None,
+        }
+    }
+
+    /// Paid time given until `at`, without what is credited; at most what was bought.
+    pub(super) fn served_ms(&self, at: Time) -> u64 {
+        let Some(active) = self.active else { return 0 };
+        let until = at.min(active.to);
+        let mut credited = active.credited_ms;
+        if let Some(since) = active.suspended_since {
+            credited += span_ms(since, until);
+        }
+        span_ms(active.from, until).saturating_sub(credited).min(self.quote().duration_ms)
+    }
+
+    fn active_mut(&mut self) -> Result<&mut Active, String> {
+        self.active.as_mut().ok_or_else(|| "it was never active".to_owned())
+    }
+}
+
+impl Active {
+    fn resume(&mut self, at: Time) {
+        if let Some(since) = self.suspended_since.take() {
+            self.credited_ms += span_ms(since, at.min(self.to));
+        }
+    }
+}
+
+impl Payout {
+    fn new(number: ReservationNumber, to: Address, amount: Amount, memo: Option<Vec<u8>>, settles: bool) -> Self {
+        Self { number, to, amount, memo, signed: None, done: None, settles, wasted_gas: 0 }
+    }
+}
+
+fn span_ms(from: Time, to: Time) -> u64 {
+    to.millis().saturating_sub(from.millis())
+}

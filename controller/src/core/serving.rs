@@ -1,0 +1,284 @@
+//! Service: install, suspend, end, and account for what was given.
+
+use payflow_payment::{Amount, CancellationFee, Signed, settle};
+use payflow_qos::{CommitmentId, price::earned};
+
+use super::{
+    Alarm, Core, Effect, SERVICE_TAIL, commitment,
+    document::{Receipt, ReservationNumber},
+    flow,
+    io::{Caller, LedgerOrder},
+    journal::{EndCause, Record},
+    network::{FlowId, NetworkEvent},
+    plan,
+    problem::{Problem, ProblemKind},
+    quoting::key_of,
+    register::Reservation,
+    reply::Answer,
+    reservation::{Fact, Response, State, Stimulus, respond},
+};
+
+/// The domain under which receipts are signed.
+pub const RECEIPT_DOMAIN: &str = "payflow-receipt";
+
+impl Core {
+    /// Takes up every reservation where the journal left it.
+    pub(super) fn resume(&mut self) {
+        self.order(LedgerOrder::TreasuryBalance);
+        let numbers: Vec<_> = self.register.reservations.keys().copied().collect();
+        for number in numbers {
+            let Some(reservation) = self.register.reservations.get(&number) else { continue };
+            let (state, active) = (reservation.state, reservation.active);
+            let address = reservation.quote().payment.pay_to.clone();
+            self.order(LedgerOrder::Watch { address });
+            if state.holds_capacity() {
+                self.rebook(number);
+            }
+            self.arm(number);
+            match state {
+                State::Pending => self.pursue(number),
+                State::Installing => self.install(number),
+                State::Active | State::Suspended => {
+                    let reservation = self.register.reservations.get(&number);
+                    if let (Some(active), Some(reservation)) = (active, reservation)
+                        && let Some(plan) = plan(reservation, active.to)
+                    {
+                        self.network.adopt(plan, self.now);
+                    }
+                }
+                State::Stopping(_) => self.stop(number),
+                State::Held | State::Settling(_) | State::Over(_) => {}
+            }
+        }
+    }
+
+    /// Sets the deadline of whatever the reservation is in.
+    pub(super) fn arm(&mut self, number: ReservationNumber) {
+        let Some(reservation) = self.register.reservations.get(&number) else { return };
+        let at = match reservation.state {
+            State::Held | State::Pending => Some(reservation.issued.hold_ends),
+            State::Installing => Some(self.now.plus(self.config.install_patience)),
+            State::Active => reservation.active.map(|active| active.to),
+            State::Suspended => {
+                let patience = self.now.plus(self.config.suspend_patience);
+                reservation.active.map(|active| active.to.min(patience))
+            }
+            State::Stopping(_) | State::Settling(_) | State::Over(_) => None,
+        };
+        match at {
+            Some(at) => self.alarms.set(Alarm::Reservation(number), at),
+            None => self.alarms.clear(Alarm::Reservation(number)),
+        }
+    }
+
+    /// The deadline set by [`Self::arm`] has come.
+    pub(super) fn reservation_deadline(&mut self, number: ReservationNumber) {
+        let Some(reservation) = self.register.reservations.get(&number) else { return };
+        let time_over = reservation.active.is_some_and(|active| active.to <= self.now);
+        match reservation.state {
+            State::Held | State::Pending => self.stimulate(number, Stimulus::HoldOver, None),
+            State::Installing => {
+                let detail = "the switches did not confirm in time";
+                self.stimulate(number, Stimulus::InstallFailed, Some(detail.to_owned()));
+            }
+            State::Active | State::Suspended if time_over => self.stimulate(number, Stimulus::TimeOver, None),
+            State::Active => self.arm(number),
+            State::Suspended => self.stimulate(number, Stimulus::PatienceOver, None),
+            State::Stopping(_) | State::Settling(_) | State::Over(_) => {}
+        }
+    }
+
+    /// `DELETE /v1/reservations/{id}`. Asking twice is asking once.
+    pub(super) fn cancel(&mut self, caller: &Caller, number: ReservationNumber) -> Result<Answer, Problem> {
+        if !caller.operator {
+            key_of(caller)?;
+        }
+        let state = self.visible(caller, number)?.state;
+        if let Response::Refuse(why) = respond(state, Stimulus::Cancel) {
+            return Err(Problem::new(ProblemKind::WrongState, why));
+        }
+        self.stimulate(number, Stimulus::Cancel, None);
+        self.view(number)
+            .map(|view| Answer::Reservation(Box::new(view)))
+            .ok_or_else(|| Problem::new(ProblemKind::NotFound, "there is no such reservation"))
+    }
+
+    /// The network has found something out.
+    pub(super) fn network_event(&mut self, event: NetworkEvent) {
+        match event {
+            NetworkEvent::Installed { flow } => self.stimulate(number_of(flow), Stimulus::Installed, None),
+            NetworkEvent::InstallFailed { flow, reason } => {
+                self.stimulate(number_of(flow), Stimulus::InstallFailed, Some(reason));
+            }
+            NetworkEvent::Removed { flow } => self.stimulate(number_of(flow), Stimulus::Removed, None),
+            NetworkEvent::PathBroken { flow, reason } => {
+                self.stimulate(number_of(flow), Stimulus::PathBroken, Some(reason));
+            }
+            NetworkEvent::PathRestored { flow } => self.stimulate(number_of(flow), Stimulus::PathRestored, None),
+            NetworkEvent::Capacity { link, capacity } => {
+                let too_much = match capacity {
+                    Some(capacity) => self.book.set_capacity(link, capacity),
+                    None => self.book.clear_capacity(link),
+                };
+                for id in too_much {
+                    self.no_longer_fits(id, &link.to_string());
+                }
+            }
+            NetworkEvent::Host(host) => self.host_moved(host.address, host.port),
+            NetworkEvent::SwitchReady { switch } => tracing::info!(%switch, "switch is ready"),
+            NetworkEvent::SwitchLost { switch } => tracing::warn!(%switch, "switch is lost"),
+        }
+    }
+
+    /// Applies a stimulus: records the fact it means, and does what follows.
+    fn stimulate(&mut self, number: ReservationNumber, stimulus: Stimulus, detail: Option<String>) {
+        let Some(reservation) = self.register.reservations.get(&number) else { return };
+        let Response::Record(fact) = respond(reservation.state, stimulus) else { return };
+        let duration = std::time::Duration::from_millis(reservation.quote().duration_ms);
+        let at = self.now;
+        match fact {
+            Fact::Activated => {
+                let ends = at.plus(duration);
+                self.record(Record::Activated { number, at, ends });
+                self.book.trim(commitment(number), ends.plus(SERVICE_TAIL));
+                self.gate.queue(Effect::SetEnd(flow(number), ends));
+            }
+            Fact::Suspended => {
+                self.record(Record::Suspended { number, at, reason: detail.unwrap_or_default() });
+            }
+            Fact::Resumed => self.record(Record::Resumed { number, at }),
+            Fact::Ended(cause) => {
+                self.record(Record::Ended { number, cause, at, detail });
+                self.ended(number, cause);
+            }
+            Fact::Settled => self.settle(number),
+            Fact::Offered | Fact::Refused | Fact::Paid | Fact::Mispaid | Fact::SettlementFinal => {}
+        }
+        self.arm(number);
+        self.changed(number);
+    }
+
+    fn ended(&mut self, number: ReservationNumber, cause: EndCause) {
+        match cause {
+            EndCause::Unpaid => {
+                self.pending.remove(&number);
+                self.alarms.clear(Alarm::Payment(number));
+                self.book.expire_unpaid(commitment(number), self.now);
+            }
+            EndCause::Expired | EndCause::Cancelled | EndCause::Failed => self.stop(number),
+        }
+    }
+
+    /// Removes the entries, once the end is durable.
+    fn stop(&mut self, number: ReservationNumber) {
+        self.gate.queue(Effect::Remove(flow(number)));
+    }
+
+    /// Accounts for an ended reservation: receipt, refund, and the transfer that does both.
+    fn settle(&mut self, number: ReservationNumber) {
+        let Some(receipt) = self.register.reservations.get(&number).and_then(|it| self.account(it)) else {
+            tracing::error!(reservation = %number.reservation_id(), "cannot be accounted for; its money stays held");
+            return;
+        };
+        let payout = self.register.next_payout();
+        self.record(Record::Settled { number, receipt: Box::new(receipt), payout, at: self.now });
+        self.book.release(commitment(number));
+        self.advance_payout();
+    }
+
+    fn account(&self, reservation: &Reservation) -> Option<Signed<Receipt>> {
+        let quote = reservation.quote();
+        let terms = &quote.payment;
+        let paid = reservation.paid.as_ref()?;
+        let cause = reservation.ended_by()?;
+        let served_ms = reservation.served_ms(reservation.ended_at?);
+        let served = Amount(earned(terms.price.0, quote.duration_ms, served_ms));
+        let unserved = terms.price.checked_sub(served)?;
+        let fee = match cause {
+            EndCause::Cancelled => CancellationFee::AtMost(terms.cancellation_fee),
+            EndCause::Unpaid | EndCause::Expired | EndCause::Failed => CancellationFee::None,
+        };
+        let account = settle(paid.amount, served, unserved, fee).ok()?;
+        let receipt = Receipt {
+            reservation: reservation.issued.number.reservation_id(),
+            quote_hash: hex::encode(reservation.issued.quote.hash().ok()?.as_bytes()),
+            buyer: quote.buyer,
+            chain_id: terms.chain_id.clone(),
+            payment_digest: paid.digest.clone(),
+            ended_by: cause.word().to_owned(),
+            served_ms,
+            duration_ms: quote.duration_ms,
+            rate_bps: quote.rate_bps,
+            paid: account.paid(),
+            earned: account.earned(),
+            unserved_charge: unserved,
+            fee: account.fee(),
+            refunded: account.refunded(),
+            refund_to: terms.refund_to.clone(),
+        };
+        Signed::sign(self.keys.signing_key(), RECEIPT_DOMAIN, receipt).ok()
+    }
+
+    /// Capacity shrank under a booking: what was not paid is given up, what was paid is refunded.
+    fn no_longer_fits(&mut self, id: CommitmentId, link: &str) {
+        let number = ReservationNumber(id.0);
+        let detail = Some(format!("the capacity of link {link} was reduced"));
+        let Some(reservation) = self.register.reservations.get(&number) else { return };
+        match reservation.state {
+            State::Held | State::Pending => self.stimulate(number, Stimulus::HoldOver, detail),
+            State::Installing => self.stimulate(number, Stimulus::InstallFailed, detail),
+            State::Active | State::Suspended => self.stimulate(number, Stimulus::InstallFailed, detail),
+            State::Stopping(_) | State::Settling(_) | State::Over(_) => {}
+        }
+    }
+
+    /// A paid flow is bound to the port its host was at. Away from there it is suspended, with credit, until the host
+    /// returns or patience ends.
+    fn host_moved(&mut self, address: std::net::IpAddr, port: payflow_qos::PortRef) {
+        let bound: Vec<_> = self
+            .register
+            .reservations
+            .values()
+            .filter(|it| matches!(it.state, State::Active | State::Suspended))
+            .filter_map(|it| {
+                let first = it.issued.ingress;
+                let last = it.issued.path.egress_ports().last()?;
+                let flow = &it.quote().flow;
+                let home = if flow.source == address {
+                    first
+                } else if flow.destination == address {
+                    last
+                } else {
+                    return None;
+                };
+                Some((it.issued.number, it.state, home == port))
+            })
+            .collect();
+        for (number, state, at_home) in bound {
+            match (state, at_home) {
+                (State::Active, false) => {
+                    self.stimulate(number, Stimulus::PathBroken, Some(format!("{address} has moved to {port}")));
+                }
+                (State::Suspended, true) => self.stimulate(number, Stimulus::PathRestored, None),
+                _ => {}
+            }
+        }
+    }
+}
+
+impl EndCause {
+    /// The word in receipts and views.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Unpaid => "unpaid",
+            Self::Expired => "expired",
+            Self::Cancelled => "cancelled",
+            Self::Failed => "failed",
+        }
+    }
+}
+
+fn number_of(flow: FlowId) -> ReservationNumber {
+    ReservationNumber(flow.reservation)
+}

@@ -1,0 +1,195 @@
+//! What is shown: reservations, topology, books, readiness. And who may see it.
+
+use payflow_payment::Amount;
+use payflow_qos::{ClassPlan, SoldRate};
+
+use super::{
+    Core,
+    document::{PaymentView, ReservationNumber, ReservationView, TransferView},
+    io::{Caller, Request, RequestId},
+    problem::{Problem, ProblemKind},
+    quoting::key_of,
+    register::{Payout, Register, Reservation},
+    reply::{Answer, Books, LinkView, Readiness, TopologyView},
+    unix,
+};
+
+impl Core {
+    /// Answers a request, at once or behind the record it causes.
+    pub(super) fn request(&mut self, id: RequestId, caller: &Caller, request: Request) {
+        let reply = match request {
+            Request::Quote { body, idempotency } => self.quote(caller, body, idempotency),
+            Request::GetQuote(number) => self.get_quote(caller, number),
+            Request::Reserve { quote, payment } => self.reserve(caller, quote, payment),
+            Request::GetReservation(number) => self
+                .visible(caller, number)
+                .map(|it| Answer::Reservation(Box::new(reservation(it, &self.register)))),
+            Request::ListReservations => self.list(caller),
+            Request::Cancel(number) => self.cancel(caller, number),
+            Request::Topology => Ok(Answer::Topology(self.topology())),
+            Request::Hosts => operator(caller).map(|()| Answer::Hosts(self.network.hosts().cloned().collect())),
+            Request::Books => operator(caller).map(|()| Answer::Books(self.books())),
+            Request::Readiness => Ok(Answer::Readiness(self.readiness())),
+        };
+        self.reply(id, reply);
+    }
+
+    /// A reservation, for its buyer or the operator. Others learn that it is not theirs, not what it is.
+    pub(super) fn visible(&self, caller: &Caller, number: ReservationNumber) -> Result<&Reservation, Problem> {
+        if !caller.operator {
+            key_of(caller)?;
+        }
+        let reservation = self.register.reservations.get(&number).ok_or_else(|| {
+            Problem::new(ProblemKind::NotFound, format!("there is no {} here", number.reservation_id()))
+        })?;
+        if caller.operator || caller.key == Some(reservation.quote().buyer) {
+            Ok(reservation)
+        } else {
+            Err(Problem::new(ProblemKind::NotTheOwner, "only the key that bought it may see or change it"))
+        }
+    }
+
+    fn list(&self, caller: &Caller) -> Result<Answer, Problem> {
+        if !caller.operator {
+            key_of(caller)?;
+        }
+        let views = self
+            .register
+            .reservations
+            .values()
+            .rev()
+            .filter(|it| caller.operator || caller.key == Some(it.quote().buyer))
+            .map(|it| reservation(it, &self.register))
+            .collect();
+        Ok(Answer::Reservations(views))
+    }
+
+    fn topology(&self) -> TopologyView {
+        let topology = self.network.topology();
+        let mut ports: std::collections::BTreeSet<_> = topology.links().map(|(from, _)| from).collect();
+        ports.extend(topology.capacities().map(|(port, _)| port));
+        let links = ports
+            .into_iter()
+            .map(|from| {
+                let capacity = topology.capacity(from);
+                LinkView {
+                    from,
+                    to: topology.peer(from),
+                    capacity_bps: capacity.map(|capacity| capacity.0),
+                    reservable_bps: capacity.map(|it| ClassPlan::for_capacity(it).reservable().bps()),
+                    reserved_bps: self.book.load(from, self.now).map_or(0, SoldRate::bps),
+                }
+            })
+            .collect();
+        TopologyView { switches: self.network.switches(), links }
+    }
+
+    fn books(&self) -> Books {
+        let mut books = Books::default();
+        for reservation in self.register.reservations.values() {
+            if let Some(paid) = &reservation.paid {
+                books.paid = plus(books.paid, paid.amount);
+                match &reservation.receipt {
+                    Some(receipt) => {
+                        books.earned = plus(books.earned, receipt.document.earned);
+                        books.fees = plus(books.fees, receipt.document.fee);
+                        books.refunded = plus(books.refunded, receipt.document.refunded);
+                    }
+                    None => books.held += paid.amount,
+                }
+            }
+            for mispaid in &reservation.mispaid {
+                books.paid = plus(books.paid, mispaid.amount);
+                books.fees = plus(books.fees, mispaid.fee);
+                books.refunded = plus(books.refunded, mispaid.refund);
+                if mispaid.payout.is_none() {
+                    books.credited = plus(books.credited, mispaid.amount);
+                }
+            }
+        }
+        for payout in self.register.payouts.values() {
+            match payout.done {
+                Some(done) => books.gas_nanos = books.gas_nanos.saturating_add(done.gas_nanos),
+                None => books.payouts_open += 1,
+            }
+        }
+        books
+    }
+
+    fn readiness(&self) -> Readiness {
+        let treasury = self.treasury.is_some_and(|balance| balance >= self.config.treasury_minimum);
+        let switches_ready = self.network.switches().iter().filter(|it| it.ready).count();
+        let mut missing = Vec::new();
+        if !self.ledger_up {
+            missing.push("the ledger does not answer".to_owned());
+        }
+        if !treasury {
+            missing.push(format!(
+                "the treasury {} holds less than {}, so refunds could not be sent",
+                self.keys.treasury_address(),
+                self.config.treasury_minimum
+            ));
+        }
+        if switches_ready == 0 {
+            missing.push("no switch is connected".to_owned());
+        }
+        Readiness { ready: missing.is_empty(), ledger: self.ledger_up, treasury, switches_ready, missing }
+    }
+}
+
+/// A reservation as its buyer and the operator see it.
+pub(super) fn reservation(it: &Reservation, register: &Register) -> ReservationView {
+    let payment = match (&it.paid, &it.offered) {
+        (Some(paid), offered) => Some(PaymentView {
+            digest: paid.digest.clone(),
+            amount: Some(paid.amount),
+            checkpoint: Some(paid.checkpoint),
+            offered_at: offered.as_ref().filter(|it| it.digest == paid.digest).map(|it| unix(it.at)),
+            final_at: Some(unix(paid.at)),
+        }),
+        (None, Some(offered)) => Some(PaymentView {
+            digest: offered.digest.clone(),
+            amount: None,
+            checkpoint: None,
+            offered_at: Some(unix(offered.at)),
+            final_at: None,
+        }),
+        (None, None) => None,
+    };
+    let transfer = |id: u64| register.payouts.get(&id).map(transfer);
+    ReservationView {
+        id: it.issued.number.reservation_id(),
+        status: it.state.status(),
+        ended_by: it.ended_by().map(|cause| cause.word().to_owned()),
+        detail: it.detail.clone(),
+        quote: it.quote().clone(),
+        payment,
+        active_at: it.active.map(|active| unix(active.from)),
+        ends_at: it.active.map(|active| unix(it.ended_at.map_or(active.to, |ended| ended.min(active.to)))),
+        receipt: it.receipt.clone(),
+        settlement: it.settlement.and_then(transfer),
+        other_refunds: it.mispaid.iter().filter_map(|mispaid| transfer(mispaid.payout?)).collect(),
+    }
+}
+
+fn transfer(payout: &Payout) -> TransferView {
+    TransferView {
+        digest: payout.signed.as_ref().map(|(digest, _)| digest.clone()),
+        to: payout.to.clone(),
+        amount: payout.amount,
+        checkpoint: payout.done.map(|done| done.checkpoint),
+        gas_nanos: payout.done.map(|done| done.gas_nanos),
+    }
+}
+
+fn operator(caller: &Caller) -> Result<(), Problem> {
+    if caller.operator {
+        return Ok(());
+    }
+    Err(Problem::new(ProblemKind::NotTheOwner, "this is for the operator; send the operator's token as a bearer token"))
+}
+
+/// Sums stop at 2^64 - 1, more than any asset's whole supply.
+fn plus(a: Amount, b: Amount) -> Amount {
+    Amount(a.0.saturating_add(b.0))
+}
