@@ -1,1 +1,58 @@
-//! OpenFlow 1.3: bytes to messages and back, and the session with a switch, without IO.
+#![doc = include_str!("../README.md")]
+
+mod action;
+mod addr;
+mod codec;
+mod error;
+mod experimenter;
+mod flow;
+mod flow_match;
+mod header;
+mod hello;
+mod instruction;
+mod message;
+mod meter;
+mod multipart;
+mod oxm;
+mod packet;
+mod port;
+pub mod session;
+mod switch;
+
+pub use action::{Action, ActionType, GroupId};
+pub use addr::{Bits, MacAddr, Masked, ParseMacError};
+pub use codec::{DecodeError, EncodeError};
+pub use error::{ErrorCode, ErrorType, OfpError};
+pub use experimenter::{
+    BundleCommand, BundleControl, BundleFlags, Experimenter, ONF, RoleReason, RoleStatus,
+    bundle_add,
+};
+pub use flow::{
+    FlowCommand, FlowEntry, FlowFlags, FlowMod, FlowRemoved, FlowRemovedReason, FlowStats,
+};
+pub use flow_match::Match;
+pub use header::{Framer, Header, MessageType, Version};
+pub use hello::Hello;
+pub use instruction::{Instruction, InstructionType, TableId};
+pub use message::Message;
+pub use meter::{
+    BandStats, BandType, MeterBand, MeterCapabilities, MeterCommand, MeterConfig, MeterFeatures,
+    MeterFlags, MeterId, MeterMod, MeterStats,
+};
+pub use multipart::{
+    AggregateStats, FlowFilter, MultipartFlags, MultipartReply, MultipartReplyBody,
+    MultipartRequest, MultipartRequestBody, MultipartType, SwitchDesc, TableStats,
+};
+pub use oxm::{ArpOp, EthType, IpProto, Oxm, RawOxm, VlanVid};
+pub use packet::{BufferId, PacketIn, PacketInReason, PacketOut};
+pub use port::{
+    Port, PortConfig, PortFeatures, PortMod, PortNo, PortReason, PortState, PortStats, PortStatus,
+    QueueId, QueueStats,
+};
+pub use session::{
+    DownReason, Input, Output, RequestError, SendError, SessionConfig, SwitchSession,
+};
+pub use switch::{
+    AsyncConfig, AsyncMask, Capabilities, ControllerRole, DatapathId, FragmentHandling, Role,
+    SwitchConfig, SwitchFeatures,
+};

@@ -1,0 +1,631 @@
+//! The controller's side of one connection to a switch: bytes and time in, bytes and events out.
+//!
+//! Sans-IO: no socket, clock, task or random source. The driver drains [`SwitchSession::poll`]
+//! after every call, then waits for the socket or [`SwitchSession::next_deadline`].
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::Duration;
+
+use crate::codec::{DecodeError, EncodeError};
+use crate::error::{ErrorCode, OfpError};
+use crate::experimenter::{BundleControl, RoleStatus};
+use crate::header::{Framer, Header, MessageType, Version};
+use crate::hello::Hello;
+use crate::message::Message;
+use crate::multipart::{MultipartReply, MultipartReplyBody};
+use crate::switch::SwitchFeatures;
+
+/// How patient a session is and how much it holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SessionConfig {
+    /// From connection to [`Output::Up`].
+    pub handshake_timeout: Duration,
+    /// Silence after which we ask whether the switch lives.
+    pub echo_after: Duration,
+    /// Silence after which the switch counts as gone.
+    pub silence_limit: Duration,
+    /// From a request to its whole answer.
+    pub request_timeout: Duration,
+    /// Requests under way at once; more are refused.
+    pub requests_max: usize,
+    /// Parts of one multipart answer.
+    pub multipart_parts_max: usize,
+    /// Bytes of one multipart answer, headers included.
+    pub multipart_bytes_max: usize,
+}
+
+impl Default for SessionConfig {
+    /// 5 s for the handshake, an echo after 5 s and the end after 15 s of silence, 10 s for an
+    /// answer; 65 536 requests at once; answers of 4 096 parts or 128 MiB (a million flows).
+    fn default() -> Self {
+        Self {
+            handshake_timeout: Duration::from_secs(5),
+            echo_after: Duration::from_secs(5),
+            silence_limit: Duration::from_secs(15),
+            request_timeout: Duration::from_secs(10),
+            requests_max: 65_536,
+            multipart_parts_max: 4_096,
+            multipart_bytes_max: 128 << 20,
+        }
+    }
+}
+
+/// What happens to a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Input<'a> {
+    /// The connection is there.
+    Connected,
+    /// These bytes came, in any pieces.
+    Received(&'a [u8]),
+    /// [`SwitchSession::next_deadline`] is reached. Too early or too often does no harm.
+    DeadlineReached,
+    /// The connection is gone.
+    Closed,
+}
+
+/// What a session wants done or known.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Output {
+    /// Send these bytes.
+    Send(Vec<u8>),
+    /// The handshake is done: requests may be made.
+    Up(SwitchFeatures),
+    /// A message that answers no request of ours under way: packet-in, flow-removed, port-status,
+    /// a vendor's, or an answer too late.
+    Message {
+        /// Its transaction id.
+        xid: u32,
+        /// The message.
+        message: Message,
+    },
+    /// The answer to a request, other than the two below.
+    Reply {
+        /// The request.
+        xid: u32,
+        /// The answer.
+        message: Message,
+    },
+    /// Everything sent before this barrier is done or was refused before.
+    BarrierReply {
+        /// The barrier.
+        xid: u32,
+    },
+    /// The whole answer to a multipart request, put together from its parts.
+    MultipartDone {
+        /// The request.
+        xid: u32,
+        /// The answer.
+        body: MultipartReplyBody,
+    },
+    /// The switch refused a message of ours, whether or not it was one that is answered.
+    Error {
+        /// The message refused.
+        xid: u32,
+        /// Why.
+        error: OfpError,
+    },
+    /// A request got no usable answer. Whether the switch did what it asked is unknown.
+    RequestFailed {
+        /// The request.
+        xid: u32,
+        /// Why.
+        error: RequestError,
+    },
+    /// A message could not be read and was passed over; the connection goes on.
+    Malformed {
+        /// Its header.
+        header: Header,
+        /// What is wrong with it.
+        error: DecodeError,
+    },
+    /// It is over: close the connection. Comes once, and last. Whether requests under way were
+    /// done is unknown.
+    Down(DownReason),
+}
+
+/// Why a request got no usable answer.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum RequestError {
+    /// The whole answer did not come in time.
+    #[error("no whole answer within {0:?}")]
+    TimedOut(Duration),
+    /// The answer has more parts or bytes than allowed.
+    #[error("the answer is too long: {parts} parts, {bytes} bytes")]
+    TooLong {
+        /// Parts so far.
+        parts: usize,
+        /// Bytes so far.
+        bytes: usize,
+    },
+    /// The parts of the answer do not belong together.
+    #[error("the parts of the answer are of different kinds")]
+    MixedParts,
+    /// The answer is of a kind that does not answer this request.
+    #[error("the answer is a message of type {0}")]
+    WrongReply(MessageType),
+    /// The answer could not be read.
+    #[error("the answer cannot be read: {0}")]
+    Malformed(#[from] DecodeError),
+}
+
+/// Why a message was not sent.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum SendError {
+    /// The handshake is not done, or the session is over.
+    #[error("the session is not up")]
+    NotUp,
+    /// Too many requests wait for answers.
+    #[error("{0} requests wait for answers already")]
+    TooManyRequests(usize),
+    /// The message does not fit on the wire.
+    #[error(transparent)]
+    Encode(#[from] EncodeError),
+}
+
+/// Why a session ended.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum DownReason {
+    /// The connection was closed.
+    #[error("the connection was closed")]
+    Closed,
+    /// The handshake took too long.
+    #[error("the handshake was not done in time")]
+    HandshakeTimedOut,
+    /// Nothing was heard for too long.
+    #[error("nothing was heard from the switch for too long")]
+    Silent,
+    /// The switch does not speak OpenFlow 1.3.
+    #[error("the switch does not speak OpenFlow 1.3 (it says {0})")]
+    NoCommonVersion(Version),
+    /// The switch refused our HELLO.
+    #[error("the switch refused the handshake: {0}")]
+    Refused(OfpError),
+    /// A second connection of a switch, which is not used.
+    #[error("auxiliary connection {0} is not used")]
+    Auxiliary(u8),
+    /// A message out of turn in the handshake.
+    #[error("message of type {0} out of turn in the handshake")]
+    OutOfTurn(MessageType),
+    /// The byte stream, or a message of the handshake, makes no sense.
+    #[error("the byte stream makes no sense: {0}")]
+    BadStream(#[from] DecodeError),
+}
+
+/// One connection to a switch, from HELLO to the end.
+#[derive(Debug)]
+pub struct SwitchSession {
+    config: SessionConfig,
+    state: State,
+    framer: Framer,
+    outputs: VecDeque<Output>,
+    /// When bytes last came.
+    heard_at: Duration,
+    /// Whether our echo request, sent since, waits for an answer.
+    echo_sent: bool,
+    last_xid: u32,
+    requests: BTreeMap<u32, Request>,
+    /// The same requests in the order in which they time out.
+    timeouts: BTreeSet<(Duration, u32)>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Idle,
+    AwaitHello { until: Duration },
+    AwaitFeatures { until: Duration, xid: u32 },
+    Up(SwitchFeatures),
+    Down,
+}
+
+/// A request that waits for its answer.
+#[derive(Debug)]
+struct Request {
+    times_out_at: Duration,
+    answer: MessageType,
+    /// What has come of a multipart answer.
+    parts: usize,
+    bytes: usize,
+    body: Option<MultipartReplyBody>,
+}
+
+impl SwitchSession {
+    /// A session for a connection to come.
+    #[must_use]
+    pub fn new(config: SessionConfig) -> Self {
+        Self {
+            config,
+            state: State::Idle,
+            framer: Framer::new(),
+            outputs: VecDeque::new(),
+            heard_at: Duration::ZERO,
+            echo_sent: false,
+            last_xid: 0,
+            requests: BTreeMap::new(),
+            timeouts: BTreeSet::new(),
+        }
+    }
+
+    /// Feeds one event. `now` is the time since any fixed origin and never goes backwards; drain
+    /// [`Self::poll`] after each call.
+    pub fn handle(&mut self, input: Input<'_>, now: Duration) {
+        match (self.state, input) {
+            (State::Down, _) | (State::Idle, Input::DeadlineReached) => {}
+            (State::Idle, Input::Connected) => self.start(now),
+            (State::Idle, Input::Received(_)) => {} // nothing can come before the connection
+            (_, Input::Connected) => {}             // it is there already
+            (_, Input::Closed) => self.down(DownReason::Closed),
+            (_, Input::Received(bytes)) => self.received(bytes, now),
+            (_, Input::DeadlineReached) => self.deadline_reached(now),
+        }
+    }
+
+    /// The next thing to do or know, in order.
+    pub fn poll(&mut self) -> Option<Output> {
+        self.outputs.pop_front()
+    }
+
+    /// When to call [`Self::handle`] with [`Input::DeadlineReached`], if nothing happens before.
+    #[must_use]
+    pub fn next_deadline(&self) -> Option<Duration> {
+        match self.state {
+            State::Idle | State::Down => None,
+            State::AwaitHello { until } | State::AwaitFeatures { until, .. } => Some(until),
+            State::Up(_) => {
+                let alive = if self.echo_sent {
+                    self.silent_at()
+                } else {
+                    self.echo_at()
+                };
+                let request = self.timeouts.first().map(|(at, _)| *at);
+                Some(request.map_or(alive, |at| at.min(alive)))
+            }
+        }
+    }
+
+    /// What the switch said of itself, once it is up.
+    #[must_use]
+    pub fn features(&self) -> Option<&SwitchFeatures> {
+        match &self.state {
+            State::Up(features) => Some(features),
+            _ => None,
+        }
+    }
+
+    /// How many requests wait for their answers.
+    #[must_use]
+    pub fn requests_under_way(&self) -> usize {
+        self.requests.len()
+    }
+
+    /// Sends a message and gives the transaction id it was sent with, never 0.
+    ///
+    /// A message of a kind that is answered is followed by exactly one of [`Output::Reply`],
+    /// [`Output::BarrierReply`], [`Output::MultipartDone`], [`Output::Error`] and
+    /// [`Output::RequestFailed`] with this id, unless the session goes down first. Any other (a
+    /// flow-mod, a packet-out) is silent or followed by [`Output::Error`]; a barrier after it tells
+    /// when no error can follow.
+    ///
+    /// # Errors
+    /// [`SendError`]; nothing was sent then.
+    pub fn request(&mut self, message: &Message, now: Duration) -> Result<u32, SendError> {
+        self.request_with(now, |_| Ok(message.clone()))
+    }
+
+    /// The same for a message that must know its own transaction id, as [`crate::bundle_add`] does.
+    ///
+    /// # Errors
+    /// [`SendError`]; nothing was sent then.
+    pub fn request_with(
+        &mut self,
+        now: Duration,
+        message: impl FnOnce(u32) -> Result<Message, EncodeError>,
+    ) -> Result<u32, SendError> {
+        if !matches!(self.state, State::Up(_)) {
+            return Err(SendError::NotUp);
+        }
+        let xid = self.next_xid();
+        let message = message(xid)?;
+        let answer = answer_to(&message);
+        if answer.is_some() && self.requests.len() >= self.config.requests_max {
+            return Err(SendError::TooManyRequests(self.requests.len()));
+        }
+        self.send(xid, &message)?;
+        self.last_xid = xid;
+        if let Some(answer) = answer {
+            let times_out_at = now.saturating_add(self.config.request_timeout);
+            let request = Request {
+                times_out_at,
+                answer,
+                parts: 0,
+                bytes: 0,
+                body: None,
+            };
+            self.requests.insert(xid, request);
+            self.timeouts.insert((times_out_at, xid));
+        }
+        Ok(xid)
+    }
+
+    fn start(&mut self, now: Duration) {
+        self.heard_at = now;
+        self.last_xid = self.next_xid();
+        self.state = State::AwaitHello {
+            until: now.saturating_add(self.config.handshake_timeout),
+        };
+        self.send_own(self.last_xid, &Message::Hello(Hello::v1_3()));
+    }
+
+    fn received(&mut self, bytes: &[u8], now: Duration) {
+        if bytes.is_empty() {
+            return;
+        }
+        self.heard_at = now;
+        self.echo_sent = false;
+        let mut framer = std::mem::take(&mut self.framer);
+        framer.push(bytes);
+        while self.state != State::Down {
+            if matches!(self.state, State::Up(_)) {
+                framer.require_version(Version::V1_3);
+            }
+            match framer.next_frame() {
+                Ok(Some(frame)) => self.frame(frame),
+                Ok(None) => break,
+                Err(error) => self.down(error.into()),
+            }
+        }
+        self.framer = framer;
+    }
+
+    fn frame(&mut self, frame: &[u8]) {
+        let (header, message) = match Message::decode(frame) {
+            Ok(decoded) => decoded,
+            Err(error) => return self.malformed(frame, error),
+        };
+        match (self.state, message) {
+            (State::Idle | State::Down, _) => {}
+            (State::AwaitHello { until }, Message::Hello(hello)) => self.greeted(&hello, until),
+            (State::AwaitHello { .. } | State::AwaitFeatures { .. }, Message::Error(error)) => {
+                self.down(DownReason::Refused(error));
+            }
+            (State::AwaitHello { .. }, message) => {
+                self.down(DownReason::OutOfTurn(message.kind()));
+            }
+            (_, Message::EchoRequest(data)) => {
+                self.send_own(header.xid, &Message::EchoReply(data));
+            }
+            (State::AwaitFeatures { xid, .. }, Message::FeaturesReply(features))
+                if header.xid == xid =>
+            {
+                self.introduced(features);
+            }
+            // A second HELLO says nothing new; unasked messages may overtake the handshake.
+            (_, Message::Hello(_)) => {}
+            (State::AwaitFeatures { .. }, message) => {
+                self.outputs.push_back(Output::Message {
+                    xid: header.xid,
+                    message,
+                });
+            }
+            (State::Up(_), message) => self.message(header, message),
+        }
+    }
+
+    fn greeted(&mut self, hello: &Hello, until: Duration) {
+        if !hello.supports(Version::V1_3) {
+            let data = b"only OpenFlow 1.3 is spoken here".to_vec();
+            let error = OfpError {
+                code: ErrorCode::HELLO_INCOMPATIBLE,
+                data,
+            };
+            self.send_own(self.last_xid, &Message::Error(error));
+            return self.down(DownReason::NoCommonVersion(hello.version));
+        }
+        let xid = self.next_xid();
+        self.last_xid = xid;
+        self.state = State::AwaitFeatures { until, xid };
+        self.send_own(xid, &Message::FeaturesRequest);
+    }
+
+    fn introduced(&mut self, features: SwitchFeatures) {
+        if features.auxiliary_id != 0 {
+            return self.down(DownReason::Auxiliary(features.auxiliary_id));
+        }
+        self.state = State::Up(features);
+        self.outputs.push_back(Output::Up(features));
+    }
+
+    fn message(&mut self, header: Header, message: Message) {
+        let xid = header.xid;
+        if let Message::Error(error) = message {
+            self.finish(xid);
+            return self.outputs.push_back(Output::Error { xid, error });
+        }
+        let output = match self.requests.get(&xid).map(|request| request.answer) {
+            None if message == Message::EchoReply(Vec::new()) => return, // to an echo of our own
+            None => Output::Message { xid, message },
+            Some(_) if is_unasked(&message) => Output::Message { xid, message },
+            Some(answer) if answer != message.kind() => {
+                self.finish(xid);
+                let error = RequestError::WrongReply(message.kind());
+                Output::RequestFailed { xid, error }
+            }
+            Some(_) => match message {
+                Message::MultipartReply(part) => return self.multipart(header, part),
+                Message::BarrierReply => {
+                    self.finish(xid);
+                    Output::BarrierReply { xid }
+                }
+                message => {
+                    self.finish(xid);
+                    Output::Reply { xid, message }
+                }
+            },
+        };
+        self.outputs.push_back(output);
+    }
+
+    fn multipart(&mut self, header: Header, part: MultipartReply) {
+        let xid = header.xid;
+        let Some(request) = self.requests.get_mut(&xid) else {
+            return;
+        };
+        let has_more = part.has_more();
+        request.parts += 1;
+        request.bytes += usize::from(header.length);
+        let (parts, bytes) = (request.parts, request.bytes);
+        let too_long =
+            parts > self.config.multipart_parts_max || bytes > self.config.multipart_bytes_max;
+        let fits = match &mut request.body {
+            Some(body) => body.append(part.body),
+            None => {
+                request.body = Some(part.body);
+                true
+            }
+        };
+        let error = match (too_long, fits) {
+            (true, _) => RequestError::TooLong { parts, bytes },
+            (false, false) => RequestError::MixedParts,
+            (false, true) if has_more => return,
+            (false, true) => {
+                if let Some(body) = self.finish(xid).and_then(|request| request.body) {
+                    self.outputs.push_back(Output::MultipartDone { xid, body });
+                }
+                return;
+            }
+        };
+        self.finish(xid);
+        self.outputs.push_back(Output::RequestFailed { xid, error });
+    }
+
+    fn malformed(&mut self, frame: &[u8], error: DecodeError) {
+        match (self.state, Header::decode(frame)) {
+            (State::Up(_), Ok(header)) => {
+                let asked = self.requests.get(&header.xid).map(|request| request.answer);
+                let output = if asked == Some(header.kind) {
+                    self.finish(header.xid);
+                    let error = RequestError::Malformed(error);
+                    Output::RequestFailed {
+                        xid: header.xid,
+                        error,
+                    }
+                } else {
+                    Output::Malformed { header, error }
+                };
+                self.outputs.push_back(output);
+            }
+            _ => self.down(error.into()),
+        }
+    }
+
+    fn deadline_reached(&mut self, now: Duration) {
+        match self.state {
+            State::Idle | State::Down => {}
+            State::AwaitHello { until } | State::AwaitFeatures { until, .. } => {
+                if now >= until {
+                    self.down(DownReason::HandshakeTimedOut);
+                }
+            }
+            State::Up(_) if now >= self.silent_at() => self.down(DownReason::Silent),
+            State::Up(_) => {
+                if now >= self.echo_at() && !self.echo_sent {
+                    self.echo_sent = true;
+                    self.last_xid = self.next_xid();
+                    self.send_own(self.last_xid, &Message::EchoRequest(Vec::new()));
+                }
+                self.time_out_requests(now);
+            }
+        }
+    }
+
+    fn time_out_requests(&mut self, now: Duration) {
+        while let Some((at, xid)) = self.timeouts.first().copied() {
+            if at > now {
+                break;
+            }
+            self.finish(xid);
+            let error = RequestError::TimedOut(self.config.request_timeout);
+            self.outputs.push_back(Output::RequestFailed { xid, error });
+        }
+    }
+
+    /// Takes a request off the books.
+    fn finish(&mut self, xid: u32) -> Option<Request> {
+        let request = self.requests.remove(&xid)?;
+        self.timeouts.remove(&(request.times_out_at, xid));
+        Some(request)
+    }
+
+    fn down(&mut self, reason: DownReason) {
+        self.state = State::Down;
+        self.requests.clear();
+        self.timeouts.clear();
+        self.outputs.push_back(Output::Down(reason));
+    }
+
+    fn echo_at(&self) -> Duration {
+        self.heard_at.saturating_add(self.config.echo_after)
+    }
+
+    fn silent_at(&self) -> Duration {
+        self.heard_at.saturating_add(self.config.silence_limit)
+    }
+
+    /// The next id in turn that is not 0 and not under way.
+    fn next_xid(&self) -> u32 {
+        let mut xid = self.last_xid;
+        loop {
+            xid = xid.wrapping_add(1);
+            if xid != 0 && !self.requests.contains_key(&xid) {
+                return xid;
+            }
+        }
+    }
+
+    fn send(&mut self, xid: u32, message: &Message) -> Result<(), EncodeError> {
+        let mut bytes = Vec::new();
+        message.encode(xid, &mut bytes)?;
+        self.outputs.push_back(Output::Send(bytes));
+        Ok(())
+    }
+
+    /// Sends a message of the session's own, which is never longer than one that was received.
+    fn send_own(&mut self, xid: u32, message: &Message) {
+        let sent = self.send(xid, message);
+        debug_assert_eq!(sent, Ok(()), "{message:?}");
+    }
+}
+
+/// The kind of message that answers this one, if any does.
+fn answer_to(message: &Message) -> Option<MessageType> {
+    Some(match message.kind() {
+        MessageType::ECHO_REQUEST => MessageType::ECHO_REPLY,
+        MessageType::FEATURES_REQUEST => MessageType::FEATURES_REPLY,
+        MessageType::GET_CONFIG_REQUEST => MessageType::GET_CONFIG_REPLY,
+        MessageType::MULTIPART_REQUEST => MessageType::MULTIPART_REPLY,
+        MessageType::BARRIER_REQUEST => MessageType::BARRIER_REPLY,
+        MessageType::QUEUE_GET_CONFIG_REQUEST => MessageType::QUEUE_GET_CONFIG_REPLY,
+        MessageType::ROLE_REQUEST => MessageType::ROLE_REPLY,
+        MessageType::GET_ASYNC_REQUEST => MessageType::GET_ASYNC_REPLY,
+        MessageType::EXPERIMENTER => match message {
+            Message::Experimenter(inner) if BundleControl::from_experimenter(inner).is_some() => {
+                MessageType::EXPERIMENTER
+            }
+            _ => return None,
+        },
+        _ => return None,
+    })
+}
+
+/// Whether a message is of a kind that switches send of their own accord, with ids of their own
+/// choice that may be the same as ours.
+fn is_unasked(message: &Message) -> bool {
+    match message {
+        Message::PacketIn(_) | Message::FlowRemoved(_) | Message::PortStatus(_) => true,
+        Message::Experimenter(inner) => RoleStatus::from_experimenter(inner).is_some(),
+        _ => false,
+    }
+}
