@@ -1,0 +1,143 @@
+//! IOTA (the Move-based network), over the gRPC interface of its nodes with the official client.
+//!
+//! Mainnet, testnet, a local node and [the development ledger](super::dev) differ in URL and chain id only.
+
+mod client;
+mod evidence;
+mod follow;
+mod inspect;
+mod payout;
+mod wallet;
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use futures::future::BoxFuture;
+use futures::stream::BoxStream;
+use iota_sdk_grpc_client::read_mask_fields::TransactionField as Field;
+use tokio::sync::watch;
+
+pub use self::client::EndpointError;
+use self::client::{CallError, Client};
+pub use self::inspect::inspect;
+pub use self::wallet::{HostLedger, WalletError};
+use super::keys::Keyring;
+use super::{
+    BuildError, FollowEvent, GasCost, InspectError, Inspected, Ledger, LedgerStatus, Lookup,
+    Outgoing, PayoutOrder, Submission, Unavailable,
+};
+use crate::{Address, Amount, ChainId, SignedTransaction, TxDigest};
+
+/// An IOTA network through one node's gRPC endpoint, with the operator's keys.
+pub struct IotaLedger {
+    client: Client,
+    keys: Arc<Keyring>,
+}
+
+impl IotaLedger {
+    /// A ledger at `url`, for example `https://grpc.testnet.iota.cafe:443`. Connects when first asked; an endpoint
+    /// of another chain than `chain_id` is then told as unavailable.
+    pub fn new(url: &str, chain_id: ChainId, keys: Arc<Keyring>) -> Result<Self, EndpointError> {
+        Ok(Self {
+            client: Client::new(url, chain_id)?,
+            keys,
+        })
+    }
+
+    /// Asks the endpoint at `url` which chain it is on. For the embedded ledger, and for people setting up; in
+    /// production the chain id is configured, so that money of one chain is never taken for money of another.
+    pub async fn discover_chain_id(url: &str) -> Result<ChainId, Unavailable> {
+        Ok(Client::discover(url).await?)
+    }
+}
+
+impl Ledger for IotaLedger {
+    fn chain_id(&self) -> &ChainId {
+        self.client.chain_id()
+    }
+
+    fn status(&self) -> BoxFuture<'_, Result<LedgerStatus, Unavailable>> {
+        Box::pin(async { Ok(self.client.status().await?) })
+    }
+
+    fn parse_address(&self, text: &str) -> Option<Address> {
+        text.parse().ok().as_ref().map(neutral_address)
+    }
+
+    fn receive_address(&self, index: u64) -> Address {
+        neutral_address(&self.keys.receive(index).address())
+    }
+
+    fn treasury_address(&self) -> Address {
+        neutral_address(&self.keys.treasury().address())
+    }
+
+    fn inspect(&self, transaction: &SignedTransaction) -> Result<Inspected, InspectError> {
+        inspect(transaction)
+    }
+
+    fn submit<'a>(&'a self, transaction: &'a SignedTransaction) -> BoxFuture<'a, Submission> {
+        Box::pin(self.client.submit(transaction))
+    }
+
+    fn lookup<'a>(&'a self, digest: &'a TxDigest) -> BoxFuture<'a, Lookup> {
+        Box::pin(evidence::lookup(&self.client, digest))
+    }
+
+    fn follow(
+        &self,
+        from_checkpoint: u64,
+        addresses: watch::Receiver<Arc<BTreeSet<Address>>>,
+    ) -> BoxStream<'static, FollowEvent> {
+        follow::follow(self.client.clone(), from_checkpoint, addresses)
+    }
+
+    fn build_payout<'a>(
+        &'a self,
+        order: &'a PayoutOrder,
+    ) -> BoxFuture<'a, Result<Outgoing, BuildError>> {
+        Box::pin(payout::build(&self.client, &self.keys, order))
+    }
+
+    fn balance<'a>(&'a self, address: &'a Address) -> BoxFuture<'a, Result<Amount, Unavailable>> {
+        Box::pin(async { Ok(self.client.balance(address).await?) })
+    }
+
+    fn memo_of<'a>(
+        &'a self,
+        digest: &'a TxDigest,
+    ) -> BoxFuture<'a, Result<Option<Vec<u8>>, Unavailable>> {
+        Box::pin(async {
+            let found = self
+                .client
+                .transaction(digest, &[Field::TRANSACTION_BCS])
+                .await?;
+            let Some(executed) = found else {
+                return Ok(None);
+            };
+            let transaction = executed
+                .transaction()
+                .and_then(|transaction| transaction.transaction())
+                .map_err(CallError::from)?;
+            Ok(inspect::memo(&transaction))
+        })
+    }
+
+    fn gas_of<'a>(
+        &'a self,
+        digest: &'a TxDigest,
+    ) -> BoxFuture<'a, Result<Option<GasCost>, Unavailable>> {
+        Box::pin(async {
+            let found = self
+                .client
+                .transaction(digest, &[Field::EFFECTS_BCS])
+                .await?;
+            Ok(found.map(|executed| evidence::gas(&executed)).transpose()?)
+        })
+    }
+}
+
+/// An address as the rest of the crate writes it: `0x` and 64 lower-case hex digits.
+pub(super) fn neutral_address(address: &iota_sdk_types::Address) -> Address {
+    Address::new(address.to_string())
+}

@@ -1,0 +1,254 @@
+//! Keys on IOTA: the operator's [`Keyring`] and a host's [`Wallet`].
+
+use std::path::{Path, PathBuf};
+
+use blake2::digest::consts::U32;
+use blake2::{Blake2b, Digest as _};
+use iota_sdk_crypto::ed25519::Ed25519PrivateKey;
+use iota_sdk_crypto::{IotaSigner as _, ToFromBech32 as _};
+use iota_sdk_types::{Transaction, UserSignature};
+
+use super::secret_file;
+pub use super::secret_file::SecretFileError;
+use crate::{Address, SigningKey};
+
+/// The operator's keys, all derived from one 32-byte seed: whoever has the seed has the money.
+///
+/// Key = BLAKE2b-256(`payflow-key-v1` ‖ 0 ‖ seed ‖ purpose ‖ 0 ‖ index as 8 bytes, big endian), used as the seed of
+/// an ed25519 key. The purposes keep receiving, treasury and document signing apart.
+pub struct Keyring {
+    seed: [u8; 32],
+}
+
+impl Keyring {
+    /// The keys of this seed.
+    #[must_use]
+    pub fn from_seed(seed: [u8; 32]) -> Self {
+        Self { seed }
+    }
+
+    /// Makes a new seed and stores it, as 64 hex digits in a file of mode 0600. An existing file is an error.
+    pub fn create(path: &Path) -> Result<Self, SecretFileError> {
+        let seed = random_seed(path)?;
+        secret_file::create(path, &format!("{}\n", hex::encode(seed)))?;
+        Ok(Self { seed })
+    }
+
+    /// Reads the seed. A file that others may read is an error.
+    pub fn load(path: &Path) -> Result<Self, SecretFileError> {
+        let text = secret_file::read(path)?;
+        let mut seed = [0; 32];
+        hex::decode_to_slice(text.trim(), &mut seed)
+            .map_err(|_| not_a_key(path, "expected 64 hex digits"))?;
+        Ok(Self { seed })
+    }
+
+    /// Reads the seed, or makes one if there is no file.
+    pub fn load_or_create(path: &Path) -> Result<Self, SecretFileError> {
+        match Self::create(path) {
+            Err(SecretFileError::Exists { .. }) => Self::load(path),
+            created => created,
+        }
+    }
+
+    /// The key that signs quotes and receipts. It holds no money.
+    #[must_use]
+    pub fn document_key(&self) -> SigningKey {
+        SigningKey::from_seed(self.derive("documents", 0))
+    }
+
+    /// A key for something else that the operator signs or authenticates, say the challenges of a 402.
+    #[must_use]
+    pub fn purpose_seed(&self, purpose: &str) -> [u8; 32] {
+        self.derive(&format!("other/{purpose}"), 0)
+    }
+
+    pub(super) fn receive(&self, index: u64) -> Account {
+        Account::from_seed(self.derive("receive", index))
+    }
+
+    pub(super) fn treasury(&self) -> Account {
+        Account::from_seed(self.derive("treasury", 0))
+    }
+
+    fn derive(&self, purpose: &str, index: u64) -> [u8; 32] {
+        Blake2b::<U32>::new()
+            .chain_update(b"payflow-key-v1\0")
+            .chain_update(self.seed)
+            .chain_update(purpose)
+            .chain_update([0])
+            .chain_update(index.to_be_bytes())
+            .finalize()
+            .into()
+    }
+}
+
+/// Says nothing about the seed.
+impl std::fmt::Debug for Keyring {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Keyring").finish_non_exhaustive()
+    }
+}
+
+/// A host's key, kept as IOTA's own tools keep one: `iotaprivkey1...` (bech32) in a file of mode 0600.
+#[derive(Debug)]
+pub struct Wallet {
+    account: Account,
+}
+
+impl Wallet {
+    /// Makes a new key and stores it. An existing file is an error.
+    pub fn create(path: &Path) -> Result<Self, SecretFileError> {
+        let wallet = Self::from_seed(random_seed(path)?);
+        let text = wallet
+            .account
+            .key
+            .to_bech32()
+            .map_err(|error| not_a_key(path, error))?;
+        secret_file::create(path, &format!("{text}\n"))?;
+        Ok(wallet)
+    }
+
+    /// Reads a key. A file that others may read is an error.
+    pub fn load(path: &Path) -> Result<Self, SecretFileError> {
+        let text = secret_file::read(path)?;
+        Ed25519PrivateKey::from_bech32(text.trim())
+            .map(|key| Self {
+                account: Account { key },
+            })
+            .map_err(|error| not_a_key(path, error))
+    }
+
+    /// The wallet of this 32-byte ed25519 seed.
+    #[must_use]
+    pub fn from_seed(seed: [u8; 32]) -> Self {
+        Self {
+            account: Account::from_seed(seed),
+        }
+    }
+
+    /// The address of the key.
+    #[must_use]
+    pub fn address(&self) -> Address {
+        super::iota::neutral_address(&self.account.address())
+    }
+
+    pub(super) fn account(&self) -> &Account {
+        &self.account
+    }
+}
+
+/// An ed25519 key that signs transactions.
+#[derive(Clone, Debug)]
+pub(super) struct Account {
+    key: Ed25519PrivateKey,
+}
+
+impl Account {
+    fn from_seed(seed: [u8; 32]) -> Self {
+        Self {
+            key: Ed25519PrivateKey::new(seed),
+        }
+    }
+
+    pub(super) fn address(&self) -> iota_sdk_types::Address {
+        self.key.public_key().derive_address()
+    }
+
+    pub(super) fn sign(&self, transaction: &Transaction) -> UserSignature {
+        self.key
+            .sign_transaction(transaction)
+            .expect("ed25519 signs every message (RFC 8032 section 5.1.6)")
+    }
+}
+
+fn random_seed(path: &Path) -> Result<[u8; 32], SecretFileError> {
+    let mut seed = [0; 32];
+    getrandom::fill(&mut seed).map_err(|error| SecretFileError::Io {
+        path: path.to_owned(),
+        error: std::io::Error::other(error),
+    })?;
+    Ok(seed)
+}
+
+fn not_a_key(path: &Path, reason: impl ToString) -> SecretFileError {
+    SecretFileError::NotAKey {
+        path: PathBuf::from(path),
+        reason: reason.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::collections::BTreeSet;
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    fn mode(path: &Path) -> u32 {
+        path.metadata().unwrap().permissions().mode() & 0o777
+    }
+
+    #[test]
+    fn a_seed_survives_its_file_and_is_never_overwritten() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("operator.seed");
+        let keys = Keyring::load_or_create(&path).unwrap();
+        assert_eq!(mode(&path), 0o600);
+        let again = Keyring::load_or_create(&path).unwrap();
+        assert_eq!(keys.seed, again.seed);
+        assert!(matches!(
+            Keyring::create(&path),
+            Err(SecretFileError::Exists { .. })
+        ));
+        assert_eq!(
+            std::fs::read_dir(dir.path()).unwrap().count(),
+            1,
+            "nothing is left behind"
+        );
+    }
+
+    #[test]
+    fn a_file_that_others_may_read_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("wallet");
+        Wallet::create(&path).unwrap();
+        for bits in [0o640, 0o604, 0o620] {
+            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(bits)).unwrap();
+            let error = Wallet::load(&path).unwrap_err();
+            assert!(matches!(error, SecretFileError::Exposed { mode, .. } if mode == bits));
+            assert!(error.to_string().contains("chmod 600"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_wallet_is_read_back_in_the_form_of_other_tools() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("wallet");
+        let wallet = Wallet::create(&path).unwrap();
+        let text = std::fs::read_to_string(&path).unwrap();
+        assert!(text.starts_with("iotaprivkey1"));
+        assert_eq!(Wallet::load(&path).unwrap().address(), wallet.address());
+        std::fs::write(&path, "iotaprivkey1nonsense").unwrap();
+        assert!(matches!(
+            Wallet::load(&path),
+            Err(SecretFileError::NotAKey { .. })
+        ));
+    }
+
+    #[test]
+    fn every_purpose_and_index_has_its_own_key() {
+        let keys = Keyring::from_seed([7; 32]);
+        let mut seen: BTreeSet<_> = (0..100).map(|n| keys.derive("receive", n)).collect();
+        seen.extend([
+            keys.derive("treasury", 0),
+            keys.derive("documents", 0),
+            keys.purpose_seed("challenge"),
+            keys.purpose_seed("receive"),
+            [7; 32],
+        ]);
+        assert_eq!(seen.len(), 105);
+        assert_eq!(format!("{keys:?}"), "Keyring { .. }");
+    }
+}
