@@ -24,8 +24,6 @@ from private_ovs import RUN, run
 # Queue number -> limit of its leaf, in frames. Queue 0 is best effort.
 LEAF_LIMITS = {0: 100}
 LEAF_LIMIT_DEFAULT = 5000
-# The class 1:fffe that Open vSwitch puts between root and queues.
-INNER_CLASS = 0xFFFE
 # DSCP -> queue number; the HTB class that Open vSwitch makes for queue q is 1:(q + 1). Everything else stays in 1:1.
 DSCP_QUEUES = {48: 1, 46: 2, 34: 3}
 # Without a DSCP of their own, but in the control class: ARP, LLDP.
@@ -67,10 +65,6 @@ def enlarge_packet_sockets(pid):
     return count
 
 
-def minor(handle):
-    return int(handle.split(':')[1] or '0', 16)
-
-
 class Repairs:
     """Brings sockets, leaves and the egress map to what they must be. Applying twice changes nothing."""
 
@@ -95,14 +89,17 @@ class Repairs:
     def _leaves(self, device, qdiscs):
         present = {q['parent']: (q['kind'], q.get('options', {}).get('limit')) for q in qdiscs if 'parent' in q}
         commands = []
-        for cls in json.loads(run('tc', '-j', 'class', 'show', 'dev', device)):
-            number = minor(cls['handle'])
-            if cls['class'] != 'htb' or number == INNER_CLASS:
+        # `tc -j class show` prints no JSON before iproute2 6.2. A line begins: class htb 1:1 parent 1:fffe
+        for line in run('tc', 'class', 'show', 'dev', device).splitlines():
+            words = line.split()
+            if words[:2] != ['class', 'htb'] or words[3] == 'root':
                 continue
+            handle = words[2]
+            number = int(handle.split(':')[1], 16)
             limit = self.leaf_limits.get(number - 1, LEAF_LIMIT_DEFAULT)
-            if present.get(cls['handle']) != ('pfifo_head_drop', limit):
+            if present.get(handle) != ('pfifo_head_drop', limit):
                 commands.append('qdisc replace dev %s parent %s handle %x: pfifo_head_drop limit %d' % (
-                    device, cls['handle'], 0x8000 + number, limit))
+                    device, handle, 0x8000 + number, limit))
         if commands:
             run('tc', '-batch', '-', stdin='\n'.join(commands) + '\n')
 

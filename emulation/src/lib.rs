@@ -1,1 +1,8 @@
-//! Mininet harness, traffic, demo and reports: the payflow-lab command.
+//! Mininet harness, traffic, demo and reports: the `payflow-lab` command.
+
+pub mod cli;
+pub mod mininet;
+pub mod selftest;
+pub mod table;
+pub mod traffic;
+pub mod trial;

@@ -1,0 +1,194 @@
+//! The command line of `payflow-lab`.
+
+use std::io::Write;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use anyhow::bail;
+use clap::{Parser, Subcommand};
+
+use crate::selftest;
+use crate::table::{Table, mbit, percent};
+use crate::traffic::flow::FlowSpec;
+use crate::traffic::recv::{RecvOptions, recv};
+use crate::traffic::send::{SendOptions, send};
+use crate::traffic::tcp::{self, TcpSendOptions};
+
+/// Networks to try PayFlow on: emulated switches, traffic, measurements.
+#[derive(Debug, Parser)]
+#[command(name = "payflow-lab", version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Shows that this machine can carry a guarantee at all: hand-written flows, no controller
+    Selftest,
+    /// Generates and measures traffic; runs inside the hosts of a lab
+    #[command(subcommand)]
+    Traffic(Traffic),
+}
+
+#[derive(Debug, Subcommand)]
+enum Traffic {
+    /// Sends UDP flows on a schedule; the report is JSON
+    Send {
+        /// A flow: to=ADDRESS:PORT,rate=10Mbit and, where wanted, name=, stream=, payload=BYTES, dscp=, from-port=;
+        /// spoofed: iface=,src-mac=,dst-mac=,src-ip=. Rates are frame bits per second
+        #[arg(long = "flow", required = true)]
+        flows: Vec<FlowSpec>,
+        /// How long
+        #[arg(long = "for", value_parser = duration)]
+        duration: Duration,
+        /// Shortest sleep; packets due within it leave together
+        #[arg(long, value_parser = duration, default_value = "500us")]
+        tick: Duration,
+        /// Width of the buckets of the series
+        #[arg(long, value_parser = duration, default_value = "100ms")]
+        bucket: Duration,
+    },
+    /// Receives UDP flows until SIGINT or SIGTERM; the report is JSON
+    Recv {
+        /// UDP port to listen on; may be repeated
+        #[arg(long = "port", required = true)]
+        ports: Vec<u16>,
+        /// End at the latest after this time
+        #[arg(long = "for", value_parser = duration)]
+        duration: Option<Duration>,
+        /// Width of the buckets of the series
+        #[arg(long, value_parser = duration, default_value = "100ms")]
+        bucket: Duration,
+    },
+    /// Sends one greedy TCP flow; the report is JSON
+    TcpSend {
+        /// Destination
+        #[arg(long)]
+        to: SocketAddr,
+        /// Source port; 0 is the system's choice
+        #[arg(long, default_value_t = 0)]
+        from_port: u16,
+        /// How long
+        #[arg(long = "for", value_parser = duration)]
+        duration: Duration,
+        /// Congestion control
+        #[arg(long, default_value = "cubic")]
+        congestion: String,
+        /// Width of the buckets of the series
+        #[arg(long, value_parser = duration, default_value = "100ms")]
+        bucket: Duration,
+    },
+    /// Receives one TCP flow to its end; the report is JSON
+    TcpRecv {
+        /// TCP port to listen on
+        #[arg(long)]
+        port: u16,
+        /// Width of the buckets of the series
+        #[arg(long, value_parser = duration, default_value = "100ms")]
+        bucket: Duration,
+    },
+}
+
+/// Runs the command that the process was started with.
+///
+/// # Errors
+/// What the command met, or that a bar was missed.
+pub fn run() -> anyhow::Result<()> {
+    match Cli::parse().command {
+        Command::Selftest => run_selftest(),
+        Command::Traffic(traffic) => run_traffic(traffic),
+    }
+}
+
+fn run_traffic(command: Traffic) -> anyhow::Result<()> {
+    match command {
+        Traffic::Send {
+            flows,
+            duration,
+            tick,
+            bucket,
+        } => print(&send(&SendOptions {
+            flows,
+            duration,
+            tick,
+            bucket,
+        })?),
+        Traffic::Recv {
+            ports,
+            duration,
+            bucket,
+        } => print(&recv(&RecvOptions {
+            ports,
+            duration,
+            bucket,
+        })?),
+        Traffic::TcpSend {
+            to,
+            from_port,
+            duration,
+            congestion,
+            bucket,
+        } => print(&tcp::send(&TcpSendOptions {
+            to,
+            from_port,
+            duration,
+            congestion,
+            bucket,
+        })?),
+        Traffic::TcpRecv { port, bucket } => print(&tcp::recv(port, bucket)?),
+    }
+}
+
+fn run_selftest() -> anyhow::Result<()> {
+    let seen = selftest::run()?;
+    println!("{}; bottleneck 20 Mbit/s, reserved 10 Mbit/s", seen.switch);
+    let mut table = Table::new(["", "offered Mbit/s", "got Mbit/s", "loss", "p99 delay ms"]);
+    for (phase, (reserved, flood)) in [("before", &seen.before), ("after", &seen.after)] {
+        for flow in [reserved, flood] {
+            table.row([
+                format!("{phase}, {}", flow.name),
+                mbit(flow.offered_bps),
+                mbit(flow.goodput_bps),
+                percent(flow.loss),
+                format!("{:.1}", flow.delay_ms.p99),
+            ]);
+        }
+    }
+    print!("{table}");
+    if seen.passed() {
+        println!("passed: reserved traffic keeps its rate, the rest shares what is left");
+        return Ok(());
+    }
+    bail!(
+        "this machine does not carry the guarantee: look for a busy processor, or an Open vSwitch without its queues"
+    )
+}
+
+fn print(report: &impl serde::Serialize) -> anyhow::Result<()> {
+    let mut out = std::io::stdout().lock();
+    serde_json::to_writer(&mut out, report)?;
+    out.write_all(b"\n")?;
+    Ok(())
+}
+
+/// `10s`, `500ms`, `200us` or `2m`, whole numbers only.
+fn duration(text: &str) -> Result<Duration, String> {
+    let digits = text
+        .find(|c: char| !c.is_ascii_digit())
+        .unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    let number: u64 = number
+        .parse()
+        .map_err(|error| format!("{text:?}: {error}"))?;
+    match unit {
+        "us" => Ok(Duration::from_micros(number)),
+        "ms" => Ok(Duration::from_millis(number)),
+        "s" => Ok(Duration::from_secs(number)),
+        "m" => number
+            .checked_mul(60)
+            .map(Duration::from_secs)
+            .ok_or_else(|| format!("{text:?} is too long")),
+        _ => Err(format!("{text:?} needs a unit: us, ms, s or m")),
+    }
+}

@@ -1,0 +1,185 @@
+//! Greedy TCP: as much as the network gives, cubic by default.
+
+use std::ffi::OsString;
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::time::{Duration, Instant};
+
+use nix::sys::socket::{setsockopt, sockopt};
+use nix::time::ClockId;
+use serde::{Deserialize, Serialize};
+
+use super::TrafficError;
+use super::send::now_ns;
+use super::series::Series;
+
+const CHUNK_BYTES: usize = 64 << 10;
+/// How long the sender tries to reach a receiver that is not there yet.
+const CONNECT_LIMIT: Duration = Duration::from_secs(10);
+/// A write that gets nowhere for so long ends the flow.
+const STUCK_LIMIT: Duration = Duration::from_secs(10);
+
+/// Where to send.
+#[derive(Clone, Debug)]
+pub struct TcpSendOptions {
+    /// Destination.
+    pub to: SocketAddr,
+    /// Source port; zero: the system's choice.
+    pub from_port: u16,
+    /// How long.
+    pub duration: Duration,
+    /// Congestion control; the kernel's choice where it has not got this one.
+    pub congestion: String,
+    /// Width of the buckets of the series.
+    pub bucket: Duration,
+}
+
+/// One side of a TCP flow.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct TcpReport {
+    /// The other side.
+    pub peer: SocketAddr,
+    /// Payload bytes handed to the system, or read from it.
+    pub bytes: u64,
+    /// From the first to the last byte, in milliseconds.
+    pub duration_ms: u64,
+    /// Payload bits per second over that time. A full frame of 1514 bytes carries 1448 of payload: 95.6 %.
+    pub goodput_bps: u64,
+    /// Payload bytes over time.
+    pub series: Series,
+}
+
+/// Sends as fast as the network takes it.
+///
+/// # Errors
+/// When the receiver cannot be reached, or the connection breaks.
+pub fn send(options: &TcpSendOptions) -> Result<TcpReport, TrafficError> {
+    let mut stream = connect(options)?;
+    stream
+        .set_write_timeout(Some(STUCK_LIMIT))
+        .map_err(TrafficError::io("write time-out"))?;
+    let chunk = vec![0; CHUNK_BYTES];
+    let mut flow = Flow::new(options.to, options.bucket);
+    let end = Instant::now() + options.duration;
+    while Instant::now() < end {
+        let written = stream
+            .write(&chunk)
+            .map_err(TrafficError::io(format!("sending to {}", options.to)))?;
+        flow.count(written)?;
+    }
+    Ok(flow.report())
+}
+
+fn connect(options: &TcpSendOptions) -> Result<TcpStream, TrafficError> {
+    let deadline = Instant::now() + CONNECT_LIMIT;
+    loop {
+        match attempt(options) {
+            Ok(stream) => return Ok(stream),
+            Err(error) if Instant::now() > deadline => {
+                return Err(TrafficError::io(format!("connecting to {}", options.to))(
+                    error,
+                ));
+            }
+            Err(_) => std::thread::sleep(Duration::from_millis(100)),
+        }
+    }
+}
+
+fn attempt(options: &TcpSendOptions) -> std::io::Result<TcpStream> {
+    use nix::sys::socket::{
+        AddressFamily, SockFlag, SockType, SockaddrStorage, bind, connect, socket,
+    };
+    use std::os::fd::AsRawFd;
+
+    let (family, any): (_, SocketAddr) = match options.to {
+        SocketAddr::V4(_) => (
+            AddressFamily::Inet,
+            (Ipv4Addr::UNSPECIFIED, options.from_port).into(),
+        ),
+        SocketAddr::V6(_) => (
+            AddressFamily::Inet6,
+            (std::net::Ipv6Addr::UNSPECIFIED, options.from_port).into(),
+        ),
+    };
+    let socket = socket(family, SockType::Stream, SockFlag::SOCK_CLOEXEC, None)?;
+    setsockopt(&socket, sockopt::ReuseAddr, &true)?;
+    // Not every kernel has or allows it; then the system's default is used.
+    let _ = setsockopt(
+        &socket,
+        sockopt::TcpCongestion,
+        &OsString::from(&options.congestion),
+    );
+    if options.from_port != 0 {
+        bind(socket.as_raw_fd(), &SockaddrStorage::from(any))?;
+    }
+    connect(socket.as_raw_fd(), &SockaddrStorage::from(options.to))?;
+    Ok(TcpStream::from(socket))
+}
+
+/// Accepts one flow and reads it to its end. Writes `ready` to standard error once it listens.
+///
+/// # Errors
+/// When the port cannot be bound or the connection breaks.
+pub fn recv(port: u16, bucket: Duration) -> Result<TcpReport, TrafficError> {
+    let listener = TcpListener::bind((Ipv4Addr::UNSPECIFIED, port))
+        .map_err(TrafficError::io(format!("binding port {port}")))?;
+    eprintln!("ready");
+    let (mut stream, peer) = listener.accept().map_err(TrafficError::io("accepting"))?;
+    let mut chunk = vec![0; CHUNK_BYTES];
+    let mut flow = Flow::new(peer, bucket);
+    loop {
+        let read = stream
+            .read(&mut chunk)
+            .map_err(TrafficError::io(format!("receiving from {peer}")))?;
+        if read == 0 {
+            return Ok(flow.report());
+        }
+        flow.count(read)?;
+    }
+}
+
+struct Flow {
+    peer: SocketAddr,
+    bytes: u64,
+    span: Option<(Instant, Instant)>,
+    series: Series,
+}
+
+impl Flow {
+    fn new(peer: SocketAddr, bucket: Duration) -> Self {
+        let bucket_ms = u64::try_from(bucket.as_millis()).unwrap_or(u64::MAX);
+        Self {
+            peer,
+            bytes: 0,
+            span: None,
+            series: Series::new(bucket_ms),
+        }
+    }
+
+    fn count(&mut self, bytes: usize) -> Result<(), TrafficError> {
+        let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
+        let now = Instant::now();
+        self.bytes += bytes;
+        self.span = Some((self.span.map_or(now, |(first, _)| first), now));
+        self.series.add(now_ns(ClockId::CLOCK_REALTIME)?, bytes);
+        Ok(())
+    }
+
+    fn report(self) -> TcpReport {
+        let duration = self
+            .span
+            .map_or(Duration::ZERO, |(first, last)| last.duration_since(first));
+        let goodput = u128::from(self.bytes) * 8_000_000_000 / duration.as_nanos().max(1);
+        TcpReport {
+            peer: self.peer,
+            bytes: self.bytes,
+            duration_ms: u64::try_from(duration.as_millis()).unwrap_or(u64::MAX),
+            goodput_bps: if duration.is_zero() {
+                0
+            } else {
+                u64::try_from(goodput).unwrap_or(u64::MAX)
+            },
+            series: self.series,
+        }
+    }
+}
