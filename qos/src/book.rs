@@ -8,8 +8,9 @@
 //! A quote holds capacity before anybody has paid, so that nobody else buys it meanwhile. So that nobody can block
 //! the network for free, on every link:
 //!
-//! - the unpaid holds from one ingress port take at most [`INGRESS_SHARE_PERCENT`] of the reservable rate;
-//! - all unpaid holds together take at most half of what would be free without them;
+//! - the unpaid holds from one ingress port take at most [`INGRESS_SHARE_PERCENT`] of the reservable rate, and of
+//!   the buffer of each class;
+//! - all unpaid holds together take at most half of what would be free without them, of the rate and of each buffer;
 //! - but the only unpaid hold on a link is exempt from both: a small link could otherwise never sell one large flow;
 //! - a hold that expires unpaid costs its ingress port a cool-down, [`COOL_DOWN_FIRST`] and twice as long each further time in a row up to
 //!   [`COOL_DOWN_MOST`], in which it can hold nothing. A payment ends it.
@@ -31,7 +32,7 @@ use std::{
     time::Duration,
 };
 
-/// Of the reservable rate of a link: what unpaid holds from one ingress port may take.
+/// Of the reservable rate and of each class buffer of a link: what unpaid holds from one ingress port may take.
 pub const INGRESS_SHARE_PERCENT: u32 = 10;
 /// The cool-down after the first hold that expires unpaid.
 pub const COOL_DOWN_FIRST: Duration = Duration::from_secs(10);
@@ -113,8 +114,7 @@ struct Link {
 #[derive(Clone, Copy, Debug)]
 struct Hold {
     ingress: PortRef,
-    rate: SoldRate,
-    window: Window,
+    booking: Booking,
 }
 
 /// What an ingress port has earned by letting holds expire.
@@ -217,7 +217,13 @@ impl Book {
     /// Makes the capacity of a directed link unknown again: whatever is committed there is released, on its whole path, and
     /// returned, least valuable first.
     pub fn clear_capacity(&mut self, port: PortRef) -> Vec<(CommitmentId, Commitment)> {
-        let losers = self.set_capacity(port, BitRate(0));
+        let mut losers = self.set_capacity(port, BitRate(0));
+        // Flows of no rate, which fit even there.
+        let rest: Vec<_> = self.on_link(port).collect();
+        losers.extend(
+            rest.into_iter()
+                .filter_map(|id| Some((id, self.release(id)?))),
+        );
         self.links.remove(&port);
         losers
     }
@@ -434,7 +440,7 @@ impl Book {
             .peak_without(window, self.booking_on(link, left_out).as_ref());
         let mut room = Headroom::of(&link.plan, peak, class);
         room.hold =
-            holder.and_then(|ingress| link.hold_allowance(ingress, window, room.rate, left_out));
+            holder.and_then(|ingress| link.hold_allowance(ingress, class, window, &room, left_out));
         Ok(room)
     }
 
@@ -468,7 +474,7 @@ impl Book {
                 None if window.start() > booking.window.start() => return Some(window.start()),
                 // It fits, so it is the hold limits that refuse: they change when a hold no longer overlaps.
                 None => {
-                    let ends = link.unpaid.values().map(|hold| hold.window.end());
+                    let ends = link.unpaid.values().map(|hold| hold.booking.window.end());
                     window =
                         Window::lasting(ends.filter(|end| *end > window.start()).min()?, duration)?;
                 }
@@ -485,24 +491,15 @@ impl Book {
     /// Writes a commitment that has been seen to fit.
     fn enter(&mut self, id: CommitmentId, commitment: Commitment) {
         let Commitment {
-            ingress,
-            rate,
-            window,
-            ..
+            ingress, window, ..
         } = commitment;
+        let booking = commitment.booking();
         for port in commitment.links() {
             if let Some(link) = self.links.get_mut(&port) {
-                link.calendar.book(&commitment.booking());
+                link.calendar.book(&booking);
                 link.booked.insert(id);
                 if commitment.unpaid {
-                    link.unpaid.insert(
-                        id,
-                        Hold {
-                            ingress,
-                            rate,
-                            window,
-                        },
-                    );
+                    link.unpaid.insert(id, Hold { ingress, booking });
                 }
             }
         }
@@ -559,36 +556,67 @@ impl Link {
         }
     }
 
-    /// What one more unpaid hold from `ingress` may take, where `free` is free over the window; `None` if there is no limit,
-    /// because it would be the only one.
+    /// What one more unpaid hold from `ingress` may take, where `room` is free over the window; `None` if there is
+    /// no limit, because it would be the only one.
     fn hold_allowance(
         &self,
         ingress: PortRef,
+        class: Class,
         window: Window,
-        free: SoldRate,
+        room: &Headroom,
         left_out: Option<CommitmentId>,
-    ) -> Option<SoldRate> {
-        let mut others = self
-            .unpaid
-            .iter()
-            .filter(|(id, _)| Some(**id) != left_out)
-            .map(|(_, hold)| hold)
-            .peekable();
+    ) -> Option<Allowance> {
+        let others = self.unpaid.iter().filter(|(id, _)| Some(**id) != left_out);
+        let mut others = others.map(|(_, hold)| hold).peekable();
         others.peek()?;
-        let (mut all, mut same) = (0_u64, 0_u64);
-        for hold in others.filter(|hold| hold.window.overlaps(window)) {
-            all = all.saturating_add(hold.rate.0.into());
-            if hold.ingress == ingress {
-                same = same.saturating_add(hold.rate.0.into());
+        let (mut rate, mut burst) = (Taken::default(), Taken::default());
+        for hold in others.filter(|hold| hold.booking.window.overlaps(window)) {
+            let same_ingress = hold.ingress == ingress;
+            rate.count(hold.booking.rate.0.into(), same_ingress);
+            if hold.booking.class == class {
+                burst.count(hold.booking.burst.0, same_ingress);
             }
         }
-        let reservable = u64::from(self.plan.reservable().0);
-        let share = (reservable * u64::from(INGRESS_SHARE_PERCENT) / 100).saturating_sub(same);
-        let without_holds = (u64::from(free.0) + all).min(reservable);
-        let half = (without_holds / 2).saturating_sub(all);
-        // At most the reservable rate: fits.
-        Some(SoldRate(u32::try_from(share.min(half)).unwrap_or(u32::MAX)))
+        let rate = rate.allowance(self.plan.reservable().0.into(), room.rate.0.into());
+        Some(Allowance {
+            // At most a tenth of the reservable rate: fits.
+            rate: SoldRate(u32::try_from(rate).unwrap_or(u32::MAX)),
+            burst: Bytes(burst.allowance(self.plan.share(class).buffer.0, room.burst.0)),
+        })
     }
+}
+
+/// What the unpaid holds on a link take of its rate, or of a buffer.
+#[derive(Clone, Copy, Debug, Default)]
+struct Taken {
+    by_all: u64,
+    by_same_ingress: u64,
+}
+
+impl Taken {
+    fn count(&mut self, amount: u64, same_ingress: bool) {
+        self.by_all = self.by_all.saturating_add(amount);
+        if same_ingress {
+            self.by_same_ingress = self.by_same_ingress.saturating_add(amount);
+        }
+    }
+
+    /// What one more may take of `whole`, where `free` is free. Both shares round down.
+    fn allowance(&self, whole: u64, free: u64) -> u64 {
+        let percent = u64::from(INGRESS_SHARE_PERCENT);
+        let share = whole / 100 * percent + whole % 100 * percent / 100;
+        let half = free.saturating_add(self.by_all).min(whole) / 2;
+        share
+            .saturating_sub(self.by_same_ingress)
+            .min(half.saturating_sub(self.by_all))
+    }
+}
+
+/// The most that one more unpaid hold may take.
+#[derive(Clone, Copy, Debug)]
+struct Allowance {
+    rate: SoldRate,
+    burst: Bytes,
 }
 
 /// What a link has room for over some window.
@@ -598,7 +626,7 @@ pub(crate) struct Headroom {
     /// Of the buffer of the class that was asked about.
     burst: Bytes,
     /// The limit for an unpaid hold, if there is one.
-    hold: Option<SoldRate>,
+    hold: Option<Allowance>,
 }
 
 impl Headroom {
@@ -635,7 +663,13 @@ impl Headroom {
                 free: self.burst,
             });
         }
-        let allowed = self.hold.filter(|allowed| rate > *allowed)?;
+        let hold = self
+            .hold
+            .filter(|hold| rate > hold.rate || burst > hold.burst)?;
+        let allowed = class
+            .rate_for_burst(hold.burst)
+            .unwrap_or_default()
+            .min(hold.rate);
         Some(Reason::HoldLimit {
             link,
             asked: rate,

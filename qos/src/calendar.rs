@@ -414,3 +414,230 @@ fn last_in_ring(
         .find_map(|slots| series.last_above(slots, limit))? as u64;
     Some(first + (slot + size - first % size) % size)
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const DAY_S: u64 = 24 * 60 * 60;
+
+    fn window(start_ms: u64, end_ms: u64) -> Window {
+        Window::new(Time::from_millis(start_ms), Time::from_millis(end_ms)).unwrap()
+    }
+
+    fn steady(window: Window, rate: u32) -> Booking {
+        Booking {
+            window,
+            class: Class::Steady,
+            rate: SoldRate(rate),
+            burst: Bytes(u64::from(rate) * 2),
+        }
+    }
+
+    #[test]
+    fn a_booking_counts_in_every_slot_it_touches() {
+        let mut calendar = Calendar::new(Time::default());
+        calendar.book(&steady(window(1_999, 3_001), 5));
+        let rates: Vec<_> = (0..6)
+            .map(|second| calendar.load(Time::from_millis(second * 1_000)).rate.0)
+            .collect();
+        assert_eq!(rates, [0, 5, 5, 5, 0, 0]);
+    }
+
+    #[test]
+    fn a_minute_becomes_exact_when_it_comes_within_the_day() {
+        let start = (DAY_S + 90) * 1_000;
+        let booked = window(start, start + 10_000);
+        let mut calendar = Calendar::new(Time::default());
+        calendar.book(&steady(booked, 5));
+        let before = window(start - 20_000, start - 10_000);
+        assert_eq!(
+            calendar.peak(before).rate,
+            SoldRate(5),
+            "rounded outwards to the minute"
+        );
+        calendar.advance(Time::from_millis(2 * 60_000));
+        assert_eq!(calendar.peak(before), Load::default());
+        assert_eq!(calendar.peak(booked).rate, SoldRate(5));
+        assert_eq!(calendar.peak(booked).steady_burst, Bytes(10));
+    }
+
+    #[test]
+    fn thirty_days_can_be_booked_and_not_a_slot_more() {
+        assert_eq!(
+            horizon(Time::from_millis(59_999)).millis(),
+            30 * DAY_S * 1_000
+        );
+        assert_eq!(
+            horizon(Time::from_millis(60_000)).millis(),
+            (30 * DAY_S + 60) * 1_000
+        );
+    }
+
+    #[test]
+    fn a_time_far_ahead_is_empty_and_usable() {
+        let mut calendar = Calendar::new(Time::default());
+        calendar.book(&steady(window(0, 1_000_000), 5));
+        let later = Time::from_millis(100 * DAY_S * 1_000);
+        calendar.advance(later);
+        let booked = window(later.millis(), later.millis() + 1);
+        assert_eq!(calendar.peak(booked), Load::default());
+        calendar.book(&steady(booked, 7));
+        assert_eq!(calendar.load(later).rate, SoldRate(7));
+    }
+
+    #[test]
+    fn the_last_instant_that_can_be_told_is_no_panic() {
+        let end = Time::from_millis(u64::MAX);
+        let mut calendar = Calendar::new(end);
+        calendar.advance(end);
+        assert_eq!(
+            calendar.peak(window(u64::MAX - 1, u64::MAX)),
+            Load::default()
+        );
+    }
+
+    /// Instants around the present, the border between the resolutions, and the horizon.
+    fn instant() -> impl Strategy<Value = u64> {
+        let second = prop_oneof![
+            0..400_u64,
+            DAY_S - 200..DAY_S + 400,
+            30 * DAY_S - 400..30 * DAY_S
+        ];
+        (second, 0..1_000_u64).prop_map(|(second, ms)| second * 1_000 + ms)
+    }
+
+    fn booking() -> impl Strategy<Value = Booking> {
+        (instant(), instant(), 1..50_u32, any::<bool>()).prop_filter_map(
+            "empty",
+            |(a, b, rate, elastic)| {
+                let window = Window::new(Time::from_millis(a.min(b)), Time::from_millis(a.max(b)))?;
+                let class = if elastic {
+                    Class::Elastic
+                } else {
+                    Class::Steady
+                };
+                Some(Booking {
+                    window,
+                    class,
+                    rate: SoldRate(rate),
+                    burst: Bytes(u64::from(rate) * 3),
+                })
+            },
+        )
+    }
+
+    /// What a calendar must show in the slot of a second, from first principles.
+    fn shown(bookings: &[Booking], now_s: u64, second: u64) -> Load {
+        let border = now_s - now_s % 60 + DAY_S;
+        let slot = if second < border {
+            second..second + 1
+        } else {
+            second / 60 * 60..(second / 60 + 1) * 60
+        };
+        let slot = window(slot.start * 1_000, slot.end * 1_000);
+        let touching: Vec<_> = bookings
+            .iter()
+            .filter(|booking| booking.window.overlaps(slot))
+            .collect();
+        let burst = |class| {
+            Bytes(
+                touching
+                    .iter()
+                    .filter(|b| b.class == class)
+                    .map(|b| b.burst.0)
+                    .sum(),
+            )
+        };
+        Load {
+            rate: SoldRate(touching.iter().map(|b| b.rate.0).sum()),
+            steady_burst: burst(Class::Steady),
+            elastic_burst: burst(Class::Elastic),
+        }
+    }
+
+    /// The seconds next to where a sum can change.
+    fn marks(bookings: &[Booking]) -> impl Iterator<Item = u64> + '_ {
+        let edges = bookings.iter().flat_map(|b| {
+            [
+                b.window.start().millis() / 1_000,
+                b.window.end().millis() / 1_000,
+            ]
+        });
+        edges.flat_map(|s| [s.saturating_sub(60), s.saturating_sub(1), s, s + 1, s + 60])
+    }
+
+    #[derive(Clone, Debug)]
+    enum Step {
+        Book(Booking),
+        TakeBack(usize),
+        Advance(u64),
+    }
+
+    fn step() -> impl Strategy<Value = Step> {
+        prop_oneof![
+            4 => booking().prop_map(Step::Book),
+            2 => any::<usize>().prop_map(Step::TakeBack),
+            1 => (0..90_000_u64).prop_map(Step::Advance),
+            1 => (0..500_000_u64).prop_map(Step::Advance),
+            1 => (0..40 * DAY_S * 1_000).prop_map(Step::Advance),
+        ]
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 96, ..ProptestConfig::default() })]
+
+        /// Whatever was booked and taken back, and however the border moved meanwhile, every slot shows the sum of what
+        /// touches it, and the peak over a window is its highest slot, with one booking left out or without.
+        #[test]
+        fn a_calendar_forgets_nothing_as_time_moves_over_its_borders(
+            steps in prop::collection::vec(step(), 1..30),
+            asked in booking(),
+            room in 0..100_u32,
+        ) {
+            let (mut calendar, mut live, mut now) = (Calendar::new(Time::default()), Vec::<Booking>::new(), 0);
+            for step in steps {
+                match step {
+                    Step::Book(booking) => {
+                        calendar.book(&booking);
+                        live.push(booking);
+                    }
+                    Step::TakeBack(which) if !live.is_empty() => {
+                        calendar.unbook(&live.swap_remove(which % live.len()));
+                    }
+                    Step::TakeBack(_) => {}
+                    Step::Advance(by) => {
+                        now += by;
+                        calendar.advance(Time::from_millis(now));
+                    }
+                }
+            }
+            let (now_s, end_s, border) = (now / 1_000, calendar.span.horizon_s(), calendar.span.border);
+            let all = marks(&live).chain(border - 150..border + 150).chain([now_s, end_s - 1]);
+            for second in all.filter(|second| (now_s..end_s).contains(second)) {
+                let told = calendar.load(Time::from_millis(second * 1_000));
+                prop_assert_eq!(told, shown(&live, now_s, second), "second {} at {}", second, now_s);
+            }
+
+            let window = asked.window;
+            let seconds = window.start().millis() / 1_000..window.end().millis().div_ceil(1_000);
+            let looked: Vec<_> = marks(&live).chain([seconds.start, seconds.end - 1, border, now_s])
+                .filter(|second| seconds.contains(second) && (now_s..end_s).contains(second)).collect();
+            for left_out in std::iter::once(None).chain((0..live.len()).map(Some)) {
+                let mut rest = live.clone();
+                let left_out = left_out.map(|index| rest.swap_remove(index));
+                let highest = looked.iter().map(|second| shown(&rest, now_s, *second).rate).max().unwrap_or_default();
+                prop_assert_eq!(calendar.peak_without(window, left_out.as_ref()).rate, highest);
+                let limits = Limits { rate: room + asked.rate.0, steady_burst: u32::MAX, elastic_burst: u32::MAX };
+                let obstacle = calendar.last_obstacle(window, &asked, &limits, left_out.as_ref());
+                prop_assert_eq!(obstacle.is_some(), highest.0 > room);
+                if let Some(end) = obstacle {
+                    let before = shown(&rest, now_s, end.millis() / 1_000 - 1).rate.0;
+                    prop_assert!(before > room, "the slot before the end told is an obstacle");
+                }
+            }
+        }
+    }
+}

@@ -30,6 +30,9 @@ pub const MAX_FRAME: Bytes = Bytes(1_518);
 /// The least buffer of any class: room for some forty maximal frames, however slow the link.
 pub const MIN_BUFFER: Bytes = Bytes(64_000);
 
+/// Three maximal frames, in kbit, rounded up.
+const LEAST_BURST_KBIT: u64 = (3 * MAX_FRAME.0 * 8).div_ceil(1_000);
+
 /// How a packet is treated on its way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -88,18 +91,34 @@ impl Class {
     /// one, at least three maximal frames. Rounds up to a whole kbit. Classes that are not sold have no meter;
     /// for them this is the least burst.
     pub const fn burst_kbit(self, rate: SoldRate) -> u32 {
-        let millis = match self {
+        let of_rate = (rate.kbps() as u64 * self.burst_ms()).div_ceil(1_000);
+        // At most 400 / 1000 of a u32, or the least: fits.
+        if of_rate > LEAST_BURST_KBIT {
+            of_rate as u32
+        } else {
+            LEAST_BURST_KBIT as u32
+        }
+    }
+
+    /// The highest rate whose [`Self::burst`] is at most this; `None` if none is so small, or the class is not sold.
+    pub const fn rate_for_burst(self, burst: Bytes) -> Option<SoldRate> {
+        let kbit = burst.0 / 125;
+        if kbit < LEAST_BURST_KBIT || self.burst_ms() == 0 {
+            return None;
+        }
+        let kbps = kbit.saturating_mul(1_000) / self.burst_ms();
+        Some(SoldRate(if kbps > u32::MAX as u64 {
+            u32::MAX
+        } else {
+            kbps as u32
+        }))
+    }
+
+    const fn burst_ms(self) -> u64 {
+        match self {
             Class::Steady => 50,
             Class::Elastic => 400,
             Class::Control | Class::BestEffort => 0,
-        };
-        let of_rate = (rate.kbps() as u64 * millis).div_ceil(1_000);
-        let least = (3 * MAX_FRAME.0 * 8).div_ceil(1_000);
-        // At most 400 / 1000 of a u32, or the least: fits.
-        if of_rate > least {
-            of_rate as u32
-        } else {
-            least as u32
         }
     }
 
@@ -235,4 +254,96 @@ fn buffer(bps: u64, millis: u32) -> Bytes {
 
 fn nanos_for(bytes: u128, bps: u64) -> Option<u128> {
     (bps != 0).then(|| (bytes * 8_000_000_000).div_ceil(u128::from(bps)))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const TEN_MBIT: BitRate = BitRate(10_000_000);
+
+    #[test]
+    fn marks_and_queues_are_those_agreed() {
+        assert_eq!(Class::ALL.map(Class::dscp), [48, 46, 34, 0]);
+        assert_eq!(Class::ALL.map(Class::queue), [1, 2, 3, 0]);
+        assert_eq!(
+            serde_json::to_string(&Class::BestEffort).unwrap(),
+            "\"best_effort\""
+        );
+    }
+
+    #[test]
+    fn a_burst_is_its_time_of_the_rate_and_never_less_than_three_frames() {
+        assert_eq!(Class::Steady.burst_kbit(SoldRate(10_000)), 500);
+        assert_eq!(Class::Elastic.burst_kbit(SoldRate(10_000)), 4_000);
+        assert_eq!(
+            Class::Elastic.burst_kbit(SoldRate(10_001)),
+            4_001,
+            "rounds up"
+        );
+        assert_eq!(
+            Class::Steady.burst_kbit(SoldRate(1)),
+            37,
+            "3 * 1518 * 8 bit, rounded up"
+        );
+        assert_eq!(Class::Elastic.burst_kbit(SoldRate(u32::MAX)), 1_717_986_918);
+    }
+
+    #[test]
+    fn a_link_is_divided_as_the_table_says() {
+        let plan = ClassPlan::for_capacity(TEN_MBIT);
+        let each = |of: fn(&ClassShare) -> u64| Class::ALL.map(|class| of(plan.share(class)));
+        assert_eq!(
+            each(|share| share.guaranteed_bps),
+            [200_000, 6_000_000, 3_000_000, 800_000]
+        );
+        assert_eq!(
+            each(|share| share.ceiling_bps),
+            [200_000, 10_000_000, 10_000_000, 10_000_000]
+        );
+        assert_eq!(
+            each(|share| share.buffer.0),
+            [64_000, 64_000, 500_000, 125_000]
+        );
+        assert_eq!(each(|share| share.priority.into()), [0, 1, 2, 3]);
+        assert_eq!(plan.reservable(), SoldRate(9_000));
+    }
+
+    #[test]
+    fn the_delay_bound_is_the_buffers_over_what_serves_them() {
+        let plan = ClassPlan::for_capacity(TEN_MBIT);
+        // 64 000 B at 6 Mbit/s, then 64 000 + 1518 B at 10 Mbit/s: 85.333 + 52.414 ms.
+        assert_eq!(delay_bound_ms(Class::Steady, [&plan]), Some(138));
+        assert_eq!(
+            delay_bound_ms(Class::Steady, [&plan, &plan]),
+            Some(276),
+            "275.495, rounded up once"
+        );
+        assert_eq!(
+            delay_bound_ms(Class::Steady, [&ClassPlan::for_capacity(BitRate(0))]),
+            None
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn guarantees_never_add_up_to_more_than_the_capacity(bps: u64) {
+            let plan = ClassPlan::for_capacity(BitRate(bps));
+            let guaranteed = |class| u128::from(plan.share(class).guaranteed_bps);
+            prop_assert!(Class::ALL.map(guaranteed).iter().sum::<u128>() <= u128::from(bps));
+            // What is sold is guaranteed, but for the two fractions of a bit/s that were rounded down.
+            prop_assert!(u128::from(plan.reservable().bps()) <= Class::SOLD.map(guaranteed).iter().sum::<u128>() + 1);
+        }
+
+        #[test]
+        fn the_rate_for_a_burst_is_the_highest_that_needs_no_more(kbps: u32, burst in 4_625_u64..1 << 40, elastic: bool) {
+            let class = if elastic { Class::Elastic } else { Class::Steady };
+            let rate = class.rate_for_burst(Bytes(burst)).unwrap();
+            prop_assert!(class.burst(rate).0 <= burst);
+            prop_assert!(rate.0 == u32::MAX || class.burst(SoldRate(rate.0 + 1)).0 > burst);
+            prop_assert!(class.rate_for_burst(class.burst(SoldRate(kbps))).unwrap().0 >= kbps);
+        }
+    }
 }

@@ -304,3 +304,109 @@ impl Topology {
         ports
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    /// A square of switches 1, 2, 3, 4, joined both ways: port `n` leads to switch `n`. Port 9 is an edge.
+    fn square() -> Topology {
+        let mut topology = Topology::new();
+        for (a, b) in [(1_u32, 2_u32), (2, 3), (3, 4), (4, 1)] {
+            let (there, back) = (PortRef::new(a.into(), b), PortRef::new(b.into(), a));
+            topology.add_link(there, back);
+            topology.add_link(back, there);
+        }
+        topology
+    }
+
+    fn hops(path: Option<Path>) -> Vec<(u64, u32, u32)> {
+        path.unwrap()
+            .hops
+            .iter()
+            .map(|hop| (hop.switch.0, hop.in_port.0, hop.out_port.0))
+            .collect()
+    }
+
+    #[test]
+    fn a_port_is_shown_as_datapath_and_number() {
+        assert_eq!(PortRef::new(1, 3).to_string(), "0000000000000001:3");
+    }
+
+    #[test]
+    fn among_equally_short_paths_the_lowest_ports_win() {
+        let path = square().shortest_path(PortRef::new(1, 9), PortRef::new(3, 9));
+        assert_eq!(hops(path), [(1, 9, 2), (2, 1, 3), (3, 2, 9)]);
+    }
+
+    #[test]
+    fn two_edge_ports_of_one_switch_are_one_hop_apart() {
+        let path = square().shortest_path(PortRef::new(2, 8), PortRef::new(2, 9));
+        assert_eq!(hops(path), [(2, 8, 9)]);
+    }
+
+    #[test]
+    fn a_link_that_is_not_usable_is_gone_around() {
+        let avoid = PortRef::new(1, 2);
+        let path = square()
+            .shortest_path_where(PortRef::new(1, 9), PortRef::new(2, 9), |port| port != avoid);
+        assert_eq!(hops(path), [(1, 9, 4), (4, 1, 3), (3, 4, 2), (2, 3, 9)]);
+    }
+
+    #[test]
+    fn a_removed_switch_takes_its_links_and_capacities_along() {
+        let mut topology = square();
+        topology.set_capacity(PortRef::new(2, 9), BitRate(1));
+        let gone = topology.remove_switch(SwitchId(2));
+        assert_eq!(
+            gone,
+            [
+                PortRef::new(1, 2),
+                PortRef::new(2, 1),
+                PortRef::new(2, 3),
+                PortRef::new(3, 2)
+            ]
+        );
+        assert_eq!(topology.capacity(PortRef::new(2, 9)), None);
+        assert_eq!(
+            topology.shortest_path(PortRef::new(1, 9), PortRef::new(2, 9)),
+            None
+        );
+        assert!(!topology.is_trunk(PortRef::new(1, 2)) && topology.is_trunk(PortRef::new(1, 4)));
+    }
+
+    #[test]
+    fn next_hops_lead_to_the_destination_from_everywhere() {
+        let next = square().next_hops(SwitchId(3));
+        let expected =
+            [(1, 2), (2, 3), (4, 3)].map(|(switch, port)| (SwitchId(switch), PortNo(port)));
+        assert_eq!(next, expected.into());
+    }
+
+    #[test]
+    fn a_spanning_tree_reaches_every_switch_once_over_both_ends_of_its_links() {
+        let mut topology = square();
+        topology.add_link(PortRef::new(1, 7), PortRef::new(5, 1)); // one way only: no part of it
+        let ports = [(1, 2), (1, 4), (2, 1), (2, 3), (3, 2), (4, 1)];
+        assert_eq!(
+            topology.spanning_tree(),
+            ports
+                .map(|(switch, port)| PortRef::new(switch, port))
+                .into()
+        );
+    }
+
+    #[test]
+    fn parallel_links_take_part_in_the_tree_once() {
+        let mut topology = Topology::new();
+        for port in [1, 2] {
+            topology.add_link(PortRef::new(1, port), PortRef::new(2, port));
+            topology.add_link(PortRef::new(2, port), PortRef::new(1, port));
+        }
+        assert_eq!(
+            topology.spanning_tree(),
+            [PortRef::new(1, 1), PortRef::new(2, 1)].into()
+        );
+    }
+}
