@@ -1,0 +1,135 @@
+//! The HTTP face: requests are read, their sender is proven, and the core is asked; answers and problems become JSON.
+//!
+//! | resource | methods | who |
+//! |---|---|---|
+//! | `/v1/quotes` | POST | signed |
+//! | `/v1/quotes/{id}` | GET | signed, or operator |
+//! | `/v1/reservations` | POST | signed |
+//! | `/v1/reservations` | GET | signed (the buyer's own), or operator (all) |
+//! | `/v1/reservations/{id}` | GET, DELETE | signed, or operator |
+//! | `/v1/topology` | GET | anybody |
+//! | `/v1/hosts`, `/v1/books` | GET | operator |
+//! | `/healthz`, `/readyz`, `/.well-known/payflow` | GET | anybody |
+//!
+//! Buyers sign their requests ([`signature`]); operators show the token of [`token`]. Every error is a problem
+//! document (RFC 9457) with a type URI `urn:payflow:problem:<name>`.
+
+mod body;
+mod reply;
+mod request;
+mod routes;
+pub mod server;
+pub mod signature;
+#[cfg(test)]
+mod tests;
+pub mod token;
+
+use std::{sync::Arc, time::Duration};
+
+use futures::future::BoxFuture;
+use payflow_payment::{
+    Address, ChainId, PublicKey, SignedTransaction, TxDigest,
+    ledger::{InspectError, Inspected},
+};
+use serde::{Deserialize, Serialize};
+use tokio::sync::broadcast;
+
+use crate::core::{
+    document::ReservationView,
+    io::{Caller, Request},
+    problem::Problem,
+    reply::Answer,
+};
+
+use self::token::OperatorToken;
+
+/// Whoever answers requests: the driver, and through it the core.
+pub trait Desk: Send + Sync {
+    /// Asks; the answer comes when everything that it says is durable.
+    fn request(&self, caller: Caller, request: Request) -> BoxFuture<'_, Result<Answer, Problem>>;
+
+    /// Every change of every reservation from now on. Whoever reads too slowly is told so and looks again.
+    fn changes(&self) -> broadcast::Receiver<Arc<ReservationView>>;
+
+    /// Reads a signed transaction; see [`payflow_payment::ledger::Ledger::inspect`].
+    fn inspect(&self, transaction: &SignedTransaction) -> Result<Inspected, InspectError>;
+
+    /// Normalizes an address of the ledger; `None` if it cannot be one.
+    fn parse_address(&self, text: &str) -> Option<Address>;
+
+    /// Normalizes a transaction's digest; `None` if it cannot be one.
+    fn parse_digest(&self, text: &str) -> Option<TxDigest>;
+}
+
+/// What the API needs to know besides the desk.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Signs quotes and receipts; told to clients, and the audience of their signatures.
+    pub operator_key: PublicKey,
+    /// What payments must be on.
+    pub chain_id: ChainId,
+    /// Where hosts reach the ledger.
+    pub ledger: Option<Endpoint>,
+    /// Where hosts get coins for nothing, on a development ledger.
+    pub faucet: Option<Endpoint>,
+    /// What operators show.
+    pub token: OperatorToken,
+    /// Limits on connections and bodies.
+    pub limits: Limits,
+}
+
+/// Where something beside the API can be reached.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Endpoint {
+    /// At this URL.
+    Url(String),
+    /// At this TCP port of whatever address the client has reached the API at.
+    SameHost(u16),
+}
+
+/// Limits on connections and bodies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Connections at a time.
+    pub connections: usize,
+    /// Connections at a time from one address.
+    pub connections_per_peer: usize,
+    /// From the opening of a connection, or the last answer on it, to the end of the next request's header.
+    pub header_time: Duration,
+    /// From the end of the header to the end of the body.
+    pub body_time: Duration,
+    /// The most bytes of a body.
+    pub body_bytes: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connections: 1024,
+            connections_per_peer: 64,
+            header_time: Duration::from_secs(10),
+            body_time: Duration::from_secs(10),
+            body_bytes: 64 * 1024,
+        }
+    }
+}
+
+/// `/.well-known/payflow`: what a client must know of a controller before it signs anything.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WellKnown {
+    /// Version of the controller.
+    pub version: String,
+    /// The key that signs quotes and receipts. Pin it.
+    pub operator_key: PublicKey,
+    /// The `tag` that requests are signed with; see [`signature::audience`].
+    pub signature_tag: String,
+    /// The chain to pay on.
+    pub chain_id: ChainId,
+    /// Where the ledger can be reached, as far as the operator says. A hint: a client that has a node of its own
+    /// asks that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ledger_url: Option<String>,
+    /// Where coins of a development ledger can be had.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub faucet_url: Option<String>,
+}

@@ -1,0 +1,608 @@
+//! The resources: which there are, what each takes, and how its answer looks.
+
+use std::{sync::Arc, time::Duration};
+
+use futures::Stream;
+use serde_json::json;
+use tokio::{
+    sync::broadcast::{Receiver, error::RecvError},
+    time::{Instant, timeout_at},
+};
+use warp::{
+    Buf, Filter,
+    http::{HeaderName, Method, StatusCode, header},
+};
+
+use super::{
+    Desk, Endpoint, Settings, WellKnown,
+    body::{self, PaymentBody, ReserveBody},
+    reply::{HttpResponse, document, problem, set},
+    request::{Connection, Failed, Head, Received},
+    signature,
+};
+use crate::core::{
+    document::{QuoteRequest, ReservationNumber, ReservationView, Status},
+    io::{PaymentProof, Request},
+    problem::{Problem, ProblemKind},
+    reply::Answer,
+};
+
+/// How long `POST /v1/reservations` waits for the purchase to be decided, unless `Prefer: wait=N` says otherwise.
+const WAIT: Duration = Duration::from_secs(25);
+/// The longest it waits.
+const MAX_WAIT: Duration = Duration::from_secs(60);
+const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
+
+/// The API, in front of a desk.
+#[derive(Clone)]
+pub(super) struct Api {
+    pub(super) desk: Arc<dyn Desk>,
+    pub(super) settings: Arc<Settings>,
+}
+
+/// What a path names.
+#[derive(Debug)]
+enum Resource {
+    Quotes,
+    Quote(String),
+    Reservations,
+    Reservation(String),
+    Topology,
+    Hosts,
+    Books,
+    Health,
+    Readiness,
+    WellKnown,
+    Unknown,
+}
+
+/// Every path leads somewhere, so that no answer but ours is ever given.
+pub(super) fn filter(
+    api: Api,
+) -> impl Filter<Extract = (HttpResponse,), Error = warp::Rejection> + Clone + Send + Sync + 'static
+{
+    let resource = warp::path!("v1" / "quotes")
+        .map(|| Resource::Quotes)
+        .or(warp::path!("v1" / "quotes" / String).map(Resource::Quote))
+        .unify()
+        .or(warp::path!("v1" / "reservations").map(|| Resource::Reservations))
+        .unify()
+        .or(warp::path!("v1" / "reservations" / String).map(Resource::Reservation))
+        .unify()
+        .or(warp::path!("v1" / "topology").map(|| Resource::Topology))
+        .unify()
+        .or(warp::path!("v1" / "hosts").map(|| Resource::Hosts))
+        .unify()
+        .or(warp::path!("v1" / "books").map(|| Resource::Books))
+        .unify()
+        .or(warp::path!("healthz").map(|| Resource::Health))
+        .unify()
+        .or(warp::path!("readyz").map(|| Resource::Readiness))
+        .unify()
+        .or(warp::path!(".well-known" / "payflow").map(|| Resource::WellKnown))
+        .unify()
+        .or(warp::any().map(|| Resource::Unknown))
+        .unify();
+    let query = warp::query::raw()
+        .map(Some)
+        .or(warp::any().map(|| None))
+        .unify();
+    let head = warp::method()
+        .and(warp::path::full())
+        .and(query)
+        .and(warp::header::headers_cloned())
+        .and(warp::ext::get::<Connection>())
+        .map(
+            |method, path: warp::path::FullPath, query, headers, connection| Head {
+                method,
+                path: path.as_str().to_owned(),
+                query,
+                headers,
+                connection,
+            },
+        );
+    resource.and(head).and(warp::body::stream()).then(move |resource, head: Head, body| {
+        let api = api.clone();
+        async move {
+            let (method, path) = (head.method.clone(), head.path.clone());
+            let begun = Instant::now();
+            let response = api.answer(resource, head, body).await.unwrap_or_else(|Failed(response)| *response);
+            let elapsed = begun.elapsed();
+            tracing::debug!(%method, path, status = response.status().as_u16(), ?elapsed, "answered");
+            response
+        }
+    })
+}
+
+impl Api {
+    async fn answer<B: Buf>(
+        &self,
+        resource: Resource,
+        head: Head,
+        body: impl Stream<Item = Result<B, warp::Error>>,
+    ) -> Result<HttpResponse, Failed> {
+        let settings = &*self.settings;
+        match resource {
+            Resource::Unknown => Err(Problem::new(
+                ProblemKind::NotFound,
+                format!("{} is not a resource of this API", head.path),
+            )
+            .into()),
+            Resource::Health => {
+                allow(&head, &[Method::GET])?;
+                Ok(document(StatusCode::OK, &json!({ "status": "ok" })))
+            }
+            Resource::WellKnown => {
+                allow(&head, &[Method::GET])?;
+                Ok(document(
+                    StatusCode::OK,
+                    &well_known(settings, &head.connection),
+                ))
+            }
+            Resource::Readiness => {
+                allow(&head, &[Method::GET])?;
+                self.readiness(head.receive(body, settings).await?).await
+            }
+            Resource::Topology => {
+                allow(&head, &[Method::GET])?;
+                self.topology(head.receive(body, settings).await?).await
+            }
+            Resource::Hosts => {
+                allow(&head, &[Method::GET])?;
+                self.hosts(head.receive(body, settings).await?.operator()?)
+                    .await
+            }
+            Resource::Books => {
+                allow(&head, &[Method::GET])?;
+                self.books(head.receive(body, settings).await?.operator()?)
+                    .await
+            }
+            Resource::Quotes => {
+                allow(&head, &[Method::POST])?;
+                self.quote(
+                    head.receive(body, settings)
+                        .await?
+                        .buyer(settings)?
+                        .json()?,
+                )
+                .await
+            }
+            Resource::Quote(id) => {
+                allow(&head, &[Method::GET])?;
+                let received = head
+                    .receive(body, settings)
+                    .await?
+                    .buyer_or_operator(settings)?;
+                self.get_quote(quote_number(&id)?, received).await
+            }
+            Resource::Reservations if head.method == Method::POST => {
+                self.reserve(
+                    head.receive(body, settings)
+                        .await?
+                        .buyer(settings)?
+                        .json()?,
+                )
+                .await
+            }
+            Resource::Reservations => {
+                allow(&head, &[Method::GET, Method::POST])?;
+                self.list(
+                    head.receive(body, settings)
+                        .await?
+                        .buyer_or_operator(settings)?,
+                )
+                .await
+            }
+            Resource::Reservation(id) => {
+                allow(&head, &[Method::GET, Method::DELETE])?;
+                let received = head
+                    .receive(body, settings)
+                    .await?
+                    .buyer_or_operator(settings)?;
+                let number = ReservationNumber::from_reservation_id(&id).ok_or_else(|| {
+                    Problem::new(
+                        ProblemKind::NotFound,
+                        "a reservation's id is r and a number: r17",
+                    )
+                })?;
+                if received.head.method == Method::DELETE {
+                    self.cancel(number, received).await
+                } else {
+                    self.get_reservation(number, received).await
+                }
+            }
+        }
+    }
+
+    async fn quote(&self, received: Received) -> Result<HttpResponse, Failed> {
+        let mut request: QuoteRequest = body::parse(&received.body)?;
+        request.refund_to = self
+            .desk
+            .parse_address(request.refund_to.as_str())
+            .ok_or_else(|| {
+                body::wrong_field("refund_to", "this is not an address of the ledger")
+            })?;
+        let request = Request::Quote {
+            body: request,
+            idempotency: received.idempotency,
+        };
+        match self.desk.request(received.caller, request).await? {
+            Answer::Quote(quote) => {
+                let mut response = document(StatusCode::CREATED, &quote);
+                set(
+                    &mut response,
+                    header::LOCATION,
+                    &format!("/v1/quotes/{}", quote.document.id),
+                );
+                Ok(response)
+            }
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    async fn get_quote(
+        &self,
+        number: ReservationNumber,
+        received: Received,
+    ) -> Result<HttpResponse, Failed> {
+        match self
+            .desk
+            .request(received.caller, Request::GetQuote(number))
+            .await?
+        {
+            Answer::Quote(quote) => Ok(document(StatusCode::OK, &quote)),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// Hands the payment over and waits until the purchase is decided, or for as long as the buyer likes to wait.
+    async fn reserve(&self, received: Received) -> Result<HttpResponse, Failed> {
+        let asked: ReserveBody = body::parse(&received.body)?;
+        let quote = ReservationNumber::from_quote_id(&asked.quote).ok_or_else(|| {
+            body::wrong_field(
+                "quote",
+                &format!("{:?} is not the id of a quote", asked.quote),
+            )
+        })?;
+        let payment = asked
+            .payment
+            .map(|payment| self.proof(payment))
+            .transpose()?;
+        let preferred = received.preferred_wait();
+        let wait = preferred.unwrap_or(WAIT).min(MAX_WAIT);
+        let deadline = Instant::now() + wait;
+
+        // Before the request, so that no change after it is missed.
+        let mut changes = self.desk.changes();
+        let caller = received.caller;
+        let answer = self
+            .desk
+            .request(caller.clone(), Request::Reserve { quote, payment })
+            .await?;
+        let Answer::Reservation(mut view) = answer else {
+            return Err(unexpected(&answer));
+        };
+        while matches!(Purchase::of(&view), Purchase::Open) {
+            match timeout_at(deadline, next_change(&mut changes, &view.id)).await {
+                Ok(Change::To(changed)) => *view = (*changed).clone(),
+                Ok(Change::Missed) => {
+                    match self
+                        .desk
+                        .request(caller.clone(), Request::GetReservation(quote))
+                        .await?
+                    {
+                        Answer::Reservation(now) => view = now,
+                        other => return Err(unexpected(&other)),
+                    }
+                }
+                Ok(Change::NoMore) | Err(_) => break,
+            }
+        }
+        let location = format!("/v1/reservations/{}", view.id);
+        let mut response = match Purchase::of(&view) {
+            Purchase::Bought => document(StatusCode::CREATED, &view),
+            Purchase::Open => pending(&view),
+            Purchase::Lost(lost) => return Err(lost.into()),
+        };
+        set(&mut response, header::LOCATION, &location);
+        if preferred.is_some() {
+            set(
+                &mut response,
+                PREFERENCE_APPLIED,
+                &format!("wait={}", wait.as_secs()),
+            );
+        }
+        Ok(response)
+    }
+
+    /// Everything that the bytes alone tell is checked here, before the core sees them.
+    fn proof(&self, payment: PaymentBody) -> Result<PaymentProof, Problem> {
+        match (payment.transaction, payment.digest) {
+            (Some(value), None) => {
+                let transaction = serde_json::from_value(value).map_err(|error| {
+                    let reason = error.to_string();
+                    // serde cannot say which of several forms was meant.
+                    let vague = reason.starts_with("data did not match");
+                    let reason = if vague {
+                        "this is not a signed transaction"
+                    } else {
+                        &reason
+                    };
+                    let problem = body::wrong_field("payment.transaction", reason);
+                    Problem {
+                        kind: ProblemKind::PaymentInvalid,
+                        ..problem
+                    }
+                })?;
+                let inspected = self.desk.inspect(&transaction).map_err(|error| {
+                    Problem::new(
+                        ProblemKind::PaymentInvalid,
+                        format!("payment.transaction: {error}"),
+                    )
+                    .with("field", "payment.transaction")
+                })?;
+                Ok(PaymentProof::Transaction {
+                    transaction,
+                    inspected,
+                })
+            }
+            (None, Some(text)) => match self.desk.parse_digest(&text) {
+                Some(digest) => Ok(PaymentProof::Digest(digest)),
+                None => {
+                    let problem =
+                        body::wrong_field("payment.digest", &format!("{text:?} is not a digest"));
+                    Err(Problem {
+                        kind: ProblemKind::PaymentInvalid,
+                        ..problem
+                    })
+                }
+            },
+            (Some(_), Some(_)) | (None, None) => Err(body::wrong_field(
+                "payment",
+                "it must have a transaction or a digest, and not both",
+            )),
+        }
+    }
+
+    async fn list(&self, received: Received) -> Result<HttpResponse, Failed> {
+        match self
+            .desk
+            .request(received.caller, Request::ListReservations)
+            .await?
+        {
+            Answer::Reservations(reservations) => Ok(document(
+                StatusCode::OK,
+                &json!({ "reservations": reservations }),
+            )),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    async fn get_reservation(
+        &self,
+        number: ReservationNumber,
+        received: Received,
+    ) -> Result<HttpResponse, Failed> {
+        match self
+            .desk
+            .request(received.caller, Request::GetReservation(number))
+            .await?
+        {
+            Answer::Reservation(view) => Ok(document(StatusCode::OK, &view)),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    async fn cancel(
+        &self,
+        number: ReservationNumber,
+        received: Received,
+    ) -> Result<HttpResponse, Failed> {
+        match self
+            .desk
+            .request(received.caller, Request::Cancel(number))
+            .await?
+        {
+            Answer::Reservation(view) if settled(&view) => Ok(document(StatusCode::OK, &view)),
+            Answer::Reservation(view) => {
+                let mut response = pending(&view);
+                set(
+                    &mut response,
+                    header::LOCATION,
+                    &format!("/v1/reservations/{}", view.id),
+                );
+                Ok(response)
+            }
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    async fn topology(&self, received: Received) -> Result<HttpResponse, Failed> {
+        match self
+            .desk
+            .request(received.caller, Request::Topology)
+            .await?
+        {
+            Answer::Topology(topology) => Ok(document(StatusCode::OK, &topology)),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    async fn hosts(&self, received: Received) -> Result<HttpResponse, Failed> {
+        match self.desk.request(received.caller, Request::Hosts).await? {
+            Answer::Hosts(hosts) => Ok(document(StatusCode::OK, &json!({ "hosts": hosts }))),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    async fn books(&self, received: Received) -> Result<HttpResponse, Failed> {
+        match self.desk.request(received.caller, Request::Books).await? {
+            Answer::Books(books) => Ok(document(StatusCode::OK, &books)),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    async fn readiness(&self, received: Received) -> Result<HttpResponse, Failed> {
+        match self
+            .desk
+            .request(received.caller, Request::Readiness)
+            .await?
+        {
+            Answer::Readiness(readiness) if readiness.ready => {
+                Ok(document(StatusCode::OK, &readiness))
+            }
+            Answer::Readiness(readiness) => {
+                let detail = format!("missing: {}", readiness.missing.join("; "));
+                let mut not_ready = Problem::new(ProblemKind::NotReady, detail);
+                if let Ok(serde_json::Value::Object(members)) = serde_json::to_value(&readiness) {
+                    not_ready.extensions.extend(members);
+                }
+                Ok(problem(&not_ready))
+            }
+            other => Err(unexpected(&other)),
+        }
+    }
+}
+
+/// What has become of a purchase.
+enum Purchase {
+    /// Not decided yet.
+    Open,
+    /// The paid time has begun, whatever happened afterwards.
+    Bought,
+    /// It will not be.
+    Lost(Problem),
+}
+
+impl Purchase {
+    /// To be asked once a payment was offered, or where the reservation is beyond that.
+    fn of(view: &ReservationView) -> Self {
+        if view.active_at.is_some() {
+            return Self::Bought;
+        }
+        let said = view.detail.as_deref();
+        let (kind, detail) = match view.status {
+            Status::Active => return Self::Bought,
+            Status::Pending | Status::Installing | Status::Suspended => return Self::Open,
+            // The offer was found worthless; the quote itself still stands.
+            Status::Held => (
+                ProblemKind::PaymentFailed,
+                format!(
+                    "{}; the quote can be paid with another transaction",
+                    said.unwrap_or("the payment failed")
+                ),
+            ),
+            Status::Expired | Status::Cancelled | Status::Failed | Status::Settled => {
+                match view.ended_by.as_deref() {
+                    Some("unpaid") => (
+                        ProblemKind::QuoteExpired,
+                        format!(
+                            "{}; ask for a new quote",
+                            said.unwrap_or("it was not paid in time")
+                        ),
+                    ),
+                    Some("failed") => (
+                        ProblemKind::WrongState,
+                        format!(
+                            "it was paid and could not be given: {}; the money goes back to {}",
+                            said.unwrap_or("the switches did not confirm"),
+                            view.quote.payment.refund_to
+                        ),
+                    ),
+                    _ => (
+                        ProblemKind::WrongState,
+                        said.unwrap_or("it has ended before it began").to_owned(),
+                    ),
+                }
+            }
+        };
+        Self::Lost(Problem::new(kind, detail).with("reservation", view))
+    }
+}
+
+enum Change {
+    To(Arc<ReservationView>),
+    /// We were too slow to hear everything.
+    Missed,
+    /// The controller is stopping.
+    NoMore,
+}
+
+async fn next_change(changes: &mut Receiver<Arc<ReservationView>>, id: &str) -> Change {
+    loop {
+        match changes.recv().await {
+            Ok(view) if view.id == id => return Change::To(view),
+            Ok(_) => {}
+            Err(RecvError::Lagged(_)) => return Change::Missed,
+            Err(RecvError::Closed) => return Change::NoMore,
+        }
+    }
+}
+
+fn settled(view: &ReservationView) -> bool {
+    view.status == Status::Settled
+}
+
+fn pending(view: &ReservationView) -> HttpResponse {
+    let mut response = document(StatusCode::ACCEPTED, view);
+    set(&mut response, header::RETRY_AFTER, "1");
+    response
+}
+
+fn quote_number(id: &str) -> Result<ReservationNumber, Problem> {
+    ReservationNumber::from_quote_id(id)
+        .ok_or_else(|| Problem::new(ProblemKind::NotFound, "a quote's id is q and a number: q17"))
+}
+
+fn well_known(settings: &Settings, connection: &Connection) -> WellKnown {
+    let url = |endpoint: &Option<Endpoint>| match endpoint {
+        Some(Endpoint::Url(url)) => Some(url.clone()),
+        Some(Endpoint::SameHost(port)) => {
+            let mut address = connection.local;
+            address.set_ip(address.ip().to_canonical());
+            address.set_port(*port);
+            Some(format!("http://{address}"))
+        }
+        None => None,
+    };
+    WellKnown {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        operator_key: settings.operator_key,
+        signature_tag: signature::audience(&settings.operator_key),
+        chain_id: settings.chain_id.clone(),
+        ledger_url: url(&settings.ledger),
+        faucet_url: url(&settings.faucet),
+    }
+}
+
+/// GET is answered to HEAD too, without the body.
+fn allow(head: &Head, methods: &[Method]) -> Result<(), Failed> {
+    let asked = if head.method == Method::HEAD {
+        &Method::GET
+    } else {
+        &head.method
+    };
+    if methods.contains(asked) {
+        return Ok(());
+    }
+    let mut names: Vec<_> = methods.iter().map(Method::as_str).collect();
+    if methods.contains(&Method::GET) {
+        names.push("HEAD");
+    }
+    let names = names.join(", ");
+    let mut response = problem(&Problem::new(
+        ProblemKind::MethodNotAllowed,
+        format!("{} takes {names}, and not {}", head.path, head.method),
+    ));
+    set(&mut response, header::ALLOW, &names);
+    Err(Failed(Box::new(response)))
+}
+
+fn unexpected(answer: &Answer) -> Failed {
+    tracing::error!(?answer, "the core has answered another question");
+    Problem::new(
+        ProblemKind::Internal,
+        "the controller has answered another question",
+    )
+    .into()
+}
