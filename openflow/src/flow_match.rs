@@ -1,6 +1,8 @@
 //! The match of a flow entry: a set of fields in one canonical order.
 
+use std::cmp::Ordering;
 use std::fmt;
+use std::hash::{Hash, Hasher};
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use crate::addr::{MacAddr, Masked};
@@ -12,7 +14,8 @@ use crate::port::PortNo;
 ///
 /// The fields are always in canonical order (which also puts prerequisites first), each at most
 /// once, values cut to their masks and fields that match everything left out. So two matches are
-/// equal exactly if they say the same, however a switch orders what it reads back.
+/// equal exactly if they say the same, however a switch orders what it reads back. (Only encoding a
+/// match that was decoded gives its fields in the order in which they came.)
 ///
 /// ```
 /// use rust_openflow::{EthType, IpProto, Match, PortNo};
@@ -30,9 +33,12 @@ use crate::port::PortNo;
 ///     .in_port(PortNo(3));
 /// assert_eq!(iperf, same);
 /// ```
-#[derive(Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Default)]
 pub struct Match {
     fields: Vec<Oxm>,
+    /// Where each field of the wire stands in `fields`, if a peer sent them in another order: only
+    /// for encoding what was decoded byte for byte. Not part of what the match says.
+    wire_order: Vec<usize>,
 }
 
 /// `OFPMT_OXM`, the only kind of match OpenFlow 1.3 has.
@@ -42,7 +48,10 @@ impl Match {
     /// Matches every packet.
     #[must_use]
     pub const fn new() -> Self {
-        Self { fields: Vec::new() }
+        Self {
+            fields: Vec::new(),
+            wire_order: Vec::new(),
+        }
     }
 
     /// The fields, in canonical order.
@@ -54,6 +63,7 @@ impl Match {
     /// Adds a field, in place of an earlier one of the same kind.
     #[must_use]
     pub fn with(mut self, field: Oxm) -> Self {
+        self.wire_order.clear();
         let place = self.fields.binary_search_by_key(&field.key(), Oxm::key);
         match (place, field.is_any()) {
             (Ok(at), true) => drop(self.fields.remove(at)),
@@ -84,12 +94,12 @@ impl Match {
         }
         let mut body = r.counted(2, "match")?;
         let len = body.len() + 4;
-        let mut fields = body.list(Oxm::read)?;
+        let mut fields: Vec<(usize, Oxm)> = body.list(Oxm::read)?.into_iter().enumerate().collect();
         r.skip(len.next_multiple_of(8) - len, "match padding")?;
 
-        fields.sort_by_key(Oxm::key);
+        fields.sort_by_key(|(_, field)| field.key());
         let twice = fields.windows(2).find_map(|pair| match pair {
-            [a, b] if a.key() == b.key() => Some(a.key()),
+            [(_, a), (_, b)] if a.key() == b.key() => Some(a.key()),
             _ => None,
         });
         if let Some(key) = twice {
@@ -98,13 +108,28 @@ impl Match {
                 field: key.field,
             });
         }
-        fields.retain(|field| !field.is_any());
-        Ok(Self { fields })
+        let reordered = fields
+            .iter()
+            .enumerate()
+            .any(|(at, (wire_at, _))| at != *wire_at);
+        let mut wire_order = Vec::new();
+        if reordered && !fields.iter().any(|(_, field)| field.is_any()) {
+            wire_order = (0..fields.len()).collect();
+            wire_order.sort_by_key(|at| fields.get(*at).map(|(wire_at, _)| *wire_at));
+        }
+        fields.retain(|(_, field)| !field.is_any());
+        let fields = fields.into_iter().map(|(_, field)| field).collect();
+        Ok(Self { fields, wire_order })
     }
 
     pub(crate) fn write(&self, w: &mut Writer<'_>) {
         let mark = w.begin_tlv(MATCH_TYPE_OXM);
-        self.fields.iter().for_each(|field| field.write(w));
+        if self.wire_order.is_empty() {
+            self.fields.iter().for_each(|field| field.write(w));
+        } else {
+            let fields = self.wire_order.iter().filter_map(|at| self.fields.get(*at));
+            fields.for_each(|field| field.write(w));
+        }
         w.end(mark);
         w.pad8(mark);
     }
@@ -239,6 +264,32 @@ fn ipv6_mask(prefix: u8) -> Ipv6Addr {
     Ipv6Addr::from_bits(u128::MAX.checked_shl(host_bits).unwrap_or(0))
 }
 
+impl PartialEq for Match {
+    fn eq(&self, other: &Self) -> bool {
+        self.fields == other.fields
+    }
+}
+
+impl Eq for Match {}
+
+impl PartialOrd for Match {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Match {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.fields.cmp(&other.fields)
+    }
+}
+
+impl Hash for Match {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.fields.hash(state);
+    }
+}
+
 impl FromIterator<Oxm> for Match {
     fn from_iter<I: IntoIterator<Item = Oxm>>(fields: I) -> Self {
         fields.into_iter().fold(Self::new(), Self::with)
@@ -249,5 +300,141 @@ impl fmt::Debug for Match {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Match")?;
         f.debug_list().entries(&self.fields).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::oxm::RawOxm;
+
+    fn read(bytes: &[u8]) -> Result<Match, DecodeError> {
+        let mut r = Reader::new(bytes);
+        let flow_match = Match::read(&mut r)?;
+        r.finish("match").map(|()| flow_match)
+    }
+
+    fn written(flow_match: &Match) -> Vec<u8> {
+        let mut out = Vec::new();
+        flow_match.write(&mut Writer::new(&mut out));
+        out
+    }
+
+    /// udp_dst 5201, ip_proto 17, eth_type IPv4: the reverse of the canonical order.
+    const REVERSED: [u8; 24] = [
+        0x00, 0x01, 0x00, 0x15, // OFPMT_OXM, length 21, padding not counted
+        0x80, 0x00, 0x20, 0x02, 0x14, 0x51, // udp_dst 5201
+        0x80, 0x00, 0x14, 0x01, 0x11, // ip_proto 17
+        0x80, 0x00, 0x0a, 0x02, 0x08, 0x00, // eth_type 0x0800
+        0x00, 0x00, 0x00, // pad to 24
+    ];
+
+    #[test]
+    fn the_order_of_a_switch_does_not_matter_and_is_kept_on_the_wire() {
+        let sent = Match::new()
+            .eth_type(EthType::IPV4)
+            .ip_proto(IpProto::UDP)
+            .udp_dst(5201);
+        let reported = read(&REVERSED).unwrap();
+        assert_eq!(reported, sent);
+        assert_eq!(reported.cmp(&sent), Ordering::Equal);
+        assert_eq!(reported.fields(), sent.fields());
+        assert_eq!(written(&reported), REVERSED);
+        assert_eq!(read(&written(&sent)).unwrap(), sent);
+    }
+
+    #[test]
+    fn a_field_that_matches_everything_is_no_field() {
+        let any = Match::new().udp_dst(7).udp_dst_masked(5201, 0);
+        assert_eq!(any, Match::new());
+        let on_the_wire = [0, 1, 0, 12, 0x80, 0, 0x21, 4, 0, 0, 0, 0, 0, 0, 0, 0];
+        assert_eq!(read(&on_the_wire), Ok(any));
+    }
+
+    #[test]
+    fn bits_outside_a_mask_and_masks_of_all_ones_do_not_matter() {
+        let mask = [255, 255, 255, 0].into();
+        assert_eq!(
+            Match::new().ipv4_src_masked([10, 1, 2, 3].into(), mask),
+            Match::new().ipv4_src_net([10, 1, 2, 0].into(), 24)
+        );
+        assert_eq!(
+            Match::new().ipv4_dst_net([10, 1, 2, 3].into(), 32),
+            Match::new().ipv4_dst([10, 1, 2, 3].into())
+        );
+        assert_eq!(
+            Match::new().vlan_vid_masked(VlanVid::tagged(5), VlanVid(0x1fff)),
+            Match::new().vlan_vid(VlanVid::tagged(5))
+        );
+    }
+
+    #[test]
+    fn prefixes_of_every_length_make_the_masks_they_say() {
+        for prefix in 0..=40 {
+            assert_eq!(
+                ipv4_mask(prefix).to_bits().leading_ones(),
+                u32::from(prefix.min(32))
+            );
+        }
+        for prefix in 0..=140 {
+            assert_eq!(
+                ipv6_mask(prefix).to_bits().leading_ones(),
+                u32::from(prefix.min(128))
+            );
+        }
+    }
+
+    #[test]
+    fn a_field_twice_is_refused_but_two_vendors_may_use_one_number() {
+        let twice = [
+            0, 1, 0, 16, 0x80, 0, 0x0a, 2, 8, 0, 0x80, 0, 0x0a, 2, 8, 6, // eth_type twice
+        ];
+        assert_eq!(
+            read(&twice),
+            Err(DecodeError::DuplicateField {
+                class: 0x8000,
+                field: 5
+            })
+        );
+
+        let vendor = |id: u8| RawOxm::new(0xffff, 1, false, vec![0, 0, 0, id]).unwrap();
+        let both = [Oxm::Unknown(vendor(2)), Oxm::Unknown(vendor(1))];
+        let both: Match = both.into_iter().collect();
+        assert_eq!(read(&written(&both)), Ok(both));
+    }
+
+    #[test]
+    fn a_field_of_the_wrong_length_is_refused() {
+        let short = [0, 1, 0, 9, 0x80, 0, 0x0a, 1, 8, 0, 0, 0, 0, 0, 0, 0];
+        assert_eq!(
+            read(&short),
+            Err(DecodeError::BadLength {
+                field: "eth_type",
+                len: 1
+            })
+        );
+        let unmasked = [0, 1, 0, 10, 0x80, 0, 0x21, 2, 0, 7, 0, 0, 0, 0, 0, 0];
+        assert_eq!(
+            read(&unmasked),
+            Err(DecodeError::BadLength {
+                field: "udp_dst",
+                len: 2
+            })
+        );
+    }
+
+    #[test]
+    fn a_mask_where_none_is_allowed_is_kept_as_it_came() {
+        let bytes = [0, 1, 0, 10, 0x80, 0, 0x11, 2, 46, 63, 0, 0, 0, 0, 0, 0]; // ip_dscp 46/63
+        let flow_match = read(&bytes).unwrap();
+        assert!(matches!(flow_match.fields(), [Oxm::Unknown(raw)] if raw.has_mask()));
+        assert_eq!(written(&flow_match), bytes);
+    }
+
+    #[test]
+    fn a_match_that_is_no_oxm_match_is_refused() {
+        let standard = [0, 0, 0, 8, 0, 0, 0, 0];
+        assert_eq!(read(&standard), Err(DecodeError::BadMatchType(0)));
     }
 }
