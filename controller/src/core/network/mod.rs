@@ -5,8 +5,13 @@
 //! and events go out ([`NetworkOutput`]).
 
 mod cookie;
+mod discovery;
 mod entry;
+mod frames;
+mod hosts;
 mod interface;
+mod pipeline;
+mod reconcile;
 mod settings;
 
 pub use interface::*;

@@ -1,0 +1,279 @@
+//! Which ports are joined by a link: authenticated discovery frames (LLDP, IEEE 802.1AB).
+//!
+//! A frame names the port it leaves by and carries a MAC (HMAC-SHA256) over datapath id, port,
+//! sequence number and time. It counts once, while it is fresh, and only if it is one of those this
+//! controller has sent through that port. A link is proven when frames have come through in both directions.
+//! Frames that a host relays are authentic all the same: which ports may be links at all is decided elsewhere.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    time::Duration,
+};
+
+use hmac::{Hmac, Mac};
+use payflow_qos::{PortNo, PortRef, SwitchId, Time};
+use sha2::Sha256;
+
+use super::Timings;
+
+/// Nearest-bridge group address: never forwarded by a bridge.
+const DESTINATION: [u8; 6] = [0x01, 0x80, 0xc2, 0, 0, 0x0e];
+/// A locally administered address, so that frames of ours are told apart in a capture.
+const SOURCE: [u8; 6] = [0x02, 0x70, 0x66, 0, 0, 0x02];
+const ETHERTYPE: [u8; 2] = [0x88, 0xcc];
+/// Organisation code of our TLV; the local bit is set, so it is nobody's.
+const ORGANISATION: [u8; 4] = [0x02, 0x70, 0x66, 0x01];
+/// Organisation code, datapath id, port, sequence number, time, HMAC.
+const PROOF_LEN: usize = 4 + 8 + 4 + 8 + 8 + 32;
+const SIGNED_LEN: usize = 8 + 4 + 8 + 8;
+/// A link is gone after this many missed frames.
+const MISSED: u32 = 3;
+/// Frames of one port that may be on their way.
+const OUTSTANDING: usize = 8;
+
+/// The ports that take part in discovery, and what they have heard.
+pub(crate) struct Discovery {
+    secret: [u8; 32],
+    timings: Timings,
+    sequence: u64,
+    ports: BTreeMap<PortRef, Prober>,
+    /// By the port that heard: which port was heard, and when last.
+    heard: BTreeMap<PortRef, (PortRef, Time)>,
+}
+
+struct Prober {
+    settled_at: Time,
+    next: Time,
+    outstanding: VecDeque<(u64, Time)>,
+}
+
+impl Discovery {
+    pub(crate) fn new(secret: [u8; 32], timings: Timings) -> Self {
+        Self { secret, timings, sequence: 0, ports: BTreeMap::new(), heard: BTreeMap::new() }
+    }
+
+    /// The port takes part from now on: often while it settles, then once a second.
+    pub(crate) fn start(&mut self, port: PortRef, now: Time) {
+        let settled_at = now.plus(self.timings.settle);
+        self.ports.entry(port).or_insert(Prober { settled_at, next: now, outstanding: VecDeque::new() });
+    }
+
+    /// The port takes no part any more, and what it heard is forgotten.
+    pub(crate) fn stop(&mut self, port: PortRef) {
+        self.ports.remove(&port);
+        self.heard.retain(|heard, (from, _)| *heard != port && *from != port);
+    }
+
+    /// The frames to send now.
+    pub(crate) fn due(&mut self, now: Time) -> Vec<(PortRef, Vec<u8>)> {
+        let mut frames = Vec::new();
+        for (port, prober) in &mut self.ports {
+            if now < prober.next {
+                continue;
+            }
+            let settling = now < prober.settled_at;
+            let interval = if settling { self.timings.lldp_settling } else { self.timings.lldp_settled };
+            prober.next = now.plus(interval);
+            self.sequence += 1;
+            prober.outstanding.push_back((self.sequence, now));
+            if prober.outstanding.len() > OUTSTANDING {
+                prober.outstanding.pop_front();
+            }
+            frames.push((*port, frame(&self.secret, *port, self.sequence, now)));
+        }
+        frames
+    }
+
+    /// A discovery frame came in at `port`. Gives the port it left by, if it proves anything.
+    pub(crate) fn heard(&mut self, port: PortRef, frame: &[u8], now: Time) -> Option<PortRef> {
+        let (from, sequence) = open(&self.secret, frame)?;
+        let sent = &mut self.ports.get_mut(&from)?.outstanding;
+        let place = sent.iter().position(|(number, _)| *number == sequence)?;
+        let (_, sent_at) = sent.remove(place)?; // Once only.
+        let fresh = sent_at <= now && now < sent_at.plus(self.timings.lldp_age);
+        if !fresh || from == port || !self.ports.contains_key(&port) {
+            return None;
+        }
+        self.heard.insert(port, (from, now));
+        Some(from)
+    }
+
+    /// The directed links that are proven now: heard in both directions, and lately.
+    pub(crate) fn links(&self, now: Time) -> BTreeMap<PortRef, PortRef> {
+        let fresh = |at: Time| now < at.plus(self.patience());
+        let hears = |port: &PortRef| self.heard.get(port).filter(|(_, at)| fresh(*at)).map(|(from, _)| *from);
+        let peer = |port: &PortRef| hears(port).filter(|from| hears(from) == Some(*port));
+        self.heard.keys().filter_map(|port| Some((*port, peer(port)?))).collect()
+    }
+
+    /// When the next frame is due or a link may be gone.
+    pub(crate) fn next_deadline(&self, now: Time) -> Option<Time> {
+        let send = self.ports.values().map(|prober| prober.next).min();
+        let expiry = |at: &Time| now < *at;
+        let lost = self.heard.values().map(|(_, at)| at.plus(self.patience())).filter(expiry).min();
+        [send, lost].into_iter().flatten().min()
+    }
+
+    /// Three intervals, and half of one for the way.
+    fn patience(&self) -> Duration {
+        self.timings.lldp_settled * MISSED + self.timings.lldp_settled / 2
+    }
+}
+
+/// The frame a port sends.
+fn frame(secret: &[u8; 32], port: PortRef, sequence: u64, now: Time) -> Vec<u8> {
+    let mut proof = ORGANISATION.to_vec();
+    proof.extend(port.switch.0.to_be_bytes());
+    proof.extend(port.port.0.to_be_bytes());
+    proof.extend(sequence.to_be_bytes());
+    proof.extend(now.millis().to_be_bytes());
+    if let Some(mac) = signature(secret, proof.get(ORGANISATION.len()..).unwrap_or_default()) {
+        proof.extend(mac.finalize().into_bytes());
+    }
+    let mut frame = Vec::with_capacity(128);
+    frame.extend(DESTINATION);
+    frame.extend(SOURCE);
+    frame.extend(ETHERTYPE);
+    // Chassis id and port id, both "locally assigned" (7), for people who look at them.
+    tlv(&mut frame, 1, &[&[7][..], port.switch.to_string().as_bytes()].concat());
+    tlv(&mut frame, 2, &[&[7][..], port.port.to_string().as_bytes()].concat());
+    tlv(&mut frame, 3, &120_u16.to_be_bytes());
+    tlv(&mut frame, 127, &proof);
+    tlv(&mut frame, 0, &[]);
+    frame
+}
+
+/// Type (7 bits), length (9 bits), value (IEEE 802.1AB clause 8.4). Values are short.
+fn tlv(frame: &mut Vec<u8>, kind: u16, value: &[u8]) {
+    let len = u16::try_from(value.len()).unwrap_or(0x1ff) & 0x1ff;
+    frame.extend((kind << 9 | len).to_be_bytes());
+    frame.extend(value);
+}
+
+fn signature(secret: &[u8; 32], signed: &[u8]) -> Option<Hmac<Sha256>> {
+    // HMAC takes keys of any length: there is always one.
+    let mut mac = Hmac::<Sha256>::new_from_slice(secret).ok()?;
+    mac.update(signed);
+    Some(mac)
+}
+
+/// Port and sequence number of a frame that was signed with the secret.
+fn open(secret: &[u8; 32], frame: &[u8]) -> Option<(PortRef, u64)> {
+    let mut rest = frame.get(14..)?;
+    loop {
+        let (header, after) = rest.split_first_chunk::<2>()?;
+        let header = u16::from_be_bytes(*header);
+        let (value, after) = after.split_at_checked(usize::from(header & 0x1ff))?;
+        match header >> 9 {
+            0 => return None,
+            127 if value.starts_with(&ORGANISATION) && value.len() == PROOF_LEN => return verify(secret, value),
+            _ => rest = after,
+        }
+    }
+}
+
+fn verify(secret: &[u8; 32], proof: &[u8]) -> Option<(PortRef, u64)> {
+    let (signed, tag) = proof.get(ORGANISATION.len()..)?.split_at_checked(SIGNED_LEN)?;
+    signature(secret, signed)?.verify_slice(tag).ok()?;
+    let (switch, rest) = signed.split_first_chunk::<8>()?;
+    let (port, rest) = rest.split_first_chunk::<4>()?;
+    let (sequence, _) = rest.split_first_chunk::<8>()?;
+    let port = PortRef { switch: SwitchId(u64::from_be_bytes(*switch)), port: PortNo(u32::from_be_bytes(*port)) };
+    Some((port, u64::from_be_bytes(*sequence)))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use proptest::prelude::*;
+
+    const A: PortRef = PortRef::new(1, 1);
+    const B: PortRef = PortRef::new(2, 5);
+    const T0: Time = Time::from_millis(1_000_000);
+
+    fn after(millis: u64) -> Time {
+        Time::from_millis(T0.millis() + millis)
+    }
+
+    fn two_ports() -> Discovery {
+        let mut discovery = Discovery::new([7; 32], Timings::default());
+        discovery.start(A, T0);
+        discovery.start(B, T0);
+        discovery
+    }
+
+    fn frame_of(discovery: &mut Discovery, port: PortRef, now: Time) -> Vec<u8> {
+        discovery.due(now).into_iter().find(|(from, _)| *from == port).unwrap().1
+    }
+
+    #[test]
+    fn a_link_is_proven_by_frames_in_both_directions() {
+        let mut discovery = two_ports();
+        let frames: BTreeMap<_, _> = discovery.due(T0).into_iter().collect();
+        assert_eq!(discovery.heard(B, &frames[&A], after(1)), Some(A));
+        assert_eq!(discovery.links(after(1)), BTreeMap::new(), "one direction is no link");
+        assert_eq!(discovery.heard(A, &frames[&B], after(1)), Some(B));
+        assert_eq!(discovery.links(after(1)), BTreeMap::from([(A, B), (B, A)]));
+        assert_eq!(discovery.links(after(3_500)).len(), 2);
+        assert_eq!(discovery.links(after(3_501)), BTreeMap::new(), "three frames were missed");
+    }
+
+    #[test]
+    fn a_replayed_frame_proves_nothing() {
+        let mut discovery = two_ports();
+        let frame = frame_of(&mut discovery, A, T0);
+        assert_eq!(discovery.heard(B, &frame, after(1)), Some(A));
+        assert_eq!(discovery.heard(B, &frame, after(2)), None);
+    }
+
+    #[test]
+    fn a_stale_frame_proves_nothing() {
+        let mut discovery = two_ports();
+        let frame = frame_of(&mut discovery, A, T0);
+        assert_eq!(discovery.heard(B, &frame, after(2_000)), None);
+    }
+
+    #[test]
+    fn a_forged_frame_proves_nothing() {
+        let mut discovery = two_ports();
+        let frame = frame_of(&mut discovery, A, T0);
+        assert_eq!(discovery.heard(B, &super::frame(&[8; 32], A, 1, T0), after(1)), None, "another secret");
+        for at in 0..frame.len() {
+            let mut forged = frame.clone();
+            forged[at] ^= 0x10;
+            if let Some((port, sequence)) = open(&[7; 32], &forged) {
+                assert_eq!((port, sequence), (A, 1), "what is signed cannot be changed (byte {at})");
+            }
+        }
+        for len in 0..frame.len() - 2 {
+            assert_eq!(open(&[7; 32], &frame[..len]), None, "cut to {len} bytes");
+        }
+    }
+
+    #[test]
+    fn a_frame_of_an_earlier_run_proves_nothing() {
+        let old = frame_of(&mut two_ports(), A, T0);
+        let mut restarted = two_ports();
+        assert_eq!(restarted.heard(B, &old, after(1)), None, "the new run has sent nothing yet");
+    }
+
+    #[test]
+    fn frames_come_often_while_a_port_settles_and_every_second_later() {
+        let mut discovery = Discovery::new([7; 32], Timings::default());
+        discovery.start(A, T0);
+        let mut sent = Vec::new();
+        while let Some(at) = discovery.next_deadline(T0).filter(|at| *at < after(5_000)) {
+            assert_eq!(discovery.due(at).len(), 1);
+            sent.push(at.millis() - T0.millis());
+        }
+        assert_eq!(sent, [0, 300, 600, 900, 1200, 1500, 2500, 3500, 4500]);
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_make_it_panic(frame in proptest::collection::vec(any::<u8>(), 0..200)) {
+            prop_assert_eq!(open(&[7; 32], &frame), None);
+        }
+    }
+}

@@ -1,0 +1,240 @@
+//! The few frames the controller reads and makes itself: ARP, neighbour discovery, and the
+//! source addresses of whatever else a host sends.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use pnet::packet::{
+    MutablePacket, Packet,
+    arp::{ArpHardwareTypes, ArpOperations, ArpPacket, MutableArpPacket},
+    ethernet::{EtherType, EtherTypes, EthernetPacket, MutableEthernetPacket},
+    icmpv6::{self, Icmpv6Packet, Icmpv6Types},
+    ip::IpNextHeaderProtocols,
+    ipv4::Ipv4Packet,
+    ipv6::{Ipv6Packet, MutableIpv6Packet},
+    vlan::VlanPacket,
+};
+
+use super::MacAddr;
+
+/// Source of the frames with which the controller asks hosts whether they are there. A locally
+/// administered address; the answers go no further than the first switch.
+pub(crate) const PROBE_MAC: MacAddr = MacAddr([0x02, 0x70, 0x66, 0x00, 0x00, 0x01]);
+/// Link-local source of neighbour solicitations.
+const PROBE_IPV6: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0x0070, 0x66ff, 0xfe00, 1);
+
+const ETHERNET_HEADER: usize = 14;
+const ARP_BODY: usize = 28;
+const IPV6_HEADER: usize = 40;
+/// Type, code, checksum, reserved, target, and the source link-layer address option.
+const SOLICITATION: usize = 32;
+
+/// Who sent a frame, as far as the frame says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Sender {
+    /// Ethernet source.
+    pub(crate) mac: MacAddr,
+    /// The address it speaks for, if that is one host's address.
+    pub(crate) address: Option<IpAddr>,
+}
+
+/// Reads the sender out of a frame that a host sent. `None` for what no honest host sends: a
+/// truncated frame, a group or empty source address, ARP on behalf of another MAC address.
+pub(crate) fn sender(frame: &[u8]) -> Option<Sender> {
+    let ethernet = EthernetPacket::new(frame)?;
+    let mac = MacAddr::from(ethernet.get_source());
+    if !mac.is_station() {
+        return None;
+    }
+    let (ethertype, body) = untagged(&ethernet)?;
+    let address = match ethertype {
+        EtherTypes::Arp => Some(IpAddr::V4(arp_sender(&body, mac)?)),
+        EtherTypes::Ipv4 => Some(IpAddr::V4(Ipv4Packet::new(&body)?.get_source())),
+        EtherTypes::Ipv6 => Some(IpAddr::V6(ipv6_sender(&body)?)),
+        _ => None,
+    };
+    Some(Sender { mac, address: address.filter(|address| is_host_address(*address)) })
+}
+
+/// Whether one host can have this address: not unspecified, loopback, multicast or broadcast.
+fn is_host_address(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(v4) => {
+            let [first, ..] = v4.octets();
+            first != 0 && !v4.is_loopback() && !v4.is_multicast() && first < 240
+        }
+        IpAddr::V6(v6) => !v6.is_unspecified() && !v6.is_loopback() && !v6.is_multicast(),
+    }
+}
+
+/// The EtherType and what follows it, behind at most two VLAN tags.
+fn untagged(ethernet: &EthernetPacket<'_>) -> Option<(EtherType, Vec<u8>)> {
+    let (mut ethertype, mut body) = (ethernet.get_ethertype(), ethernet.payload().to_vec());
+    for _ in 0..2 {
+        if !matches!(ethertype, EtherTypes::Vlan | EtherTypes::PBridge) {
+            break;
+        }
+        let tag = VlanPacket::new(&body)?;
+        let (inner, rest) = (tag.get_ethertype(), tag.payload().to_vec());
+        (ethertype, body) = (inner, rest);
+    }
+    Some((ethertype, body))
+}
+
+fn arp_sender(body: &[u8], mac: MacAddr) -> Option<Ipv4Addr> {
+    let arp = ArpPacket::new(body)?;
+    let is_ours = arp.get_hardware_type() == ArpHardwareTypes::Ethernet
+        && arp.get_protocol_type() == EtherTypes::Ipv4
+        && MacAddr::from(arp.get_sender_hw_addr()) == mac;
+    is_ours.then(|| arp.get_sender_proto_addr())
+}
+
+/// The source, or the target of a neighbour advertisement, which speaks for that address.
+fn ipv6_sender(body: &[u8]) -> Option<Ipv6Addr> {
+    let ip = Ipv6Packet::new(body)?;
+    if ip.get_next_header() == IpNextHeaderProtocols::Icmpv6 {
+        let icmp = Icmpv6Packet::new(ip.payload())?;
+        if icmp.get_icmpv6_type() == Icmpv6Types::NeighborAdvert {
+            // Reserved (4 bytes), then the target (RFC 4861 section 4.4).
+            let target: [u8; 16] = *icmp.payload().get(4..)?.first_chunk()?;
+            return Some(Ipv6Addr::from(target));
+        }
+    }
+    Some(ip.get_source())
+}
+
+/// Asks the owner of an address, at its port, whether it is still there: an ARP probe (RFC 5227)
+/// or a neighbour solicitation (RFC 4861).
+pub(crate) fn presence_probe(owner: MacAddr, address: IpAddr) -> Vec<u8> {
+    match address {
+        IpAddr::V4(address) => arp_probe(owner, address),
+        IpAddr::V6(address) => solicitation(owner, address),
+    }
+}
+
+fn ethernet_frame(to: MacAddr, ethertype: EtherType, body_len: usize) -> Vec<u8> {
+    let mut frame = vec![0; ETHERNET_HEADER + body_len];
+    if let Some(mut ethernet) = MutableEthernetPacket::new(&mut frame) {
+        ethernet.set_destination(to.into());
+        ethernet.set_source(PROBE_MAC.into());
+        ethernet.set_ethertype(ethertype);
+    }
+    frame
+}
+
+fn arp_probe(owner: MacAddr, address: Ipv4Addr) -> Vec<u8> {
+    let mut frame = ethernet_frame(owner, EtherTypes::Arp, ARP_BODY);
+    if let Some(body) = frame.get_mut(ETHERNET_HEADER..) {
+        if let Some(mut arp) = MutableArpPacket::new(body) {
+            arp.set_hardware_type(ArpHardwareTypes::Ethernet);
+            arp.set_protocol_type(EtherTypes::Ipv4);
+            arp.set_hw_addr_len(6);
+            arp.set_proto_addr_len(4);
+            arp.set_operation(ArpOperations::Request);
+            arp.set_sender_hw_addr(PROBE_MAC.into());
+            arp.set_target_proto_addr(address);
+        }
+    }
+    frame
+}
+
+fn solicitation(owner: MacAddr, address: Ipv6Addr) -> Vec<u8> {
+    let mut message = Vec::with_capacity(SOLICITATION);
+    message.extend([Icmpv6Types::NeighborSolicit.0, 0, 0, 0, 0, 0, 0, 0]);
+    message.extend(address.octets());
+    message.extend([1, 1]); // source link-layer address, 1 x 8 bytes
+    message.extend(PROBE_MAC.0);
+    if let Some(icmp) = Icmpv6Packet::new(&message) {
+        let checksum = icmpv6::checksum(&icmp, &PROBE_IPV6, &address);
+        if let Some(field) = message.get_mut(2..4) {
+            field.copy_from_slice(&checksum.to_be_bytes());
+        }
+    }
+    let mut frame = ethernet_frame(owner, EtherTypes::Ipv6, IPV6_HEADER + message.len());
+    if let Some(mut ip) = frame.get_mut(ETHERNET_HEADER..).and_then(MutableIpv6Packet::new) {
+        ip.set_version(6);
+        ip.set_payload_length(u16::try_from(message.len()).unwrap_or(u16::MAX));
+        ip.set_next_header(IpNextHeaderProtocols::Icmpv6);
+        ip.set_hop_limit(255);
+        ip.set_source(PROBE_IPV6);
+        ip.set_destination(address);
+        ip.payload_mut().copy_from_slice(&message);
+    }
+    frame
+}
+
+impl MacAddr {
+    /// Whether this names one station: neither a group nor all zeros.
+    pub(crate) fn is_station(self) -> bool {
+        let [first, ..] = self.0;
+        first & 1 == 0 && self.0 != [0; 6]
+    }
+}
+
+impl From<pnet::util::MacAddr> for MacAddr {
+    fn from(mac: pnet::util::MacAddr) -> Self {
+        Self(mac.octets())
+    }
+}
+
+impl From<MacAddr> for pnet::util::MacAddr {
+    fn from(MacAddr([a, b, c, d, e, f]): MacAddr) -> Self {
+        Self::new(a, b, c, d, e, f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use proptest::prelude::*;
+
+    const HOST: MacAddr = MacAddr([2, 0, 0, 0, 0, 7]);
+
+    #[test]
+    fn a_probe_is_what_a_host_answers() {
+        let address = Ipv4Addr::new(10, 0, 0, 7);
+        let frame = presence_probe(HOST, address.into());
+        let ethernet = EthernetPacket::new(&frame).unwrap();
+        assert_eq!(MacAddr::from(ethernet.get_destination()), HOST);
+        let arp = ArpPacket::new(ethernet.payload()).unwrap();
+        assert_eq!(arp.get_operation(), ArpOperations::Request);
+        assert_eq!(arp.get_sender_proto_addr(), Ipv4Addr::UNSPECIFIED, "RFC 5227: a probe claims nothing");
+        assert_eq!(arp.get_target_proto_addr(), address);
+
+        let v6: Ipv6Addr = "2001:db8::7".parse().unwrap();
+        let frame = presence_probe(HOST, v6.into());
+        let ip = Ipv6Packet::new(&frame[ETHERNET_HEADER..]).unwrap();
+        assert_eq!((ip.get_hop_limit(), ip.get_destination()), (255, v6));
+        let icmp = Icmpv6Packet::new(ip.payload()).unwrap();
+        assert_eq!(icmp.get_checksum(), icmpv6::checksum(&icmp, &ip.get_source(), &v6));
+        assert_eq!(icmp.get_icmpv6_type(), Icmpv6Types::NeighborSolicit);
+    }
+
+    #[test]
+    fn arp_on_behalf_of_another_station_names_nobody() {
+        let mut frame = presence_probe(HOST, Ipv4Addr::new(10, 0, 0, 7).into());
+        assert_eq!(sender(&frame), Some(Sender { mac: PROBE_MAC, address: None }));
+        frame[ETHERNET_HEADER + 8] ^= 2; // first octet of the ARP sender's MAC address
+        assert_eq!(sender(&frame), None);
+    }
+
+    #[test]
+    fn groups_loopback_and_nothing_are_no_host_addresses() {
+        for bad in ["0.0.0.0", "127.0.0.1", "224.0.0.1", "255.255.255.255", "::", "::1", "ff02::1"] {
+            assert!(!is_host_address(bad.parse().unwrap()), "{bad}");
+        }
+        for good in ["10.0.0.1", "169.254.3.4", "fe80::1", "2001:db8::1"] {
+            assert!(is_host_address(good.parse().unwrap()), "{good}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_frame_makes_the_reader_panic(mut frame in proptest::collection::vec(any::<u8>(), 0..120), ethertype in prop::sample::select(vec![0x0800u16, 0x0806, 0x86dd, 0x8100, 0x88a8])) {
+            if frame.len() >= 14 {
+                frame[12..14].copy_from_slice(&ethertype.to_be_bytes());
+            }
+            let _ = sender(&frame);
+        }
+    }
+}

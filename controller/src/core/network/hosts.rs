@@ -1,0 +1,441 @@
+//! Which hosts are where: stations (MAC addresses) and the IP addresses they speak for.
+//!
+//! Learned from what hosts send. What is known does not move on a mere claim: the claimant is blocked for
+//! a while, and the owner is asked at its own port. Only if that port is down, or the owner does not
+//! answer, has the host moved.
+
+use std::{
+    collections::BTreeMap,
+    net::IpAddr,
+    time::Duration,
+};
+
+use payflow_qos::{PortRef, Time};
+
+use super::{
+    ApiPort, Host, MacAddr, NetworkConfig,
+    frames::{Sender, presence_probe},
+    pipeline::Claimed,
+};
+
+/// How often the owner of a claimed address is asked within the time it has.
+const PROBES: u32 = 4;
+/// Claims from one port looked into at once; more are not believed and not looked into.
+const CLAIMS_PER_PORT: usize = 64;
+
+/// The hosts behind edge ports.
+pub(crate) struct Hosts {
+    api: Option<ApiPort>,
+    per_port: usize,
+    owner_answer: Duration,
+    quarantine: Duration,
+    stations: BTreeMap<MacAddr, PortRef>,
+    addresses: BTreeMap<IpAddr, Host>,
+    claims: BTreeMap<Claimed, Claim>,
+    quarantines: BTreeMap<(PortRef, Claimed), Time>,
+}
+
+/// Somebody sends under a name that belongs elsewhere.
+#[derive(Clone, Debug)]
+struct Claim {
+    claimant: PortRef,
+    sender: Sender,
+    owner: PortRef,
+    next_probe: Time,
+    answer_by: Time,
+}
+
+/// What is known of the port where the owner of a claimed name is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Presence {
+    /// The owner can be asked.
+    Up,
+    /// Nobody is there.
+    Down,
+    /// Its switch is away for the moment: nobody can be asked, and nothing moves.
+    Unknown,
+}
+
+/// What follows from a frame or from time passing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum News {
+    /// A new station.
+    Station(MacAddr),
+    /// A new address of a station that has not moved.
+    Address(Host),
+    /// A station or address is somewhere else than before.
+    Moved(Vec<Host>),
+    /// Block this name at this port until then.
+    Quarantine(PortRef, Claimed, Time),
+    /// The block is over.
+    Released(PortRef, Claimed),
+    /// Send this frame out of this port.
+    Ask(PortRef, Vec<u8>),
+    /// The port has all the senders it may have.
+    Full(PortRef),
+}
+
+impl Hosts {
+    pub(crate) fn new(config: &NetworkConfig) -> Self {
+        Self {
+            api: config.api,
+            per_port: config.hosts_per_port,
+            owner_answer: config.timings.owner_answer,
+            quarantine: config.timings.quarantine,
+            stations: BTreeMap::new(),
+            addresses: BTreeMap::new(),
+            claims: BTreeMap::new(),
+            quarantines: BTreeMap::new(),
+        }
+    }
+
+    pub(crate) fn get(&self, address: IpAddr) -> Option<&Host> {
+        self.addresses.get(&address)
+    }
+
+    pub(crate) fn all(&self) -> impl Iterator<Item = &Host> {
+        self.addresses.values()
+    }
+
+    /// Every known station and its port.
+    pub(crate) fn stations(&self) -> impl Iterator<Item = (MacAddr, PortRef)> {
+        self.stations.iter().map(|(mac, port)| (*mac, *port))
+    }
+
+    /// Blocks in force.
+    pub(crate) fn quarantines(&self) -> impl Iterator<Item = (PortRef, Claimed, Time)> {
+        self.quarantines.iter().map(|((port, claimed), until)| (*port, *claimed, *until))
+    }
+
+    /// Whether no more senders are learned at this port.
+    pub(crate) fn is_full(&self, port: PortRef) -> bool {
+        let stations = self.stations.values().filter(|at| **at == port).count();
+        let addresses = self.addresses.values().filter(|host| host.port == port).count();
+        stations >= self.per_port || addresses >= self.per_port
+    }
+
+    /// A host sent a frame into an edge port. `presence` tells about the port of an owner.
+    pub(crate) fn heard(
+        &mut self,
+        port: PortRef,
+        sender: Sender,
+        presence: impl Fn(PortRef) -> Presence,
+        now: Time,
+    ) -> Vec<News> {
+        let mut news = Vec::new();
+        if self.is_api(sender) {
+            return news;
+        }
+        self.answered(port, sender);
+        if !self.station_heard(port, sender, &presence, now, &mut news) {
+            return news;
+        }
+        if let Some(address) = sender.address {
+            self.address_heard(port, sender, address, &presence, now, &mut news);
+        }
+        if news.iter().any(|news| !matches!(news, News::Quarantine(..))) && self.is_full(port) {
+            news.push(News::Full(port));
+        }
+        news
+    }
+
+    /// What was known before a restart, read back from a switch. Whoever is known already stays.
+    pub(crate) fn remember(&mut self, port: PortRef, mac: MacAddr, address: Option<IpAddr>, now: Time) -> Vec<News> {
+        let sender = Sender { mac, address };
+        let stays = self.stations.get(&mac).is_some_and(|at| *at != port)
+            || address.and_then(|address| self.addresses.get(&address)).is_some_and(|host| host.mac != mac);
+        if stays || !mac.is_station() {
+            return Vec::new();
+        }
+        self.heard(port, sender, |_| Presence::Unknown, now)
+    }
+
+    /// The port is no edge port any more: nobody is behind it.
+    pub(crate) fn forget_port(&mut self, port: PortRef) -> bool {
+        let before = self.stations.len() + self.addresses.len();
+        self.stations.retain(|_, at| *at != port);
+        self.addresses.retain(|_, host| host.port != port);
+        self.claims.retain(|_, claim| claim.claimant != port && claim.owner != port);
+        before != self.stations.len() + self.addresses.len()
+    }
+
+    /// Time has passed: owners are asked again, or have moved; blocks end.
+    pub(crate) fn tick(&mut self, now: Time) -> Vec<News> {
+        let mut news = Vec::new();
+        let over: Vec<_> = self.quarantines.iter().filter(|(_, until)| **until <= now).map(|(key, _)| *key).collect();
+        for (port, claimed) in over {
+            self.quarantines.remove(&(port, claimed));
+            news.push(News::Released(port, claimed));
+        }
+        let unanswered: Vec<_> =
+            self.claims.iter().filter(|(_, claim)| claim.answer_by <= now).map(|(claimed, _)| *claimed).collect();
+        for claimed in unanswered {
+            if let Some(claim) = self.claims.remove(&claimed) {
+                if self.quarantines.remove(&(claim.claimant, claimed)).is_some() {
+                    news.push(News::Released(claim.claimant, claimed));
+                }
+                news.push(News::Moved(self.move_to(claim.claimant, claim.sender, now)));
+            }
+        }
+        let interval = self.owner_answer / PROBES;
+        let asked: Vec<Claimed> =
+            self.claims.iter().filter(|(_, claim)| claim.next_probe <= now).map(|(claimed, _)| *claimed).collect();
+        for claimed in asked {
+            news.extend(self.probes(claimed));
+            if let Some(claim) = self.claims.get_mut(&claimed) {
+                claim.next_probe = now.plus(interval);
+            }
+        }
+        news
+    }
+
+    pub(crate) fn next_deadline(&self) -> Option<Time> {
+        let claims = self.claims.values().map(|claim| claim.next_probe.min(claim.answer_by));
+        claims.chain(self.quarantines.values().copied()).min()
+    }
+
+    fn is_api(&self, sender: Sender) -> bool {
+        self.api.is_some_and(|api| sender.mac == api.mac || sender.address == Some(api.address))
+    }
+
+    /// A frame from where the owner of a claimed name is: the claim was wrong.
+    fn answered(&mut self, port: PortRef, sender: Sender) {
+        let (stations, addresses) = (&self.stations, &self.addresses);
+        self.claims.retain(|claimed, claim| {
+            let by_owner = claim.owner == port
+                && match claimed {
+                    Claimed::Station(mac) => sender.mac == *mac && stations.get(mac) == Some(&port),
+                    Claimed::Address(address) => {
+                        sender.address == Some(*address)
+                            && addresses.get(address).is_some_and(|host| host.mac == sender.mac)
+                    }
+                };
+            !by_owner
+        });
+    }
+
+    /// Whether the station may speak at this port.
+    fn station_heard(
+        &mut self,
+        port: PortRef,
+        sender: Sender,
+        presence: &impl Fn(PortRef) -> Presence,
+        now: Time,
+        news: &mut Vec<News>,
+    ) -> bool {
+        match self.stations.get(&sender.mac).copied() {
+            Some(at) if at == port => true,
+            Some(owner) if presence(owner) == Presence::Down => {
+                news.push(News::Moved(self.move_to(port, Sender { address: None, ..sender }, now)));
+                true
+            }
+            Some(owner) => {
+                news.extend(self.contest(port, sender, Claimed::Station(sender.mac), owner, presence(owner), now));
+                false
+            }
+            None if self.is_full(port) => false,
+            None => {
+                self.stations.insert(sender.mac, port);
+                news.push(News::Station(sender.mac));
+                true
+            }
+        }
+    }
+
+    fn address_heard(
+        &mut self,
+        port: PortRef,
+        sender: Sender,
+        address: IpAddr,
+        presence: &impl Fn(PortRef) -> Presence,
+        now: Time,
+        news: &mut Vec<News>,
+    ) {
+        match self.addresses.get(&address).map(|host| (host.port, host.mac)) {
+            Some(known) if known == (port, sender.mac) => {}
+            Some((owner, _)) if presence(owner) == Presence::Down => {
+                news.push(News::Moved(self.move_to(port, sender, now)));
+            }
+            Some((owner, _)) => {
+                news.extend(self.contest(port, sender, Claimed::Address(address), owner, presence(owner), now));
+            }
+            None if self.is_full(port) => {}
+            None => {
+                let host = Host { address, mac: sender.mac, port, since: now };
+                self.addresses.insert(address, host.clone());
+                news.push(News::Address(host));
+            }
+        }
+    }
+
+    /// Blocks the claimant and, if the owner can be asked, asks it.
+    fn contest(
+        &mut self,
+        claimant: PortRef,
+        sender: Sender,
+        claimed: Claimed,
+        owner: PortRef,
+        presence: Presence,
+        now: Time,
+    ) -> Vec<News> {
+        let under_way = self.claims.contains_key(&claimed) || self.quarantines.contains_key(&(claimant, claimed));
+        let many = self.quarantines.keys().filter(|(port, _)| *port == claimant).count() >= CLAIMS_PER_PORT;
+        if under_way || many {
+            return Vec::new();
+        }
+        // A block at the owner's own port would block the owner as well.
+        let mut news = Vec::new();
+        if claimant != owner {
+            let until = now.plus(self.quarantine);
+            self.quarantines.insert((claimant, claimed), until);
+            news.push(News::Quarantine(claimant, claimed, until));
+        }
+        if presence == Presence::Up {
+            let next_probe = now.plus(self.owner_answer / PROBES);
+            let answer_by = now.plus(self.owner_answer);
+            self.claims.insert(claimed, Claim { claimant, sender, owner, next_probe, answer_by });
+            news.extend(self.probes(claimed));
+        }
+        news
+    }
+
+    /// Questions to the owner of a claimed name, at its port.
+    fn probes(&self, claimed: Claimed) -> Vec<News> {
+        let Some(claim) = self.claims.get(&claimed) else { return Vec::new() };
+        let asked = self.addresses.values().filter(|host| match claimed {
+            Claimed::Station(mac) => host.mac == mac && host.port == claim.owner,
+            Claimed::Address(address) => host.address == address,
+        });
+        asked.map(|host| News::Ask(claim.owner, presence_probe(host.mac, host.address))).collect()
+    }
+
+    /// The sender is at this port now, with every address it had before. Gives what moved.
+    fn move_to(&mut self, port: PortRef, sender: Sender, now: Time) -> Vec<Host> {
+        self.stations.insert(sender.mac, port);
+        let mut moved = Vec::new();
+        for host in self.addresses.values_mut() {
+            let is_sender = host.mac == sender.mac || sender.address == Some(host.address);
+            if is_sender && (host.port, host.mac) != (port, sender.mac) {
+                *host = Host { address: host.address, mac: sender.mac, port, since: now };
+                moved.push(host.clone());
+            }
+        }
+        if let Some(address) = sender.address
+            && !self.addresses.contains_key(&address)
+        {
+            let host = Host { address, mac: sender.mac, port, since: now };
+            self.addresses.insert(address, host.clone());
+            moved.push(host);
+        }
+        moved
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    const HERE: PortRef = PortRef::new(1, 1);
+    const THERE: PortRef = PortRef::new(2, 7);
+    const MAC: MacAddr = MacAddr([2, 0, 0, 0, 0, 1]);
+    const OTHER: MacAddr = MacAddr([2, 0, 0, 0, 0, 2]);
+
+    fn at(millis: u64) -> Time {
+        Time::from_millis(millis)
+    }
+
+    fn ip() -> IpAddr {
+        "10.0.0.1".parse().unwrap()
+    }
+
+    fn says(mac: MacAddr, address: Option<IpAddr>) -> Sender {
+        Sender { mac, address }
+    }
+
+    fn with_one_host() -> Hosts {
+        let mut hosts = Hosts::new(&NetworkConfig::new([0; 32]));
+        hosts.heard(HERE, says(MAC, Some(ip())), |_| Presence::Up, at(0));
+        assert_eq!(hosts.get(ip()).unwrap().port, HERE);
+        hosts
+    }
+
+    fn drain(hosts: &mut Hosts, until: Time) -> Vec<News> {
+        let mut news = Vec::new();
+        while let Some(deadline) = hosts.next_deadline().filter(|deadline| *deadline <= until) {
+            news.extend(hosts.tick(deadline));
+        }
+        news
+    }
+
+    #[test]
+    fn a_claimed_station_does_not_move_while_the_owner_answers() {
+        let mut hosts = with_one_host();
+        let news = hosts.heard(THERE, says(MAC, Some(ip())), |_| Presence::Up, at(1_000));
+        let blocked = News::Quarantine(THERE, Claimed::Station(MAC), at(11_000));
+        assert_eq!(news.first(), Some(&blocked));
+        assert!(matches!(news.get(1), Some(News::Ask(HERE, _))), "the owner is asked at its own port");
+        hosts.heard(HERE, says(MAC, Some(ip())), |_| Presence::Up, at(1_500));
+        assert_eq!(drain(&mut hosts, at(60_000)), [News::Released(THERE, Claimed::Station(MAC))]);
+        assert_eq!(hosts.get(ip()).unwrap().port, HERE);
+    }
+
+    #[test]
+    fn a_claimed_address_does_not_move_while_the_owner_answers() {
+        let mut hosts = with_one_host();
+        let news = hosts.heard(THERE, says(OTHER, Some(ip())), |_| Presence::Up, at(1_000));
+        assert!(news.contains(&News::Quarantine(THERE, Claimed::Address(ip()), at(11_000))));
+        hosts.heard(HERE, says(MAC, Some(ip())), |_| Presence::Up, at(2_999));
+        drain(&mut hosts, at(60_000));
+        assert_eq!(hosts.get(ip()).unwrap().mac, MAC);
+    }
+
+    #[test]
+    fn a_host_whose_owner_does_not_answer_has_moved() {
+        let mut hosts = with_one_host();
+        hosts.heard(THERE, says(MAC, Some(ip())), |_| Presence::Up, at(1_000));
+        let news = drain(&mut hosts, at(2_999));
+        assert!(!news.is_empty() && news.iter().all(|news| matches!(news, News::Ask(HERE, _))));
+        let news = drain(&mut hosts, at(3_000));
+        let moved = Host { address: ip(), mac: MAC, port: THERE, since: at(3_000) };
+        assert!(news.contains(&News::Moved(vec![moved])), "{news:?}");
+        assert!(news.contains(&News::Released(THERE, Claimed::Station(MAC))));
+    }
+
+    #[test]
+    fn a_host_whose_old_port_is_down_moves_at_once() {
+        let mut hosts = with_one_host();
+        let news = hosts.heard(THERE, says(MAC, Some(ip())), |_| Presence::Down, at(1_000));
+        assert!(matches!(news.first(), Some(News::Moved(hosts)) if hosts.len() == 1), "{news:?}");
+        assert_eq!(hosts.get(ip()).unwrap().port, THERE);
+    }
+
+    #[test]
+    fn nothing_moves_while_the_owners_switch_is_away() {
+        let mut hosts = with_one_host();
+        hosts.heard(THERE, says(MAC, Some(ip())), |_| Presence::Unknown, at(1_000));
+        drain(&mut hosts, at(60_000));
+        assert_eq!(hosts.get(ip()).unwrap().port, HERE);
+    }
+
+    #[test]
+    fn no_more_is_learned_at_a_full_port() {
+        let mut hosts = Hosts::new(&NetworkConfig { hosts_per_port: 2, ..NetworkConfig::new([0; 32]) });
+        for last in 1..=3 {
+            let address = IpAddr::from([10, 0, 0, last]);
+            let news = hosts.heard(HERE, says(MAC, Some(address)), |_| Presence::Up, at(0));
+            assert_eq!(hosts.get(address).is_some(), last <= 2);
+            assert_eq!(news.contains(&News::Full(HERE)), last == 2);
+        }
+    }
+
+    #[test]
+    fn nobody_is_learned_under_the_api_s_names() {
+        let api = ApiPort { address: ip(), mac: OTHER };
+        let mut hosts = Hosts::new(&NetworkConfig { api: Some(api), ..NetworkConfig::new([0; 32]) });
+        for sender in [says(MAC, Some(ip())), says(OTHER, None)] {
+            assert_eq!(hosts.heard(HERE, sender, |_| Presence::Up, at(0)), []);
+        }
+        assert_eq!(hosts.stations().count(), 0);
+    }
+}

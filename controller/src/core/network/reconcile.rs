@@ -1,0 +1,703 @@
+//! Brings one switch to what is wanted on it, and nothing more.
+//!
+//! Level-triggered: callers say what is *wanted*, the switch's answers say what is *held*, and
+//! only the difference goes out. So it does not matter whether an entry is missing because it is new,
+//! because the switch was restarted, or because somebody removed it by hand.
+//!
+//! One difference is sent as one batch: meters, barrier, flow entries, barrier; meter deletions follow
+//! once a barrier has confirmed that nothing uses the meter any more (deleting a meter deletes its flow
+//! entries silently). Errors are matched to what caused them by transaction id. An item that is in a
+//! batch is not sent again before that batch is confirmed, and at most [`MAX_BATCHES`] are under way.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+
+use payflow_qos::Time;
+use rust_openflow::{
+    FlowFlags, FlowMod, FlowRemoved, FlowStats, Instruction, MeterCommand, MeterConfig, MeterId,
+    MeterMod,
+};
+
+use super::{
+    FlowId,
+    cookie::{INFRASTRUCTURE, OwnerTag},
+    entry::{FlowEntry, FlowKey, MeterSpec, is_our_meter},
+};
+
+/// Batches under way at once. More waits here, where it can still change.
+const MAX_BATCHES: usize = 4;
+/// Flow entries and meters in one batch.
+const BATCH_ITEMS: usize = 512;
+/// Longest hard time-out in seconds (`hard_timeout` of `ofp_flow_mod` has 16 bits). What is wanted
+/// for longer is renewed when half of it is over.
+const LONGEST_TIMEOUT_S: u16 = u16::MAX;
+
+/// Sends one message and gives the transaction id it was sent with.
+pub(crate) trait Outlet {
+    fn meter(&mut self, meter: MeterMod) -> u32;
+    fn flow(&mut self, flow: FlowMod) -> u32;
+    fn barrier(&mut self) -> u32;
+}
+
+/// The wanted and the held entries of one switch.
+pub(crate) struct Reconciler {
+    tag: OwnerTag,
+    grace: Duration,
+    retry: Duration,
+    wanted: BTreeMap<FlowKey, BTreeMap<FlowId, FlowEntry>>,
+    wanted_meters: BTreeMap<MeterId, BTreeMap<FlowId, MeterSpec>>,
+    held: BTreeMap<FlowKey, Held>,
+    /// `None` is a meter that is there but is not one of ours to look at.
+    held_meters: BTreeMap<MeterId, Option<MeterSpec>>,
+    /// Held flow entries, and those on their way, by the meter they use.
+    meter_users: BTreeMap<MeterId, usize>,
+    meters_going: BTreeSet<MeterId>,
+    /// What may differ between wanted and held.
+    due: BTreeSet<Item>,
+    busy: BTreeSet<Item>,
+    /// By the transaction id of the barrier that confirms them.
+    batches: BTreeMap<u32, Batch>,
+    /// What the switch refused, and when it is tried again.
+    refused: BTreeMap<Item, Time>,
+    renewals: BTreeSet<(Time, FlowKey)>,
+    infrastructure_from: Time,
+    connected: bool,
+}
+
+/// A flow entry the switch is believed to hold.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Held {
+    cookie: u64,
+    instructions: Vec<Instruction>,
+    expires: Option<Time>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Item {
+    Meter(MeterId),
+    Flow(FlowKey),
+}
+
+#[derive(Default)]
+struct Batch {
+    sent: BTreeMap<Item, Sent>,
+    by_xid: BTreeMap<u32, Item>,
+    errors: BTreeMap<Item, String>,
+}
+
+enum Sent {
+    PutFlow(Held),
+    DeleteFlow,
+    PutMeter(MeterSpec),
+    DeleteMeter,
+}
+
+/// What a barrier has confirmed.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Confirmed {
+    /// Reservations whose entries or meters were in the batch.
+    pub(crate) flows: BTreeSet<FlowId>,
+    /// What the switch refused: whose, and the error for people.
+    pub(crate) refused: Vec<(BTreeSet<FlowId>, String)>,
+}
+
+impl Reconciler {
+    /// Nothing wanted, nothing held, not connected. Hard time-outs may be up to `grace` off before they are
+    /// armed again; what a switch refuses is sent again after `retry`.
+    pub(crate) fn new(tag: OwnerTag, grace: Duration, retry: Duration) -> Self {
+        Self {
+            tag,
+            grace,
+            retry,
+            wanted: BTreeMap::new(),
+            wanted_meters: BTreeMap::new(),
+            held: BTreeMap::new(),
+            held_meters: BTreeMap::new(),
+            meter_users: BTreeMap::new(),
+            meters_going: BTreeSet::new(),
+            due: BTreeSet::new(),
+            busy: BTreeSet::new(),
+            batches: BTreeMap::new(),
+            refused: BTreeMap::new(),
+            renewals: BTreeSet::new(),
+            infrastructure_from: Time::default(),
+            connected: false,
+        }
+    }
+
+    /// Wants an entry. Where several generations of a reservation want the same key, the highest
+    /// has it, and the one below comes back when the highest is withdrawn.
+    pub(crate) fn want(&mut self, owner: FlowId, key: FlowKey, entry: FlowEntry) {
+        let claims = self.wanted.entry(key.clone()).or_default();
+        if claims.get(&owner) != Some(&entry) {
+            claims.insert(owner, entry);
+            self.mark_flow(key);
+        }
+    }
+
+    /// No longer wants an entry for this owner.
+    pub(crate) fn withdraw(&mut self, owner: FlowId, key: &FlowKey) {
+        if let Some(claims) = self.wanted.get_mut(key)
+            && claims.remove(&owner).is_some()
+        {
+            if claims.is_empty() {
+                self.wanted.remove(key);
+            }
+            self.mark_flow(key.clone());
+        }
+    }
+
+    /// Wants a meter; shared by generations as entries are.
+    pub(crate) fn want_meter(&mut self, owner: FlowId, meter: MeterId, spec: MeterSpec) {
+        let claims = self.wanted_meters.entry(meter).or_default();
+        if claims.insert(owner, spec) != Some(spec) {
+            self.mark(Item::Meter(meter));
+        }
+    }
+
+    /// No longer wants a meter for this owner. It goes when no entry uses it any more.
+    pub(crate) fn withdraw_meter(&mut self, owner: FlowId, meter: MeterId) {
+        if let Some(claims) = self.wanted_meters.get_mut(&meter)
+            && claims.remove(&owner).is_some()
+        {
+            if claims.is_empty() {
+                self.wanted_meters.remove(&meter);
+            }
+            self.mark(Item::Meter(meter));
+        }
+    }
+
+    /// Makes these the only entries and meters wanted for the infrastructure.
+    pub(crate) fn replace_infrastructure(
+        &mut self,
+        entries: BTreeMap<FlowKey, FlowEntry>,
+        meters: &BTreeMap<MeterId, MeterSpec>,
+    ) {
+        let gone: Vec<_> = self
+            .wanted
+            .iter()
+            .filter(|(key, claims)| claims.contains_key(&INFRASTRUCTURE) && !entries.contains_key(*key))
+            .map(|(key, _)| key.clone())
+            .collect();
+        let meters_gone: Vec<_> = self
+            .wanted_meters
+            .iter()
+            .filter(|(meter, claims)| claims.contains_key(&INFRASTRUCTURE) && !meters.contains_key(*meter))
+            .map(|(meter, _)| *meter)
+            .collect();
+        for key in gone {
+            self.withdraw(INFRASTRUCTURE, &key);
+        }
+        for meter in meters_gone {
+            self.withdraw_meter(INFRASTRUCTURE, meter);
+        }
+        for (meter, spec) in meters {
+            self.want_meter(INFRASTRUCTURE, *meter, *spec);
+        }
+        for (key, entry) in entries {
+            self.want(INFRASTRUCTURE, key, entry);
+        }
+    }
+
+    /// Whether another reservation wants this key.
+    pub(crate) fn is_taken(&self, key: &FlowKey, by_others_than: FlowId) -> bool {
+        let claims = self.wanted.get(key).into_iter().flatten();
+        claims.into_iter().any(|(owner, _)| owner.reservation != by_others_than.reservation)
+    }
+
+    /// Whether an earlier generation of the same reservation wants this key.
+    pub(crate) fn is_shared(&self, key: &FlowKey, flow: FlowId) -> bool {
+        let claims = self.wanted.get(key).into_iter().flatten();
+        claims.into_iter().any(|(owner, _)| owner.reservation == flow.reservation && *owner != flow)
+    }
+
+    /// Whether another reservation wants this meter.
+    pub(crate) fn is_meter_taken(&self, meter: MeterId, by_others_than: FlowId) -> bool {
+        let claims = self.wanted_meters.get(&meter).into_iter().flatten();
+        claims.into_iter().any(|(owner, _)| owner.reservation != by_others_than.reservation)
+    }
+
+    /// Whether the switch holds what is wanted under this key, confirmed by a barrier.
+    pub(crate) fn holds(&self, key: &FlowKey, now: Time) -> bool {
+        self.connected
+            && !self.busy.contains(&Item::Flow(key.clone()))
+            && self.entry_wanted(key, now).is_some_and(|(owner, entry)| {
+                self.held.get(key).is_some_and(|held| self.agrees(held, owner, entry, now))
+            })
+    }
+
+    /// Whether the switch holds no entry of this owner under this key, confirmed by a barrier.
+    pub(crate) fn is_gone(&self, key: &FlowKey, owner: FlowId) -> bool {
+        let cookie = self.tag.cookie(owner);
+        !self.busy.contains(&Item::Flow(key.clone()))
+            && self.held.get(key).is_none_or(|held| held.cookie != cookie)
+    }
+
+    /// Whether the meter is gone, confirmed by a barrier, or belongs to others now.
+    pub(crate) fn is_meter_gone(&self, meter: MeterId) -> bool {
+        self.wanted_meters.contains_key(&meter)
+            || !self.busy.contains(&Item::Meter(meter)) && !self.held_meters.contains_key(&meter)
+    }
+
+    /// How many entries and meters are wanted.
+    pub(crate) fn wanted_counts(&self) -> (usize, usize) {
+        (self.wanted.len(), self.wanted_meters.len())
+    }
+
+    /// Everything wanted now, by key: what the switch holds once it is in step.
+    #[cfg(test)]
+    pub(crate) fn wanted_entries(&self, now: Time) -> BTreeMap<FlowKey, (FlowId, FlowEntry)> {
+        let entry = |key: &FlowKey| self.entry_wanted(key, now).map(|(owner, entry)| (owner, entry.clone()));
+        self.wanted.keys().filter_map(|key| Some((key.clone(), entry(key)?))).collect()
+    }
+
+    /// Whether nothing is under way or due, refused items apart.
+    pub(crate) fn is_in_step(&self, now: Time) -> bool {
+        self.connected
+            && self.batches.is_empty()
+            && self.due.iter().all(|item| self.is_refused(item, now) || self.is_deferred(item, now))
+    }
+
+    /// Whether a reading that was asked for now would be complete: nothing is under way.
+    pub(crate) fn is_quiet(&self) -> bool {
+        self.batches.is_empty()
+    }
+
+    /// The switch was read back: everything it holds. Entries without our tag and meters outside our
+    /// ranges are left alone; gives how many entries those are. Until `infrastructure_from` only
+    /// the entries of reservations are mended.
+    pub(crate) fn read_back(
+        &mut self,
+        flows: &[FlowStats],
+        meters: &[MeterConfig],
+        now: Time,
+        infrastructure_from: Time,
+    ) -> usize {
+        self.forget();
+        self.connected = true;
+        self.infrastructure_from = infrastructure_from;
+        let mut foreign = 0;
+        for flow in flows {
+            if self.tag.owner(flow.cookie).is_none() {
+                foreign += 1;
+                continue;
+            }
+            let key = FlowKey { table: flow.table_id, priority: flow.priority, matching: flow.flow_match.clone() };
+            self.hold(key, Held::read(flow, now));
+        }
+        for meter in meters.iter().filter(|meter| is_our_meter(meter.meter_id)) {
+            self.held_meters.insert(meter.meter_id, MeterSpec::of(meter.flags, &meter.bands));
+        }
+        let flows = self.wanted.keys().chain(self.held.keys()).cloned().map(Item::Flow);
+        let meters = self.wanted_meters.keys().chain(self.held_meters.keys()).copied().map(Item::Meter);
+        self.due = flows.chain(meters).collect();
+        foreign
+    }
+
+    /// Whether the entry is held, whoever wants it: to learn from a switch what was known before.
+    pub(crate) fn held_keys(&self) -> impl Iterator<Item = (&FlowKey, FlowId)> {
+        self.held.iter().filter_map(|(key, held)| Some((key, self.tag.owner(held.cookie)?)))
+    }
+
+    /// The connection is gone, and with it what we believe.
+    pub(crate) fn disconnected(&mut self) {
+        self.forget();
+        self.connected = false;
+    }
+
+    fn forget(&mut self) {
+        self.held.clear();
+        self.held_meters.clear();
+        self.meter_users.clear();
+        self.meters_going.clear();
+        self.due.clear();
+        self.busy.clear();
+        self.batches.clear();
+        self.refused.clear();
+        self.renewals.clear();
+    }
+
+    /// Sends what differs, as much as may be under way.
+    pub(crate) fn flush(&mut self, now: Time, outlet: &mut impl Outlet) {
+        if !self.connected {
+            return;
+        }
+        while self.renewals.first().is_some_and(|(at, _)| *at <= now) {
+            let due = self.renewals.pop_first().map(|(_, key)| Item::Flow(key));
+            self.due.extend(due);
+        }
+        while self.batches.len() < MAX_BATCHES {
+            let differences = self.next_differences(now);
+            if differences.is_empty() {
+                break;
+            }
+            self.send_batch(differences, outlet);
+        }
+    }
+
+    /// When [`Self::flush`] has something to do that no answer of the switch will bring about.
+    pub(crate) fn next_deadline(&self, now: Time) -> Option<Time> {
+        if !self.connected {
+            return None;
+        }
+        let renewal = self.renewals.first().map(|(at, _)| *at);
+        let retry = self.refused.values().min().copied();
+        let infrastructure = (now < self.infrastructure_from).then_some(self.infrastructure_from);
+        [renewal, retry, infrastructure].into_iter().flatten().min()
+    }
+
+    /// The switch refused a message. Tells whether it was one of these.
+    pub(crate) fn error(&mut self, xid: u32, reason: &str) -> bool {
+        let batch = self.batches.values_mut().find(|batch| batch.by_xid.contains_key(&xid));
+        let Some(batch) = batch else { return false };
+        if let Some(item) = batch.by_xid.get(&xid) {
+            batch.errors.insert(item.clone(), reason.to_owned());
+        }
+        true
+    }
+
+    /// A barrier was answered; `None` if it was not one of these.
+    pub(crate) fn barrier(&mut self, xid: u32, now: Time) -> Option<Confirmed> {
+        let Batch { sent, mut errors, .. } = self.batches.remove(&xid)?;
+        let mut confirmed = Confirmed::default();
+        for (item, sent) in sent {
+            self.busy.remove(&item);
+            let owners = self.owners(&item);
+            confirmed.flows.extend(owners.iter().copied());
+            match errors.remove(&item) {
+                None => self.apply(&item, sent),
+                Some(reason) => {
+                    self.refuse(&item, sent, now);
+                    confirmed.refused.push((owners, reason));
+                }
+            }
+            // What was wanted may have changed meanwhile.
+            self.mark(item);
+        }
+        Some(confirmed)
+    }
+
+    /// The switch says that an entry is gone. Gives its owner if that was not our doing.
+    pub(crate) fn removed(&mut self, gone: &FlowRemoved) -> Option<FlowId> {
+        let key = FlowKey { table: gone.table_id, priority: gone.priority, matching: gone.flow_match.clone() };
+        let known = self.held.get(&key).is_some_and(|held| held.cookie == gone.cookie);
+        if !known || self.busy.contains(&Item::Flow(key.clone())) {
+            return None;
+        }
+        self.release(&key);
+        self.mark_flow(key);
+        self.tag.owner(gone.cookie)
+    }
+
+    fn mark(&mut self, item: Item) {
+        self.due.insert(item);
+    }
+
+    fn mark_flow(&mut self, key: FlowKey) {
+        self.mark(Item::Flow(key));
+    }
+
+    fn entry_wanted(&self, key: &FlowKey, now: Time) -> Option<(FlowId, &FlowEntry)> {
+        let (owner, entry) = self.wanted.get(key)?.last_key_value()?;
+        entry.until.is_none_or(|until| now < until).then_some((*owner, entry))
+    }
+
+    fn meter_wanted(&self, meter: MeterId) -> Option<MeterSpec> {
+        self.wanted_meters.get(&meter)?.last_key_value().map(|(_, spec)| *spec)
+    }
+
+    fn is_refused(&self, item: &Item, now: Time) -> bool {
+        self.refused.get(item).is_some_and(|until| now < *until)
+    }
+
+    /// Whether the item waits for [`Self::infrastructure_from`].
+    fn is_deferred(&self, item: &Item, now: Time) -> bool {
+        now < self.infrastructure_from
+            && match item {
+                Item::Meter(_) => self.owners(item).is_empty() && self.is_port_meter(item),
+                Item::Flow(key) => {
+                    let held = self.held.get(key).and_then(|held| self.tag.owner(held.cookie));
+                    self.owners(item).is_empty() && held.is_none_or(|owner| owner == INFRASTRUCTURE)
+                }
+            }
+    }
+
+    fn is_port_meter(&self, item: &Item) -> bool {
+        matches!(item, Item::Meter(meter) if *meter < super::entry::reservation_meter(0))
+    }
+
+    /// The reservations that want the item or have it on the switch.
+    fn owners(&self, item: &Item) -> BTreeSet<FlowId> {
+        let mut owners: BTreeSet<FlowId> = match item {
+            Item::Meter(meter) => self.wanted_meters.get(meter).into_iter().flatten().map(|(owner, _)| *owner).collect(),
+            Item::Flow(key) => self.wanted.get(key).into_iter().flatten().map(|(owner, _)| *owner).collect(),
+        };
+        if let Item::Flow(key) = item {
+            owners.extend(self.held.get(key).and_then(|held| self.tag.owner(held.cookie)));
+        }
+        owners.remove(&INFRASTRUCTURE);
+        owners
+    }
+
+    /// Whether the switch holds this entry as it is wanted. A hard time-out may be up to the grace off; one
+    /// that cannot be as long as wanted is right until half of it is over.
+    fn agrees(&self, held: &Held, owner: FlowId, entry: &FlowEntry, now: Time) -> bool {
+        let time_agrees = match (held.expires, entry.until) {
+            (None, None) => true,
+            (Some(expires), Some(until)) => {
+                let early = expires < until.minus(self.grace) && expires < now.plus(longest_timeout() / 2);
+                !early && expires <= until.plus(self.grace)
+            }
+            _ => false,
+        };
+        time_agrees && held.cookie == self.tag.cookie(owner) && held.instructions == entry.instructions
+    }
+
+    /// Up to a batch of differences, and nothing that is no longer one remains due.
+    fn next_differences(&mut self, now: Time) -> Vec<(Item, Difference)> {
+        let mut differences = Vec::new();
+        let mut settled = Vec::new();
+        let mut meters_coming = BTreeSet::new();
+        for item in &self.due {
+            if differences.len() == BATCH_ITEMS {
+                break;
+            }
+            if self.busy.contains(item) || self.is_refused(item, now) || self.is_deferred(item, now) {
+                continue;
+            }
+            match self.difference(item, &meters_coming, now) {
+                Step::Settled => settled.push(item.clone()),
+                Step::Wait => {}
+                Step::Send(difference) => {
+                    if let (Item::Meter(meter), Difference::PutMeter(..)) = (item, &difference) {
+                        meters_coming.insert(*meter);
+                    }
+                    differences.push((item.clone(), difference));
+                }
+            }
+        }
+        for item in settled {
+            self.renewals.extend(self.renewal(&item));
+            self.due.remove(&item);
+            self.refused.remove(&item);
+        }
+        differences
+    }
+
+    /// When the hard time-out of a held entry has to be armed again, because it could not be armed for
+    /// as long as the entry is wanted.
+    fn renewal(&self, item: &Item) -> Option<(Time, FlowKey)> {
+        let Item::Flow(key) = item else { return None };
+        let expires = self.held.get(key)?.expires?;
+        let until = self.wanted.get(key)?.last_key_value()?.1.until?;
+        (expires < until.minus(self.grace)).then(|| (expires.minus(longest_timeout() / 2), key.clone()))
+    }
+
+    fn difference(&self, item: &Item, meters_coming: &BTreeSet<MeterId>, now: Time) -> Step {
+        match item {
+            Item::Meter(meter) => match (self.meter_wanted(*meter), self.held_meters.get(meter)) {
+                (None, None) => Step::Settled,
+                (Some(spec), Some(held)) if *held == Some(spec) => Step::Settled,
+                (Some(spec), held) => {
+                    let command = if held.is_some() { MeterCommand::MODIFY } else { MeterCommand::ADD };
+                    Step::Send(Difference::PutMeter(command, spec))
+                }
+                (None, Some(_)) if self.meter_users.contains_key(meter) => Step::Wait,
+                (None, Some(_)) => Step::Send(Difference::DeleteMeter),
+            },
+            Item::Flow(key) => match (self.entry_wanted(key, now), self.held.get(key)) {
+                (None, None) => Step::Settled,
+                (Some((owner, entry)), Some(held)) if self.agrees(held, owner, entry, now) => Step::Settled,
+                (Some((owner, entry)), _) => {
+                    let has_meter = entry.meter().is_none_or(|meter| {
+                        meters_coming.contains(&meter)
+                            || self.held_meters.contains_key(&meter) && !self.meters_going.contains(&meter)
+                    });
+                    if has_meter {
+                        Step::Send(self.put(owner, entry, now))
+                    } else {
+                        Step::Wait
+                    }
+                }
+                (None, Some(_)) => Step::Send(Difference::DeleteFlow),
+            },
+        }
+    }
+
+    /// The entry as the switch will hold it when it is sent now.
+    fn put(&self, owner: FlowId, entry: &FlowEntry, now: Time) -> Difference {
+        let timeout_s = entry.until.map_or(0, |until| timeout_s(until, now));
+        let expires = entry.until.map(|_| now.plus(Duration::from_secs(u64::from(timeout_s))));
+        let held = Held { cookie: self.tag.cookie(owner), instructions: entry.instructions.clone(), expires };
+        Difference::PutFlow { held, timeout_s }
+    }
+
+    fn send_batch(&mut self, differences: Vec<(Item, Difference)>, outlet: &mut impl Outlet) {
+        let mut batch = Batch::default();
+        // Meters that flow entries need, the entries, then the meters nothing uses any more.
+        let (meters, flows): (Vec<_>, Vec<_>) =
+            differences.into_iter().partition(|(item, _)| matches!(item, Item::Meter(_)));
+        let (deleted_meters, put_meters): (Vec<_>, Vec<_>) =
+            meters.into_iter().partition(|(_, difference)| matches!(difference, Difference::DeleteMeter));
+        // New entries before deletions: a packet always finds one of the two.
+        let (deleted_flows, put_flows): (Vec<_>, Vec<_>) =
+            flows.into_iter().partition(|(_, difference)| matches!(difference, Difference::DeleteFlow));
+        let needs_barrier = !put_meters.is_empty() && !(put_flows.is_empty() && deleted_flows.is_empty());
+        for (item, difference) in put_meters {
+            self.send(&mut batch, item, difference, outlet);
+        }
+        if needs_barrier {
+            outlet.barrier();
+        }
+        for (item, difference) in put_flows.into_iter().chain(deleted_flows).chain(deleted_meters) {
+            self.send(&mut batch, item, difference, outlet);
+        }
+        self.batches.insert(outlet.barrier(), batch);
+    }
+
+    fn send(&mut self, batch: &mut Batch, item: Item, difference: Difference, outlet: &mut impl Outlet) {
+        let (xid, sent) = match (&item, difference) {
+            (Item::Meter(meter), Difference::PutMeter(command, spec)) => {
+                self.held_meters.entry(*meter).or_insert(None);
+                let (flags, bands) = (spec.flags(), spec.bands());
+                (outlet.meter(MeterMod { command, flags, meter_id: *meter, bands }), Sent::PutMeter(spec))
+            }
+            (Item::Meter(meter), _) => {
+                self.meters_going.insert(*meter);
+                (outlet.meter(MeterMod::delete(*meter)), Sent::DeleteMeter)
+            }
+            (Item::Flow(key), Difference::PutFlow { held, timeout_s }) => {
+                self.use_meter(held.meter());
+                let add = FlowMod::add(key.table, key.priority, key.matching.clone(), held.instructions.clone());
+                let add = add.cookie(held.cookie).hard_timeout_s(timeout_s).flags(FlowFlags::SEND_FLOW_REM);
+                (outlet.flow(add), Sent::PutFlow(held))
+            }
+            (Item::Flow(key), _) => {
+                // Only if it still is the entry that is believed to be there.
+                let cookie = self.held.get(key).map_or(0, |held| held.cookie);
+                let delete = FlowMod::delete_strict(key.table, key.priority, key.matching.clone());
+                let delete = FlowMod { cookie, cookie_mask: u64::MAX, ..delete };
+                (outlet.flow(delete), Sent::DeleteFlow)
+            }
+        };
+        self.refused.remove(&item);
+        batch.by_xid.insert(xid, item.clone());
+        batch.sent.insert(item.clone(), sent);
+        self.due.remove(&item);
+        self.busy.insert(item);
+    }
+
+    /// The switch has done it.
+    fn apply(&mut self, item: &Item, sent: Sent) {
+        match (item, sent) {
+            (Item::Flow(key), Sent::PutFlow(held)) => {
+                // Counted as a user of its meter when it was sent.
+                self.release(key);
+                self.held.insert(key.clone(), held);
+            }
+            (Item::Flow(key), _) => self.release(key),
+            (Item::Meter(meter), Sent::PutMeter(spec)) => {
+                self.held_meters.insert(*meter, Some(spec));
+            }
+            (Item::Meter(meter), _) => {
+                self.meters_going.remove(meter);
+                self.held_meters.remove(meter);
+            }
+        }
+    }
+
+    /// The switch has refused it, so what it holds there is unknown: it counts as nothing, the item is
+    /// sent again later, and the next reading tells.
+    fn refuse(&mut self, item: &Item, sent: Sent, now: Time) {
+        match (item, sent) {
+            (Item::Flow(key), Sent::PutFlow(held)) => {
+                self.leave_meter(held.meter());
+                self.release(key);
+            }
+            (Item::Flow(key), _) => self.release(key),
+            (Item::Meter(meter), Sent::PutMeter(_)) => {
+                self.held_meters.remove(meter);
+            }
+            (Item::Meter(meter), _) => {
+                self.meters_going.remove(meter);
+            }
+        }
+        self.refused.insert(item.clone(), now.plus(self.retry));
+    }
+
+    fn hold(&mut self, key: FlowKey, held: Held) {
+        self.use_meter(held.meter());
+        self.held.insert(key, held);
+    }
+
+    fn release(&mut self, key: &FlowKey) {
+        if let Some(held) = self.held.remove(key) {
+            self.leave_meter(held.meter());
+        }
+    }
+
+    fn use_meter(&mut self, meter: Option<MeterId>) {
+        if let Some(meter) = meter {
+            *self.meter_users.entry(meter).or_default() += 1;
+        }
+    }
+
+    fn leave_meter(&mut self, meter: Option<MeterId>) {
+        let Some(meter) = meter else { return };
+        if let Some(users) = self.meter_users.get_mut(&meter) {
+            *users = users.saturating_sub(1);
+            if *users == 0 {
+                self.meter_users.remove(&meter);
+                self.mark(Item::Meter(meter));
+            }
+        }
+    }
+}
+
+/// What has to be done about an item.
+enum Step {
+    Settled,
+    /// For another item first.
+    Wait,
+    Send(Difference),
+}
+
+enum Difference {
+    PutMeter(MeterCommand, MeterSpec),
+    DeleteMeter,
+    PutFlow { held: Held, timeout_s: u16 },
+    DeleteFlow,
+}
+
+impl Held {
+    fn read(flow: &FlowStats, now: Time) -> Self {
+        let age = Duration::new(u64::from(flow.duration_sec), flow.duration_nsec.min(999_999_999));
+        let expires = match (flow.hard_timeout_s, flow.idle_timeout_s) {
+            (0, 0) => None,
+            (hard, 0) => Some(now.plus(Duration::from_secs(u64::from(hard)).saturating_sub(age))),
+            // Ours never have an idle time-out: expired long ago, so that it is put right.
+            (_, _) => Some(Time::default()),
+        };
+        Self { cookie: flow.cookie, instructions: Instruction::canonical(flow.instructions.clone()), expires }
+    }
+
+    fn meter(&self) -> Option<MeterId> {
+        self.instructions.iter().find_map(|instruction| match instruction {
+            Instruction::Meter(meter) => Some(*meter),
+            _ => None,
+        })
+    }
+}
+
+fn longest_timeout() -> Duration {
+    Duration::from_secs(u64::from(LONGEST_TIMEOUT_S))
+}
+
+/// Whole seconds from now until then, rounded up, so that the entry is not gone early; at least one,
+/// because 0 means for ever, and at most what the field holds.
+fn timeout_s(until: Time, now: Time) -> u16 {
+    let seconds = until.since(now).as_millis().div_ceil(1_000);
+    u16::try_from(seconds).unwrap_or(LONGEST_TIMEOUT_S).max(1)
+}
