@@ -182,10 +182,18 @@ impl Book {
     ) -> Vec<(CommitmentId, Commitment)> {
         let plan = ClassPlan::for_capacity(capacity);
         let now = self.now;
-        let link = self
-            .links
-            .entry(port)
-            .or_insert_with(|| Link::new(plan, now));
+        if !self.links.contains_key(&port) {
+            let mut link = Link::new(plan, now);
+            for (id, restored) in &self.commitments {
+                if restored.path.contains(&port) {
+                    link.enter(*id, restored);
+                }
+            }
+            self.links.insert(port, link);
+        }
+        let Some(link) = self.links.get_mut(&port) else {
+            return Vec::new();
+        };
         link.plan = plan;
         let mut ranked: Vec<_> = link
             .booked
@@ -282,6 +290,13 @@ impl Book {
         }
         self.enter(id, commitment.clone());
         Ok(())
+    }
+
+    /// Enters a commitment that was made before, without asking whether it fits: after a restart, when the capacities of its
+    /// links are not known yet. [`Self::set_capacity`] keeps or releases it once they are; until then its window runs down.
+    pub fn restore(&mut self, id: CommitmentId, commitment: Commitment) {
+        self.release(id);
+        self.enter(id, commitment);
     }
 
     /// Puts `commitment` in the place of what `id` holds, if anything: what it holds counts as free. All or nothing: refused, the
@@ -490,20 +505,12 @@ impl Book {
 
     /// Writes a commitment that has been seen to fit.
     fn enter(&mut self, id: CommitmentId, commitment: Commitment) {
-        let Commitment {
-            ingress, window, ..
-        } = commitment;
-        let booking = commitment.booking();
         for port in commitment.links() {
             if let Some(link) = self.links.get_mut(&port) {
-                link.calendar.book(&booking);
-                link.booked.insert(id);
-                if commitment.unpaid {
-                    link.unpaid.insert(id, Hold { ingress, booking });
-                }
+                link.enter(id, &commitment);
             }
         }
-        self.ends.insert((window.end(), id));
+        self.ends.insert((commitment.window.end(), id));
         self.commitments.insert(id, commitment);
     }
 
@@ -544,6 +551,16 @@ impl Link {
             calendar: Calendar::new(now),
             booked: BTreeSet::new(),
             unpaid: BTreeMap::new(),
+        }
+    }
+
+    fn enter(&mut self, id: CommitmentId, commitment: &Commitment) {
+        let booking = commitment.booking();
+        self.calendar.book(&booking);
+        self.booked.insert(id);
+        if commitment.unpaid {
+            let ingress = commitment.ingress;
+            self.unpaid.insert(id, Hold { ingress, booking });
         }
     }
 
