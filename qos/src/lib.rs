@@ -1,4 +1,3 @@
-//! Rates, topology, calendars, paths, admission and prices: pure functions, no IO, no clock.
 #![doc = include_str!("../README.md")]
 
 pub mod admission;
