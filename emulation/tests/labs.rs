@@ -1,0 +1,363 @@
+//! Labs on real switches: what they promise, and that nothing of them stays behind.
+
+#![allow(clippy::unwrap_used)]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use payflow_emulation::mininet::{Lab, LabConfig, Regular, Stream, Topology};
+use payflow_emulation::selftest;
+
+fn lab(topology: Topology) -> Lab {
+    Lab::start(LabConfig {
+        topology,
+        controller: None,
+        ..LabConfig::default()
+    })
+    .unwrap()
+}
+
+fn switch_plainly(lab: &Lab) {
+    for switch in &lab.info().switches {
+        ofctl(lab, &["add-flow", &switch.name, "actions=NORMAL"]);
+    }
+}
+
+fn ofctl(lab: &Lab, words: &[&str]) -> String {
+    lab.exec(
+        "root",
+        &[&["ovs-ofctl", "-O", "OpenFlow13"], words].concat(),
+    )
+    .unwrap()
+}
+
+/// Whether one of several requests within eight seconds is answered: the first ones may wait for an address that could not
+/// be resolved a moment ago.
+fn reaches(lab: &Lab, from: &str, to: &str) -> bool {
+    lab.exec(from, &["ping", "-c", "1", "-i", "0.2", "-w", "8", to])
+        .is_ok()
+}
+
+fn is_cut_off(lab: &Lab, from: &str, to: &str) -> bool {
+    lab.exec(from, &["ping", "-c", "1", "-W", "1", to]).is_err()
+}
+
+#[test]
+fn the_network_of_the_paper_is_as_described() {
+    let lab = lab(Topology::default());
+    let hosts: Vec<_> = lab
+        .info()
+        .hosts
+        .iter()
+        .map(|host| (host.name.as_str(), host.ip.to_string(), host.mac.as_str()))
+        .collect();
+    assert_eq!(
+        hosts.first(),
+        Some(&("h1", "10.0.0.1".to_owned(), "02:00:00:00:00:01"))
+    );
+    assert_eq!(
+        hosts.last(),
+        Some(&("m3", "10.0.0.13".to_owned(), "02:00:00:00:00:0d"))
+    );
+    let ids: Vec<_> = lab
+        .info()
+        .switches
+        .iter()
+        .map(|switch| switch.datapath_id)
+        .collect();
+    assert_eq!(ids, [1, 2, 3]);
+
+    let bottleneck = lab.info().port("s2", "s3").unwrap();
+    assert_eq!(
+        (bottleneck.capacity_bps, bottleneck.role.as_str()),
+        (Some(20_000_000), "trunk")
+    );
+    let get = |port: &str, key: &str| {
+        let column = format!("external_ids:{key}");
+        lab.exec(
+            "root",
+            &["ovs-vsctl", "--if-exists", "get", "Port", port, &column],
+        )
+        .unwrap()
+        .trim()
+        .replace('"', "")
+    };
+    assert_eq!(get(&bottleneck.name, "payflow-capacity-bps"), "20000000");
+    assert_eq!(get(&bottleneck.name, "payflow-role"), "trunk");
+    assert_eq!(get("s1-eth1", "payflow-capacity-bps"), "1000000000");
+    assert_eq!(get("s1-eth1", "payflow-role"), "");
+    assert_eq!(get("s1-api", "payflow-role"), "api");
+    // OpenFlow knows the ports by the same numbers.
+    for switch in &lab.info().switches {
+        let shown = ofctl(&lab, &["show", &switch.name]);
+        for port in &switch.ports {
+            assert!(
+                shown.contains(&format!(" {}({})", port.number, port.name)),
+                "{port:?} not in {shown}"
+            );
+        }
+    }
+
+    assert!(
+        is_cut_off(&lab, "h1", "10.0.0.4"),
+        "a secure switch without flows forwarded"
+    );
+    switch_plainly(&lab);
+    assert!(reaches(&lab, "h1", "10.0.0.4"));
+    assert!(reaches(&lab, "m3", "10.0.0.254"));
+    // The API's address belongs to the API's interface alone: no switch port answers for it.
+    let neighbours = lab
+        .exec("m3", &["ip", "neighbour", "show", "10.0.0.254"])
+        .unwrap();
+    assert!(neighbours.contains("02:00:00:00:00:fe"), "{neighbours}");
+
+    lab.set_link("s2", "s3", false).unwrap();
+    assert!(is_cut_off(&lab, "h1", "10.0.0.4"));
+    lab.set_link("s2", "s3", true).unwrap();
+    assert!(reaches(&lab, "h1", "10.0.0.4"));
+
+    lab.restart_switches(Signal::SIGKILL).unwrap();
+    assert!(
+        is_cut_off(&lab, "h1", "10.0.0.4"),
+        "flows survived the restart"
+    );
+    switch_plainly(&lab);
+    assert!(reaches(&lab, "h1", "10.0.0.4"));
+}
+
+#[test]
+fn regular_networks_have_their_trunks() {
+    let regular = Regular {
+        switches: 4,
+        hosts: 2,
+        trunk_bps: 50_000_000,
+    };
+    for (topology, trunk_ports) in [
+        (Topology::Line(regular.clone()), 6),
+        (Topology::Ring(regular.clone()), 8),
+        (Topology::Mesh(regular.clone()), 12),
+    ] {
+        let lab = lab(topology.clone());
+        let trunks = lab
+            .info()
+            .switches
+            .iter()
+            .flat_map(|switch| &switch.ports)
+            .filter(|port| port.role == "trunk");
+        assert_eq!(trunks.count(), trunk_ports, "{topology:?}");
+        assert_eq!(lab.info().hosts.len(), 8);
+    }
+    let refused = Lab::start(LabConfig {
+        topology: Topology::Ring(Regular {
+            switches: 2,
+            ..regular
+        }),
+        ..LabConfig::default()
+    });
+    let told = refused.err().unwrap().to_string();
+    assert!(told.contains("a ring needs at least 3 switches"), "{told}");
+}
+
+#[test]
+fn programs_in_hosts_are_told_apart_by_how_they_end() {
+    let lab = lab(Topology::default());
+    assert_eq!(
+        lab.exec("h2", &["sh", "-c", "hostname -I"])
+            .unwrap()
+            .split_whitespace()
+            .next(),
+        Some("10.0.0.2")
+    );
+    let failed = lab
+        .exec("h1", &["sh", "-c", "echo no luck >&2; exit 3"])
+        .unwrap_err()
+        .to_string();
+    assert!(
+        failed.contains("status 3") && failed.contains("no luck"),
+        "{failed}"
+    );
+    let missing = lab
+        .exec("h1", &["no-such-program"])
+        .unwrap_err()
+        .to_string();
+    assert!(missing.contains("no program no-such-program"), "{missing}");
+    let nowhere = lab.exec("h9", &["true"]).unwrap_err().to_string();
+    assert!(nowhere.contains("no host h9"), "{nowhere}");
+
+    let sleeper = lab
+        .spawn("h1", &["sh", "-c", "echo begun; sleep 100"])
+        .unwrap();
+    sleeper
+        .wait_for(Stream::Stdout, "begun", Duration::from_secs(5))
+        .unwrap();
+    assert!(sleeper.is_running().unwrap());
+    assert!(sleeper.kill(Signal::SIGKILL).unwrap());
+    assert_eq!(sleeper.wait(Duration::from_secs(5)).unwrap().status, -9);
+    assert!(!sleeper.kill(Signal::SIGKILL).unwrap());
+}
+
+#[test]
+fn two_labs_at_once_do_not_see_each_other() {
+    let config = LabConfig {
+        topology: Topology::Line(Regular {
+            switches: 2,
+            hosts: 1,
+            trunk_bps: 1_000_000,
+        }),
+        controller: None,
+        exclusive: false,
+        ..LabConfig::default()
+    };
+    let first = Lab::start(config.clone()).unwrap();
+    let second = Lab::start(config).unwrap();
+    switch_plainly(&first);
+    assert!(reaches(&first, "h1", "10.0.0.2"));
+    assert!(
+        is_cut_off(&second, "h1", "10.0.0.2"),
+        "the second lab has the first one's flows"
+    );
+    drop(first);
+    switch_plainly(&second);
+    assert!(reaches(&second, "h1", "10.0.0.2"));
+}
+
+#[test]
+fn a_lab_whose_owner_is_killed_leaves_nothing_behind() {
+    let before = traces();
+    let mut owner = Command::new(env!("CARGO_BIN_EXE_payflow-lab"))
+        .arg("selftest")
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    // Until switches, hosts and traffic are all there; long, because the lab may have to wait for its turn.
+    let deadline = Instant::now() + Duration::from_secs(600);
+    let begun = loop {
+        let family = descendants(owner.id());
+        let has = |name: &str| family.values().any(|command| command.contains(name));
+        if has("ovs-vswitchd") && has("mininet:m3") && has("traffic") {
+            break family;
+        }
+        assert!(
+            owner.try_wait().unwrap().is_none(),
+            "the self-test ended before it was killed"
+        );
+        assert!(Instant::now() < deadline, "no lab came up: {family:?}");
+        thread::sleep(Duration::from_millis(50));
+    };
+    kill(
+        Pid::from_raw(owner.id().try_into().unwrap()),
+        Signal::SIGKILL,
+    )
+    .unwrap();
+    owner.wait().unwrap();
+
+    let deadline = Instant::now() + Duration::from_secs(10);
+    loop {
+        let alive: Vec<_> = begun
+            .iter()
+            .filter(|(pid, command)| command_line(**pid).as_ref() == Some(*command))
+            .collect();
+        if alive.is_empty() {
+            break;
+        }
+        assert!(Instant::now() < deadline, "still running: {alive:?}");
+        thread::sleep(Duration::from_millis(20));
+    }
+    let left: Vec<_> = traces().difference(&before).cloned().collect();
+    assert!(left.is_empty(), "left behind: {left:?}");
+}
+
+#[test]
+fn a_class_of_its_own_keeps_a_flow_whole_beside_a_flood() {
+    let seen = selftest::run().unwrap();
+    let (unprotected, flood) = &seen.before;
+    assert!(
+        flood.offered_bps > 90_000_000,
+        "the flood was none: {} bit/s",
+        flood.offered_bps
+    );
+    assert!(
+        unprotected.loss > 0.5,
+        "the flow did not suffer without a reservation: loss {}",
+        unprotected.loss
+    );
+    let (reserved, flood) = &seen.after;
+    assert!(
+        reserved.goodput_bps >= 9_500_000,
+        "the reserved flow got {} bit/s",
+        reserved.goodput_bps
+    );
+    assert!(
+        flood.goodput_bps >= 7_000_000,
+        "best effort got {} bit/s of 10 Mbit/s",
+        flood.goodput_bps
+    );
+}
+
+/// Names in the places where Mininet, Open vSwitch and `ip netns` leave things.
+fn traces() -> BTreeSet<String> {
+    let mut found = BTreeSet::new();
+    for dir in [
+        "/run/netns",
+        "/run/openvswitch",
+        "/run/payflow-lab",
+        "/sys/class/net",
+        "/var/log/openvswitch",
+    ] {
+        if let Ok(entries) = fs::read_dir(dir) {
+            found.extend(
+                entries
+                    .flatten()
+                    .map(|entry| entry.path().display().to_string()),
+            );
+        }
+    }
+    let mounts = fs::read_to_string("/proc/self/mounts").unwrap();
+    found.extend(mounts.lines().map(|line| format!("mount {line}")));
+    found
+}
+
+fn command_line(pid: u32) -> Option<String> {
+    let bytes = fs::read(Path::new("/proc").join(pid.to_string()).join("cmdline")).ok()?;
+    (!bytes.is_empty()).then(|| String::from_utf8_lossy(&bytes).replace('\0', " "))
+}
+
+/// Every process below `ancestor`, with its command line.
+fn descendants(ancestor: u32) -> BTreeMap<u32, String> {
+    let mut parents = BTreeMap::new();
+    for entry in fs::read_dir("/proc").unwrap().flatten() {
+        let Ok(pid) = entry.file_name().to_string_lossy().parse::<u32>() else {
+            continue;
+        };
+        let Ok(status) = fs::read_to_string(entry.path().join("status")) else {
+            continue;
+        };
+        let parent = status
+            .lines()
+            .find_map(|line| line.strip_prefix("PPid:")?.trim().parse::<u32>().ok());
+        if let Some(parent) = parent {
+            parents.insert(pid, parent);
+        }
+    }
+    let below = |mut pid: u32| {
+        while let Some(parent) = parents.get(&pid) {
+            if *parent == ancestor {
+                return true;
+            }
+            pid = *parent;
+        }
+        false
+    };
+    parents
+        .keys()
+        .filter(|pid| below(**pid))
+        .filter_map(|pid| Some((*pid, command_line(*pid)?)))
+        .collect()
+}
