@@ -10,7 +10,8 @@ use super::network::{Protocol, Selector};
 
 /// A quote and the reservation bought with it share one number, below 2^40. Written `q17` as a
 /// quote and `r17` as a reservation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
 pub struct ReservationNumber(pub u64);
 
 /// The ed25519 public key of a buyer; hexadecimal in JSON and in `keyid`.

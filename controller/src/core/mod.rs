@@ -21,6 +21,7 @@ use payflow_payment::{Address, Amount, Asset, ChainId, SigningKey, UnixMillis};
 use payflow_qos::{CommitmentId, Tariff, Time, book::Book};
 
 mod alarms;
+mod data_plane;
 pub mod document;
 mod gate;
 pub mod io;
@@ -43,13 +44,14 @@ use document::{BuyerKey, ReservationNumber, ReservationView};
 use gate::Gate;
 use io::{Input, LedgerOrder, Output, RequestId};
 use journal::Record;
-use network::{FlowId, FlowPlan, Network, NetworkConfig, NetworkInput, NetworkOutput};
+use network::{FlowId, FlowPlan, NetworkInput, NetworkOutput};
 use paying::PendingPayment;
 use payouts::PayoutProgress;
 use problem::Problem;
 use register::{Register, Reservation};
 use reply::Answer;
 
+pub use data_plane::DataPlane;
 pub use register::Contradiction;
 
 /// What the operator has decided.
@@ -79,8 +81,6 @@ pub struct CoreConfig {
     pub treasury_minimum: Amount,
     /// Keys that may buy for any flow.
     pub enrolled: BTreeSet<BuyerKey>,
-    /// The data plane.
-    pub network: NetworkConfig,
 }
 
 /// The operator's keys, as far as the core needs them: pure derivations of one seed.
@@ -100,7 +100,7 @@ pub struct Core {
     config: CoreConfig,
     keys: Box<dyn OperatorKeys>,
     now: Time,
-    network: Network,
+    network: Box<dyn DataPlane>,
     book: Book,
     register: Register,
     gate: Gate<Effect>,
@@ -132,6 +132,7 @@ impl Core {
     pub fn restore(
         config: CoreConfig,
         keys: Box<dyn OperatorKeys>,
+        network: Box<dyn DataPlane>,
         records: impl IntoIterator<Item = (u64, Record)>,
         now: Time,
     ) -> Result<Self, Contradiction> {
@@ -142,7 +143,7 @@ impl Core {
             last = sequence;
         }
         let mut core = Self {
-            network: Network::new(config.network.clone()),
+            network,
             book: Book::new(now),
             config,
             keys,

@@ -178,8 +178,8 @@ impl Core {
         } else {
             let reason = "it failed on the ledger, in a checkpoint".to_owned();
             tracing::warn!(payout = id, reason, "a payout is built again");
-            self.record(Record::PayoutDead { payout: id, reason, gas_nanos });
             progress.step = Step::Build { asked: false };
+            self.record(Record::PayoutDead { payout: id, reason, gas_nanos });
             self.slow_down();
         }
         self.order(LedgerOrder::TreasuryBalance);

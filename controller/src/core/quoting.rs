@@ -5,13 +5,13 @@ use std::time::Duration;
 
 use payflow_payment::{Amount, PaymentTerms, Signed};
 use payflow_qos::{
-    Ask, BitRate, Class, Commitment, Path, Reason, Refusal, SoldRate, Time, Window, admission::find_path, class,
+    Ask, BitRate, Class, Commitment, Path, Reason, Refusal, SoldRate, Window, admission::find_path,
 };
 
 use super::{
     Core, commitment,
     document::{BuyerKey, QuoteDocument, QuoteRequest, ReservationNumber},
-    io::{Caller, Idempotency, LedgerOrder, Output},
+    io::{Caller, Idempotency, LedgerOrder},
     journal::{QuoteIssued, Record},
     network::{Host, Protocol, Selector},
     problem::{Problem, ProblemKind},
@@ -57,7 +57,7 @@ impl Core {
             };
         }
         self.can_sell()?;
-        let refund_to = self.keys.parse_address(&body.refund_to.0).ok_or_else(|| {
+        let refund_to = self.keys.parse_address(body.refund_to.as_str()).ok_or_else(|| {
             Problem::new(
                 ProblemKind::InvalidField,
                 "refund_to is not an address on the ledger; write 0x and 64 hexadecimal digits",
@@ -210,8 +210,8 @@ impl Core {
             rate,
             duration,
             price: Amount(price),
-            source: self.known_host(source)?.clone(),
-            destination: self.known_host(destination)?.clone(),
+            source: self.known_host(source)?,
+            destination: self.known_host(destination)?,
             selector,
         })
     }
@@ -237,7 +237,7 @@ impl Core {
         ))
     }
 
-    fn known_host(&self, address: IpAddr) -> Result<&Host, Problem> {
+    fn known_host(&self, address: IpAddr) -> Result<Host, Problem> {
         self.network.host(address).ok_or_else(|| {
             Problem::new(
                 ProblemKind::UnknownHost,
@@ -282,12 +282,8 @@ impl Core {
     }
 
     fn delay_bound_ms(&self, wanted: &Wanted, path: &Path) -> Result<u64, Problem> {
-        let plans: Vec<_> = path
-            .egress_ports()
-            .filter_map(|port| self.network.topology().capacity(port))
-            .map(class::ClassPlan::for_capacity)
-            .collect();
-        class::delay_bound_ms(wanted.class, &plans)
+        self.book
+            .delay_bound_ms(path.egress_ports(), wanted.class)
             .ok_or_else(|| Problem::new(ProblemKind::Internal, "the path has no bound on its delay"))
     }
 

@@ -1,7 +1,7 @@
 //! Service: install, suspend, end, and account for what was given.
 
 use payflow_payment::{Amount, CancellationFee, Signed, settle};
-use payflow_qos::{CommitmentId, price::earned};
+use payflow_qos::{CommitmentId, Time, Window, price::earned};
 
 use super::{
     Alarm, Core, Effect, SERVICE_TAIL, commitment,
@@ -120,7 +120,7 @@ impl Core {
                     Some(capacity) => self.book.set_capacity(link, capacity),
                     None => self.book.clear_capacity(link),
                 };
-                for id in too_much {
+                for (id, _) in too_much {
                     self.no_longer_fits(id, &link.to_string());
                 }
             }
@@ -140,7 +140,7 @@ impl Core {
             Fact::Activated => {
                 let ends = at.plus(duration);
                 self.record(Record::Activated { number, at, ends });
-                self.book.trim(commitment(number), ends.plus(SERVICE_TAIL));
+                self.trim(number, ends.plus(SERVICE_TAIL));
                 self.gate.queue(Effect::SetEnd(flow(number), ends));
             }
             Fact::Suspended => {
@@ -156,6 +156,16 @@ impl Core {
         }
         self.arm(number);
         self.changed(number);
+    }
+
+    /// The booking ends no later than this.
+    fn trim(&mut self, number: ReservationNumber, end: Time) {
+        let id = commitment(number);
+        let window = self.book.get(id).and_then(|it| Window::new(it.window.start(), it.window.end().min(end)));
+        let trimmed = window.map(|window| self.book.trim(id, window));
+        if !matches!(trimmed, Some(Ok(()))) {
+            tracing::error!(reservation = %number.reservation_id(), ?trimmed, "the booking could not be trimmed");
+        }
     }
 
     fn ended(&mut self, number: ReservationNumber, cause: EndCause) {

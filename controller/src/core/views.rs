@@ -1,7 +1,7 @@
 //! What is shown: reservations, topology, books, readiness. And who may see it.
 
 use payflow_payment::Amount;
-use payflow_qos::{ClassPlan, SoldRate};
+use payflow_qos::ClassPlan;
 
 use super::{
     Core,
@@ -27,7 +27,7 @@ impl Core {
             Request::ListReservations => self.list(caller),
             Request::Cancel(number) => self.cancel(caller, number),
             Request::Topology => Ok(Answer::Topology(self.topology())),
-            Request::Hosts => operator(caller).map(|()| Answer::Hosts(self.network.hosts().cloned().collect())),
+            Request::Hosts => operator(caller).map(|()| Answer::Hosts(self.network.hosts())),
             Request::Books => operator(caller).map(|()| Answer::Books(self.books())),
             Request::Readiness => Ok(Answer::Readiness(self.readiness())),
         };
@@ -77,7 +77,7 @@ impl Core {
                     to: topology.peer(from),
                     capacity_bps: capacity.map(|capacity| capacity.0),
                     reservable_bps: capacity.map(|it| ClassPlan::for_capacity(it).reservable().bps()),
-                    reserved_bps: self.book.load(from, self.now).map_or(0, SoldRate::bps),
+                    reserved_bps: self.book.load(from, self.now).rate.bps(),
                 }
             })
             .collect();
@@ -95,7 +95,7 @@ impl Core {
                         books.fees = plus(books.fees, receipt.document.fee);
                         books.refunded = plus(books.refunded, receipt.document.refunded);
                     }
-                    None => books.held += paid.amount,
+                    None => books.held = plus(books.held, paid.amount),
                 }
             }
             for mispaid in &reservation.mispaid {
