@@ -3,6 +3,7 @@
 //! [`Ledger`] is written in this crate's own types, so that a second ledger is a second implementation. IOTA is the
 //! first. Nothing here retries or decides: an answer that is not known is told as unknown, and the caller asks again.
 
+pub mod dev;
 pub mod iota;
 pub mod keys;
 mod secret_file;

@@ -1,0 +1,218 @@
+//! The faucet, over HTTP as IOTA's own: `POST /v1/gas`, then `GET /v1/status/<task>`.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+
+use iota_sdk_crypto::IotaSigner as _;
+use iota_sdk_transaction_builder::TransactionBuilder;
+use iota_sdk_types::{ObjectId, SignedTransaction, TransactionDigest};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use warp::http::StatusCode;
+use warp::reply::{self, Reply, WithStatus};
+use warp::{Filter, Rejection};
+
+use super::state::State;
+use super::{DevLedger, coin, neutral_address};
+use crate::{Address, Amount, TxDigest};
+
+/// What the faucet gives at a time: 10 IOTA.
+pub const FAUCET_AMOUNT: Amount = Amount(10_000_000_000);
+
+/// The largest request that is read, in bytes.
+const MAX_REQUEST_BYTES: u64 = 4_096;
+
+const GAS_BUDGET: u64 = 10_000_000;
+
+/// Money given by the faucet, final with the next checkpoint.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Grant {
+    /// Who has it.
+    pub recipient: Address,
+    /// How much.
+    pub amount: Amount,
+    /// The transaction.
+    pub digest: TxDigest,
+    coin: ObjectId,
+    transaction: TransactionDigest,
+}
+
+/// Why the faucet gave nothing.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum FaucetError {
+    /// Not an address of this ledger.
+    #[error("{0} is not an address")]
+    BadAddress(Address),
+    /// It has not so much left, or the amount is absurd.
+    #[error("the faucet cannot give {amount}: {reason}")]
+    Refused {
+        /// What was asked for.
+        amount: Amount,
+        /// Why not.
+        reason: String,
+    },
+}
+
+impl DevLedger {
+    /// Gives money to an address, in an ordinary transaction.
+    pub fn fund(&self, recipient: &Address, amount: Amount) -> Result<Grant, FaucetError> {
+        let to: iota_sdk_types::Address = recipient
+            .as_str()
+            .parse()
+            .map_err(|_| FaucetError::BadAddress(recipient.clone()))?;
+        let refused = |reason: String| FaucetError::Refused { amount, reason };
+        let mut state = self.state.lock();
+        let signed = self.transfer(&state, to, amount).map_err(refused)?;
+        let transaction = state
+            .apply(signed)
+            .map_err(|rejection| refused(format!("{rejection:?}")))?;
+        let succeeded = state.transaction(&transaction).is_some_and(|executed| {
+            matches!(&executed.effects, iota_sdk_types::TransactionEffects::V1(effects) if effects.status.is_success())
+        });
+        if !succeeded {
+            return Err(refused("there is not so much left".into()));
+        }
+        Ok(Grant {
+            recipient: neutral_address(&to),
+            amount,
+            digest: TxDigest::new(transaction.to_string()),
+            coin: ObjectId::derive_id(transaction, 0),
+            transaction,
+        })
+    }
+
+    fn transfer(
+        &self,
+        state: &State,
+        to: iota_sdk_types::Address,
+        amount: Amount,
+    ) -> Result<SignedTransaction, String> {
+        let from = self.faucet.public_key().derive_address();
+        let coins = state
+            .owned_by(&from)
+            .take(coin::MAX_GAS_OBJECTS)
+            .map(|coin| coin.object_ref());
+        let mut builder = TransactionBuilder::new(from);
+        builder
+            .send_iota(to, amount.get())
+            .gas(coins)
+            .gas_budget(GAS_BUDGET)
+            .gas_price(coin::REFERENCE_GAS_PRICE);
+        let transaction = builder.finish().map_err(|error| error.to_string())?;
+        let signature = self
+            .faucet
+            .sign_transaction(&transaction)
+            .map_err(|error| error.to_string())?;
+        Ok(SignedTransaction {
+            transaction,
+            signatures: vec![signature],
+        })
+    }
+
+    fn is_final(&self, grant: &Grant) -> bool {
+        let state = self.state.lock();
+        let executed = state.transaction(&grant.transaction);
+        executed.is_some_and(|executed| executed.checkpoint.is_some())
+    }
+}
+
+#[derive(Deserialize)]
+struct GasRequest {
+    #[serde(rename = "FixedAmountRequest")]
+    fixed_amount: FixedAmountRequest,
+}
+
+#[derive(Deserialize)]
+struct FixedAmountRequest {
+    recipient: Address,
+}
+
+/// The HTTP interface.
+pub(super) fn routes(
+    ledger: Arc<DevLedger>,
+) -> impl Filter<Extract = (impl Reply,), Error = Infallible> + Clone + Send + Sync + 'static {
+    let ledger = warp::any().map(move || ledger.clone());
+    let gas = warp::path!("v1" / "gas")
+        .and(warp::post())
+        .and(warp::body::content_length_limit(MAX_REQUEST_BYTES))
+        .and(warp::body::json())
+        .and(ledger.clone())
+        .map(|request: GasRequest, ledger: Arc<DevLedger>| give(&ledger, &request));
+    let status = warp::path!("v1" / "status" / String)
+        .and(warp::get())
+        .and(ledger)
+        .map(|task: String, ledger: Arc<DevLedger>| status(&ledger, &task));
+    let health = warp::path::end()
+        .and(warp::get())
+        .map(|| answer(StatusCode::OK, &json!("OK")));
+    gas.or(status).unify().or(health).unify().recover(refuse)
+}
+
+fn give(ledger: &DevLedger, request: &GasRequest) -> WithStatus<reply::Json> {
+    let grant = match ledger.fund(&request.fixed_amount.recipient, FAUCET_AMOUNT) {
+        Ok(grant) => grant,
+        Err(error) => {
+            let body = json!({ "task": null, "error": error.to_string() });
+            return answer(StatusCode::BAD_REQUEST, &body);
+        }
+    };
+    let task = task_id(&grant.transaction);
+    ledger.grants.lock().insert(task.clone(), grant);
+    answer(
+        StatusCode::ACCEPTED,
+        &json!({ "task": task, "error": null }),
+    )
+}
+
+fn status(ledger: &DevLedger, task: &str) -> WithStatus<reply::Json> {
+    let Some(grant) = ledger.grants.lock().get(task).cloned() else {
+        let body = json!({ "status": null, "error": "no such task" });
+        return answer(StatusCode::NOT_FOUND, &body);
+    };
+    let status = if ledger.is_final(&grant) {
+        json!({
+            "status": "SUCCEEDED",
+            "transferred_gas_objects": { "sent": [{
+                "amount": grant.amount,
+                "id": grant.coin.to_string(),
+                "transferTxDigest": grant.digest,
+            }] }
+        })
+    } else {
+        json!({ "status": "INPROGRESS", "transferred_gas_objects": null })
+    };
+    answer(StatusCode::OK, &json!({ "status": status, "error": null }))
+}
+
+/// A UUID (RFC 9562, version 8) that stands for a transaction.
+fn task_id(transaction: &TransactionDigest) -> String {
+    let mut hex = String::new();
+    for (byte, n) in <TransactionDigest as AsRef<[u8]>>::as_ref(transaction)
+        .iter()
+        .zip(0..16)
+    {
+        if matches!(n, 4 | 6 | 8 | 10) {
+            hex.push('-');
+        }
+        let byte = match n {
+            6 => byte & 0x0f | 0x80,
+            8 => byte & 0x3f | 0x80,
+            _ => *byte,
+        };
+        hex.push_str(&hex::encode([byte]));
+    }
+    hex
+}
+
+async fn refuse(rejection: Rejection) -> Result<WithStatus<reply::Json>, Infallible> {
+    let (status, error) = if rejection.is_not_found() {
+        (StatusCode::NOT_FOUND, "no such resource".to_owned())
+    } else {
+        (StatusCode::BAD_REQUEST, format!("{rejection:?}"))
+    };
+    Ok(answer(status, &json!({ "task": null, "error": error })))
+}
+
+fn answer(status: StatusCode, body: &Value) -> WithStatus<reply::Json> {
+    reply::with_status(reply::json(body), status)
+}

@@ -1,0 +1,266 @@
+//! The development ledger: one process that the unmodified IOTA client takes for a node.
+//!
+//! It has coins, signatures (of sender and sponsor), gas as IOTA charges it, object versions, committed failures, and
+//! checkpoints that are chained and signed. It has no Move, no shared objects, no consensus, one validator, one epoch
+//! and no pruning; what needs those is refused, and its money is worth nothing. Texts and codes of its refusals are
+//! like a node's, not a node's own.
+//!
+//! All money comes from one coin in the genesis, and the faucet pays it out in ordinary transactions; so at every
+//! checkpoint coins + storage deposits + burned gas is what there was at the start.
+//!
+//! A transaction executes at once and is final in the next checkpoint. What was executed and not yet in a checkpoint
+//! when the process was killed has not happened; submit it again.
+
+mod checkpoint;
+mod coin;
+mod execute;
+mod faucet;
+mod grpc;
+mod log;
+mod program;
+mod server;
+mod state;
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use blake2::digest::consts::U32;
+use blake2::{Blake2b, Digest as _};
+use iota_sdk_crypto::bls12381::Bls12381PrivateKey;
+use iota_sdk_crypto::ed25519::Ed25519PrivateKey;
+use iota_sdk_types::{ObjectId, TransactionDigest};
+use parking_lot::Mutex;
+use tokio::sync::watch;
+
+use self::checkpoint::Validator;
+use self::log::{Genesis, Log, Sealed};
+use self::state::State;
+use super::iota::neutral_address;
+use crate::{Address, Amount, ChainId};
+
+pub use self::faucet::{FAUCET_AMOUNT, FaucetError, Grant};
+pub use self::log::OpenError;
+pub use self::server::{DEFAULT_CHECKPOINT_INTERVAL, Handle, serve};
+
+/// What the ledger calls its chain, where IOTA's nodes say `mainnet` or `testnet`.
+pub const CHAIN_NAME: &str = "payflow-devnet";
+
+/// What the ledger calls itself.
+pub const SERVER_NAME: &str = concat!("payflow-devledger/", env!("CARGO_PKG_VERSION"));
+
+/// What people should see when it starts.
+pub const BANNER: &str = "This is a DEVELOPMENT ledger in one process. Its coins are worth nothing, and anybody can have more from its faucet.";
+
+/// Everything there is, in nanos: the supply of IOTA at its launch, 4.6 billion.
+const SUPPLY: u64 = 4_600_000_000_000_000_000;
+
+/// A development ledger.
+pub struct DevLedger {
+    state: Mutex<State>,
+    /// Held while a checkpoint is made, so that there is one at a time.
+    log: Mutex<Option<Log>>,
+    validator: Validator,
+    faucet: Ed25519PrivateKey,
+    grants: Mutex<BTreeMap<String, Grant>>,
+    newest: watch::Sender<u64>,
+    faults: watch::Sender<Faults>,
+}
+
+/// What a test can make go wrong.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Faults {
+    /// Make no checkpoints: transactions execute and never become final.
+    pub no_checkpoints: bool,
+    /// Wait this much longer before each checkpoint.
+    pub checkpoint_delay: Duration,
+    /// Answer every call as a node does that is shutting down, and end the streams.
+    pub refuse_calls: bool,
+}
+
+/// Where the money is. The three add up to the same at every checkpoint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Supply {
+    /// In coins.
+    pub coins: Amount,
+    /// Deposited for the storage of objects.
+    pub deposits: Amount,
+    /// Burned for computation, in checkpoints.
+    pub burned: Amount,
+}
+
+impl DevLedger {
+    /// Opens the ledger that is kept in `directory`, or makes one; without a directory, one that is gone with the
+    /// process. Reading a long ledger back takes a while: every transaction is executed again.
+    pub fn open(directory: Option<&Path>) -> Result<Arc<Self>, OpenError> {
+        let mut seed = [0; 32];
+        getrandom::fill(&mut seed).map_err(|error| OpenError::Io {
+            path: "the system's random source".into(),
+            error: io::Error::other(error),
+        })?;
+        let genesis = Genesis {
+            seed,
+            timestamp_ms: now_ms(),
+        };
+        let Some(directory) = directory else {
+            let state = first_state(&genesis);
+            return Ok(Arc::new(Self::new(&genesis, state, None)));
+        };
+        let (log, stored) = Log::open(directory, &genesis)?;
+        let mut state = first_state(&stored.genesis);
+        for (sealed, n) in stored.checkpoints.into_iter().zip(1..) {
+            let count = sealed.transactions.len();
+            for transaction in sealed.transactions {
+                state
+                    .apply(transaction)
+                    .map_err(|rejection| OpenError::Damaged {
+                        path: directory.to_owned(),
+                        offset: n,
+                        reason: format!("checkpoint {n} does not execute: {rejection:?}"),
+                    })?;
+            }
+            state.seal(count, sealed.timestamp_ms, Vec::new());
+        }
+        Ok(Arc::new(Self::new(&stored.genesis, state, Some(log))))
+    }
+
+    fn new(genesis: &Genesis, state: State, log: Option<Log>) -> Self {
+        let newest = newest(&state);
+        Self {
+            state: Mutex::new(state),
+            log: Mutex::new(log),
+            validator: Validator::new(validator_key(&genesis.seed)),
+            faucet: faucet_key(&genesis.seed),
+            grants: Mutex::default(),
+            newest: watch::Sender::new(newest),
+            faults: watch::Sender::new(Faults::default()),
+        }
+    }
+
+    /// The chain id: the digest of the first checkpoint, different for every new ledger.
+    #[must_use]
+    pub fn chain_id(&self) -> ChainId {
+        ChainId::new(self.chain_digest().to_string())
+    }
+
+    fn chain_digest(&self) -> iota_sdk_types::Digest {
+        let state = self.state.lock();
+        let first = state
+            .checkpoints
+            .first()
+            .expect("there is always a genesis");
+        first.summary.digest().into()
+    }
+
+    /// The number of the newest checkpoint.
+    #[must_use]
+    pub fn newest_checkpoint(&self) -> u64 {
+        *self.newest.borrow()
+    }
+
+    /// What an address holds, also of what is not final yet. Zero for what is not an address.
+    #[must_use]
+    pub fn balance_of(&self, address: &Address) -> Amount {
+        let held = address
+            .as_str()
+            .parse()
+            .map(|address| self.state.lock().balance_of(&address));
+        Amount(held.unwrap_or_default())
+    }
+
+    /// Where the money is.
+    #[must_use]
+    pub fn supply(&self) -> Supply {
+        let state = self.state.lock();
+        let (coins, deposits) = state.supply();
+        Supply {
+            coins: Amount(coins),
+            deposits: Amount(deposits),
+            burned: Amount(state.rolling_gas.computation_cost_burned),
+        }
+    }
+
+    /// Makes things go wrong from now on, or right again.
+    pub fn set_faults(&self, faults: Faults) {
+        self.faults.send_replace(faults);
+    }
+
+    /// Makes a checkpoint of everything that has been executed. It is on the disk before it can be seen. After an
+    /// error nothing has changed.
+    pub fn make_checkpoint(&self) -> io::Result<u64> {
+        let mut log = self.log.lock();
+        let (transactions, last_ms) = {
+            let state = self.state.lock();
+            let last = state
+                .checkpoints
+                .last()
+                .map(|last| last.summary.timestamp_ms);
+            (state.pending(), last.unwrap_or_default())
+        };
+        let sealed = Sealed {
+            timestamp_ms: now_ms().max(last_ms),
+            transactions,
+        };
+        if let Some(log) = log.as_mut() {
+            log.append(&sealed)?;
+        }
+        let newest = {
+            let mut state = self.state.lock();
+            state.seal(sealed.transactions.len(), sealed.timestamp_ms, Vec::new());
+            newest(&state)
+        };
+        self.newest.send_replace(newest);
+        Ok(newest)
+    }
+
+    fn has_pending(&self) -> bool {
+        self.state.lock().has_pending()
+    }
+}
+
+fn first_state(genesis: &Genesis) -> State {
+    let owner = faucet_key(&genesis.seed).public_key().derive_address();
+    let id = ObjectId::new(derive(&genesis.seed, "coin"));
+    let coin = coin::new(id, SUPPLY, owner, TransactionDigest::default());
+    let mut state = State::genesis(coin);
+    state.seal(
+        0,
+        genesis.timestamp_ms,
+        derive(&genesis.seed, "chain").to_vec(),
+    );
+    state
+}
+
+fn newest(state: &State) -> u64 {
+    let last = state.checkpoints.last().expect("there is always a genesis");
+    last.summary.sequence_number
+}
+
+fn faucet_key(seed: &[u8; 32]) -> Ed25519PrivateKey {
+    Ed25519PrivateKey::new(derive(seed, "faucet"))
+}
+
+/// BLS keys are numbers below the group's order, so about half of all hashes are none: the next one is tried.
+fn validator_key(seed: &[u8; 32]) -> Bls12381PrivateKey {
+    (0..=u32::MAX)
+        .find_map(|n| Bls12381PrivateKey::new(derive(seed, &format!("validator/{n}"))).ok())
+        .expect("about every second hash is a key")
+}
+
+fn derive(seed: &[u8; 32], purpose: &str) -> [u8; 32] {
+    Blake2b::<U32>::new()
+        .chain_update(b"payflow-devledger-v1\0")
+        .chain_update(seed)
+        .chain_update(purpose)
+        .finalize()
+        .into()
+}
+
+fn now_ms() -> u64 {
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
