@@ -2,6 +2,8 @@
 
 pub mod cli;
 pub mod mininet;
+pub mod plot;
+pub mod report;
 pub mod selftest;
 pub mod table;
 pub mod traffic;

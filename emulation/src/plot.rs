@@ -1,0 +1,219 @@
+//! Throughput over time, as an SVG picture.
+
+use std::path::Path;
+
+use plotters::prelude::*;
+
+use crate::traffic::series::Series;
+
+const SIZE: (u32, u32) = (1100, 480);
+/// One colour a line, distinguishable also by people who do not see red and green apart (Okabe and Ito).
+const COLOURS: [RGBColor; 6] = [
+    RGBColor(0, 114, 178),
+    RGBColor(213, 94, 0),
+    RGBColor(0, 158, 115),
+    RGBColor(204, 121, 167),
+    RGBColor(230, 159, 0),
+    RGBColor(86, 180, 233),
+];
+
+/// What to draw.
+#[derive(Clone, Debug)]
+pub struct ThroughputPlot {
+    /// The heading.
+    pub title: String,
+    /// One line each, in order of importance.
+    pub lines: Vec<Line>,
+    /// Moments to mark, each with what begins there.
+    pub phases: Vec<Phase>,
+    /// A level to mark: the capacity that all share, bits per second.
+    pub capacity_bps: u64,
+}
+
+/// One flow, over several measurements.
+#[derive(Clone, Debug)]
+pub struct Line {
+    /// Its name in the legend.
+    pub label: String,
+    /// What arrived; gaps between the parts stay gaps.
+    pub parts: Vec<Series>,
+}
+
+/// A moment from which on something is different.
+#[derive(Clone, Debug)]
+pub struct Phase {
+    /// What begins.
+    pub label: String,
+    /// When, Unix time in milliseconds.
+    pub start_unix_ms: u64,
+}
+
+/// A picture that could not be drawn or written.
+#[derive(Debug, thiserror::Error)]
+#[error("plot {path}: {problem}")]
+pub struct PlotError {
+    path: String,
+    problem: String,
+}
+
+impl ThroughputPlot {
+    /// Draws it to a file. The time axis begins with the first bucket of any line.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn write(&self, path: &Path) -> Result<(), PlotError> {
+        self.draw(path).map_err(|error| PlotError {
+            path: path.display().to_string(),
+            problem: error.to_string(),
+        })
+    }
+
+    fn draw(&self, path: &Path) -> Result<(), Box<dyn std::error::Error>> {
+        let zero_ms = self
+            .lines
+            .iter()
+            .flat_map(|line| &line.parts)
+            .filter(|part| !part.packets.is_empty())
+            .map(|part| part.start_unix_ms)
+            .min()
+            .unwrap_or(0);
+        let points: Vec<Vec<Vec<(f64, f64)>>> = self
+            .lines
+            .iter()
+            .map(|line| line.parts.iter().map(|part| curve(part, zero_ms)).collect())
+            .collect();
+        let all = || points.iter().flatten().flatten();
+        let end = all().map(|point| point.0).fold(1.0, f64::max);
+        let top = all()
+            .map(|point| point.1)
+            .fold(mbit(self.capacity_bps), f64::max)
+            * 1.1;
+
+        let area = SVGBackend::new(path, SIZE).into_drawing_area();
+        area.fill(&WHITE)?;
+        let mut chart = ChartBuilder::on(&area)
+            .caption(&self.title, ("sans-serif", 20))
+            .margin(12)
+            .x_label_area_size(36)
+            .y_label_area_size(48)
+            .build_cartesian_2d(0.0..end, 0.0..top)?;
+        chart
+            .configure_mesh()
+            .light_line_style(WHITE)
+            .x_desc("seconds")
+            .y_desc("Mbit/s")
+            .draw()?;
+
+        let grey = RGBColor(120, 120, 120);
+        chart.draw_series(LineSeries::new(
+            [
+                (0.0, mbit(self.capacity_bps)),
+                (end, mbit(self.capacity_bps)),
+            ],
+            grey,
+        ))?;
+        for (number, phase) in self.phases.iter().enumerate() {
+            let at = seconds(phase.start_unix_ms.saturating_sub(zero_ms));
+            chart.draw_series(LineSeries::new([(at, 0.0), (at, top)], grey))?;
+            // Neighbouring labels on different heights, so that they can be read.
+            let height = top * if number % 2 == 0 { 0.99 } else { 0.94 };
+            chart.draw_series([Text::new(
+                phase.label.clone(),
+                (at + end * 0.004, height),
+                ("sans-serif", 12),
+            )])?;
+        }
+        for ((line, parts), colour) in self
+            .lines
+            .iter()
+            .zip(points)
+            .zip(COLOURS.into_iter().cycle())
+        {
+            for (number, part) in parts.into_iter().enumerate() {
+                let drawn = chart.draw_series(LineSeries::new(part, colour.stroke_width(2)))?;
+                if number == 0 {
+                    drawn.label(&line.label).legend(move |(x, y)| {
+                        PathElement::new([(x, y), (x + 18, y)], colour.stroke_width(2))
+                    });
+                }
+            }
+        }
+        chart
+            .configure_series_labels()
+            .position(SeriesLabelPosition::MiddleRight)
+            .background_style(WHITE.mix(0.8))
+            .border_style(grey)
+            .draw()?;
+        area.present()?;
+        Ok(())
+    }
+}
+
+/// Seconds since `zero_ms` and Mbit/s, at the middle of each bucket.
+fn curve(series: &Series, zero_ms: u64) -> Vec<(f64, f64)> {
+    series
+        .rates_bps()
+        .map(|(start, bps)| {
+            (
+                seconds(start.saturating_sub(zero_ms) + series.bucket_ms / 2),
+                mbit(bps),
+            )
+        })
+        .collect()
+}
+
+/// A picture needs no more than the 53 bits that stay exact.
+#[allow(clippy::cast_precision_loss)]
+fn mbit(bps: u64) -> f64 {
+    bps as f64 / 1e6
+}
+
+#[allow(clippy::cast_precision_loss)]
+fn seconds(ms: u64) -> f64 {
+    ms as f64 / 1e3
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    #[test]
+    fn a_plot_shows_its_lines_and_phases() {
+        let mut series = Series::new(100);
+        for ms in 0..3_000 {
+            series.add((1_790_000_000_000 + ms) * 1_000_000, 1_250);
+        }
+        let plot = ThroughputPlot {
+            title: "Throughput at the bottleneck".to_owned(),
+            lines: vec![Line {
+                label: "paid flow".to_owned(),
+                parts: vec![series],
+            }],
+            phases: vec![Phase {
+                label: "reserved & paid".to_owned(),
+                start_unix_ms: 1_790_000_001_000,
+            }],
+            capacity_bps: 20_000_000,
+        };
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("throughput.svg");
+        plot.write(&path).unwrap();
+        let svg = std::fs::read_to_string(&path).unwrap();
+        for text in [
+            "<svg",
+            "Throughput at the bottleneck",
+            "paid flow",
+            "reserved &amp; paid",
+            "Mbit/s",
+        ] {
+            assert!(svg.contains(text), "{text} is not in the picture");
+        }
+        let nowhere = plot
+            .write(&dir.path().join("missing/throughput.svg"))
+            .unwrap_err()
+            .to_string();
+        assert!(nowhere.contains("missing/throughput.svg"), "{nowhere}");
+    }
+}
