@@ -36,7 +36,7 @@ pub struct SessionConfig {
 
 impl Default for SessionConfig {
     /// 5 s for the handshake, an echo after 5 s and the end after 15 s of silence, 10 s for an
-    /// answer; 65 536 requests at once; answers of 4 096 parts or 128 MiB (a million flows).
+    /// answer; 65 536 requests at once; answers of 4 096 parts or 64 MiB (half a million flows).
     fn default() -> Self {
         Self {
             handshake_timeout: Duration::from_secs(5),
@@ -45,7 +45,7 @@ impl Default for SessionConfig {
             request_timeout: Duration::from_secs(10),
             requests_max: 65_536,
             multipart_parts_max: 4_096,
-            multipart_bytes_max: 128 << 20,
+            multipart_bytes_max: 64 << 20,
         }
     }
 }
