@@ -373,9 +373,7 @@ impl Row {
                     "a minute shows the sum of what touches it, the excess is part of that",
                 );
             }
-            let passed = to.now.saturating_sub(first).min(MINUTE);
-            self.fine
-                .write(ring(first + passed, FINE_SLOTS), &values[passed as usize..]);
+            self.fine.write(ring(first, FINE_SLOTS), &values);
         }
     }
 }

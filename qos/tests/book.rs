@@ -257,6 +257,17 @@ fn all_unpaid_holds_together_take_at_most_half_of_what_is_free_without_them() {
 }
 
 #[test]
+fn a_hold_that_was_released_no_longer_counts_against_others() {
+    let mut book = book();
+    commit(&mut book, 1, hold(90_000, HOST)).unwrap();
+    book.release(CommitmentId(1)).unwrap();
+    assert_eq!(commit(&mut book, 2, hold(90_000, HOST)), Ok(()));
+    book.expire_unpaid(CommitmentId(2), Time::default())
+        .unwrap();
+    assert_eq!(commit(&mut book, 3, hold(90_000, OTHER_HOST)), Ok(()));
+}
+
+#[test]
 fn small_unpaid_holds_cannot_fill_a_buffer() {
     let mut book = Book::new(Time::default());
     book.set_capacity(LINK, BitRate(10_000_000)); // 64 000 B: the least buffer
@@ -453,6 +464,58 @@ impl Model {
     }
 }
 
+/// What one more unpaid hold may take, from the definition: one entry per link that holds others.
+struct HoldLimits(Vec<(u64, u64)>);
+
+impl HoldLimits {
+    fn keep(&self, hold: &Commitment) -> bool {
+        self.0
+            .iter()
+            .all(|(rate, burst)| u64::from(hold.rate.0) <= *rate && hold.burst.0 <= *burst)
+    }
+}
+
+impl Model {
+    fn hold_limits(&self, book: &Book, new: &Commitment) -> HoldLimits {
+        let known = new
+            .path
+            .iter()
+            .filter_map(|port| Some((*port, *self.capacity.get(port)?)));
+        let limits = known.filter_map(|(port, capacity)| {
+            let holds: Vec<_> = self.on(port).into_iter().filter(|its| its.unpaid).collect();
+            if holds.is_empty() {
+                return None;
+            }
+            let near = || holds.iter().filter(|its| its.window.overlaps(new.window));
+            let mine = || near().filter(|its| its.ingress == new.ingress);
+            let of_class = |its: &&&Commitment| its.class == new.class;
+            let plan = payflow_qos::class::ClassPlan::for_capacity(capacity);
+            let limit = |whole: u64, free: u64, all: u64, mine: u64| {
+                (whole / 10)
+                    .saturating_sub(mine)
+                    .min(((free + all).min(whole) / 2).saturating_sub(all))
+            };
+            let rate = limit(
+                plan.reservable().0.into(),
+                book.free(port, new.window).0.into(),
+                near().map(|its| u64::from(its.rate.0)).sum(),
+                mine().map(|its| u64::from(its.rate.0)).sum(),
+            );
+            let buffer = plan.share(new.class).buffer.0;
+            // Without the calendars the free buffer is known only as at most all of it.
+            let all = near().filter(of_class).map(|its| its.burst.0).sum();
+            let burst = limit(
+                buffer,
+                buffer,
+                all,
+                mine().filter(of_class).map(|its| its.burst.0).sum(),
+            );
+            Some((rate, burst))
+        });
+        HoldLimits(limits.collect())
+    }
+}
+
 /// A window as the calendars count it at `now`.
 fn outwards(window: Window, now: Time) -> Window {
     let border = (now.millis() / 60_000) * 60_000 + DAY;
@@ -483,32 +546,35 @@ fn commitment() -> impl Strategy<Value = Commitment> {
         ports,
         any::<bool>(),
         1..5_000_u32,
+        1..4_u64,
         instant(),
         instant(),
         0..3_u32,
         prop::bool::weighted(0.3),
         0..4_u64,
     )
-        .prop_map(|(ports, elastic, kbps, a, b, ingress, unpaid, value)| {
-            let class = if elastic {
-                Class::Elastic
-            } else {
-                Class::Steady
-            };
-            Commitment {
-                path: ports
-                    .into_iter()
-                    .map(|switch| PortRef::new(switch, 1))
-                    .collect(),
-                class,
-                rate: SoldRate(kbps),
-                burst: class.burst(SoldRate(kbps)),
-                window: window(a.min(b), a.max(b) + 1),
-                ingress: PortRef::new(9, ingress),
-                unpaid,
-                value,
-            }
-        })
+        .prop_map(
+            |(ports, elastic, kbps, bursts, a, b, ingress, unpaid, value)| {
+                let class = if elastic {
+                    Class::Elastic
+                } else {
+                    Class::Steady
+                };
+                Commitment {
+                    path: ports
+                        .into_iter()
+                        .map(|switch| PortRef::new(switch, 1))
+                        .collect(),
+                    class,
+                    rate: SoldRate(kbps),
+                    burst: Bytes(class.burst(SoldRate(kbps)).0 * bursts),
+                    window: window(a.min(b), a.max(b) + 1),
+                    ingress: PortRef::new(9, ingress),
+                    unpaid,
+                    value,
+                }
+            },
+        )
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -544,6 +610,7 @@ proptest! {
                 Step::Commit(commitment) => {
                     let id = CommitmentId(next);
                     next += 1;
+                    let limits = model.hold_limits(&book, &commitment);
                     let accepted = book.commit(id, &commitment);
                     let asked_in_time = commitment.window.end() > now;
                     let fits = asked_in_time && model.fits(&commitment, now, true);
@@ -556,6 +623,7 @@ proptest! {
                         Err(_) => {}
                     }
                     if accepted.is_ok() {
+                        prop_assert!(!commitment.unpaid || limits.keep(&commitment), "an unpaid hold took more than its share");
                         model.live.insert(id, commitment);
                     }
                 }
