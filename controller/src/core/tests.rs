@@ -1,1 +1,864 @@
-//! The core as a whole, against a ledger and a network told by the test.
+//! The core as a whole, against a data plane and a ledger told by the test.
+#![allow(clippy::unwrap_used)]
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::net::IpAddr;
+use std::time::Duration;
+
+use payflow_payment::{
+    Address, Amount, Asset, Credit, Evidence, Signed, SignedTransaction, SigningKey, TxDigest, UnixMillis,
+    ledger::{BuildError, Inspected, Lookup, Outgoing, Submission},
+};
+use payflow_qos::{BitRate, PortNo, PortRef, SwitchId, Tariff, Time, Topology};
+
+use super::{
+    Core, CoreConfig, DataPlane, OperatorKeys,
+    document::{BuyerKey, QuoteDocument, QuoteRequest, ReservationNumber, ReservationView, Status},
+    io::{Caller, Idempotency, Input, LedgerEvent, LedgerOrder, Output, PaymentProof, Request, RequestId},
+    journal::Record,
+    network::{FlowId, FlowPlan, Host, MacAddr, NetworkEvent, NetworkInput, NetworkOutput, Protocol, SwitchView},
+    problem::{Problem, ProblemKind},
+    reply::{Answer, Books},
+};
+
+const CHAIN: &str = "devchain";
+const BUYER: BuyerKey = payflow_payment::PublicKey([7; 32]);
+const STRANGER: BuyerKey = payflow_payment::PublicKey([8; 32]);
+
+/// A network that does as it is told, at once, and remembers what it was told.
+struct Scripted {
+    topology: Topology,
+    hosts: BTreeMap<IpAddr, Host>,
+    installed: BTreeSet<FlowId>,
+    log: std::sync::Arc<std::sync::Mutex<Vec<String>>>,
+    outputs: VecDeque<NetworkOutput>,
+    confirms: bool,
+}
+
+impl DataPlane for Scripted {
+    fn handle(&mut self, _: NetworkInput, _: Time) {}
+    fn poll(&mut self) -> Option<NetworkOutput> {
+        self.outputs.pop_front()
+    }
+    fn next_deadline(&self) -> Option<Time> {
+        None
+    }
+    fn topology(&self) -> &Topology {
+        &self.topology
+    }
+    fn host(&self, address: IpAddr) -> Option<Host> {
+        self.hosts.get(&address).cloned()
+    }
+    fn hosts(&self) -> Vec<Host> {
+        self.hosts.values().cloned().collect()
+    }
+    fn switches(&self) -> Vec<SwitchView> {
+        Vec::new()
+    }
+    fn install(&mut self, plan: FlowPlan, _: Time) {
+        self.log.lock().unwrap().push(format!("install {}", plan.flow.reservation));
+        if self.confirms {
+            self.installed.insert(plan.flow);
+            self.outputs.push_back(NetworkOutput::Event(NetworkEvent::Installed { flow: plan.flow }));
+        }
+    }
+    fn adopt(&mut self, plan: FlowPlan, _: Time) {
+        self.log.lock().unwrap().push(format!("adopt {}", plan.flow.reservation));
+        self.installed.insert(plan.flow);
+    }
+    fn set_end(&mut self, flow: FlowId, _: Time, _: Time) {
+        self.log.lock().unwrap().push(format!("end {}", flow.reservation));
+    }
+    fn remove(&mut self, flow: FlowId, _: Time) {
+        self.log.lock().unwrap().push(format!("remove {}", flow.reservation));
+        self.installed.remove(&flow);
+        self.outputs.push_back(NetworkOutput::Event(NetworkEvent::Removed { flow }));
+    }
+}
+
+struct TestKeys(SigningKey);
+
+impl OperatorKeys for TestKeys {
+    fn receive_address(&self, index: u64) -> Address {
+        Address::new(format!("receive-{index}"))
+    }
+    fn treasury_address(&self) -> Address {
+        Address::new("treasury")
+    }
+    fn parse_address(&self, text: &str) -> Option<Address> {
+        text.starts_with("0x").then(|| Address::new(text))
+    }
+    fn signing_key(&self) -> &SigningKey {
+        &self.0
+    }
+}
+
+/// A core with its journal, and everything it asked for.
+struct Desk {
+    core: Core,
+    now: Time,
+    journal: Vec<(u64, Record)>,
+    /// Records are made durable by hand when false.
+    durable: bool,
+    replies: BTreeMap<RequestId, Result<Answer, Problem>>,
+    orders: Vec<LedgerOrder>,
+    network: std::sync::Arc<std::sync::Mutex<Vec<String>>>,
+    next_request: u64,
+    confirms: bool,
+}
+
+fn ip(last: u8) -> IpAddr {
+    IpAddr::from([10, 0, 0, last])
+}
+
+fn port(switch: u64, number: u32) -> PortRef {
+    PortRef { switch: SwitchId(switch), port: PortNo(number) }
+}
+
+fn start(journal: Vec<(u64, Record)>, now: Time, confirms: bool) -> Desk {
+    let mut topology = Topology::new();
+    for switch in 1..=3 {
+        topology.add_switch(SwitchId(switch));
+    }
+    let links = [(1, 2, 20_000_000_u64), (2, 3, 20_000_000)];
+    let mut outputs = VecDeque::new();
+    let mut known = |topology: &mut Topology, link: PortRef, bps: u64| {
+        topology.set_capacity(link, BitRate(bps));
+        outputs.push_back(NetworkOutput::Event(NetworkEvent::Capacity { link, capacity: Some(BitRate(bps)) }));
+    };
+    for (a, b, bps) in links {
+        topology.add_link(port(a, 10 + b as u32), port(b, 10 + a as u32));
+        topology.add_link(port(b, 10 + a as u32), port(a, 10 + b as u32));
+        known(&mut topology, port(a, 10 + b as u32), bps);
+        known(&mut topology, port(b, 10 + a as u32), bps);
+    }
+    let mut hosts = BTreeMap::new();
+    for (last, switch, number) in [(1, 1, 1), (2, 1, 2), (4, 3, 1)] {
+        known(&mut topology, port(switch, number), 1_000_000_000);
+        let mac = MacAddr([2, 0, 0, 0, 0, last]);
+        let host = Host { address: ip(last), mac, port: port(switch, number), since: now };
+        hosts.insert(ip(last), host);
+    }
+    let log = std::sync::Arc::default();
+    let network = Scripted {
+        topology,
+        hosts,
+        installed: BTreeSet::new(),
+        log: std::sync::Arc::clone(&log),
+        outputs,
+        confirms,
+    };
+    let config = CoreConfig {
+        chain_id: CHAIN.into(),
+        asset: Asset::iota(),
+        tariff: Tariff {
+            steady_nanos_per_mbit_second: 1_000_000,
+            elastic_nanos_per_mbit_second: 1_000_000,
+            minimum_nanos: 10_000_000,
+        },
+        quote_ttl: Duration::from_secs(30),
+        grace: Duration::from_secs(10),
+        cancellation_fee: Amount(2_000_000),
+        mispayment_fee: Amount(2_000_000),
+        max_duration: Duration::from_secs(3600),
+        install_patience: Duration::from_secs(10),
+        suspend_patience: Duration::from_secs(30),
+        treasury_minimum: Amount(50_000_000),
+        enrolled: BTreeSet::new(),
+    };
+    let keys = TestKeys(SigningKey::from_seed([1; 32]));
+    let core = Core::restore(config, Box::new(keys), Box::new(network), journal.clone(), now).unwrap();
+    let mut desk = Desk {
+        core,
+        now,
+        journal,
+        durable: true,
+        replies: BTreeMap::new(),
+        orders: Vec::new(),
+        network: log,
+        next_request: 0,
+        confirms,
+    };
+    desk.drain();
+    desk.ledger(LedgerEvent::Up { chain_id: CHAIN.into() });
+    desk.ledger(LedgerEvent::TreasuryBalance { balance: Some(Amount(1_000_000_000)) });
+    desk
+}
+
+fn open() -> Desk {
+    start(Vec::new(), Time::from_millis(1_000_000), true)
+}
+
+impl Desk {
+    fn drain(&mut self) {
+        while let Some(output) = self.core.poll() {
+            match output {
+                Output::Journal { sequence, record } => {
+                    let before = self.journal.last().map_or(0, |(last, _)| *last);
+                    assert_eq!(sequence, before + 1);
+                    self.journal.push((sequence, record));
+                    if self.durable {
+                        self.core.handle(Input::Journaled { through: sequence }, self.now);
+                    }
+                }
+                Output::Ledger(order) => self.orders.push(order),
+                Output::Reply { id, reply } => {
+                    assert!(self.replies.insert(id, reply).is_none(), "answered twice");
+                }
+                Output::Changed(_) => {}
+                Output::Send { .. } | Output::CloseConnection { .. } | Output::MakeClasses { .. } => {}
+            }
+        }
+    }
+
+    fn feed(&mut self, input: Input) {
+        self.core.handle(input, self.now);
+        self.drain();
+    }
+
+    fn ledger(&mut self, event: LedgerEvent) {
+        self.feed(Input::Ledger(event));
+    }
+
+    fn post(&mut self, caller: &Caller, request: Request) -> RequestId {
+        self.next_request += 1;
+        let id = RequestId(self.next_request);
+        self.feed(Input::Request { id, caller: caller.clone(), request });
+        id
+    }
+
+    fn ask(&mut self, caller: &Caller, request: Request) -> Result<Answer, Problem> {
+        let id = self.post(caller, request);
+        self.replies.remove(&id).expect("an answer at once, as the journal is quick")
+    }
+
+    fn wait(&mut self, time: Duration) {
+        let end = self.now.plus(time);
+        while let Some(at) = self.core.next_deadline().filter(|at| *at <= end) {
+            self.now = self.now.max(at);
+            self.feed(Input::DeadlineReached);
+        }
+        self.now = end;
+        self.feed(Input::DeadlineReached);
+    }
+
+    fn quote_with(&mut self, change: impl FnOnce(&mut QuoteRequest)) -> Result<Signed<QuoteDocument>, Problem> {
+        let mut body = request();
+        change(&mut body);
+        match self.ask(&buyer(), Request::Quote { body, idempotency: None })? {
+            Answer::Quote(quote) => Ok(*quote),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn quote(&mut self) -> (ReservationNumber, QuoteDocument) {
+        let quote = self.quote_with(|_| ()).unwrap().document;
+        (ReservationNumber::from_quote_id(&quote.id).unwrap(), quote)
+    }
+
+    fn hand_over(&mut self, number: ReservationNumber, digest: &str, amount: u64) -> Result<ReservationView, Problem> {
+        let inspected = Inspected {
+            digest: digest.into(),
+            payer: "0xbuyer".into(),
+            sponsor: None,
+            transfers: vec![Credit {
+                address: Address::new(format!("receive-{}", number.0)),
+                asset: Asset::iota(),
+                amount: Amount(amount),
+            }],
+            gas_budget: Amount(1),
+            expires_after_epoch: None,
+        };
+        let transaction = bytes(digest);
+        let payment = Some(PaymentProof::Transaction { transaction, inspected });
+        self.reserve(number, payment)
+    }
+
+    fn reserve(
+        &mut self,
+        number: ReservationNumber,
+        payment: Option<PaymentProof>,
+    ) -> Result<ReservationView, Problem> {
+        match self.ask(&buyer(), Request::Reserve { quote: number, payment })? {
+            Answer::Reservation(view) => Ok(*view),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn checkpoint(&mut self, checkpoint: u64, payments: Vec<Evidence>) {
+        let timestamp = UnixMillis(self.now.millis());
+        self.ledger(LedgerEvent::Followed { checkpoint, timestamp, payments });
+    }
+
+    fn view(&mut self, number: ReservationNumber) -> ReservationView {
+        match self.ask(&buyer(), Request::GetReservation(number)).unwrap() {
+            Answer::Reservation(view) => *view,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn books(&mut self) -> Books {
+        let operator = Caller { operator: true, ..Caller::default() };
+        match self.ask(&operator, Request::Books).unwrap() {
+            Answer::Books(books) => {
+                let Books { paid, earned, fees, refunded, held, credited, .. } = books;
+                assert_eq!(paid.0, earned.0 + fees.0 + refunded.0 + held.0 + credited.0, "{books:?}");
+                books
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// Buys 10 Mbit/s for 30 s; active at once.
+    fn buy(&mut self) -> ReservationNumber {
+        let (number, quote) = self.quote();
+        self.hand_over(number, "pay", quote.payment.price.0).unwrap();
+        let payment = self.evidence("pay", number, quote.payment.price.0);
+        self.checkpoint(1, vec![payment]);
+        assert_eq!(self.view(number).status, Status::Active);
+        number
+    }
+
+    fn evidence(&self, digest: &str, number: ReservationNumber, amount: u64) -> Evidence {
+        Evidence {
+            digest: digest.into(),
+            succeeded: true,
+            checkpoint: Some(1),
+            timestamp: Some(UnixMillis(self.now.millis())),
+            sender: None,
+            credits: vec![Credit {
+                address: Address::new(format!("receive-{}", number.0)),
+                asset: Asset::iota(),
+                amount: Amount(amount),
+            }],
+        }
+    }
+
+    /// Carries the payout at the head of the queue through, on a ledger that is well.
+    fn pay_out(&mut self) -> (Address, Amount) {
+        let (payout, order) = self.take_build();
+        let digest = TxDigest::new(format!("payout-{payout}"));
+        self.ledger(LedgerEvent::PayoutBuilt { payout, result: Ok(outgoing(&digest)) });
+        assert!(self.submitted(&digest), "signed bytes are journaled, then submitted");
+        self.ledger(LedgerEvent::Submitted { digest: digest.clone(), outcome: Submission::Accepted });
+        self.finalise(&digest);
+        order.payouts.first().map_or((Address::new("nobody"), Amount(0)), |line| (line.to.clone(), line.amount))
+    }
+
+    fn finalise(&mut self, digest: &TxDigest) {
+        let found = Evidence {
+            digest: digest.clone(),
+            succeeded: true,
+            checkpoint: Some(9),
+            timestamp: None,
+            sender: None,
+            credits: vec![],
+        };
+        self.ledger(LedgerEvent::LookedUp { digest: digest.clone(), result: Lookup::Found(found) });
+        self.ledger(LedgerEvent::Gas { digest: digest.clone(), nanos: Some(1_980_400) });
+    }
+
+    fn take_build(&mut self) -> (u64, payflow_payment::ledger::PayoutOrder) {
+        let at = self
+            .orders
+            .iter()
+            .position(|order| matches!(order, LedgerOrder::BuildPayout { .. }))
+            .expect("a payout was ordered");
+        match self.orders.remove(at) {
+            LedgerOrder::BuildPayout { payout, order } => (payout, order),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn submitted(&self, digest: &TxDigest) -> bool {
+        self.orders.iter().any(|order| matches!(order, LedgerOrder::Submit { digest: it, .. } if it == digest))
+    }
+
+    /// Kills the controller and starts another one on what was durable.
+    fn crash(self) -> Desk {
+        start(self.journal, self.now, self.confirms)
+    }
+
+    fn network_log(&self) -> Vec<String> {
+        self.network.lock().unwrap().clone()
+    }
+}
+
+fn outgoing(digest: &TxDigest) -> Outgoing {
+    Outgoing {
+        transaction: bytes(digest.as_str()),
+        digest: digest.clone(),
+        remainder: Amount(0),
+        gas_budget: Amount(1),
+    }
+}
+
+fn bytes(text: &str) -> SignedTransaction {
+    SignedTransaction::from_bytes(text.as_bytes().to_vec()).unwrap()
+}
+
+fn buyer() -> Caller {
+    Caller { key: Some(BUYER), address: Some(ip(1)), operator: false }
+}
+
+fn request() -> QuoteRequest {
+    QuoteRequest {
+        source: None,
+        destination: ip(4),
+        protocol: Protocol::Udp,
+        source_port: None,
+        destination_port: Some(5201),
+        rate_bps: 10_000_000,
+        duration_s: 30,
+        class: None,
+        max_price: None,
+        refund_to: "0xbuyer".into(),
+    }
+}
+
+fn kind<T: std::fmt::Debug>(reply: Result<T, Problem>) -> ProblemKind {
+    reply.expect_err("a problem").kind
+}
+
+const PRICE: u64 = 300_000_000;
+
+#[test]
+fn a_host_quotes_pays_is_served_and_gets_a_receipt() {
+    let mut desk = open();
+    let (number, quote) = desk.quote();
+    assert_eq!(quote.payment.price, Amount(PRICE), "10 Mbit/s for 30 s at 0.001 IOTA a Mbit and second");
+    assert_eq!(quote.path, [port(1, 12), port(2, 13), port(3, 1)]);
+    let view = desk.hand_over(number, "pay", PRICE).unwrap();
+    assert_eq!(view.status, Status::Pending);
+    assert!(desk.submitted(&"pay".into()));
+    assert!(desk.network_log().is_empty(), "nothing is installed before the payment is final");
+
+    let payment = desk.evidence("pay", number, PRICE);
+    desk.checkpoint(1, vec![payment]);
+    let view = desk.view(number);
+    assert_eq!((view.status, desk.network_log()), (Status::Active, vec!["install 1".into(), "end 1".into()]));
+    assert_eq!(desk.books().held, Amount(PRICE));
+
+    desk.wait(Duration::from_secs(30));
+    let view = desk.view(number);
+    assert_eq!((view.status, view.ended_by.as_deref()), (Status::Expired, Some("expired")));
+    let receipt = view.receipt.unwrap().document;
+    assert_eq!((receipt.served_ms, receipt.earned, receipt.refunded), (30_000, Amount(PRICE), Amount(0)));
+    assert_eq!(desk.pay_out().1, Amount(0), "the sweep writes the receipt's hash");
+    assert_eq!(desk.view(number).status, Status::Settled);
+    assert_eq!(desk.books().earned, Amount(PRICE));
+}
+
+#[test]
+fn cancelling_half_way_refunds_the_unserved_half_less_the_printed_fee() {
+    let mut desk = open();
+    let number = desk.buy();
+    desk.wait(Duration::from_secs(15));
+    desk.ask(&buyer(), Request::Cancel(number)).unwrap();
+    assert!(desk.network_log().contains(&"remove 1".to_owned()));
+    let receipt = desk.view(number).receipt.unwrap().document;
+    assert_eq!(receipt.unserved_charge, Amount(PRICE / 2));
+    assert_eq!(receipt.refunded, Amount(PRICE / 2 - 2_000_000));
+    assert_eq!(desk.pay_out(), ("0xbuyer".into(), Amount(PRICE / 2 - 2_000_000)));
+    desk.ask(&buyer(), Request::Cancel(number)).unwrap();
+    assert_eq!(desk.books().fees, Amount(2_000_000), "cancelling twice is cancelling once");
+}
+
+#[test]
+fn nobody_hears_of_a_quote_and_no_money_moves_before_the_record_is_durable() {
+    let mut desk = open();
+    desk.durable = false;
+    let id = desk.post(&buyer(), Request::Quote { body: request(), idempotency: None });
+    assert!(!desk.replies.contains_key(&id));
+    let through = desk.journal.last().unwrap().0;
+    desk.feed(Input::Journaled { through });
+    assert!(matches!(desk.replies.remove(&id), Some(Ok(Answer::Quote(_)))));
+
+    let number = ReservationNumber(1);
+    let inspected_ok = desk.evidence("pay", number, PRICE);
+    desk.checkpoint(1, vec![inspected_ok]);
+    assert!(desk.network_log().is_empty(), "not installed: the payment is not durable");
+    let through = desk.journal.last().unwrap().0;
+    desk.feed(Input::Journaled { through });
+    assert_eq!(desk.network_log().first().map(String::as_str), Some("install 1"));
+}
+
+#[test]
+fn a_payment_buys_once_however_often_it_is_seen() {
+    let mut desk = open();
+    let number = desk.buy();
+    for checkpoint in 1..4 {
+        let payment = desk.evidence("pay", number, PRICE);
+        desk.checkpoint(checkpoint, vec![payment.clone(), payment]);
+    }
+    assert_eq!(desk.books().paid, Amount(PRICE));
+    let again = desk.hand_over(number, "pay", PRICE).unwrap();
+    assert_eq!(again.status, Status::Active, "the same request twice is one request");
+    let (other, _) = {
+        desk.ask(&buyer(), Request::Cancel(number)).unwrap();
+        desk.quote()
+    };
+    assert_eq!(kind(desk.hand_over(other, "pay", PRICE)), ProblemKind::PaymentAlreadyUsed);
+    let shown = desk.reserve(other, Some(PaymentProof::Digest("pay".into())));
+    assert_eq!(kind(shown), ProblemKind::PaymentAlreadyUsed);
+}
+
+#[test]
+fn short_late_and_double_payments_go_back_less_the_fee() {
+    let mut desk = open();
+    let (number, _) = desk.quote();
+    let short = desk.evidence("short", number, PRICE - 1);
+    desk.checkpoint(1, vec![short]);
+    assert_eq!(desk.pay_out(), ("0xbuyer".into(), Amount(PRICE - 1 - 2_000_000)));
+
+    desk.wait(Duration::from_secs(41));
+    assert_eq!(desk.view(number).ended_by.as_deref(), Some("unpaid"));
+    let late = desk.evidence("late", number, PRICE);
+    desk.checkpoint(2, vec![late]);
+    assert_eq!(desk.pay_out().1, Amount(PRICE - 2_000_000));
+    assert_eq!(desk.view(number).other_refunds.len(), 2);
+
+    desk.wait(Duration::from_secs(60));
+    let (number, _) = desk.quote();
+    for digest in ["first", "second"] {
+        let payment = desk.evidence(digest, number, PRICE);
+        desk.checkpoint(3, vec![payment]);
+    }
+    assert_eq!(desk.view(number).status, Status::Active);
+    assert_eq!(desk.pay_out().1, Amount(PRICE - 2_000_000), "what is paid twice goes back");
+    let books = desk.books();
+    assert_eq!((books.held, books.fees), (Amount(PRICE), Amount(6_000_000)));
+}
+
+#[test]
+fn a_payment_not_worth_its_gas_is_recorded_and_not_sent_back() {
+    let mut desk = open();
+    let (number, _) = desk.quote();
+    let crumb = desk.evidence("crumb", number, 2_000_000);
+    desk.checkpoint(1, vec![crumb]);
+    assert_eq!(desk.books().credited, Amount(2_000_000));
+    assert!(!desk.orders.iter().any(|order| matches!(order, LedgerOrder::BuildPayout { .. })));
+}
+
+#[test]
+fn what_the_network_refuses_is_refunded_whole() {
+    let mut desk = start(Vec::new(), Time::from_millis(1_000_000), false);
+    let (number, _) = desk.quote();
+    let payment = desk.evidence("pay", number, PRICE + 5);
+    desk.checkpoint(1, vec![payment]);
+    assert_eq!(desk.view(number).status, Status::Installing);
+    desk.wait(Duration::from_secs(10));
+    let view = desk.view(number);
+    assert_eq!(view.status, Status::Failed);
+    assert_eq!(desk.pay_out(), ("0xbuyer".into(), Amount(PRICE + 5)), "no fee, and the excess goes back too");
+}
+
+#[test]
+fn a_timeout_from_the_ledger_is_never_a_refusal() {
+    let mut desk = open();
+    let (number, _) = desk.quote();
+    desk.hand_over(number, "pay", PRICE).unwrap();
+    let unknown = Submission::Unknown { reason: "timed out".into() };
+    desk.ledger(LedgerEvent::Submitted { digest: "pay".into(), outcome: unknown });
+    for _ in 0..5 {
+        desk.wait(Duration::from_secs(1));
+        let result = Lookup::Unknown { reason: "timed out".into() };
+        desk.ledger(LedgerEvent::LookedUp { digest: "pay".into(), result });
+    }
+    assert_eq!(desk.view(number).status, Status::Pending);
+    let asked = desk.orders.iter().filter(|it| matches!(it, LedgerOrder::LookUp { .. })).count();
+    assert!((3..=8).contains(&asked), "asked {asked} times in 5 s");
+    desk.ledger(LedgerEvent::LookedUp { digest: "pay".into(), result: Lookup::NotFound });
+    let submits = desk.orders.iter().filter(|it| matches!(it, LedgerOrder::Submit { .. })).count();
+    assert_eq!(submits, 2, "the same bytes again");
+    let mut found = desk.evidence("pay", number, PRICE);
+    found.timestamp = Some(UnixMillis(desk.now.millis()));
+    desk.ledger(LedgerEvent::LookedUp { digest: "pay".into(), result: Lookup::Found(found) });
+    assert_eq!(desk.view(number).status, Status::Active);
+}
+
+#[test]
+fn a_refused_transaction_frees_the_buyer_to_pay_with_another() {
+    let mut desk = open();
+    let (number, _) = desk.quote();
+    desk.hand_over(number, "stale", PRICE).unwrap();
+    let rejected = Submission::Rejected { reason: "object is not available".into() };
+    desk.ledger(LedgerEvent::Submitted { digest: "stale".into(), outcome: rejected });
+    assert_eq!(kind(desk.hand_over(number, "other", PRICE)), ProblemKind::WrongState, "not before it is looked up");
+    desk.wait(Duration::from_millis(1));
+    desk.ledger(LedgerEvent::LookedUp { digest: "stale".into(), result: Lookup::NotFound });
+    let view = desk.view(number);
+    assert_eq!(view.status, Status::Held);
+    assert!(view.detail.unwrap().contains("not available"));
+    desk.hand_over(number, "other", PRICE).unwrap();
+}
+
+#[test]
+fn a_transaction_failed_or_for_another_buys_nothing() {
+    for (digest, change) in [
+        ("failed", (|it| it.succeeded = false) as fn(&mut Evidence)),
+        ("elsewhere", |it| it.credits = vec![]),
+        ("asset", |it| it.credits.iter_mut().for_each(|credit| credit.asset = Asset::new("0xbad::coin::COIN"))),
+    ] {
+        let mut desk = open();
+        let (number, _) = desk.quote();
+        let view = desk.reserve(number, Some(PaymentProof::Digest(digest.into()))).unwrap();
+        assert_eq!(view.status, Status::Pending);
+        let mut evidence = desk.evidence(digest, number, PRICE);
+        change(&mut evidence);
+        desk.ledger(LedgerEvent::LookedUp { digest: digest.into(), result: Lookup::Found(evidence) });
+        let view = desk.view(number);
+        assert_eq!(view.status, Status::Held, "{digest}");
+        assert!(view.detail.is_some());
+        assert_eq!(desk.books().paid, Amount(0));
+    }
+}
+
+#[test]
+fn bytes_that_pay_too_little_or_another_are_never_submitted() {
+    let mut desk = open();
+    let (number, _) = desk.quote();
+    assert_eq!(kind(desk.hand_over(number, "pay", PRICE - 1)), ProblemKind::PaymentInsufficient);
+    let (other, _) = (ReservationNumber(99), ());
+    assert_eq!(kind(desk.hand_over(other, "pay", PRICE)), ProblemKind::NotFound);
+    assert!(!desk.submitted(&"pay".into()));
+}
+
+#[test]
+fn an_unpaid_request_is_told_how_to_pay_and_an_expired_one_is_told_so() {
+    let mut desk = open();
+    let (number, _) = desk.quote();
+    let problem = desk.reserve(number, None).unwrap_err();
+    assert_eq!(problem.kind, ProblemKind::PaymentRequired);
+    assert_eq!(problem.extensions["payment"]["pay_to"], "receive-1");
+    desk.wait(Duration::from_secs(31));
+    assert_eq!(kind(desk.reserve(number, None)), ProblemKind::QuoteExpired);
+    assert_eq!(kind(desk.hand_over(number, "pay", PRICE)), ProblemKind::QuoteExpired);
+    assert!(!desk.submitted(&"pay".into()));
+}
+
+#[test]
+fn only_the_owner_buys_and_only_the_buyer_sees_and_cancels() {
+    let mut desk = open();
+    let number = desk.buy();
+    let elsewhere = Caller { address: Some(ip(2)), ..buyer() };
+    let quote = |body| Request::Quote { body, idempotency: None };
+    let mut body = request();
+    body.source = Some(ip(1));
+    body.destination_port = Some(1);
+    assert_eq!(kind(desk.ask(&elsewhere, quote(body.clone()))), ProblemKind::NotTheOwner);
+    let unsigned = Caller { key: None, ..buyer() };
+    assert_eq!(kind(desk.ask(&unsigned, quote(body.clone()))), ProblemKind::Unauthenticated);
+    let outside = Caller { address: None, ..buyer() };
+    assert_eq!(kind(desk.ask(&outside, quote(body.clone()))), ProblemKind::NotTheOwner);
+    body.rate_bps = 1_000_000;
+    let receiver = Caller { address: Some(ip(4)), ..buyer() };
+    assert!(desk.ask(&receiver, quote(body)).is_ok(), "the receiver may buy as well");
+
+    let stranger = Caller { key: Some(STRANGER), ..buyer() };
+    for request in [Request::GetReservation(number), Request::Cancel(number), Request::GetQuote(number)] {
+        assert_eq!(kind(desk.ask(&stranger, request)), ProblemKind::NotTheOwner);
+    }
+    let mine = desk.ask(&stranger, Request::ListReservations).unwrap();
+    assert_eq!(mine, Answer::Reservations(vec![]));
+    assert_eq!(desk.view(number).status, Status::Active);
+}
+
+#[test]
+fn absurd_requests_are_refused_with_the_field_that_is_wrong() {
+    let mut desk = open();
+    type Change = fn(&mut QuoteRequest);
+    let cases: [(&str, Change); 9] = [
+        ("rate_bps", |it| it.rate_bps = 0),
+        ("rate_bps", |it| it.rate_bps = u64::MAX),
+        ("duration_s", |it| it.duration_s = 0),
+        ("duration_s", |it| it.duration_s = u64::MAX),
+        ("destination", |it| it.destination = ip(1)),
+        ("destination", |it| it.destination = "fe80::1".parse().unwrap()),
+        ("destination_port", |it| it.destination_port = Some(0)),
+        ("refund_to", |it| it.refund_to = "me".into()),
+        ("class", |it| it.class = Some(payflow_qos::Class::BestEffort)),
+    ];
+    for (name, change) in cases {
+        let problem = desk.quote_with(change).unwrap_err();
+        assert_eq!((problem.kind, problem.extensions["field"].as_str()), (ProblemKind::InvalidField, Some(name)));
+    }
+    assert_eq!(kind(desk.quote_with(|it| it.destination = ip(77))), ProblemKind::UnknownHost);
+    assert_eq!(kind(desk.quote_with(|it| it.rate_bps = 19_000_000)), ProblemKind::NoCapacity);
+    assert_eq!(kind(desk.quote_with(|it| it.max_price = Some(Amount(PRICE - 1)))), ProblemKind::PriceTooHigh);
+    assert!(desk.journal.is_empty(), "a refused request leaves nothing behind");
+}
+
+#[test]
+fn the_network_is_not_sold_twice() {
+    let mut desk = open();
+    desk.buy();
+    let other = |it: &mut QuoteRequest| it.destination_port = Some(5202);
+    let problem = desk.quote_with(other).unwrap_err();
+    assert_eq!(problem.kind, ProblemKind::NoCapacity, "18 Mbit/s are for sale, 10 are sold");
+    assert_eq!(kind(desk.quote_with(|_| ())), ProblemKind::FlowConflict, "the same packets twice");
+}
+
+#[test]
+fn the_same_request_twice_is_one_request() {
+    let mut desk = open();
+    let key = Idempotency { key: "k".into(), fingerprint: "a".into() };
+    let mut ask = |fingerprint: &str| {
+        let idempotency = Some(Idempotency { fingerprint: fingerprint.into(), ..key.clone() });
+        desk.ask(&buyer(), Request::Quote { body: request(), idempotency })
+    };
+    let first = ask("a").unwrap();
+    assert_eq!(ask("a").unwrap(), first);
+    assert_eq!(kind(ask("b")), ProblemKind::IdempotencyConflict);
+    let mut desk = desk.crash();
+    let idempotency = Some(key);
+    let again = desk.ask(&buyer(), Request::Quote { body: request(), idempotency }).unwrap();
+    assert_eq!(again, first, "also after a restart");
+}
+
+#[test]
+fn nothing_is_sold_while_refunds_could_not_be_sent() {
+    let mut desk = open();
+    desk.ledger(LedgerEvent::TreasuryBalance { balance: Some(Amount(1)) });
+    assert_eq!(kind(desk.quote_with(|_| ())), ProblemKind::NotReady);
+    desk.ledger(LedgerEvent::TreasuryBalance { balance: None });
+    assert_eq!(kind(desk.quote_with(|_| ())), ProblemKind::NotReady, "no answer changes nothing");
+    desk.ledger(LedgerEvent::Down { reason: "connection refused".into() });
+    assert_eq!(kind(desk.quote_with(|_| ())), ProblemKind::LedgerUnavailable);
+}
+
+#[test]
+fn time_without_service_is_credited() {
+    let mut desk = open();
+    let number = desk.buy();
+    desk.wait(Duration::from_secs(10));
+    let flow = FlowId { reservation: 1, generation: 0 };
+    let broken = NetworkEvent::PathBroken { flow, reason: "link down".into() };
+    desk.core.network_event(broken);
+    desk.drain();
+    assert_eq!(desk.view(number).status, Status::Suspended);
+    desk.wait(Duration::from_secs(5));
+    desk.core.network_event(NetworkEvent::PathRestored { flow });
+    desk.drain();
+    desk.wait(Duration::from_secs(20));
+    let receipt = desk.view(number).receipt.unwrap().document;
+    assert_eq!((receipt.served_ms, receipt.refunded), (25_000, Amount(PRICE / 6)));
+}
+
+#[test]
+fn a_crash_after_any_record_loses_nothing_and_pays_nothing_twice() {
+    // One whole life, then a crash after each of its records: the controller that starts on that prefix of the
+    // journal, and sees the same ledger, ends with the same books.
+    let life = {
+        let mut desk = open();
+        let number = desk.buy();
+        desk.wait(Duration::from_secs(15));
+        desk.ask(&buyer(), Request::Cancel(number)).unwrap();
+        desk.pay_out();
+        desk.journal
+    };
+    assert!(life.len() >= 7, "{life:#?}");
+    for cut in 1..=life.len() {
+        let prefix = life[..cut].to_vec();
+        let at = 1_000_000;
+        let mut desk = start(prefix, Time::from_millis(at), true);
+        let number = ReservationNumber(1);
+        let payment = desk.evidence("pay", number, PRICE);
+        desk.checkpoint(1, vec![payment]);
+        if desk.view(number).status == Status::Active {
+            desk.wait(Duration::from_secs(15));
+            desk.ask(&buyer(), Request::Cancel(number)).unwrap();
+        }
+        if desk.view(number).status != Status::Settled {
+            let signed = desk.journal.iter().find_map(|(_, record)| match record {
+                Record::PayoutSigned { digest, .. } => Some(digest.clone()),
+                _ => None,
+            });
+            match signed {
+                Some(digest) => {
+                    desk.ledger(LedgerEvent::LookedUp { digest: digest.clone(), result: Lookup::NotFound });
+                    assert!(desk.submitted(&digest), "the same bytes, after record {cut}");
+                    desk.finalise(&digest);
+                }
+                None => {
+                    desk.pay_out();
+                }
+            }
+        }
+        let builds = desk.journal.iter().filter(|(_, it)| matches!(it, Record::PayoutSigned { .. })).count();
+        let books = desk.books();
+        assert_eq!(builds, 1, "one transfer is signed, whenever the crash, after record {cut}");
+        assert_eq!(
+            (books.paid, books.earned, books.fees, books.refunded, books.payouts_open),
+            (Amount(PRICE), Amount(PRICE / 2), Amount(2_000_000), Amount(PRICE / 2 - 2_000_000), 0),
+            "after record {cut}"
+        );
+    }
+}
+
+#[test]
+fn a_restart_adopts_what_runs_and_keeps_its_capacity_booked() {
+    let mut desk = open();
+    let number = desk.buy();
+    desk.wait(Duration::from_secs(10));
+    let mut desk = desk.crash();
+    assert_eq!(desk.network_log(), ["adopt 1"], "no entry is written again");
+    assert_eq!(kind(desk.quote_with(|it| it.destination_port = Some(9))), ProblemKind::NoCapacity);
+    desk.wait(Duration::from_secs(20));
+    let receipt = desk.view(number).receipt.unwrap().document;
+    assert_eq!(receipt.served_ms, 30_000, "the time ran on while the controller was away");
+}
+
+#[test]
+fn a_payout_that_cannot_be_built_is_tried_from_the_treasury_and_never_dropped() {
+    let mut desk = open();
+    let number = desk.buy();
+    desk.ask(&buyer(), Request::Cancel(number)).unwrap();
+    let (payout, order) = desk.take_build();
+    assert_eq!(order.from, payflow_payment::ledger::PayoutSource::Receive(1));
+    let impossible = || Err(BuildError::Impossible { reason: "no coins".into() });
+    desk.ledger(LedgerEvent::PayoutBuilt { payout, result: impossible() });
+    desk.wait(Duration::from_secs(2));
+    let (payout, order) = desk.take_build();
+    assert_eq!(order.from, payflow_payment::ledger::PayoutSource::Treasury);
+    desk.ledger(LedgerEvent::PayoutBuilt { payout, result: impossible() });
+    desk.wait(Duration::from_secs(40));
+    desk.pay_out();
+    assert_eq!(desk.view(number).status, Status::Settled);
+}
+
+#[test]
+fn a_payout_that_failed_on_the_ledger_is_built_again_and_its_gas_is_not_forgotten() {
+    let mut desk = open();
+    let number = desk.buy();
+    desk.ask(&buyer(), Request::Cancel(number)).unwrap();
+    let (payout, _) = desk.take_build();
+    desk.ledger(LedgerEvent::PayoutBuilt { payout, result: Ok(outgoing(&"bad".into())) });
+    let failed = Evidence {
+        digest: "bad".into(),
+        succeeded: false,
+        checkpoint: Some(3),
+        timestamp: None,
+        sender: None,
+        credits: vec![],
+    };
+    desk.ledger(LedgerEvent::LookedUp { digest: "bad".into(), result: Lookup::Found(failed) });
+    desk.ledger(LedgerEvent::Gas { digest: "bad".into(), nanos: Some(1_000_000) });
+    desk.wait(Duration::from_secs(5));
+    desk.pay_out();
+    assert_eq!(desk.books().gas_nanos, 2_980_400);
+    assert_eq!(desk.view(number).status, Status::Settled);
+}
+
+#[test]
+fn the_same_inputs_give_the_same_outputs() {
+    let run = || {
+        let mut desk = open();
+        let number = desk.buy();
+        desk.wait(Duration::from_secs(7));
+        desk.ask(&buyer(), Request::Cancel(number)).unwrap();
+        desk.pay_out();
+        format!("{:?} {:?} {:?}", desk.journal, desk.orders, desk.network_log())
+    };
+    assert_eq!(run(), run());
+}
