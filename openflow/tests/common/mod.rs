@@ -169,11 +169,21 @@ pub(crate) fn samples() -> Vec<Sample> {
         ),
         sample(
             "bundle add (ONF)",
-            "04 04 0020 00000009             // EXPERIMENTER, xid 9
+            "04 04 0050 00000009             // EXPERIMENTER, length 80, xid 9
              4f4e4600 000008fd               // ONF, type 2301
              00000007 0000 0002              // bundle 7, pad, ORDERED
-             04 14 0008 00000009             // BARRIER_REQUEST, same xid",
-            bundle_add(7, BundleFlags::ORDERED, 9, &Message::BarrierRequest).unwrap(),
+             04 0e 0038 00000009             // FLOW_MOD, length 56, same xid
+             0000000000000001 0000000000000001 // cookie, cookie_mask
+             ff 03 0000 0000 0000            // all tables, DELETE, no time-outs, priority 0
+             ffffffff ffffffff ffffffff 0000 0000 // NO_BUFFER, ANY, ANY, no flags, pad
+             0001 0004 00000000              // OFPMT_OXM, length 4, pad",
+            bundle_add(
+                7,
+                BundleFlags::ORDERED,
+                9,
+                &FlowMod::delete_by_cookie(TableId::ALL, 1, 1).into(),
+            )
+            .unwrap(),
         ),
         sample("features request", "04 05 0008 00000001", Message::FeaturesRequest),
         Sample {
