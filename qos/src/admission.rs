@@ -8,12 +8,12 @@ use crate::{
     units::{SoldRate, Time, Window},
 };
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 
 pub use crate::refusal::{CounterOffer, Reason, Refusal};
 
 /// How many instants the search for an earliest start looks at before it gives up.
-const START_STEPS: usize = 32;
+const START_STEPS: usize = 16;
 
 /// What is asked for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -87,18 +87,23 @@ pub fn find_path(topology: &Topology, book: &Book, ask: &Ask) -> Result<Path, Re
     })
 }
 
-/// The highest rate below the one asked for, which does not fit, that does. What fits at a rate fits at every lower one.
+/// The highest rate that fits on some path, where the one asked for does not: widest first, from switch to switch.
 fn highest_rate(rooms: &mut Rooms<'_>) -> Option<SoldRate> {
-    let (mut fits, mut too_much) = (0, rooms.ask.rate.0);
-    while fits + 1 < too_much {
-        let middle = fits + (too_much - fits) / 2;
-        if rooms.path(SoldRate(middle)).is_some() {
-            fits = middle;
-        } else {
-            too_much = middle;
+    let (topology, ask) = (rooms.topology, rooms.ask);
+    let last = rooms.highest(ask.to);
+    let mut reached = BTreeSet::new();
+    let mut widest = BinaryHeap::from([(last, ask.from.switch)]);
+    while let Some((rate, switch)) = widest.pop().filter(|(rate, _)| rate.0 > 0) {
+        if switch == ask.to.switch {
+            return Some(rate);
+        }
+        if reached.insert(switch) {
+            let links = topology.links_from(switch);
+            let onward = links.filter(|(_, next)| !reached.contains(&next.switch));
+            widest.extend(onward.map(|(port, next)| (rate.min(rooms.highest(port)), next.switch)));
         }
     }
-    (fits > 0).then_some(SoldRate(fits))
+    None
 }
 
 /// From one instant to the next at which a link that stood in the way no longer does. Until then the links that can be reached
@@ -155,6 +160,19 @@ impl<'a> Rooms<'a> {
     }
 
     fn refuses(&mut self, port: PortRef, rate: SoldRate) -> Option<Reason> {
+        let class = self.ask.class;
+        refusal(self.room(port), port, class, rate)
+    }
+
+    /// The highest rate that this link has room for.
+    fn highest(&mut self, port: PortRef) -> SoldRate {
+        let class = self.ask.class;
+        self.room(port)
+            .as_ref()
+            .map_or(SoldRate(0), |room| room.highest(class))
+    }
+
+    fn room(&mut self, port: PortRef) -> &Result<Headroom, Reason> {
         let Rooms {
             topology,
             book,
@@ -166,7 +184,7 @@ impl<'a> Rooms<'a> {
             Some(_) => book.headroom(port, ask.class, *window, ask.holder(), ask.replacing),
             None => Err(Reason::UnknownCapacity { link: port }),
         };
-        refusal(seen.entry(port).or_insert_with(look), port, ask.class, rate)
+        seen.entry(port).or_insert_with(look)
     }
 
     /// The links looked at so far that refuse this rate.

@@ -657,6 +657,16 @@ impl Headroom {
         }
     }
 
+    /// The highest rate that fits, with the burst that goes with it; 0 if none does.
+    pub(crate) fn highest(&self, class: Class) -> SoldRate {
+        let fits =
+            |rate: SoldRate, burst| class.rate_for_burst(burst).unwrap_or_default().min(rate);
+        let held = self
+            .hold
+            .map_or(SoldRate(u32::MAX), |hold| fits(hold.rate, hold.burst));
+        fits(self.rate, self.burst).min(held)
+    }
+
     /// Why this does not fit; `None` if it does. What fits also fits at every lower rate.
     pub(crate) fn refuses(
         &self,
