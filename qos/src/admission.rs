@@ -30,7 +30,8 @@ pub struct Ask {
     pub window: Window,
     /// Whether the commitment will be an unpaid hold, to which the hold limits apply.
     pub unpaid: bool,
-    /// A commitment of the same flow that the new one will take the place of ([`Book::replace`]): what it holds counts as free.
+    /// A commitment of the same flow that the new one will take the place of ([`Book::replace`]):
+    /// what it holds counts as free.
     pub replacing: Option<CommitmentId>,
 }
 
@@ -54,13 +55,15 @@ impl Ask {
     }
 }
 
-/// The path with the fewest hops among those on which the flow fits over the whole window, the one with the lowest ports among
-/// equals. Committing it at once succeeds. Both ports may be on one switch: a path of one hop.
+/// The path with the fewest hops among those on which the flow fits over the whole window, the one
+/// with the lowest ports among equals. Committing it at once succeeds. Both ports may be on one
+/// switch: a path of one hop.
 ///
 /// # Errors
 ///
-/// The first of these: not for sale, past, beyond the horizon, cooling down, no route; then the reason of the first link that refuses on
-/// the shortest path, with a counter-offer. A link whose capacity the topology or the book does not know is not for sale.
+/// The first of these: not for sale, past, beyond the horizon, cooling down, no route; then the
+/// reason of the first link that refuses on the shortest path, with a counter-offer. A link whose
+/// capacity the topology or the book does not know is not for sale.
 pub fn find_path(topology: &Topology, book: &Book, ask: &Ask) -> Result<Path, Refusal> {
     book.may_ask(ask.class, ask.window, ask.holder())?;
     let shortest = topology
@@ -87,7 +90,8 @@ pub fn find_path(topology: &Topology, book: &Book, ask: &Ask) -> Result<Path, Re
     })
 }
 
-/// The highest rate that fits on some path, where the one asked for does not: widest first, from switch to switch.
+/// The highest rate that fits on some path, where the one asked for does not: widest first, from
+/// switch to switch.
 fn highest_rate(rooms: &mut Rooms<'_>) -> Option<SoldRate> {
     let (topology, ask) = (rooms.topology, rooms.ask);
     let last = rooms.highest(ask.to);
@@ -106,8 +110,8 @@ fn highest_rate(rooms: &mut Rooms<'_>) -> Option<SoldRate> {
     None
 }
 
-/// From one instant to the next at which a link that stood in the way no longer does. Until then the links that can be reached
-/// can only become fewer, so nothing earlier is missed.
+/// From one instant to the next at which a link that stood in the way no longer does. Until then
+/// the links that can be reached can only become fewer, so nothing earlier is missed.
 fn earliest_start(topology: &Topology, book: &Book, ask: &Ask) -> Option<Time> {
     let duration = ask.window.duration();
     let mut start = ask.window.start().max(book.now());

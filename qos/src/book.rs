@@ -1,12 +1,13 @@
 //! The capacity book: what is committed on every directed link, and until when.
 //!
-//! One book serves a whole domain and has one writer. It never over-books: at every instant, on every link, the
-//! rates committed are at most [`ClassPlan::reservable`], and the bursts of each class at most that class's buffer.
+//! One book serves a whole domain and has one writer. It never over-books: at every instant, on
+//! every link, the rates committed are at most [`ClassPlan::reservable`], and the bursts of each
+//! class at most that class's buffer.
 //!
 //! # What an unpaid hold may take
 //!
-//! A quote holds capacity before anybody has paid, so that nobody else buys it meanwhile. So that nobody can block
-//! the network for free, on every link:
+//! A quote holds capacity before anybody has paid, so that nobody else buys it meanwhile. So that
+//! nobody can block the network for free, on every link:
 //!
 //! - the unpaid holds from one ingress port take at most [`INGRESS_SHARE_PERCENT`] of the reservable rate, and of
 //!   the buffer of each class;
@@ -15,8 +16,8 @@
 //! - a hold that expires unpaid costs its ingress port a cool-down, [`COOL_DOWN_FIRST`] and twice as long each further time in a row up to
 //!   [`COOL_DOWN_MOST`], in which it can hold nothing. A payment ends it.
 //!
-//! Holds whose windows overlap the one asked for are added up as if all of them overlapped one another. What is paid from the
-//! start (`unpaid: false`) is under no such limit.
+//! Holds whose windows overlap the one asked for are added up as if all of them overlapped one
+//! another. What is paid from the start (`unpaid: false`) is under no such limit.
 
 use crate::{
     calendar::{self, Booking, Calendar, Limits, Load},
@@ -32,7 +33,8 @@ use std::{
     time::Duration,
 };
 
-/// Of the reservable rate and of each class buffer of a link: what unpaid holds from one ingress port may take.
+/// Of the reservable rate and of each class buffer of a link: what unpaid holds from one ingress
+/// port may take.
 pub const INGRESS_SHARE_PERCENT: u32 = 10;
 /// The cool-down after the first hold that expires unpaid.
 pub const COOL_DOWN_FIRST: Duration = Duration::from_secs(10);
@@ -47,7 +49,8 @@ pub struct CommitmentId(pub u64);
 /// Capacity promised to one flow, on every link of its path alike.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Commitment {
-    /// The directed links it takes: [`crate::topology::Path::egress_ports`]. A set: order and repetition do not matter.
+    /// The directed links it takes: [`crate::topology::Path::egress_ports`]. A set: order and
+    /// repetition do not matter.
     pub path: Vec<PortRef>,
     /// Steady or elastic.
     pub class: Class,
@@ -137,8 +140,8 @@ impl Book {
         }
     }
 
-    /// Moves the present on; an earlier `now` changes nothing. Forgets and returns the commitments whose windows have ended;
-    /// one that was still unpaid counts as an unpaid expiry.
+    /// Moves the present on; an earlier `now` changes nothing. Forgets and returns the commitments
+    /// whose windows have ended; one that was still unpaid counts as an unpaid expiry.
     pub fn advance(&mut self, now: Time) -> Vec<(CommitmentId, Commitment)> {
         self.now = self.now.max(now);
         let mut ended = Vec::new();
@@ -172,9 +175,10 @@ impl Book {
         calendar::horizon(self.now)
     }
 
-    /// Says how fast a directed link is. What no longer fits is released, on its whole path, and returned, least valuable first:
-    /// the commitments are re-admitted in order of value (paid before unpaid, then the higher value, then the lower id), and
-    /// those that find no room go. The caller may look for another path for them.
+    /// Says how fast a directed link is. What no longer fits is released, on its whole path, and
+    /// returned, least valuable first: the commitments are re-admitted in order of value (paid
+    /// before unpaid, then the higher value, then the lower id), and those that find no room go.
+    /// The caller may look for another path for them.
     pub fn set_capacity(
         &mut self,
         port: PortRef,
@@ -222,8 +226,8 @@ impl Book {
             .collect()
     }
 
-    /// Makes the capacity of a directed link unknown again: whatever is committed there is released, on its whole path, and
-    /// returned, least valuable first.
+    /// Makes the capacity of a directed link unknown again: whatever is committed there is
+    /// released, on its whole path, and returned, least valuable first.
     pub fn clear_capacity(&mut self, port: PortRef) -> Vec<(CommitmentId, Commitment)> {
         let mut losers = self.set_capacity(port, BitRate(0));
         // Flows of no rate, which fit even there.
@@ -246,7 +250,8 @@ impl Book {
         self.links.iter().map(|(port, link)| (*port, &link.plan))
     }
 
-    /// The longest that frames of this class can wait on a path: [`crate::class::delay_bound_ms`]. `None` if a link is unknown.
+    /// The longest that frames of this class can wait on a path: [`crate::class::delay_bound_ms`].
+    /// `None` if a link is unknown.
     pub fn delay_bound_ms(
         &self,
         path: impl IntoIterator<Item = PortRef>,
@@ -256,12 +261,14 @@ impl Book {
         crate::class::delay_bound_ms(class, plans?)
     }
 
-    /// Commits capacity on every link of the path, or on none. The same commitment under the same id again changes nothing.
+    /// Commits capacity on every link of the path, or on none. The same commitment under the same
+    /// id again changes nothing.
     ///
     /// # Errors
     ///
-    /// Of several reasons the first of these is told: not for sale, past, beyond the horizon, cooling down; then, for the lowest
-    /// link that refuses: unknown capacity, rate, buffer, hold limit.
+    /// Of several reasons the first of these is told: not for sale, past, beyond the horizon,
+    /// cooling down; then, for the lowest link that refuses: unknown capacity, rate, buffer, hold
+    /// limit.
     pub fn commit(&mut self, id: CommitmentId, commitment: &Commitment) -> Result<(), Refusal> {
         match self.commitments.get(&id) {
             Some(known) if known == commitment => return Ok(()),
@@ -292,16 +299,18 @@ impl Book {
         Ok(())
     }
 
-    /// Enters a commitment that was made before, without asking whether it fits: after a restart, when the capacities of its
-    /// links are not known yet. [`Self::set_capacity`] keeps or releases it once they are; until then its window runs down.
+    /// Enters a commitment that was made before, without asking whether it fits: after a restart,
+    /// when the capacities of its links are not known yet. [`Self::set_capacity`] keeps or releases
+    /// it once they are; until then its window runs down.
     pub fn restore(&mut self, id: CommitmentId, commitment: Commitment) {
         self.release(id);
         self.enter(id, commitment);
     }
 
-    /// Puts `commitment` in the place of what `id` holds, if anything: what it holds counts as free. All or nothing: refused, the
-    /// old one stays. For moving a flow make-before-break, replace it by the union of both paths, so that shared links are counted
-    /// once, and when packets take the new path, by the new one.
+    /// Puts `commitment` in the place of what `id` holds, if anything: what it holds counts as
+    /// free. All or nothing: refused, the old one stays. For moving a flow make-before-break,
+    /// replace it by the union of both paths, so that shared links are counted once, and when
+    /// packets take the new path, by the new one.
     ///
     /// # Errors
     ///
@@ -338,8 +347,8 @@ impl Book {
         Ok(())
     }
 
-    /// The hold is paid: it is under no hold limit any more, and its ingress port cools down no longer. `false` if there is no such
-    /// commitment.
+    /// The hold is paid: it is under no hold limit any more, and its ingress port cools down no
+    /// longer. `false` if there is no such commitment.
     pub fn mark_paid(&mut self, id: CommitmentId) -> bool {
         let Some(commitment) = self.commitments.get_mut(&id) else {
             return false;
@@ -354,8 +363,8 @@ impl Book {
         true
     }
 
-    /// An unpaid hold has expired at `now`: gives its capacity back and cools its ingress port down. `None`, and nothing
-    /// happens, if there is no such hold or it has been paid.
+    /// An unpaid hold has expired at `now`: gives its capacity back and cools its ingress port
+    /// down. `None`, and nothing happens, if there is no such hold or it has been paid.
     pub fn expire_unpaid(&mut self, id: CommitmentId, now: Time) -> Option<Commitment> {
         self.commitments
             .get(&id)
@@ -414,7 +423,8 @@ impl Book {
             .flat_map(|link| link.booked.iter().copied())
     }
 
-    /// Whether this class can be asked for over this window at all, as an unpaid hold from `holder` if there is one.
+    /// Whether this class can be asked for over this window at all, as an unpaid hold from `holder`
+    /// if there is one.
     pub(crate) fn may_ask(
         &self,
         class: Class,
@@ -459,8 +469,8 @@ impl Book {
         Ok(room)
     }
 
-    /// The earliest start after `window` begins at which the link has room for `booking` as long as the window lasts, as far as its calendar
-    /// tells; `None` if there is none within the horizon.
+    /// The earliest start after `window` begins at which the link has room for `booking` as long as
+    /// the window lasts, as far as its calendar tells; `None` if there is none within the horizon.
     pub(crate) fn next_room(
         &self,
         port: PortRef,
@@ -487,7 +497,8 @@ impl Book {
             {
                 Some(end) => window = Window::lasting(end, duration)?,
                 None if window.start() > booking.window.start() => return Some(window.start()),
-                // It fits, so it is the hold limits that refuse: they change when a hold no longer overlaps.
+                // It fits, so it is the hold limits that refuse: they change when a hold no longer
+                // overlaps.
                 None => {
                     let ends = link.unpaid.values().map(|hold| hold.booking.window.end());
                     window =
@@ -573,8 +584,8 @@ impl Link {
         }
     }
 
-    /// What one more unpaid hold from `ingress` may take, where `room` is free over the window; `None` if there is
-    /// no limit, because it would be the only one.
+    /// What one more unpaid hold from `ingress` may take, where `room` is free over the window;
+    /// `None` if there is no limit, because it would be the only one.
     fn hold_allowance(
         &self,
         ingress: PortRef,

@@ -1,10 +1,11 @@
 //! The calendar of one directed link: what is booked there, slot by slot.
 //!
-//! The next 24 hours are cut into slots of one second, the time after them, up to 30 days, into slots of one minute. A
-//! booking counts in every slot it touches (windows are rounded outwards), so that a calendar may show more
-//! than there is at an instant, and never less. As time goes on, minutes come within the 24 hours and are cut into
-//! seconds; a booking that begins or ends within such a minute then counts only in its own seconds. What a calendar shows thus
-//! depends on the bookings and the time alone, not on when they were made.
+//! The next 24 hours are cut into slots of one second, the time after them, up to 30 days, into
+//! slots of one minute. A booking counts in every slot it touches (windows are rounded outwards),
+//! so that a calendar may show more than there is at an instant, and never less. As time goes on,
+//! minutes come within the 24 hours and are cut into seconds; a booking that begins or ends within
+//! such a minute then counts only in its own seconds. What a calendar shows thus depends on the
+//! bookings and the time alone, not on when they were made.
 
 use crate::{
     class::Class,
@@ -59,7 +60,8 @@ impl Load {
     }
 }
 
-/// The most that may be booked at any instant; a burst is counted up to 4.29 GB per class, where its 32-bit sums end.
+/// The most that may be booked at any instant; a burst is counted up to 4.29 GB per class, where
+/// its 32-bit sums end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Limits {
     pub(crate) rate: u32,
@@ -69,8 +71,8 @@ pub(crate) struct Limits {
 
 /// What is booked on one directed link, from now to [`horizon`].
 ///
-/// It adds up and tells; whether something fits is decided by [`crate::book::Book`]. Takes 0.5 MB for rates and as much
-/// for each class, once something is booked.
+/// It adds up and tells; whether something fits is decided by [`crate::book::Book`]. Takes 0.5 MB
+/// for rates and as much for each class, once something is booked.
 #[derive(Clone, Debug)]
 pub struct Calendar {
     span: Span,
@@ -96,8 +98,8 @@ impl Calendar {
         self.span = next;
     }
 
-    /// Adds a booking. What of it lies before the present does not count. The caller has seen that it fits and that it
-    /// ends by the [`horizon`].
+    /// Adds a booking. What of it lies before the present does not count. The caller has seen that
+    /// it fits and that it ends by the [`horizon`].
     pub(crate) fn book(&mut self, booking: &Booking) {
         let range = self.span.seconds(booking.window);
         for (row, amount) in amounts(booking) {
@@ -113,7 +115,8 @@ impl Calendar {
         }
     }
 
-    /// The most that is booked at any instant of the window, slots rounded outwards. Rates and bursts may peak at different instants.
+    /// The most that is booked at any instant of the window, slots rounded outwards. Rates and
+    /// bursts may peak at different instants.
     pub fn peak(&self, window: Window) -> Load {
         self.peak_without(window, None)
     }
@@ -143,8 +146,8 @@ impl Calendar {
         })
     }
 
-    /// The end of the last slot of the window in which the booking would not fit beside the others, whatever its own window; `None` if
-    /// it fits all the way.
+    /// The end of the last slot of the window in which the booking would not fit beside the others,
+    /// whatever its own window; `None` if it fits all the way.
     pub(crate) fn last_obstacle(
         &self,
         window: Window,
@@ -168,8 +171,8 @@ impl Calendar {
             .map(|second| Time::from_millis(second.saturating_mul(1_000)))
     }
 
-    /// The window in seconds, cut where `left_out` begins and ends, with what to take off in each part. Cuts are where the
-    /// calendar counts the booking, so that no slot lies across one.
+    /// The window in seconds, cut where `left_out` begins and ends, with what to take off in each
+    /// part. Cuts are where the calendar counts the booking, so that no slot lies across one.
     fn parts(
         &self,
         row: usize,
@@ -192,7 +195,8 @@ impl Calendar {
     }
 }
 
-/// Which rows a booking counts in, and how much. A burst too large for a sum is refused before it comes here.
+/// Which rows a booking counts in, and how much. A burst too large for a sum is refused before it
+/// comes here.
 fn amounts(booking: &Booking) -> [(usize, u32); 2] {
     let row = if booking.class == Class::Elastic {
         2
@@ -276,8 +280,9 @@ struct Row {
     fine: Series,
     /// A ring: minute `m` is in slot `m % COARSE_SLOTS`.
     coarse: Series,
-    /// By how much the minutes beyond the border show too much, because bookings begin and end within them: the change at each second, from 0 at
-    /// the beginning of every minute. With it, cutting a minute into seconds is exact.
+    /// By how much the minutes beyond the border show too much, because bookings begin and end
+    /// within them: the change at each second, from 0 at the beginning of every minute. With it,
+    /// cutting a minute into seconds is exact.
     excess: BTreeMap<u64, i64>,
 }
 
@@ -359,7 +364,8 @@ impl Row {
             self.excess.clear();
             return;
         }
-        // Seconds that have passed stay in the ring until the ones that take their slots are written; nothing reads them.
+        // Seconds that have passed stay in the ring until the ones that take their slots are
+        // written; nothing reads them.
         for minute in from.border / MINUTE..to.border / MINUTE {
             let slot = ring(minute, COARSE_SLOTS);
             let shown = i64::from(self.coarse.get(slot));
@@ -382,7 +388,8 @@ const fn ring(number: u64, slots: u64) -> usize {
     (number % slots) as usize
 }
 
-/// The slots that touch these seconds: of the fine ring, then of the coarse one, each cut where the ring closes.
+/// The slots that touch these seconds: of the fine ring, then of the coarse one, each cut where the
+/// ring closes.
 fn slots(span: Span, seconds: &Range<u64>) -> ([Range<usize>; 2], [Range<usize>; 2]) {
     let fine = seconds.start.min(span.border)..seconds.end.min(span.border);
     let coarse =
@@ -587,8 +594,9 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig { cases: 96, ..ProptestConfig::default() })]
 
-        /// Whatever was booked and taken back, and however the border moved meanwhile, every slot shows the sum of what
-        /// touches it, and the peak over a window is its highest slot, with one booking left out or without.
+        /// Whatever was booked and taken back, and however the border moved meanwhile, every slot
+        /// shows the sum of what touches it, and the peak over a window is its highest slot, with
+        /// one booking left out or without.
         #[test]
         fn a_calendar_forgets_nothing_as_time_moves_over_its_borders(
             steps in prop::collection::vec(step(), 1..30),

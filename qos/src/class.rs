@@ -19,6 +19,10 @@
 //! best effort: the first part by their guarantees, the rest because they borrow before best effort
 //! does. Best effort keeps its 8 % and everything idle. Control traffic may come from hosts (the API is
 //! in band), so it is held to its guarantee: what it borrowed would be taken from what was sold.
+//!
+//! One limit of this: a paid class sold beyond its own guarantee borrows the rest only after the
+//! other paid class has had its guarantee. While that one drains a burst, the buffer has to bridge
+//! the difference.
 
 use crate::units::{BitRate, Bytes, SoldRate};
 use serde::{Deserialize, Serialize};
@@ -87,9 +91,9 @@ impl Class {
     }
 
     /// The burst a flow of this class may send above its rate, in kbit (1000 bit), as an OpenFlow
-    /// meter band takes it (`burst_size`): 50 ms of the rate for a steady flow, 400 ms for an elastic
-    /// one, at least three maximal frames. Rounds up to a whole kbit. Classes that are not sold have no meter;
-    /// for them this is the least burst.
+    /// meter band takes it (`burst_size`): 50 ms of the rate for a steady flow, 400 ms for an
+    /// elastic one, at least three maximal frames. Rounds up to a whole kbit. Classes that are not
+    /// sold have no meter; for them this is the least burst.
     pub const fn burst_kbit(self, rate: SoldRate) -> u32 {
         let of_rate = (rate.kbps() as u64 * self.burst_ms()).div_ceil(1_000);
         // At most 400 / 1000 of a u32, or the least: fits.
@@ -100,7 +104,8 @@ impl Class {
         }
     }
 
-    /// The highest rate whose [`Self::burst`] is at most this; `None` if none is so small, or the class is not sold.
+    /// The highest rate whose [`Self::burst`] is at most this; `None` if none is so small, or the
+    /// class is not sold.
     pub const fn rate_for_burst(self, burst: Bytes) -> Option<SoldRate> {
         let kbit = burst.0 / 125;
         if kbit < LEAST_BURST_KBIT || self.burst_ms() == 0 {
@@ -122,7 +127,8 @@ impl Class {
         }
     }
 
-    /// [`Self::burst_kbit`] in bytes: what admission books of a class buffer. Exact, since a kbit is 125 bytes.
+    /// [`Self::burst_kbit`] in bytes: what admission books of a class buffer. Exact, since a kbit
+    /// is 125 bytes.
     pub const fn burst(self, rate: SoldRate) -> Bytes {
         Bytes(self.burst_kbit(rate) as u64 * 125)
     }

@@ -1,7 +1,8 @@
 //! What capacity costs, and what of it is earned when it ends early. Integers only.
 //!
-//! Amounts are in the asset's smallest unit (IOTA: nanos). Every rounding is in favour of the seller and by less than one unit, so
-//! that no way of splitting or cancelling purchases carries bytes below the tariff.
+//! Amounts are in the asset's smallest unit (IOTA: nanos). Every rounding is in favour of the
+//! seller and by less than one unit, so that no way of splitting or cancelling purchases carries
+//! bytes below the tariff.
 
 use crate::{
     class::Class,
@@ -22,8 +23,9 @@ pub struct Tariff {
 }
 
 impl Tariff {
-    /// What a flow of `class` at `rate` costs for `duration_ms` milliseconds, in nanos: rounded up once, then at least the minimum. `None` for a
-    /// class that is not sold, and above 18.4 billion IOTA, where `u64` ends.
+    /// What a flow of `class` at `rate` costs for `duration_ms` milliseconds, in nanos: rounded up
+    /// once, then at least the minimum. `None` for a class that is not sold, and above 18.4 billion
+    /// IOTA, where `u64` ends.
     pub fn charge(&self, class: Class, rate: SoldRate, duration_ms: u64) -> Option<u64> {
         let per_mbit_second = match class {
             Class::Steady => self.steady_nanos_per_mbit_second,
@@ -45,7 +47,8 @@ impl Tariff {
     }
 }
 
-/// What of `total_charge` is earned once `served_ms` of `total_ms` have been served: its share, rounded up. The rest,
+/// What of `total_charge` is earned once `served_ms` of `total_ms` have been served: its share,
+/// rounded up. The rest,
 /// `total_charge - earned`, is unserved and goes back. Nothing served earns nothing; everything served, or more, earns everything;
 /// never falls as more is served.
 pub fn earned(total_charge: u64, total_ms: u64, served_ms: u64) -> u64 {
@@ -127,8 +130,9 @@ mod tests {
             prop_assert!(earned(charge, total, more) <= charge);
         }
 
-        /// However often a flow is bought in pieces, and each piece cancelled part of the way, what is kept covers what was carried:
-        /// the exact tariff price of the served time, compared without rounding.
+        /// However often a flow is bought in pieces, and each piece cancelled part of the way, what
+        /// is kept covers what was carried: the exact tariff price of the served time, compared
+        /// without rounding.
         #[test]
         fn no_split_or_cancel_sequence_makes_a_profit(
             kbps in 1_u32..5_000_000,
@@ -162,7 +166,8 @@ mod tests {
             prop_assert!(pieces.iter().map(|ms| charge(*ms)).sum::<u64>() >= charge(pieces.iter().sum()));
         }
 
-        /// Moving a cancellation through any number of meter readings loses nothing: what is earned between readings adds up.
+        /// Moving a cancellation through any number of meter readings loses nothing: what is earned
+        /// between readings adds up.
         #[test]
         fn earned_in_steps_is_earned_at_once(charge in 0_u64..1 << 50, total in 1_u64..1 << 40, mut cuts in prop::collection::vec(0_u64..1 << 40, 1..10)) {
             cuts.sort_unstable();

@@ -13,8 +13,8 @@ use serde::{Deserialize, Serialize};
 pub struct Refusal {
     /// Why. Where several links refuse, the one told is the first that the search met.
     pub reason: Reason,
-    /// What could be had instead. Only [`crate::admission::find_path`] looks for it, and only when capacity,
-    /// buffers or hold limits are the reason.
+    /// What could be had instead. Only [`crate::admission::find_path`] looks for it, and only when
+    /// capacity, buffers or hold limits are the reason.
     pub offer: Option<CounterOffer>,
 }
 
@@ -30,10 +30,12 @@ impl From<Reason> for Refusal {
 /// What could be had at the time of asking; nothing is held for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CounterOffer {
-    /// The highest rate that fits over the whole window that was asked for; `None` if not even 1 kbit/s does.
+    /// The highest rate that fits over the whole window that was asked for; `None` if not even 1
+    /// kbit/s does.
     pub highest_rate_now: Option<SoldRate>,
-    /// The earliest start, not before the one asked for, at which the asked rate fits for as long as was asked; `None` if there
-    /// is none within the horizon, or none was found in a bounded search.
+    /// The earliest start, not before the one asked for, at which the asked rate fits for as long
+    /// as was asked; `None` if there is none within the horizon, or none was found in a bounded
+    /// search.
     pub earliest_start: Option<Time>,
 }
 

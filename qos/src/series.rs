@@ -1,7 +1,8 @@
 //! A row of sums, one per slot of time, that answers "what is the most in this range?".
 //!
-//! A flat array under one level of blocks: measured against trees, arrays win at every window length, and blocks win once
-//! windows pass some thousand slots. A whole block is raised and asked about without touching its slots.
+//! A flat array under one level of blocks: measured against trees, arrays win at every window
+//! length, and blocks win once windows pass some thousand slots. A whole block is raised and asked
+//! about without touching its slots.
 
 use std::ops::Range;
 

@@ -124,8 +124,8 @@ impl Topology {
         self.switches.insert(switch)
     }
 
-    /// Removes a switch, the links from and to it, and the capacities of its ports. Returns the egress ports
-    /// of the links that went, in order.
+    /// Removes a switch, the links from and to it, and the capacities of its ports. Returns the
+    /// egress ports of the links that went, in order.
     pub fn remove_switch(&mut self, switch: SwitchId) -> Vec<PortRef> {
         self.switches.remove(&switch);
         self.capacities.retain(|port, _| port.switch != switch);
@@ -135,8 +135,8 @@ impl Topology {
         gone.map(|(from, _)| from).collect()
     }
 
-    /// Adds the directed link from egress port `from` to port `to`, and their switches if they are new. A port
-    /// leads to one place: returns where `from` led before, if that was elsewhere.
+    /// Adds the directed link from egress port `from` to port `to`, and their switches if they are
+    /// new. A port leads to one place: returns where `from` led before, if that was elsewhere.
     pub fn add_link(&mut self, from: PortRef, to: PortRef) -> Option<PortRef> {
         self.switches.extend([from.switch, to.switch]);
         self.links.insert(from, to).filter(|before| *before != to)
@@ -147,7 +147,8 @@ impl Topology {
         self.links.remove(&from)
     }
 
-    /// Says how fast the directed link that begins at this port is, trunk or edge. Returns what was said before.
+    /// Says how fast the directed link that begins at this port is, trunk or edge. Returns what was
+    /// said before.
     pub fn set_capacity(&mut self, port: PortRef, capacity: BitRate) -> Option<BitRate> {
         self.capacities.insert(port, capacity)
     }
@@ -204,8 +205,9 @@ impl Topology {
         self.links.contains_key(&port) || self.links.values().any(|to| *to == port)
     }
 
-    /// The path with the fewest hops from the port where packets enter to the port where they leave,
-    /// whatever it has free. Among equals the one with the lowest egress ports, compared from the ingress on.
+    /// The path with the fewest hops from the port where packets enter to the port where they
+    /// leave, whatever it has free. Among equals the one with the lowest egress ports, compared
+    /// from the ingress on.
     pub fn shortest_path(&self, from: PortRef, to: PortRef) -> Option<Path> {
         self.shortest_path_where(from, to, |_| true)
     }
@@ -284,9 +286,9 @@ impl Topology {
         next
     }
 
-    /// The trunk ports, at both ends, of a forest that spans all switches: flooding over these ports and
-    /// the edge ports reaches everything once. Only links known in both directions take part. Each tree is grown
-    /// breadth first from its lowest switch, lowest ports first.
+    /// The trunk ports, at both ends, of a forest that spans all switches: flooding over these
+    /// ports and the edge ports reaches everything once. Only links known in both directions take
+    /// part. Each tree is grown breadth first from its lowest switch, lowest ports first.
     pub fn spanning_tree(&self) -> BTreeSet<PortRef> {
         let mut ports = BTreeSet::new();
         let mut reached = BTreeSet::new();

@@ -265,7 +265,8 @@ fn a_hold_over_its_share_is_told_what_it_may_hold_and_when_more() {
 
 const SWITCHES: u32 = 5;
 
-/// Every path without loops, by trying every port in ascending order: all of the fewest hops first is up to the caller.
+/// Every path without loops, by trying every port in ascending order: all of the fewest hops first
+/// is up to the caller.
 fn all_paths(topology: &Topology, from: PortRef, to: PortRef) -> Vec<Path> {
     fn walk(
         topology: &Topology,
@@ -398,7 +399,8 @@ proptest! {
                 let offered = offer.highest_rate_now.unwrap_or_default().0;
                 prop_assert!(offered == 0 || with_rate(offered).is_some());
                 prop_assert_eq!(with_rate(offered + 1), None);
-                // At the start offered it fits, and at no earlier second (all windows here begin and end with one).
+                // At the start offered it fits, and at no earlier second (all windows here begin
+                // and end with one).
                 let at = |start| Window::lasting(start, Duration::from_secs(length)).and_then(|window| brute_force(&network, &Ask { window, ..ask.clone() }));
                 let last = offer.earliest_start.unwrap_or(Time::from_millis(100 * SECOND));
                 prop_assert!(offer.earliest_start.is_none_or(|start| at(start).is_some()));

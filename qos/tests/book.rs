@@ -394,7 +394,8 @@ impl Model {
             .collect()
     }
 
-    /// At every instant, from `now` on, at which the load can rise: rates and bursts are within what the link has.
+    /// At every instant, from `now` on, at which the load can rise: rates and bursts are within
+    /// what the link has.
     fn is_within_limits(&self, now: Time) -> Result<(), TestCaseError> {
         for (port, capacity) in &self.capacity {
             let plan = payflow_qos::class::ClassPlan::for_capacity(*capacity);
@@ -428,8 +429,8 @@ impl Model {
         Ok(())
     }
 
-    /// Whether a paid commitment fits by the instants alone: then the calendars, which round outwards, may still refuse; and if not
-    /// even then, they must.
+    /// Whether a paid commitment fits by the instants alone: then the calendars, which round
+    /// outwards, may still refuse; and if not even then, they must.
     fn fits(&self, new: &Commitment, now: Time, rounded: bool) -> bool {
         let round = |window: Window| {
             if rounded {
