@@ -3,16 +3,207 @@
 //!
 //! Pure: switch bytes, port facts and time come in ([`NetworkInput`]); switch bytes, queue orders
 //! and events go out ([`NetworkOutput`]).
+//!
+//! | file | what it knows |
+//! |---|---|
+//! | `switch`, `conversation` | a switch, its connections, what is asked at the start and at audits |
+//! | `reconcile` | the difference between what is wanted on a switch and what it holds |
+//! | `pipeline` | the flow tables of a switch |
+//! | `ports`, `discovery` | what a port is open for, which ports are links, what they can carry |
+//! | `hosts`, `frames` | who is where, and the frames that tell |
+//! | `paid` | the life of a paid flow |
 
+mod conversation;
 mod cookie;
 mod discovery;
 mod entry;
 mod frames;
 mod hosts;
 mod interface;
+mod paid;
 mod pipeline;
+mod ports;
 mod reconcile;
 mod settings;
+mod switch;
+#[cfg(test)]
+mod tests;
 
 pub use interface::*;
 pub use settings::*;
+
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    net::IpAddr,
+};
+
+use payflow_qos::{SwitchId, Time, Topology};
+
+use discovery::Discovery;
+use hosts::Hosts;
+use paid::Paid;
+use ports::Classes;
+use switch::{Connection, Switch};
+
+/// The network half of the deterministic core.
+///
+/// Feed it with [`Self::handle`], and after every call to it or to [`Self::install`], [`Self::adopt`],
+/// [`Self::set_end`] or [`Self::remove`] drain [`Self::poll`]. Call it again at
+/// [`Self::next_deadline`] with [`NetworkInput::DeadlineReached`], if nothing happens before. Time never
+/// goes backwards.
+pub struct Network {
+    config: NetworkConfig,
+    connections: BTreeMap<ConnectionId, Connection>,
+    /// Every switch that was ever connected or is on the path of a paid flow.
+    switches: BTreeMap<SwitchId, Switch>,
+    /// By switch: the connection that speaks for it.
+    spokesmen: BTreeMap<SwitchId, ConnectionId>,
+    facts: BTreeMap<(SwitchId, String), PortFacts>,
+    classes: BTreeMap<(SwitchId, String), Classes>,
+    discovery: Discovery,
+    hosts: Hosts,
+    topology: Topology,
+    flows: BTreeMap<FlowId, Paid>,
+    /// What the meter of a reservation showed last, packets and bytes dropped.
+    meters_seen: BTreeMap<(SwitchId, u32), (u64, u64)>,
+    outputs: VecDeque<NetworkOutput>,
+    /// Ports, links or switches may have changed: see [`Self::refresh`].
+    stale: bool,
+    /// Stations have moved or links have changed: every table is made anew.
+    redraw: bool,
+    /// Flows for which a barrier was answered.
+    stirred: BTreeSet<FlowId>,
+    now: Time,
+}
+
+impl Network {
+    /// A network without switches.
+    pub fn new(config: NetworkConfig) -> Self {
+        Self {
+            connections: BTreeMap::new(),
+            switches: BTreeMap::new(),
+            spokesmen: BTreeMap::new(),
+            facts: BTreeMap::new(),
+            classes: BTreeMap::new(),
+            discovery: Discovery::new(config.secret, config.timings),
+            hosts: Hosts::new(&config),
+            topology: Topology::new(),
+            flows: BTreeMap::new(),
+            meters_seen: BTreeMap::new(),
+            outputs: VecDeque::new(),
+            stale: false,
+            redraw: false,
+            stirred: BTreeSet::new(),
+            now: Time::default(),
+            config,
+        }
+    }
+
+    /// Takes one input. What came of it is given by [`Self::poll`].
+    pub fn handle(&mut self, input: NetworkInput, now: Time) {
+        match input {
+            NetworkInput::Connected { connection } => self.connected(connection, now),
+            NetworkInput::Bytes { connection, bytes } => self.received(connection, &bytes, now),
+            NetworkInput::Closed { connection } => self.closed(connection, now),
+            NetworkInput::Port(facts) => self.port_facts(facts, now),
+            NetworkInput::ClassesMade { switch, port_name, result } => {
+                self.classes_made(switch, &port_name, result, now);
+            }
+            NetworkInput::DeadlineReached => self.stale = true,
+        }
+        self.settle(now);
+    }
+
+    /// The next thing to do or know, in order.
+    pub fn poll(&mut self) -> Option<NetworkOutput> {
+        self.outputs.pop_front()
+    }
+
+    /// When to call [`Self::handle`] with [`NetworkInput::DeadlineReached`].
+    pub fn next_deadline(&self) -> Option<Time> {
+        let sessions = self.connections.values().filter_map(|connection| connection.session.next_deadline());
+        let sessions = sessions.map(|at| Time::default().plus(at));
+        let switches = self.switches.values().filter(|switch| switch.is_read());
+        let switches = switches.flat_map(|switch| {
+            [Some(switch.audit_at), switch.reconciler.next_deadline(self.now)].into_iter().flatten()
+        });
+        let flows = self.flows.values().filter_map(Paid::next_deadline);
+        let others = [self.discovery.next_deadline(self.now), self.hosts.next_deadline(), self.ports_deadline()];
+        sessions.chain(switches).chain(flows).chain(others.into_iter().flatten()).min()
+    }
+
+    /// Switches that are connected and read back, proven links, and the capacities of ports whose class
+    /// queues are in place.
+    pub fn topology(&self) -> &Topology {
+        &self.topology
+    }
+
+    /// The host that has this address. The API is no host.
+    pub fn host(&self, address: IpAddr) -> Option<&Host> {
+        self.hosts.get(address)
+    }
+
+    /// Every host, by address.
+    pub fn hosts(&self) -> impl Iterator<Item = &Host> {
+        self.hosts.all()
+    }
+
+    /// Every proven link, by egress port.
+    pub fn links(&self) -> impl Iterator<Item = LinkView> + '_ {
+        self.topology.links().map(|(from, to)| {
+            let capacity_bps = self.topology.capacity(from).map(|capacity| capacity.bps());
+            LinkView { from, to, capacity_bps }
+        })
+    }
+
+    /// Every switch that was ever connected, by datapath id.
+    pub fn switches(&self) -> Vec<SwitchView> {
+        let view = |(id, switch): (&SwitchId, &Switch)| {
+            let (flow_entries, meters) = switch.reconciler.wanted_counts();
+            SwitchView {
+                switch: *id,
+                description: switch.description.clone(),
+                ready: switch.is_ready(),
+                ports: self.port_views(*id, switch),
+                flow_entries,
+                meters,
+            }
+        };
+        self.switches.iter().map(view).collect()
+    }
+
+    fn emit(&mut self, event: NetworkEvent) {
+        self.outputs.push_back(NetworkOutput::Event(event));
+    }
+
+    /// What is known of a switch, from nothing if need be.
+    fn switch_mut(&mut self, switch: SwitchId) -> &mut Switch {
+        let (config, now) = (&self.config, self.now);
+        self.switches.entry(switch).or_insert_with(|| Switch::new(config, now))
+    }
+
+    /// Everything that follows from an input or from time passing, in a fixed order.
+    fn settle(&mut self, now: Time) {
+        self.now = now;
+        self.tick_sessions(now);
+        self.tick_hosts(now);
+        self.tick_audits(now);
+        self.tick_classes(now);
+        if std::mem::take(&mut self.stale) {
+            self.refresh(now);
+        }
+        if std::mem::take(&mut self.redraw) {
+            self.draw_tables();
+            // A path may have broken or be whole again, whoever it belongs to.
+            self.stirred.extend(self.flows.keys());
+        }
+        let due = |paid: &Paid| paid.next_deadline().is_some_and(|at| at <= now);
+        let due: Vec<FlowId> = self.flows.iter().filter(|(_, paid)| due(paid)).map(|(flow, _)| *flow).collect();
+        self.stirred.extend(due);
+        for flow in std::mem::take(&mut self.stirred) {
+            self.progress(flow, now);
+        }
+        self.send_discovery(now);
+        self.flush(now);
+    }
+}

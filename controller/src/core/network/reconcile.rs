@@ -99,8 +99,8 @@ enum Sent {
 pub(crate) struct Confirmed {
     /// Reservations whose entries or meters were in the batch.
     pub(crate) flows: BTreeSet<FlowId>,
-    /// What the switch refused: whose, and the error for people.
-    pub(crate) refused: Vec<(BTreeSet<FlowId>, String)>,
+    /// What the switch refused: whose entry or meter, and the error for people.
+    pub(crate) refused: Vec<(FlowId, String)>,
 }
 
 impl Reconciler {
@@ -265,19 +265,25 @@ impl Reconciler {
         self.batches.is_empty()
     }
 
-    /// The switch was read back: everything it holds. Entries without our tag and meters outside our
-    /// ranges are left alone; gives how many entries those are. Until `infrastructure_from` only
-    /// the entries of reservations are mended.
-    pub(crate) fn read_back(
-        &mut self,
-        flows: &[FlowStats],
-        meters: &[MeterConfig],
-        now: Time,
-        infrastructure_from: Time,
-    ) -> usize {
-        self.forget();
+    /// A switch has connected and told everything it holds. Entries without our tag and meters outside our
+    /// ranges are left alone; gives how many such entries there are.
+    pub(crate) fn read_back(&mut self, flows: &[FlowStats], meters: &[MeterConfig], now: Time) -> usize {
         self.connected = true;
-        self.infrastructure_from = infrastructure_from;
+        self.infrastructure_from = now;
+        self.compare(flows, meters, now)
+    }
+
+    /// Until then only the entries of reservations are mended.
+    pub(crate) fn defer_infrastructure(&mut self, until: Time) {
+        self.infrastructure_from = until;
+    }
+
+    /// Believes what the switch says it holds, and nothing else; nothing may be under way. Everything is
+    /// compared with what is wanted.
+    pub(crate) fn compare(&mut self, flows: &[FlowStats], meters: &[MeterConfig], now: Time) -> usize {
+        let refused = std::mem::take(&mut self.refused);
+        self.forget();
+        self.refused = refused;
         let mut foreign = 0;
         for flow in flows {
             if self.tag.owner(flow.cookie).is_none() {
@@ -296,9 +302,10 @@ impl Reconciler {
         foreign
     }
 
-    /// Whether the entry is held, whoever wants it: to learn from a switch what was known before.
-    pub(crate) fn held_keys(&self) -> impl Iterator<Item = (&FlowKey, FlowId)> {
-        self.held.iter().filter_map(|(key, held)| Some((key, self.tag.owner(held.cookie)?)))
+    /// The entries of ours that the switch holds: key, owner, instructions.
+    pub(crate) fn held_entries(&self) -> impl Iterator<Item = (&FlowKey, FlowId, &[Instruction])> {
+        let owner = |held: &Held| self.tag.owner(held.cookie);
+        self.held.iter().filter_map(move |(key, held)| Some((key, owner(held)?, held.instructions.as_slice())))
     }
 
     /// The connection is gone, and with it what we believe.
@@ -343,7 +350,7 @@ impl Reconciler {
             return None;
         }
         let renewal = self.renewals.first().map(|(at, _)| *at);
-        let retry = self.refused.values().min().copied();
+        let retry = self.refused.values().copied().filter(|at| now < *at).min();
         let infrastructure = (now < self.infrastructure_from).then_some(self.infrastructure_from);
         [renewal, retry, infrastructure].into_iter().flatten().min()
     }
@@ -364,13 +371,12 @@ impl Reconciler {
         let mut confirmed = Confirmed::default();
         for (item, sent) in sent {
             self.busy.remove(&item);
-            let owners = self.owners(&item);
-            confirmed.flows.extend(owners.iter().copied());
+            confirmed.flows.extend(self.owners(&item));
             match errors.remove(&item) {
                 None => self.apply(&item, sent),
                 Some(reason) => {
+                    confirmed.refused.extend(self.sender(&item, &sent).map(|owner| (owner, reason)));
                     self.refuse(&item, sent, now);
-                    confirmed.refused.push((owners, reason));
                 }
             }
             // What was wanted may have changed meanwhile.
@@ -439,6 +445,15 @@ impl Reconciler {
         }
         owners.remove(&INFRASTRUCTURE);
         owners
+    }
+
+    /// For whom something was put on the switch.
+    fn sender(&self, item: &Item, sent: &Sent) -> Option<FlowId> {
+        match (item, sent) {
+            (_, Sent::PutFlow(held)) => self.tag.owner(held.cookie),
+            (Item::Meter(meter), Sent::PutMeter(_)) => Some(*self.wanted_meters.get(meter)?.last_key_value()?.0),
+            _ => None,
+        }
     }
 
     /// Whether the switch holds this entry as it is wanted. A hard time-out may be up to the grace off; one

@@ -1,0 +1,472 @@
+//! What is said between the controller and its switches: connections that come and go, what they bring, and
+//! what is sent when.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use payflow_qos::{PortNo, PortRef, SwitchId, Time};
+use rust_openflow::{
+    DownReason, FlowRemovedReason, Input, Message, MultipartReplyBody, Output, PacketIn, SwitchFeatures,
+};
+use tracing::{debug, info, warn};
+
+use super::{
+    ConnectionId, FlowId, Network, NetworkEvent, NetworkOutput,
+    cookie::INFRASTRUCTURE,
+    entry::reservation_meter,
+    frames,
+    hosts::{News, Presence},
+    pipeline::{self, LLDP, Opening, Remembered},
+    reconcile::Confirmed,
+    switch::{Connection, Reading, State, Switch, Through, session_time},
+};
+
+/// How long nothing moves away from a switch that is not connected: it may well carry packets.
+const AWAY_PATIENCE: std::time::Duration = std::time::Duration::from_secs(30);
+
+impl Network {
+    pub(super) fn connected(&mut self, id: ConnectionId, now: Time) {
+        let mut connection = Connection::new();
+        connection.session.handle(Input::Connected, session_time(now));
+        self.connections.insert(id, connection);
+        self.listen(id, now);
+    }
+
+    pub(super) fn received(&mut self, id: ConnectionId, bytes: &[u8], now: Time) {
+        if let Some(connection) = self.connections.get_mut(&id) {
+            connection.session.handle(Input::Received(bytes), session_time(now));
+            self.listen(id, now);
+        }
+    }
+
+    pub(super) fn closed(&mut self, id: ConnectionId, now: Time) {
+        if let Some(connection) = self.connections.get_mut(&id) {
+            connection.session.handle(Input::Closed, session_time(now));
+            self.listen(id, now);
+        }
+    }
+
+    pub(super) fn tick_sessions(&mut self, now: Time) {
+        let time = session_time(now);
+        let is_due = |connection: &Connection| connection.session.next_deadline().is_some_and(|at| at <= time);
+        let due: Vec<_> =
+            self.connections.iter().filter(|(_, connection)| is_due(connection)).map(|(id, _)| *id).collect();
+        for id in due {
+            if let Some(connection) = self.connections.get_mut(&id) {
+                connection.session.handle(Input::DeadlineReached, time);
+            }
+            self.listen(id, now);
+        }
+    }
+
+    /// Asks every switch whose time has come for its counters and entries.
+    pub(super) fn tick_audits(&mut self, now: Time) {
+        for (id, switch) in &mut self.switches {
+            if !switch.is_read() || now < switch.audit_at {
+                continue;
+            }
+            switch.audit_at = now.plus(self.config.timings.audit);
+            let connection = self.spokesmen.get(id).and_then(|connection| self.connections.get_mut(connection));
+            if let (Some(connection), None) = (connection, &switch.audit) {
+                let mut reading = connection.audit(now);
+                reading.blurred = !switch.reconciler.is_quiet();
+                switch.audit = Some(reading);
+            }
+        }
+    }
+
+    /// Sends what differs to every switch, and passes on what sessions have to say.
+    pub(super) fn flush(&mut self, now: Time) {
+        let mut ready = Vec::new();
+        for (id, switch) in &mut self.switches {
+            let connection = self.spokesmen.get(id).and_then(|connection| self.connections.get_mut(connection));
+            let (Some(connection), true) = (connection, switch.is_read()) else { continue };
+            switch.reconciler.flush(now, &mut Through { connection, now });
+            if !switch.reconciler.is_quiet()
+                && let Some(audit) = &mut switch.audit
+            {
+                audit.blurred = true;
+            }
+            if matches!(switch.state, State::Mending) && switch.reconciler.is_in_step(now) {
+                switch.state = State::Ready;
+                ready.push(*id);
+            }
+        }
+        for switch in ready {
+            info!(%switch, "switch ready");
+            self.emit(NetworkEvent::SwitchReady { switch });
+            self.order_all_classes(switch, now);
+        }
+        self.pass_on();
+    }
+
+    /// Takes the bytes that sessions want sent; nothing else can be waiting in them.
+    fn pass_on(&mut self) {
+        let mut useless = Vec::new();
+        for (id, connection) in &mut self.connections {
+            let mut bytes = Vec::new();
+            while let Some(output) = connection.session.poll() {
+                match output {
+                    Output::Send(more) => bytes.extend(more),
+                    other => debug!(?other, "out of turn"),
+                }
+            }
+            if !bytes.is_empty() {
+                self.outputs.push_back(NetworkOutput::Send { connection: *id, bytes });
+            }
+            if let Some(error) = &connection.broken {
+                useless.push((*id, format!("a message could not be sent: {error}")));
+            }
+        }
+        for (id, reason) in useless {
+            self.hang_up(id, Some(reason), self.now);
+        }
+    }
+
+    /// Takes everything a session has to say.
+    fn listen(&mut self, id: ConnectionId, now: Time) {
+        let mut bytes = Vec::new();
+        while let Some(output) = self.connections.get_mut(&id).and_then(|connection| connection.session.poll()) {
+            if let Output::Send(more) = output {
+                bytes.extend(more);
+                continue;
+            }
+            if !bytes.is_empty() {
+                let bytes = std::mem::take(&mut bytes);
+                self.outputs.push_back(NetworkOutput::Send { connection: id, bytes });
+            }
+            self.hear(id, output, now);
+        }
+        if !bytes.is_empty() {
+            self.outputs.push_back(NetworkOutput::Send { connection: id, bytes });
+        }
+    }
+
+    fn hear(&mut self, id: ConnectionId, output: Output, now: Time) {
+        let switch = self.connections.get(&id).and_then(|connection| connection.switch);
+        match (output, switch) {
+            (Output::Up(features), _) => self.introduced(id, &features, now),
+            (Output::Down(DownReason::Closed), _) => self.hang_up(id, None, now),
+            (Output::Down(reason), _) => self.hang_up(id, Some(reason.to_string()), now),
+            (Output::Malformed { header, error }, _) => {
+                warn!(connection = id.0, ?header, %error, "a message could not be read");
+            }
+            (Output::Message { message, .. }, Some(switch)) => self.told(switch, message, now),
+            (Output::MultipartDone { xid, body }, Some(switch)) => self.answered(switch, xid, body, now),
+            (Output::BarrierReply { xid }, Some(switch)) => self.barrier(switch, xid, now),
+            (Output::Error { xid, error }, Some(switch)) => {
+                let known = self.switch_mut(switch).reconciler.error(xid, &error.to_string());
+                if !known && !self.unanswered(id, switch, xid, now) {
+                    warn!(%switch, xid, %error, "the switch refused a message");
+                }
+            }
+            (Output::RequestFailed { xid, error }, Some(switch)) => {
+                // Without this answer nothing is known for sure: start over.
+                if !self.unanswered(id, switch, xid, now) {
+                    self.hang_up(id, Some(format!("request {xid}: {error}")), now);
+                }
+            }
+            (other, _) => debug!(connection = id.0, ?other, "passed over"),
+        }
+    }
+
+    /// The switch has said who it is.
+    fn introduced(&mut self, id: ConnectionId, features: &SwitchFeatures, now: Time) {
+        let switch = SwitchId(features.datapath_id.0);
+        if self.spokesmen.contains_key(&switch) {
+            let reason = format!("switch {switch} is connected already");
+            warn!(%switch, connection = id.0, "a second connection with the datapath id of a live one is refused");
+            self.connections.remove(&id);
+            self.outputs.push_back(NetworkOutput::Close { connection: id, reason });
+            return;
+        }
+        let Some(connection) = self.connections.get_mut(&id) else { return };
+        connection.switch = Some(switch);
+        let reading = connection.introduce(now);
+        self.spokesmen.insert(switch, id);
+        self.switch_mut(switch).state = State::Reading(reading);
+    }
+
+    /// The connection is of no use any more; with a reason it is we who close it.
+    fn hang_up(&mut self, id: ConnectionId, reason: Option<String>, now: Time) {
+        let Some(connection) = self.connections.remove(&id) else { return };
+        if let Some(reason) = reason {
+            self.outputs.push_back(NetworkOutput::Close { connection: id, reason });
+        }
+        let Some(id) = connection.switch else { return };
+        self.spokesmen.remove(&id);
+        let switch = self.switch_mut(id);
+        let was_read = switch.is_read();
+        switch.state = State::Away { since: now };
+        switch.audit = None;
+        switch.reconciler.disconnected();
+        if was_read {
+            info!(switch = %id, "switch lost");
+            self.stop_ports(id);
+            self.topology.remove_switch(id);
+            self.redraw = true;
+            self.emit(NetworkEvent::SwitchLost { switch: id });
+        }
+    }
+
+    /// An answer to one of the questions at the start or of an audit.
+    fn answered(&mut self, switch: SwitchId, xid: u32, body: MultipartReplyBody, now: Time) {
+        let known = self.switch_mut(switch);
+        let complete = match (&mut known.state, &mut known.audit) {
+            (State::Reading(reading), _) | (_, Some(reading)) => reading.answer(xid, body),
+            _ => None,
+        };
+        if complete == Some(true) {
+            self.read(switch, now);
+        }
+    }
+
+    /// An answer that will not come. Tells whether it was awaited.
+    fn unanswered(&mut self, id: ConnectionId, switch: SwitchId, xid: u32, now: Time) -> bool {
+        let known = self.switch_mut(switch);
+        let rest = match (&mut known.state, &mut known.audit) {
+            (State::Reading(reading), _) | (_, Some(reading)) => reading.no_answer(xid),
+            _ => None,
+        };
+        match rest {
+            None => return false,
+            Some(None) => self.hang_up(id, Some("the switch does not tell its flow entries".to_owned()), now),
+            Some(Some(true)) => self.read(switch, now),
+            Some(Some(false)) => {}
+        }
+        true
+    }
+
+    /// Everything that was asked has been answered.
+    fn read(&mut self, switch: SwitchId, now: Time) {
+        let known = self.switch_mut(switch);
+        if matches!(known.state, State::Reading(_)) {
+            if let State::Reading(reading) = std::mem::replace(&mut known.state, State::Mending) {
+                self.read_back(switch, reading, now);
+            }
+        } else if let Some(reading) = known.audit.take() {
+            self.audited(switch, &reading, now);
+        }
+    }
+
+    /// A switch that has just connected has told what it is and holds.
+    fn read_back(&mut self, id: SwitchId, reading: Reading, now: Time) {
+        let timings = self.config.timings;
+        let ports = reading.ports_now();
+        let switch = self.switch_mut(id);
+        switch.description = reading.description.unwrap_or_default();
+        switch.audit_at = now.plus(timings.audit);
+        let foreign = switch.reconciler.read_back(&reading.flows, &reading.meters, now);
+        if foreign > 0 && !std::mem::replace(&mut switch.warned, true) {
+            warn!(switch = %id, foreign, "the switch holds entries of others; they are left alone and may interfere");
+        }
+        let remembered: Vec<Remembered> = {
+            let ours = switch.reconciler.held_entries().filter(|(_, owner, _)| *owner == INFRASTRUCTURE);
+            ours.filter_map(|(key, _, instructions)| Remembered::from_entry(key, instructions)).collect()
+        };
+        if !remembered.is_empty() {
+            // It was ours before: best effort goes on as it is until ports, links and hosts are known.
+            switch.reconciler.defer_infrastructure(now.plus(timings.adoption));
+        }
+        self.topology.add_switch(id);
+        self.ports_described(id, &ports, &remembered, now);
+        for remembered in remembered {
+            if let Remembered::Station(port, mac, address) = remembered {
+                let news = self.hosts.remember(PortRef { switch: id, port }, mac, address, now);
+                self.take_news(news, now);
+            }
+        }
+        self.stale = true;
+        self.redraw = true;
+    }
+
+    /// Counters, and what a switch holds behind our back.
+    fn audited(&mut self, id: SwitchId, reading: &Reading, now: Time) {
+        self.count(id, reading);
+        let switch = self.switch_mut(id);
+        if !reading.blurred && switch.reconciler.is_quiet() {
+            switch.reconciler.compare(&reading.flows, &reading.meters, now);
+        }
+    }
+
+    fn barrier(&mut self, switch: SwitchId, xid: u32, now: Time) {
+        let Some(Confirmed { flows, refused }) = self.switch_mut(switch).reconciler.barrier(xid, now) else { return };
+        self.stirred.extend(flows);
+        for (flow, reason) in refused {
+            warn!(%switch, ?flow, reason, "the switch refused an entry");
+            self.refused(flow, format!("switch {switch}: {reason}"));
+        }
+    }
+
+    /// Something the switch tells unasked.
+    fn told(&mut self, id: SwitchId, message: Message, now: Time) {
+        if !self.switches.get(&id).is_some_and(Switch::is_read) {
+            // What matters of it is in the answers that are still awaited, but for ports.
+            if let (Message::PortStatus(status), Some(switch)) = (message, self.switches.get_mut(&id)) {
+                if let State::Reading(reading) = &mut switch.state {
+                    reading.port_changed(status);
+                }
+            }
+            return;
+        }
+        match message {
+            Message::PacketIn(packet) => self.packet_in(id, &packet, now),
+            Message::PortStatus(status) => self.port_changed(id, &status, now),
+            Message::FlowRemoved(removed) => {
+                let final_count = (removed.packet_count, removed.byte_count);
+                if let Some(flow) = self.owner(removed.cookie) {
+                    self.count_entry(id, flow, &removed.flow_match, final_count);
+                }
+                let owner = self.switch_mut(id).reconciler.removed(&removed);
+                if let Some(flow) = owner.filter(|_| removed.reason != FlowRemovedReason::HARD_TIMEOUT) {
+                    warn!(switch = %id, ?flow, reason = ?removed.reason, "somebody removed an entry of ours");
+                }
+                self.stirred.extend(owner.filter(|flow| *flow != INFRASTRUCTURE));
+            }
+            other => debug!(switch = %id, kind = ?other.kind(), "passed over"),
+        }
+    }
+
+    fn owner(&self, cookie: u64) -> Option<FlowId> {
+        super::cookie::OwnerTag(self.config.owner_tag).owner(cookie).filter(|owner| *owner != INFRASTRUCTURE)
+    }
+
+    fn packet_in(&mut self, switch: SwitchId, packet: &PacketIn, now: Time) {
+        let Some(port) = packet.in_port() else { return };
+        let port = PortRef { switch, port: PortNo(port.0) };
+        if packet.data.get(12..14) == Some(&LLDP.0.to_be_bytes()) {
+            self.stale |= self.discovery.heard(port, &packet.data, now).is_some();
+            return;
+        }
+        let opening = self.switches.get(&switch).and_then(|known| known.ports.get(&port.port)?.opening);
+        match opening {
+            Some(Opening::Edge { .. }) => {
+                self.seen_host(port);
+                if let Some(sender) = frames::sender(&packet.data) {
+                    let (hosts, switches) = (&mut self.hosts, &self.switches);
+                    let news = hosts.heard(port, sender, |owner| presence(switches, owner, now), now);
+                    self.take_news(news, now);
+                }
+            }
+            Some(Opening::Discovery { watched: true }) => self.seen_host(port),
+            Some(Opening::Discovery { watched: false } | Opening::Trunk) | None => {}
+        }
+    }
+
+    pub(super) fn tick_hosts(&mut self, now: Time) {
+        let news = self.hosts.tick(now);
+        self.take_news(news, now);
+    }
+
+    /// Does what follows from what was learned of hosts.
+    fn take_news(&mut self, news: Vec<News>, now: Time) {
+        for news in news {
+            match news {
+                News::Station(mac) => self.draw_station(mac),
+                News::Address(host) => {
+                    self.draw_address(&host);
+                    self.emit(NetworkEvent::Host(host));
+                }
+                News::Moved(hosts) => {
+                    self.redraw = true;
+                    for host in hosts {
+                        info!(address = %host.address, mac = %host.mac, port = %host.port, "host moved");
+                        self.emit(NetworkEvent::Host(host));
+                    }
+                }
+                News::Quarantine(port, claimed, until) => {
+                    warn!(%port, ?claimed, "a name that belongs elsewhere is blocked here");
+                    let reconciler = &mut self.switch_mut(port.switch).reconciler;
+                    for (key, entry) in pipeline::quarantine_entries(port.port, claimed, until) {
+                        reconciler.want(INFRASTRUCTURE, key, entry);
+                    }
+                }
+                News::Released(port, claimed) => {
+                    let reconciler = &mut self.switch_mut(port.switch).reconciler;
+                    for (key, _) in pipeline::quarantine_entries(port.port, claimed, now) {
+                        reconciler.withdraw(INFRASTRUCTURE, &key);
+                    }
+                }
+                News::Ask(port, frame) => self.send_frame(port, frame, now),
+                News::Full(port) => {
+                    warn!(%port, "no more addresses are learned at this port");
+                    self.stale = true;
+                    self.redraw = true;
+                }
+            }
+        }
+    }
+
+    pub(super) fn send_discovery(&mut self, now: Time) {
+        for (port, frame) in self.discovery.due(now) {
+            self.send_frame(port, frame, now);
+        }
+    }
+
+    fn send_frame(&mut self, port: PortRef, frame: Vec<u8>, now: Time) {
+        let connection = self.spokesmen.get(&port.switch).and_then(|id| self.connections.get_mut(id));
+        if let Some(connection) = connection {
+            connection.packet_out(port.port, frame, now);
+        }
+    }
+
+    /// Adds what the counters of an audit show more than the last one.
+    fn count(&mut self, switch: SwitchId, reading: &Reading) {
+        for flow in &reading.flows {
+            if let Some(owner) = self.owner(flow.cookie) {
+                self.count_entry(switch, owner, &flow.flow_match, (flow.packet_count, flow.byte_count));
+            }
+        }
+        let there: BTreeSet<u32> = reading.meter_stats.iter().map(|meter| meter.meter_id.0).collect();
+        self.meters_seen.retain(|(at, meter), _| *at != switch || there.contains(meter));
+        for meter in &reading.meter_stats {
+            let dropped = meter.bands.iter().fold((0_u64, 0_u64), |(packets, bytes), band| {
+                (packets.saturating_add(band.packet_count), bytes.saturating_add(band.byte_count))
+            });
+            let seen = self.meters_seen.insert((switch, meter.meter_id.0), dropped).unwrap_or_default();
+            let (packets, bytes) = grown(seen, dropped);
+            // The meter is shared by the generations of a path; the newest one has it.
+            let uses = |flow: &FlowId| reservation_meter(flow.reservation) == meter.meter_id;
+            let newest = self.flows.iter_mut().rev().find(|(flow, paid)| {
+                uses(flow) && paid.ingress().is_some_and(|(hop, _)| hop.switch == switch)
+            });
+            if let Some((_, paid)) = newest {
+                paid.counters.dropped_packets += packets;
+                paid.counters.dropped_bytes += bytes;
+            }
+        }
+    }
+
+    /// What an entry shows; counts if it is the one at the first switch.
+    fn count_entry(&mut self, switch: SwitchId, flow: FlowId, matching: &rust_openflow::Match, seen: (u64, u64)) {
+        let Some(paid) = self.flows.get_mut(&flow) else { return };
+        if paid.ingress().is_some_and(|(hop, key)| hop.switch == switch && key.matching == *matching) {
+            let (packets, bytes) = grown(paid.last_seen, seen);
+            paid.last_seen = seen;
+            paid.counters.packets += packets;
+            paid.counters.bytes += bytes;
+        }
+    }
+}
+
+/// By how much counters have grown since they were last seen; they begin at zero again when an entry
+/// or meter is made anew.
+fn grown(last: (u64, u64), now: (u64, u64)) -> (u64, u64) {
+    match (now.0.checked_sub(last.0), now.1.checked_sub(last.1)) {
+        (Some(packets), Some(bytes)) => (packets, bytes),
+        _ => now,
+    }
+}
+
+/// Whether the owner of a claimed name can be asked at its port.
+fn presence(switches: &BTreeMap<SwitchId, Switch>, port: PortRef, now: Time) -> Presence {
+    match switches.get(&port.switch) {
+        Some(switch) if switch.is_read() => {
+            if switch.is_up(port.port) { Presence::Up } else { Presence::Down }
+        }
+        Some(switch) => match switch.state {
+            State::Away { since } if since.plus(AWAY_PATIENCE) <= now => Presence::Down,
+            _ => Presence::Unknown,
+        },
+        None => Presence::Down,
+    }
+}

@@ -1,0 +1,427 @@
+//! The life of a paid flow on its switches.
+//!
+//! Installing goes in phases, each confirmed by barriers before the next: first every switch where nothing of
+//! the reservation is replaced, in parallel; then those where a new generation replaces entries of the
+//! path before, from last to first; the ingress switch last. Removing goes the other way: the
+//! ingress, one queue drain, everything else.
+
+use payflow_qos::{Class, Hop, Path, Time};
+use rust_openflow::{Instruction, IpProto, Match, MeterId};
+
+use super::{
+    FlowCounters, FlowId, FlowPlan, Network, NetworkEvent, Protocol, Selector,
+    entry::{FlowEntry, FlowKey, MatchExt, MeterSpec, mark, output, queue, reservation_meter},
+    pipeline::{ADMISSION, PAID_PRIORITY},
+};
+
+/// A paid flow and how far it is.
+pub(crate) struct Paid {
+    pub(crate) plan: FlowPlan,
+    /// One entry per hop, in order.
+    hops: Vec<HopEntry>,
+    stage: Stage,
+    /// After an adoption: until then an incomplete path is not broken but not there yet.
+    patient_until: Option<Time>,
+    pub(crate) counters: FlowCounters,
+    /// What the entry at the first switch showed last.
+    pub(crate) last_seen: (u64, u64),
+}
+
+struct HopEntry {
+    hop: Hop,
+    key: FlowKey,
+    entry: FlowEntry,
+    wanted: bool,
+}
+
+enum Stage {
+    /// Indices of hops, phase by phase; those before `current` are confirmed.
+    Installing { phases: Vec<Vec<usize>>, current: usize },
+    Installed { broken: bool },
+    /// `announced`: somebody waits for [`NetworkEvent::Removed`].
+    Removing { step: Step, announced: bool },
+}
+
+#[derive(Clone, Copy)]
+enum Step {
+    Ingress,
+    Draining { until: Time },
+    Rest,
+}
+
+impl Paid {
+    fn new(plan: FlowPlan, stage: Stage, grace: std::time::Duration) -> Self {
+        let hops = hop_entries(&plan, grace);
+        Self { plan, hops, stage, patient_until: None, counters: FlowCounters::default(), last_seen: (0, 0) }
+    }
+
+    fn meter(&self) -> (MeterId, MeterSpec) {
+        let spec = MeterSpec::sold(self.plan.class, self.plan.rate);
+        (reservation_meter(self.plan.flow.reservation), spec)
+    }
+
+    /// The entry at the first switch, and which switch that is.
+    pub(crate) fn ingress(&self) -> Option<(Hop, &FlowKey)> {
+        self.hops.first().map(|first| (first.hop, &first.key))
+    }
+
+    /// When something happens that no switch will bring about.
+    pub(crate) fn next_deadline(&self) -> Option<Time> {
+        match self.stage {
+            Stage::Removing { step: Step::Draining { until }, .. } => Some(until),
+            Stage::Installed { .. } => self.patient_until,
+            _ => None,
+        }
+    }
+}
+
+impl Network {
+    /// Puts a paid flow on its switches. Ends in [`NetworkEvent::Installed`] or
+    /// [`NetworkEvent::InstallFailed`]; waits without limit for switches that are away, until [`Self::remove`].
+    pub fn install(&mut self, plan: FlowPlan, now: Time) {
+        let flow = plan.flow;
+        if let Err(reason) = self.check(&plan) {
+            self.emit(NetworkEvent::InstallFailed { flow, reason });
+            return;
+        }
+        let stage = Stage::Installing { phases: Vec::new(), current: 0 };
+        let mut paid = Paid::new(plan, stage, self.config.timings.grace);
+        let phases = self.phases(&paid);
+        paid.stage = Stage::Installing { phases, current: 0 };
+        self.want_phase(&mut paid, 0);
+        self.flows.insert(flow, paid);
+        self.progress(flow, now);
+        self.settle(now);
+    }
+
+    /// After a restart of the controller: the flow is believed to be on its switches. They are compared when
+    /// they connect, and only what differs is mended. No event tells that all is well; a path that is not
+    /// complete when [`super::Timings::adoption_patience`] is over is broken. A plan that cannot be
+    /// is [`NetworkEvent::InstallFailed`].
+    pub fn adopt(&mut self, plan: FlowPlan, now: Time) {
+        let flow = plan.flow;
+        if let Err(reason) = self.check(&plan) {
+            self.emit(NetworkEvent::InstallFailed { flow, reason });
+            return;
+        }
+        let mut paid = Paid::new(plan, Stage::Installed { broken: false }, self.config.timings.grace);
+        paid.patient_until = Some(now.plus(self.config.timings.adoption_patience));
+        for index in 0..paid.hops.len() {
+            self.want_hop(&mut paid, index);
+        }
+        self.flows.insert(flow, paid);
+        self.settle(now);
+    }
+
+    /// Says when the service ends. Hard time-outs are armed again only where the armed ones would end the
+    /// service early, or leave entries behind for longer than twice the grace.
+    pub fn set_end(&mut self, flow: FlowId, ends: Time, now: Time) {
+        if let Some(mut paid) = self.flows.remove(&flow) {
+            paid.plan.ends = ends;
+            let until = ends.plus(self.config.timings.grace);
+            for index in 0..paid.hops.len() {
+                if let Some(hop) = paid.hops.get_mut(index) {
+                    hop.entry.until = Some(until);
+                    if hop.wanted {
+                        self.want_hop(&mut paid, index);
+                    }
+                }
+            }
+            self.flows.insert(flow, paid);
+        }
+        self.settle(now);
+    }
+
+    /// Takes a paid flow off its switches; ends in [`NetworkEvent::Removed`]. Switches that are away count as
+    /// clean: what they hold and should not is deleted when they return.
+    pub fn remove(&mut self, flow: FlowId, now: Time) {
+        match self.flows.get_mut(&flow).map(|paid| &mut paid.stage) {
+            None => self.emit(NetworkEvent::Removed { flow }),
+            Some(Stage::Removing { announced, .. }) => *announced = true,
+            Some(_) => self.begin_removal(flow, true),
+        }
+        self.progress(flow, now);
+        self.settle(now);
+    }
+
+    /// What the first switch has counted, as of the last audit. `None` for a flow that is not on the switches.
+    pub fn flow_counters(&self, flow: FlowId) -> Option<FlowCounters> {
+        self.flows.get(&flow).map(|paid| paid.counters)
+    }
+
+    /// Whether the plan can be put on switches beside what is there.
+    fn check(&self, plan: &FlowPlan) -> Result<(), String> {
+        let Selector { source, destination, .. } = plan.selector;
+        if !(1..FlowId::RESERVATION_LIMIT).contains(&plan.flow.reservation) {
+            return Err("the reservation number does not fit the cookie".to_owned());
+        }
+        if plan.path.hops.is_empty() {
+            return Err("the path has no switch".to_owned());
+        }
+        if !plan.class.is_sold() {
+            return Err(format!("class {} is not sold", plan.class));
+        }
+        if source.is_ipv4() != destination.is_ipv4() {
+            return Err("source and destination are of different address families".to_owned());
+        }
+        if self.flows.contains_key(&plan.flow) {
+            return Err("this generation of the path is on the switches already".to_owned());
+        }
+        for HopEntry { hop, key, .. } in hop_entries(plan, self.config.timings.grace) {
+            let Some(switch) = self.switches.get(&hop.switch) else { continue };
+            let meter = reservation_meter(plan.flow.reservation);
+            if switch.reconciler.is_taken(&key, plan.flow) {
+                return Err(format!("another reservation has the same packets at switch {}", hop.switch));
+            }
+            if switch.reconciler.is_meter_taken(meter, plan.flow) {
+                return Err(format!("another reservation has the same meter at switch {}", hop.switch));
+            }
+        }
+        Ok(())
+    }
+
+    /// In which order the hops are put on their switches.
+    fn phases(&self, paid: &Paid) -> Vec<Vec<usize>> {
+        let replaces = |hop: &HopEntry| {
+            let switch = self.switches.get(&hop.hop.switch);
+            switch.is_some_and(|switch| switch.reconciler.is_shared(&hop.key, paid.plan.flow))
+        };
+        let later = || paid.hops.iter().enumerate().skip(1);
+        let new: Vec<usize> = later().filter(|(_, hop)| !replaces(hop)).map(|(index, _)| index).collect();
+        let replaced = later().rev().filter(|(_, hop)| replaces(hop)).map(|(index, _)| vec![index]);
+        let phases = [new].into_iter().chain(replaced).chain([vec![0]]);
+        phases.filter(|phase| !phase.is_empty()).collect()
+    }
+
+    fn want_phase(&mut self, paid: &mut Paid, phase: usize) {
+        let Stage::Installing { phases, .. } = &paid.stage else { return };
+        for index in phases.get(phase).cloned().unwrap_or_default() {
+            self.want_hop(paid, index);
+        }
+    }
+
+    fn want_hop(&mut self, paid: &mut Paid, index: usize) {
+        let flow = paid.plan.flow;
+        let (meter, spec) = paid.meter();
+        let Some(hop) = paid.hops.get_mut(index) else { return };
+        let reconciler = &mut self.switch_mut(hop.hop.switch).reconciler;
+        if index == 0 {
+            reconciler.want_meter(flow, meter, spec);
+        }
+        reconciler.want(flow, hop.key.clone(), hop.entry.clone());
+        hop.wanted = true;
+    }
+
+    fn withdraw_hop(&mut self, paid: &mut Paid, index: usize, with_meter: bool) {
+        let flow = paid.plan.flow;
+        let (meter, _) = paid.meter();
+        let Some(hop) = paid.hops.get_mut(index) else { return };
+        if let Some(switch) = self.switches.get_mut(&hop.hop.switch) {
+            switch.reconciler.withdraw(flow, &hop.key);
+            if index == 0 && with_meter {
+                switch.reconciler.withdraw_meter(flow, meter);
+            }
+        }
+        hop.wanted = false;
+    }
+
+    /// A switch refused something of this flow.
+    pub(crate) fn refused(&mut self, flow: FlowId, reason: String) {
+        let Some(paid) = self.flows.get_mut(&flow) else { return };
+        match &mut paid.stage {
+            Stage::Installing { .. } => {
+                self.begin_removal(flow, false);
+                self.emit(NetworkEvent::InstallFailed { flow, reason });
+            }
+            Stage::Installed { broken } if !*broken => {
+                *broken = true;
+                self.emit(NetworkEvent::PathBroken { flow, reason });
+            }
+            Stage::Installed { .. } | Stage::Removing { .. } => {}
+        }
+    }
+
+    fn begin_removal(&mut self, flow: FlowId, announced: bool) {
+        let Some(mut paid) = self.flows.remove(&flow) else { return };
+        let was_open = paid.hops.first().is_some_and(|ingress| ingress.wanted);
+        let step = if was_open { Step::Ingress } else { Step::Rest };
+        self.withdraw_hop(&mut paid, 0, false);
+        if !was_open {
+            self.withdraw_rest(&mut paid);
+        }
+        paid.stage = Stage::Removing { step, announced };
+        self.flows.insert(flow, paid);
+    }
+
+    fn withdraw_rest(&mut self, paid: &mut Paid) {
+        for index in 0..paid.hops.len() {
+            self.withdraw_hop(paid, index, true);
+        }
+    }
+
+    /// Goes on with a flow as far as the switches have confirmed.
+    pub(crate) fn progress(&mut self, flow: FlowId, now: Time) {
+        let Some(mut paid) = self.flows.remove(&flow) else { return };
+        let stays = match paid.stage {
+            Stage::Installing { .. } => {
+                self.go_on_installing(&mut paid, now);
+                true
+            }
+            Stage::Installed { .. } => {
+                self.look_after(&mut paid, now);
+                true
+            }
+            Stage::Removing { .. } => self.go_on_removing(&mut paid, now),
+        };
+        if stays {
+            self.flows.insert(flow, paid);
+        }
+    }
+
+    fn go_on_installing(&mut self, paid: &mut Paid, now: Time) {
+        while let Stage::Installing { phases, current } = &paid.stage {
+            let indices = phases.get(*current).map(Vec::as_slice).unwrap_or_default();
+            if !indices.iter().all(|index| self.is_held(paid, *index, now)) {
+                return;
+            }
+            let next = current + 1;
+            if next < phases.len() {
+                paid.stage = Stage::Installing { phases: phases.clone(), current: next };
+                self.want_phase(paid, next);
+            } else {
+                paid.stage = Stage::Installed { broken: false };
+                self.emit(NetworkEvent::Installed { flow: paid.plan.flow });
+            }
+        }
+    }
+
+    fn is_held(&self, paid: &Paid, index: usize, now: Time) -> bool {
+        paid.hops.get(index).is_some_and(|hop| {
+            let switch = self.switches.get(&hop.hop.switch).filter(|switch| switch.is_read());
+            switch.is_some_and(|switch| switch.reconciler.holds(&hop.key, now))
+        })
+    }
+
+    /// Tells when the path of an installed flow breaks, and when it is whole again.
+    fn look_after(&mut self, paid: &mut Paid, now: Time) {
+        let flow = paid.plan.flow;
+        let Stage::Installed { broken } = &mut paid.stage else { return };
+        let (was_broken, problem) = (*broken, self.path_problem(&paid.plan.path));
+        let patient = paid.patient_until.is_some_and(|until| now < until);
+        match problem {
+            Some(reason) if !was_broken && !patient => {
+                *broken = true;
+                self.emit(NetworkEvent::PathBroken { flow, reason });
+            }
+            Some(_) => return,
+            None => {
+                if !(0..paid.hops.len()).all(|index| self.is_held(paid, index, now)) {
+                    return;
+                }
+                if was_broken {
+                    paid.stage = Stage::Installed { broken: false };
+                    self.emit(NetworkEvent::PathRestored { flow });
+                }
+            }
+        }
+        paid.patient_until = None;
+    }
+
+    /// The first thing that keeps packets from following the path.
+    fn path_problem(&self, path: &Path) -> Option<String> {
+        for hop in &path.hops {
+            let Some(switch) = self.switches.get(&hop.switch).filter(|switch| switch.is_read()) else {
+                return Some(format!("switch {} is not connected", hop.switch));
+            };
+            for port in [hop.in_port, hop.out_port] {
+                if !switch.is_up(port) {
+                    return Some(format!("port {}:{port} is down", hop.switch));
+                }
+            }
+        }
+        let links = path.hops.iter().zip(path.hops.iter().skip(1));
+        links.into_iter().find_map(|(hop, next)| {
+            let whole = self.topology.peer(hop.egress()) == Some(next.ingress());
+            (!whole).then(|| format!("the link from {} to {} is gone", hop.egress(), next.ingress()))
+        })
+    }
+
+    /// Whether the flow stays.
+    fn go_on_removing(&mut self, paid: &mut Paid, now: Time) -> bool {
+        let flow = paid.plan.flow;
+        while let Stage::Removing { step, announced } = paid.stage {
+            let next = match step {
+                Step::Ingress if self.is_gone(paid, 0) => Step::Draining { until: now.plus(self.config.timings.drain) },
+                Step::Draining { until } if until <= now => {
+                    self.withdraw_rest(paid);
+                    Step::Rest
+                }
+                Step::Rest if (0..paid.hops.len()).all(|index| self.is_gone(paid, index)) => {
+                    if announced {
+                        self.emit(NetworkEvent::Removed { flow });
+                    }
+                    return false;
+                }
+                Step::Ingress | Step::Draining { .. } | Step::Rest => return true,
+            };
+            paid.stage = Stage::Removing { step: next, announced };
+        }
+        true
+    }
+
+    /// Whether nothing of the flow is left at a hop; a switch that is away counts as clean.
+    fn is_gone(&self, paid: &Paid, index: usize) -> bool {
+        let Some(hop) = paid.hops.get(index) else { return true };
+        let Some(switch) = self.switches.get(&hop.hop.switch).filter(|switch| switch.is_read()) else { return true };
+        let removing_all = matches!(paid.stage, Stage::Removing { step: Step::Rest, .. });
+        let meter_gone = index != 0 || !removing_all || switch.reconciler.is_meter_gone(paid.meter().0);
+        switch.reconciler.is_gone(&hop.key, paid.plan.flow) && meter_gone
+    }
+}
+
+/// The entry of every hop.
+fn hop_entries(plan: &FlowPlan, grace: std::time::Duration) -> Vec<HopEntry> {
+    let last = plan.path.hops.len().saturating_sub(1);
+    let until = Some(plan.ends.plus(grace));
+    let ports = [plan.selector.source_port, plan.selector.destination_port];
+    let more_specific = ports.into_iter().flatten().map(|_| 1).sum::<u16>();
+    let entry = |(index, hop): (usize, &Hop)| {
+        let selected = selected(&plan.selector).from_port(hop.in_port);
+        let (matching, meter) = if index == 0 {
+            let meter = Instruction::Meter(reservation_meter(plan.flow.reservation));
+            (selected.from_mac(plan.source_mac), Some(meter))
+        } else {
+            (selected.ip_dscp(plan.class.dscp()), None)
+        };
+        let dscp = match index {
+            _ if index == last => Some(mark(Class::BestEffort)), // no mark leaves the network
+            0 => Some(mark(plan.class)),
+            _ => None,
+        };
+        let actions = dscp.into_iter().chain([queue(plan.class), output(hop.out_port)]).collect();
+        let instructions = meter.into_iter().chain([Instruction::ApplyActions(actions)]).collect();
+        HopEntry {
+            hop: *hop,
+            key: FlowKey { table: ADMISSION, priority: PAID_PRIORITY + more_specific, matching },
+            entry: FlowEntry { until, ..FlowEntry::new(instructions) },
+            wanted: false,
+        }
+    };
+    plan.path.hops.iter().enumerate().map(entry).collect()
+}
+
+fn selected(selector: &Selector) -> Match {
+    let packets = Match::new().from_ip(selector.source).to_ip(selector.destination);
+    match selector.protocol {
+        Protocol::Udp => {
+            let packets = packets.ip_proto(IpProto::UDP);
+            let packets = selector.source_port.into_iter().fold(packets, Match::udp_src);
+            selector.destination_port.into_iter().fold(packets, Match::udp_dst)
+        }
+        Protocol::Tcp => {
+            let packets = packets.ip_proto(IpProto::TCP);
+            let packets = selector.source_port.into_iter().fold(packets, Match::tcp_src);
+            selector.destination_port.into_iter().fold(packets, Match::tcp_dst)
+        }
+    }
+}

@@ -1,0 +1,245 @@
+//! One switch: what is known of it, whether or not it is connected, and the conversation at the
+//! start of a connection and at every audit.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use payflow_qos::{PortNo, SwitchId, Time};
+use rust_openflow::{
+    AsyncConfig, FlowFilter, FlowMod, FlowStats, Message, MeterConfig, MeterId, MeterMod, MeterStats,
+    MultipartReplyBody, MultipartRequest, MultipartRequestBody, PacketOut, PortReason, PortStatus, SendError, SessionConfig,
+    SwitchConfig, SwitchSession,
+};
+
+use super::{
+    NetworkConfig,
+    cookie::OwnerTag,
+    pipeline::Opening,
+    reconcile::{Outlet, Reconciler},
+};
+
+/// What is known of a switch. Stays when the connection goes.
+pub(crate) struct Switch {
+    pub(crate) reconciler: Reconciler,
+    pub(crate) ports: BTreeMap<PortNo, Port>,
+    pub(crate) description: String,
+    pub(crate) state: State,
+    pub(crate) audit_at: Time,
+    pub(crate) audit: Option<Reading>,
+    /// Somebody else's entries have been warned about.
+    pub(crate) warned: bool,
+}
+
+/// How far the connection is.
+pub(crate) enum State {
+    /// Not connected.
+    Away { since: Time },
+    /// Connected and being read back.
+    Reading(Reading),
+    /// Read back; being brought to what is wanted.
+    Mending,
+    /// It has held everything wanted since it was read back.
+    Ready,
+}
+
+/// A port as the switch describes it.
+#[derive(Clone, Debug)]
+pub(crate) struct Port {
+    pub(crate) name: String,
+    pub(crate) up: bool,
+    /// When it has been up long enough to be an edge port.
+    pub(crate) settled_at: Time,
+    /// A host was seen there, so it never becomes a link by discovery alone.
+    pub(crate) seen_host: bool,
+    /// What it is open for; `None` while it is down.
+    pub(crate) opening: Option<Opening>,
+}
+
+/// Answers awaited, and those that have come.
+#[derive(Default)]
+pub(crate) struct Reading {
+    awaited: BTreeMap<u32, Part>,
+    pub(crate) flows: Vec<FlowStats>,
+    pub(crate) meters: Vec<MeterConfig>,
+    pub(crate) meter_stats: Vec<MeterStats>,
+    ports: Vec<rust_openflow::Port>,
+    port_changes: Vec<PortStatus>,
+    pub(crate) description: Option<String>,
+    /// Something was sent or under way meanwhile: not a picture of one moment.
+    pub(crate) blurred: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Part {
+    Flows,
+    Other,
+}
+
+impl Switch {
+    pub(crate) fn new(config: &NetworkConfig, now: Time) -> Self {
+        let timings = &config.timings;
+        Self {
+            reconciler: Reconciler::new(OwnerTag(config.owner_tag), timings.grace, timings.retry),
+            ports: BTreeMap::new(),
+            description: String::new(),
+            state: State::Away { since: now },
+            audit_at: now,
+            audit: None,
+            warned: false,
+        }
+    }
+
+    /// Connected and read back: what it holds is known.
+    pub(crate) fn is_read(&self) -> bool {
+        matches!(self.state, State::Mending | State::Ready)
+    }
+
+    pub(crate) fn is_ready(&self) -> bool {
+        matches!(self.state, State::Ready)
+    }
+
+    pub(crate) fn port_named(&self, name: &str) -> Option<PortNo> {
+        self.ports.iter().find(|(_, port)| port.name == name).map(|(number, _)| *number)
+    }
+
+    pub(crate) fn is_up(&self, port: PortNo) -> bool {
+        self.ports.get(&port).is_some_and(|port| port.up)
+    }
+}
+
+impl Reading {
+    /// Takes an answer; `None` if it is not awaited here, else whether everything has come.
+    pub(crate) fn answer(&mut self, xid: u32, body: MultipartReplyBody) -> Option<bool> {
+        self.awaited.remove(&xid)?;
+        match body {
+            MultipartReplyBody::Flow(flows) => self.flows = flows,
+            MultipartReplyBody::MeterConfig(meters) => self.meters = meters,
+            MultipartReplyBody::Meter(stats) => self.meter_stats = stats,
+            MultipartReplyBody::PortDesc(ports) => self.ports = ports,
+            MultipartReplyBody::Desc(desc) => {
+                let parts = [desc.manufacturer, desc.hardware, desc.software];
+                self.description = Some(parts.join(" ").trim().to_owned());
+            }
+            _ => {}
+        }
+        Some(self.awaited.is_empty())
+    }
+
+    /// A port has changed after the switch was asked for its ports, or just before it answered.
+    pub(crate) fn port_changed(&mut self, status: PortStatus) {
+        self.port_changes.push(status);
+    }
+
+    /// The ports as they are now.
+    pub(crate) fn ports_now(&self) -> Vec<rust_openflow::Port> {
+        let mut ports: BTreeMap<_, _> = self.ports.iter().map(|port| (port.port_no, port.clone())).collect();
+        for PortStatus { reason, port } in &self.port_changes {
+            if *reason == PortReason::DELETE {
+                ports.remove(&port.port_no);
+            } else {
+                ports.insert(port.port_no, port.clone());
+            }
+        }
+        ports.into_values().collect()
+    }
+
+    /// An answer will not come. `None` if it was not awaited here; `Some(None)` if nothing can be said
+    /// without it; else whether everything else has come.
+    pub(crate) fn no_answer(&mut self, xid: u32) -> Option<Option<bool>> {
+        match self.awaited.remove(&xid)? {
+            Part::Flows => Some(None),
+            // A switch without meters, for instance.
+            Part::Other => Some(Some(self.awaited.is_empty())),
+        }
+    }
+}
+
+/// One connection, from before the switch has said who it is.
+pub(crate) struct Connection {
+    pub(crate) session: SwitchSession,
+    pub(crate) switch: Option<SwitchId>,
+    /// A message could not be sent: the connection is of no use any more.
+    pub(crate) broken: Option<SendError>,
+}
+
+impl Connection {
+    pub(crate) fn new() -> Self {
+        Self { session: SwitchSession::new(SessionConfig::default()), switch: None, broken: None }
+    }
+
+    /// Sends everything that is said and asked right after the handshake.
+    pub(crate) fn introduce(&mut self, now: Time) -> Reading {
+        self.send(&Message::SetConfig(SwitchConfig::WHOLE_PACKETS), now);
+        self.send(&Message::SetAsync(AsyncConfig::EVERYTHING), now);
+        // Ends the time in which Open vSwitch may count as abandoned.
+        self.send(&Message::BarrierRequest, now);
+        let mut reading = Reading::default();
+        self.ask(&mut reading, MultipartRequestBody::PortDesc, now);
+        self.ask(&mut reading, MultipartRequestBody::Desc, now);
+        self.ask(&mut reading, MultipartRequestBody::MeterFeatures, now);
+        self.ask(&mut reading, MultipartRequestBody::MeterConfig(MeterId::ALL), now);
+        self.ask(&mut reading, MultipartRequestBody::Flow(FlowFilter::all()), now);
+        reading
+    }
+
+    /// Asks for counters, and for what the switch holds.
+    pub(crate) fn audit(&mut self, now: Time) -> Reading {
+        let mut reading = Reading::default();
+        self.ask(&mut reading, MultipartRequestBody::Meter(MeterId::ALL), now);
+        self.ask(&mut reading, MultipartRequestBody::MeterConfig(MeterId::ALL), now);
+        self.ask(&mut reading, MultipartRequestBody::Flow(FlowFilter::all()), now);
+        reading
+    }
+
+    /// A frame of our own, out of one port, in the queue of the control class.
+    pub(crate) fn packet_out(&mut self, port: PortNo, frame: Vec<u8>, now: Time) {
+        let mut packet = PacketOut::new(rust_openflow::PortNo(port.0), frame);
+        packet.actions.insert(0, super::entry::queue(payflow_qos::Class::Control));
+        self.send(&Message::PacketOut(packet), now);
+    }
+
+    fn ask(&mut self, reading: &mut Reading, body: MultipartRequestBody, now: Time) {
+        let part = match body {
+            MultipartRequestBody::Flow(_) => Part::Flows,
+            _ => Part::Other,
+        };
+        let request = MultipartRequest { flags: rust_openflow::MultipartFlags::default(), body };
+        let xid = self.send(&Message::MultipartRequest(request), now);
+        reading.awaited.insert(xid, part);
+    }
+
+    /// The transaction id; 0, which no message has, if it could not be sent.
+    fn send(&mut self, message: &Message, now: Time) -> u32 {
+        match self.session.request(message, session_time(now)) {
+            Ok(xid) => xid,
+            Err(error) => {
+                self.broken.get_or_insert(error);
+                0
+            }
+        }
+    }
+}
+
+/// Time as sessions count it: since the Unix epoch.
+pub(crate) fn session_time(now: Time) -> Duration {
+    Duration::from_millis(now.millis())
+}
+
+/// What a reconciler sends through.
+pub(crate) struct Through<'a> {
+    pub(crate) connection: &'a mut Connection,
+    pub(crate) now: Time,
+}
+
+impl Outlet for Through<'_> {
+    fn meter(&mut self, meter: MeterMod) -> u32 {
+        self.connection.send(&Message::MeterMod(meter), self.now)
+    }
+
+    fn flow(&mut self, flow: FlowMod) -> u32 {
+        self.connection.send(&Message::FlowMod(flow), self.now)
+    }
+
+    fn barrier(&mut self) -> u32 {
+        self.connection.send(&Message::BarrierRequest, self.now)
+    }
+}
