@@ -15,6 +15,7 @@
 //! document (RFC 9457) with a type URI `urn:payflow:problem:<name>`.
 
 mod body;
+mod desk;
 mod reply;
 mod request;
 mod routes;

@@ -1,0 +1,45 @@
+//! The driver at the desk.
+
+use std::sync::Arc;
+
+use futures::future::BoxFuture;
+use iota_sdk_types::TransactionDigest;
+use payflow_payment::{
+    Address, SignedTransaction, TxDigest,
+    ledger::{InspectError, Inspected},
+};
+use tokio::sync::broadcast;
+
+use super::Desk;
+use crate::{
+    core::{
+        document::ReservationView,
+        io::{Caller, Request},
+        problem::Problem,
+        reply::Answer,
+    },
+    driver::Handle,
+};
+
+impl Desk for Handle {
+    fn request(&self, caller: Caller, request: Request) -> BoxFuture<'_, Result<Answer, Problem>> {
+        Box::pin(self.request(caller, request))
+    }
+
+    fn changes(&self) -> broadcast::Receiver<Arc<ReservationView>> {
+        self.changes()
+    }
+
+    fn inspect(&self, transaction: &SignedTransaction) -> Result<Inspected, InspectError> {
+        self.ledger().inspect(transaction)
+    }
+
+    fn parse_address(&self, text: &str) -> Option<Address> {
+        self.ledger().parse_address(text)
+    }
+
+    fn parse_digest(&self, text: &str) -> Option<TxDigest> {
+        let digest: TransactionDigest = text.parse().ok()?;
+        Some(TxDigest::new(digest.to_string()))
+    }
+}

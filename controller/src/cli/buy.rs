@@ -1,0 +1,553 @@
+//! What an end device does: quote, reserve, status, cancel.
+
+use std::{net::IpAddr, time::Duration};
+
+use clap::{ArgGroup, Args, ValueEnum};
+use payflow_payment::{Address, Amount, Asset, ChainId, PublicKey, Signed, ledger::iota::inspect};
+use payflow_qos::{BitRate, Class};
+use reqwest::Method;
+use serde_json::{Value, json};
+use tokio::time::Instant;
+
+use super::{
+    Common, Out,
+    client::{Call, CallError, Client, Identity},
+    error::CliError,
+    purchase::{Decided, Turn, Unfinished},
+    show::{self, Progress},
+    units::{parse_amount, parse_duration, parse_rate, show_amount},
+    wallet::{self, HostWallet, LedgerArgs, WalletArgs},
+};
+use crate::{
+    api::WellKnown,
+    core::{
+        document::{QuoteDocument, QuoteRequest, ReservationNumber, ReservationView, Status},
+        network::Protocol,
+    },
+};
+
+/// What the controller signs quotes under; see [`Signed`].
+const QUOTE_DOMAIN: &str = "payflow-quote";
+/// How often a request is sent again when nobody answers; it carries an Idempotency-Key.
+const TRIES: usize = 3;
+const POLL: Duration = Duration::from_millis(250);
+
+/// Which packets, how fast, for how long.
+#[derive(Clone, Debug, Args)]
+#[command(group(ArgGroup::new("protocol").required(true).args(["udp", "tcp"])))]
+pub(super) struct FlowArgs {
+    /// Destination: an IP address.
+    #[arg(long, value_name = "IP", value_parser = parse_ip)]
+    to: IpAddr,
+    /// Source; by default the address this host is seen with.
+    #[arg(long, value_name = "IP", value_parser = parse_ip)]
+    from: Option<IpAddr>,
+    /// UDP packets to this destination port.
+    #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
+    udp: Option<u16>,
+    /// TCP packets to this destination port.
+    #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
+    tcp: Option<u16>,
+    /// Only packets from this source port.
+    #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
+    source_port: Option<u16>,
+    /// Rate in frame bits per second, such as 10Mbit: payload plus 42 bytes per UDP packet, 54 or more per TCP packet.
+    #[arg(long, value_name = "RATE", value_parser = parse_rate)]
+    rate: BitRate,
+    /// How long, such as 30s or 1h30m.
+    #[arg(long = "for", value_name = "TIME", value_parser = parse_duration)]
+    duration: Duration,
+    /// steady for constant rates, elastic for TCP and bursts; by default what suits the protocol.
+    #[arg(long)]
+    class: Option<SoldClass>,
+    /// Where refunds go; by default back to the wallet.
+    #[arg(long, value_name = "ADDRESS")]
+    refund_to: Option<String>,
+}
+
+/// The classes that are sold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum SoldClass {
+    Steady,
+    Elastic,
+}
+
+/// Whose quotes are believed.
+#[derive(Clone, Debug, Args)]
+struct TrustArgs {
+    /// The operator's public key; quotes signed by another are refused. Without it, whatever key the controller
+    /// names is believed.
+    #[arg(long, env = "PAYFLOW_OPERATOR_KEY", value_name = "HEX", value_parser = parse_key)]
+    operator_key: Option<PublicKey>,
+}
+
+/// `payflow quote`.
+#[derive(Debug, Args)]
+pub(super) struct QuoteArgs {
+    #[command(flatten)]
+    flow: FlowArgs,
+    #[command(flatten)]
+    wallet: WalletArgs,
+    #[command(flatten)]
+    trust: TrustArgs,
+}
+
+/// `payflow reserve`.
+#[derive(Debug, Args)]
+pub(super) struct ReserveArgs {
+    #[command(flatten)]
+    flow: FlowArgs,
+    #[command(flatten)]
+    ledger: LedgerArgs,
+    #[command(flatten)]
+    trust: TrustArgs,
+    /// Pay at most this: in IOTA, such as 0.5, or as 500000000nanos. Gas comes on top.
+    #[arg(long, value_name = "AMOUNT", value_parser = parse_amount)]
+    max_price: Option<Amount>,
+    /// Give up waiting after this time; the payment is remembered, and the same command goes on with it.
+    #[arg(long, value_name = "TIME", value_parser = parse_duration, default_value = "2m")]
+    wait: Duration,
+}
+
+/// `payflow status`.
+#[derive(Debug, Args)]
+pub(super) struct StatusArgs {
+    /// Which reservation, such as r17; all of this wallet's by default.
+    #[arg(value_parser = parse_id)]
+    id: Option<ReservationNumber>,
+    #[command(flatten)]
+    wallet: WalletArgs,
+}
+
+/// `payflow cancel`.
+#[derive(Debug, Args)]
+pub(super) struct CancelArgs {
+    /// Which reservation, such as r17.
+    #[arg(value_parser = parse_id)]
+    id: ReservationNumber,
+    /// Wait until the refund is final on the ledger, for at most two minutes.
+    #[arg(long)]
+    wait: bool,
+    #[command(flatten)]
+    wallet: WalletArgs,
+}
+
+/// How long `cancel --wait` waits.
+const SETTLE_TIME: Duration = Duration::from_secs(120);
+
+/// Asks what it costs. The quote holds capacity for some seconds, so that it can be paid.
+pub(super) async fn quote(args: QuoteArgs, common: &Common, out: Out) -> Result<(), CliError> {
+    let wallet = args.wallet.load()?;
+    let (client, known) = greet(common, &wallet, &args.trust).await?;
+    let request = args.flow.request(&wallet, None);
+    let quote = ask_quote(&client, &request).await?;
+    Expected {
+        request: &request,
+        buyer: wallet.buyer(),
+        known: &known,
+    }
+    .check(&quote)
+    .map_err(distrusted)?;
+    out.print(&quote, || show::quote(&quote.document))
+}
+
+/// Quote, payment and reservation in one step.
+pub(super) async fn reserve(args: ReserveArgs, common: &Common, out: Out) -> Result<(), CliError> {
+    let wallet = args.ledger.wallet.load()?;
+    let progress = Progress::new(out.json);
+    let request = args.flow.request(&wallet, args.max_price);
+    let _turn = Turn::take(&wallet).await?;
+    if let Some(unfinished) = Unfinished::load(&wallet)?
+        && let Some(view) = resume(unfinished, &request, &wallet, &args, &progress).await?
+    {
+        progress.done();
+        return out.print(&view, || show::bought(&view));
+    }
+
+    let (client, known) = greet(common, &wallet, &args.trust).await?;
+    let begun = Instant::now();
+    let quote = ask_quote(&client, &request).await?;
+    let quoted = begun.elapsed();
+    Expected {
+        request: &request,
+        buyer: wallet.buyer(),
+        known: &known,
+    }
+    .check(&quote)
+    .map_err(distrusted)?;
+    let quote = quote.document;
+    progress.say(&format!(
+        "quote {}: {}",
+        quote.id,
+        show_amount(quote.payment.price)
+    ));
+    if args.max_price.is_some_and(|max| quote.payment.price > max) {
+        return Err(CliError::Failed(format!(
+            "the price is {}, above --max-price; nothing has been paid",
+            show_amount(quote.payment.price)
+        )));
+    }
+
+    let url = match &args.ledger.ledger {
+        Some(url) => url.clone(),
+        None => known.ledger_url.clone().ok_or_else(|| {
+            CliError::Usage(
+                "the controller names no ledger; say which with --ledger URL".to_owned(),
+            )
+        })?,
+    };
+    let (ledger, _) = wallet::connect(&url, Some(&quote.payment.chain_id)).await?;
+    let signing = Instant::now();
+    let transaction =
+        ledger.pay(wallet.payer(), &quote.payment.pay_to, quote.payment.price).await.map_err(|error| {
+            CliError::Failed(format!(
+                "{error}; nothing has been paid. Coins for {} can be had with: payflow wallet fund, where there is a faucet",
+                wallet.address()
+            ))
+        })?;
+    let signed = signing.elapsed();
+    let digest = inspect(&transaction)
+        .map_err(|error| CliError::Failed(error.to_string()))?
+        .digest;
+    let purchase = Unfinished {
+        api: client.base().to_owned(),
+        request,
+        quote,
+        digest,
+        transaction,
+    };
+    purchase.remember(&wallet)?;
+    progress.say(&format!("paying with {}", purchase.digest));
+
+    let handing = Instant::now();
+    let view = settle(&purchase, &client, &wallet, args.wait, &progress).await?;
+    progress.done();
+    let mut document =
+        serde_json::to_value(&view).map_err(|error| CliError::Failed(error.to_string()))?;
+    if let Value::Object(members) = &mut document {
+        let timing = json!({
+            "quote": millis(quoted), "sign": millis(signed), "reserve": millis(handing.elapsed())
+        });
+        members.insert("timing_ms".to_owned(), timing);
+    }
+    out.print(&document, || show::bought(&view))
+}
+
+/// Shows one reservation, or all.
+pub(super) async fn status(args: StatusArgs, common: &Common, out: Out) -> Result<(), CliError> {
+    let wallet = args.wallet.load()?;
+    let (client, _) = greet(common, &wallet, &TrustArgs { operator_key: None }).await?;
+    match args.id {
+        Some(id) => {
+            let view: ReservationView = client
+                .get(&format!("/v1/reservations/{}", id.reservation_id()))
+                .await?;
+            out.print(&view, || show::reservation(&view))
+        }
+        None => {
+            let document: Value = client.get("/v1/reservations").await?;
+            let views = reservations(&client, &document)?;
+            out.print(&document, || show::reservations(&views))
+        }
+    }
+}
+
+/// Ends a reservation early.
+pub(super) async fn cancel(args: CancelArgs, common: &Common, out: Out) -> Result<(), CliError> {
+    let wallet = args.wallet.load()?;
+    let (client, _) = greet(common, &wallet, &TrustArgs { operator_key: None }).await?;
+    let path = format!("/v1/reservations/{}", args.id.reservation_id());
+    let call = Call {
+        method: Method::DELETE,
+        ..Call::get(&path)
+    };
+    let answered = again(&client, &call).await?;
+    let mut view: ReservationView = client.read(answered.document)?;
+    let progress = Progress::new(out.json);
+    let deadline = Instant::now() + SETTLE_TIME;
+    while args.wait && view.status != Status::Settled {
+        if Instant::now() > deadline {
+            return Err(CliError::Pending {
+                message: format!(
+                    "{} is {} and its refund is not final yet; look again with: payflow status {}",
+                    view.id,
+                    show::word(view.status),
+                    view.id
+                ),
+                document: Box::new(serde_json::to_value(&view).unwrap_or_default()),
+            });
+        }
+        progress.say(&format!("{} is {}", view.id, show::word(view.status)));
+        tokio::time::sleep(POLL).await;
+        view = client.get(&path).await?;
+    }
+    progress.done();
+    out.print(&view, || show::reservation(&view))
+}
+
+/// The reservations in the answer to `GET /v1/reservations`.
+pub(super) fn reservations(
+    client: &Client,
+    document: &Value,
+) -> Result<Vec<ReservationView>, CliError> {
+    client.read(document.get("reservations").cloned().unwrap_or_default())
+}
+
+impl FlowArgs {
+    fn request(&self, wallet: &HostWallet, max_price: Option<Amount>) -> QuoteRequest {
+        let (protocol, port) = match (self.udp, self.tcp) {
+            (Some(port), _) => (Protocol::Udp, Some(port)),
+            (None, port) => (Protocol::Tcp, port),
+        };
+        QuoteRequest {
+            source: self.from,
+            destination: self.to,
+            protocol,
+            source_port: self.source_port,
+            destination_port: port,
+            rate_bps: self.rate.bps(),
+            duration_s: self.duration.as_secs(),
+            class: self.class.map(|class| match class {
+                SoldClass::Steady => Class::Steady,
+                SoldClass::Elastic => Class::Elastic,
+            }),
+            max_price,
+            refund_to: self
+                .refund_to
+                .as_deref()
+                .map_or_else(|| wallet.address(), Address::new),
+        }
+    }
+}
+
+/// What a quote must say before anything is paid.
+struct Expected<'a> {
+    request: &'a QuoteRequest,
+    buyer: PublicKey,
+    known: &'a WellKnown,
+}
+
+impl Expected<'_> {
+    /// Why the quote is not what was asked for, if it is not.
+    fn check(&self, quote: &Signed<QuoteDocument>) -> Result<(), String> {
+        let document = quote
+            .verify(QUOTE_DOMAIN, &self.known.operator_key)
+            .map_err(|error| format!("the quote is not the operator's: {error}"))?;
+        let request = self.request;
+        let flow = &document.flow;
+        let same = [
+            ("the buyer", document.buyer == self.buyer),
+            (
+                "the source",
+                request.source.is_none_or(|source| source == flow.source),
+            ),
+            ("the destination", request.destination == flow.destination),
+            ("the protocol", request.protocol == flow.protocol),
+            ("the source port", request.source_port == flow.source_port),
+            (
+                "the destination port",
+                request.destination_port == flow.destination_port,
+            ),
+            (
+                "the rate",
+                document.rate() == BitRate(request.rate_bps).to_sold(),
+            ),
+            (
+                "the duration",
+                Some(document.duration_ms) == request.duration_s.checked_mul(1000),
+            ),
+            (
+                "the class",
+                request.class.is_none_or(|class| class == document.class),
+            ),
+            ("the chain", document.payment.chain_id == self.chain()),
+            ("the asset", document.payment.asset == Asset::iota()),
+            (
+                "the address for refunds",
+                document.payment.refund_to == request.refund_to,
+            ),
+        ];
+        match same.iter().find(|(_, same)| !same) {
+            Some((what, _)) => Err(format!("{what} of the quote is not what was asked for")),
+            None => Ok(()),
+        }
+    }
+
+    fn chain(&self) -> ChainId {
+        self.known.chain_id.clone()
+    }
+}
+
+/// Asks the controller who it is, and makes a client that signs for exactly that controller.
+async fn greet(
+    common: &Common,
+    wallet: &HostWallet,
+    trust: &TrustArgs,
+) -> Result<(Client, WellKnown), CliError> {
+    let client = Client::new(&common.api)?;
+    sign_for(client, wallet, trust).await
+}
+
+async fn sign_for(
+    client: Client,
+    wallet: &HostWallet,
+    trust: &TrustArgs,
+) -> Result<(Client, WellKnown), CliError> {
+    let known = client.well_known().await?;
+    if let Some(pinned) = &trust.operator_key
+        && *pinned != known.operator_key
+    {
+        return Err(CliError::Failed(format!(
+            "{} is run by {}, and --operator-key says {pinned}; nothing has been asked or paid",
+            client.base(),
+            known.operator_key
+        )));
+    }
+    let tag = crate::api::signature::audience(&known.operator_key);
+    Ok((
+        client.with_identity(Identity::Buyer {
+            wallet: wallet.clone(),
+            tag,
+        }),
+        known,
+    ))
+}
+
+async fn ask_quote(
+    client: &Client,
+    request: &QuoteRequest,
+) -> Result<Signed<QuoteDocument>, CliError> {
+    let body =
+        serde_json::to_value(request).map_err(|error| CliError::Failed(error.to_string()))?;
+    let call = Call {
+        method: Method::POST,
+        path: "/v1/quotes".to_owned(),
+        body: Some(body),
+        idempotency_key: Some(random_key()?),
+        wait: None,
+    };
+    let answered = again(client, &call).await?;
+    client.read(answered.document)
+}
+
+/// Asks again when there was no answer. Only for what is one request however often it is sent.
+async fn again(client: &Client, call: &Call) -> Result<super::client::Answered, CliError> {
+    let mut tries = 1;
+    loop {
+        match client.call(call).await {
+            Err(CallError::NoAnswer(_)) if tries < TRIES => {
+                tries += 1;
+                tokio::time::sleep(POLL).await;
+            }
+            answer => return Ok(answer?),
+        }
+    }
+}
+
+/// Goes on with a payment whose outcome was not known. `None`: it is decided, and a new purchase may be made.
+async fn resume(
+    unfinished: Unfinished,
+    request: &QuoteRequest,
+    wallet: &HostWallet,
+    args: &ReserveArgs,
+    progress: &Progress,
+) -> Result<Option<ReservationView>, CliError> {
+    let id = unfinished.quote.id.clone();
+    progress.say(&format!(
+        "going on with the unfinished payment for {id}, {}",
+        unfinished.digest
+    ));
+    let trust = TrustArgs { operator_key: None };
+    let (client, _) = sign_for(Client::new(&unfinished.api)?, wallet, &trust)
+        .await
+        .map_err(|error| still_open(&unfinished, &error.to_string(), Value::Null))?;
+    match settle(&unfinished, &client, wallet, args.wait, progress).await {
+        Ok(view) => {
+            let lives = matches!(
+                view.status,
+                Status::Installing | Status::Active | Status::Suspended
+            );
+            if lives && unfinished.is_for(request) {
+                return Ok(Some(view));
+            }
+            progress.note(&format!(
+                "the unfinished payment has bought {}, which is {}",
+                view.id,
+                show::word(view.status)
+            ));
+            Ok(None)
+        }
+        Err(CliError::Refused(problem)) => {
+            progress.note(&format!(
+                "the unfinished payment for {id} has bought nothing: {}",
+                problem.detail
+            ));
+            Ok(None)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// Hands a payment over until it is decided, and forgets it then.
+async fn settle(
+    purchase: &Unfinished,
+    client: &Client,
+    wallet: &HostWallet,
+    patience: Duration,
+    progress: &Progress,
+) -> Result<ReservationView, CliError> {
+    match purchase.hand_over(client, patience, progress).await? {
+        Decided::Bought(view) => {
+            Unfinished::forget(wallet)?;
+            Ok(*view)
+        }
+        Decided::Refused(problem) => {
+            Unfinished::forget(wallet)?;
+            Err(CliError::Refused(problem))
+        }
+        Decided::Open { reason, view } => Err(still_open(purchase, &reason, view)),
+    }
+}
+
+fn still_open(purchase: &Unfinished, reason: &str, view: Value) -> CliError {
+    CliError::Pending {
+        message: format!(
+            "not decided yet: {reason}. The payment {} is remembered and will not be made twice; run the same command \
+             again to go on with it",
+            purchase.digest
+        ),
+        document: Box::new(json!({
+            "pending": true, "reason": reason, "quote": purchase.quote.id, "digest": purchase.digest,
+            "reservation": view
+        })),
+    }
+}
+
+fn distrusted(reason: String) -> CliError {
+    CliError::Failed(format!("{reason}; nothing has been paid"))
+}
+
+fn random_key() -> Result<String, CliError> {
+    let mut bytes = [0; 16];
+    getrandom::fill(&mut bytes).map_err(|error| CliError::Failed(error.to_string()))?;
+    Ok(hex::encode(bytes))
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+fn parse_ip(text: &str) -> Result<IpAddr, String> {
+    text.parse()
+        .map_err(|_| "write an IP address, such as 10.0.0.4".to_owned())
+}
+
+fn parse_id(text: &str) -> Result<ReservationNumber, String> {
+    ReservationNumber::from_reservation_id(text)
+        .ok_or_else(|| "write the id of a reservation, such as r17".to_owned())
+}
+
+fn parse_key(text: &str) -> Result<PublicKey, String> {
+    text.parse()
+        .map_err(|_| "write an ed25519 public key: 64 hexadecimal digits".to_owned())
+}

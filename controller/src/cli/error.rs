@@ -1,0 +1,63 @@
+//! What can go wrong, and the exit status that says so.
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+/// A problem document as received (RFC 9457).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct ProblemDocument {
+    /// `urn:payflow:problem:<name>`.
+    #[serde(rename = "type")]
+    pub(super) kind: String,
+    pub(super) title: String,
+    pub(super) status: u16,
+    #[serde(default)]
+    pub(super) detail: String,
+    #[serde(flatten)]
+    pub(super) extensions: Map<String, Value>,
+}
+
+/// Why a command did not succeed.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum CliError {
+    /// Something on this side, or no answer.
+    #[error("{0}")]
+    Failed(String),
+    /// Options that parse, but make no sense.
+    #[error("{0}")]
+    Usage(String),
+    /// The controller has refused.
+    #[error("{}: {}", .0.title, .0.detail)]
+    Refused(Box<ProblemDocument>),
+    /// Not decided yet.
+    #[error("{message}")]
+    Pending {
+        /// What is open, and what to do.
+        message: String,
+        /// As far as it is known.
+        document: Box<Value>,
+    },
+}
+
+impl CliError {
+    /// See the table of [`super`].
+    pub(super) fn exit_status(&self) -> u8 {
+        match self {
+            Self::Failed(_) => 1,
+            Self::Usage(_) => 2,
+            Self::Refused(_) => 3,
+            Self::Pending { .. } => 4,
+        }
+    }
+
+    /// What `--json` prints in this case.
+    pub(super) fn document(&self) -> Option<Value> {
+        match self {
+            Self::Failed(message) | Self::Usage(message) => {
+                Some(serde_json::json!({ "error": message }))
+            }
+            Self::Refused(problem) => serde_json::to_value(problem).ok(),
+            Self::Pending { document, .. } => Some((**document).clone()),
+        }
+    }
+}

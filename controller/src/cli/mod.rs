@@ -1,0 +1,240 @@
+//! The `payflow` command: what hosts buy with, what operators run and look at.
+//!
+//! Results go to stdout, everything else to stderr; with `--json` stdout holds exactly one JSON document, also when
+//! the controller refuses (its problem document). Exit status:
+//!
+//! | status | meaning |
+//! |---|---|
+//! | 0 | done |
+//! | 1 | failed: something on this side, or no answer; the message says what to do |
+//! | 2 | used wrongly: the options make no sense |
+//! | 3 | refused by the controller, with a problem document |
+//! | 4 | not decided yet: nothing is lost, run the same command again |
+
+mod buy;
+mod client;
+mod error;
+mod operator;
+mod purchase;
+mod serve;
+mod show;
+mod units;
+mod wallet;
+
+use std::{io::Write as _, path::PathBuf, process::ExitCode};
+
+use clap::{Args, Parser, Subcommand};
+use serde::Serialize;
+
+use self::error::CliError;
+
+/// Guaranteed bandwidth, one flow at a time.
+#[derive(Debug, Parser)]
+#[command(name = "payflow", version, propagate_version = true, after_help = EXIT_STATUS)]
+pub struct Cli {
+    #[command(flatten)]
+    common: Common,
+    #[command(subcommand)]
+    command: Command,
+}
+
+const EXIT_STATUS: &str = "Exit status: 0 done, 1 failed, 2 used wrongly, 3 refused by the controller, \
+     4 not decided yet (run the same command again).";
+
+/// Options of every command.
+#[derive(Clone, Debug, Args)]
+struct Common {
+    /// Print one JSON document on stdout.
+    #[arg(long, global = true)]
+    json: bool,
+    /// The controller's API.
+    #[arg(
+        long,
+        global = true,
+        env = "PAYFLOW_API",
+        default_value = "http://127.0.0.1:8080",
+        value_name = "URL"
+    )]
+    api: String,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the controller.
+    Controller(serve::ControllerArgs),
+    /// Run the development ledger alone. Its money is worth nothing.
+    Ledger(serve::LedgerArgs),
+    /// Check a configuration file and say everything that is wrong with it.
+    CheckConfig {
+        /// The file.
+        file: PathBuf,
+    },
+    /// A host's key and coins.
+    #[command(subcommand)]
+    Wallet(wallet::WalletCommand),
+    /// Ask what bandwidth costs; nothing is paid.
+    Quote(buy::QuoteArgs),
+    /// Buy bandwidth: quote, payment and reservation in one step.
+    Reserve(buy::ReserveArgs),
+    /// Show a reservation, or all of this wallet's.
+    Status(buy::StatusArgs),
+    /// End a reservation early; what is unserved is refunded, less the fee that the quote printed.
+    Cancel(buy::CancelArgs),
+    /// Switches and their ports.
+    Switches,
+    /// Directed links: capacity and what is sold of it.
+    Links,
+    /// Every reservation (operator).
+    Reservations(operator::TokenArgs),
+    /// Hosts as the network has learned them (operator).
+    Hosts(operator::TokenArgs),
+    /// Every sum of money, checked against the reservations (operator).
+    Audit(operator::TokenArgs),
+}
+
+/// Where results go.
+#[derive(Clone, Copy, Debug)]
+struct Out {
+    json: bool,
+}
+
+impl Out {
+    /// One document: as JSON, or as text for people.
+    fn print(
+        self,
+        document: &impl Serialize,
+        text: impl FnOnce() -> String,
+    ) -> Result<(), CliError> {
+        let mut text = if self.json {
+            serde_json::to_string_pretty(document)
+                .map_err(|error| CliError::Failed(error.to_string()))?
+        } else {
+            text().trim_end().to_owned()
+        };
+        text.push('\n');
+        match std::io::stdout().lock().write_all(text.as_bytes()) {
+            // Whoever reads has seen enough.
+            Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+            result => result.map_err(|error| CliError::Failed(format!("stdout: {error}"))),
+        }
+    }
+}
+
+/// Runs the command line of this process.
+#[must_use]
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let out = Out {
+        json: cli.common.json,
+    };
+    let result = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| CliError::Failed(format!("the runtime cannot be started: {error}")))
+        .and_then(|runtime| runtime.block_on(run(cli, out)));
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("payflow: {error}");
+            if let (true, Some(document)) = (out.json, error.document())
+                && let Err(error) = out.print(&document, String::new)
+            {
+                eprintln!("payflow: {error}");
+            }
+            ExitCode::from(error.exit_status())
+        }
+    }
+}
+
+async fn run(cli: Cli, out: Out) -> Result<(), CliError> {
+    let common = &cli.common;
+    match cli.command {
+        Command::Controller(args) => serve::controller(args).await,
+        Command::Ledger(args) => serve::ledger(args, out).await,
+        Command::CheckConfig { file } => serve::check_config(&file, out),
+        Command::Wallet(command) => wallet::run(command, common, out).await,
+        Command::Quote(args) => buy::quote(args, common, out).await,
+        Command::Reserve(args) => buy::reserve(args, common, out).await,
+        Command::Status(args) => buy::status(args, common, out).await,
+        Command::Cancel(args) => buy::cancel(args, common, out).await,
+        Command::Switches => operator::switches(common, out).await,
+        Command::Links => operator::links(common, out).await,
+        Command::Reservations(args) => operator::reservations(&args, common, out).await,
+        Command::Hosts(args) => operator::hosts(&args, common, out).await,
+        Command::Audit(args) => operator::audit(&args, common, out).await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn the_documented_reserve_command_is_understood() {
+        let line = "payflow reserve --to 10.0.0.4 --udp 5201 --rate 10Mbit --for 30s --max-price 0.5 --json";
+        let cli = Cli::try_parse_from(line.split(' ')).unwrap();
+        assert!(cli.common.json);
+        assert!(matches!(cli.command, Command::Reserve(_)));
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_said_with_what_to_write() {
+        let cases = [
+            (
+                "reserve --to 10.0.0.4 --rate 10Mbit --for 30s",
+                "--udp <PORT>|--tcp <PORT>",
+            ),
+            (
+                "reserve --to 10.0.0.4 --udp 1 --tcp 1 --rate 10Mbit --for 30s",
+                "cannot be used with",
+            ),
+            (
+                "reserve --to host --udp 1 --rate 10Mbit --for 30s",
+                "IP address",
+            ),
+            (
+                "reserve --to 10.0.0.4 --udp 1 --rate 10 --for 30s",
+                "10Mbit",
+            ),
+            (
+                "reserve --to 10.0.0.4 --udp 0 --rate 10Mbit --for 30s",
+                "0 is not in 1..=65535",
+            ),
+            (
+                "reserve --to 10.0.0.4 --udp 1 --rate 10Mbit --for 30",
+                "30s",
+            ),
+            (
+                "reserve --to 10.0.0.4 --udp 1 --rate 10Mbit --for 0s",
+                "30s",
+            ),
+            (
+                "reserve --to 10.0.0.4 --udp 1 --rate 10Mbit --for 30s --max-price -1",
+                "--max-price",
+            ),
+            (
+                "reserve --to 10.0.0.4 --udp 1 --rate 10Mbit --for 30s --max-price 1EUR",
+                "0.5",
+            ),
+            (
+                "reserve --to 10.0.0.4 --udp 1 --rate 10Mbit --for 30s --class gold",
+                "steady",
+            ),
+            ("cancel 17", "r17"),
+        ];
+        for (line, hint) in cases {
+            let words = std::iter::once("payflow").chain(line.split(' '));
+            let error = Cli::try_parse_from(words).unwrap_err();
+            assert_eq!(error.exit_code(), 2, "{line}");
+            assert!(error.to_string().contains(hint), "{line}: {error}");
+        }
+    }
+}

@@ -1,0 +1,308 @@
+//! What an operator looks at.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use payflow_payment::Amount;
+use payflow_qos::{BitRate, PortRef};
+use serde_json::{Value, json};
+
+use super::{
+    Common, Out, buy,
+    client::{Client, Identity},
+    error::CliError,
+    show,
+    units::show_amount,
+};
+use crate::{
+    api::token::OperatorToken,
+    config::DataDir,
+    core::{
+        document::{ReservationView, Status},
+        reply::Books,
+    },
+};
+
+/// Where the operator's token is.
+#[derive(Debug, Args)]
+pub(super) struct TokenArgs {
+    /// The operator's token itself.
+    #[arg(long, env = "PAYFLOW_TOKEN", hide_env_values = true, value_name = "TOKEN", conflicts_with_all = ["token_file", "data_dir"])]
+    token: Option<String>,
+    /// The file with the operator's token.
+    #[arg(
+        long,
+        env = "PAYFLOW_TOKEN_FILE",
+        value_name = "FILE",
+        conflicts_with = "data_dir"
+    )]
+    token_file: Option<PathBuf>,
+    /// The controller's data directory, where its token is; by default where the controller makes it.
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+}
+
+impl TokenArgs {
+    fn read(&self) -> Result<String, CliError> {
+        if let Some(token) = &self.token {
+            return Ok(token.clone());
+        }
+        let path = self.token_file.clone().unwrap_or_else(|| {
+            OperatorToken::path(self.data_dir.as_ref().unwrap_or(&DataDir::default().0))
+        });
+        OperatorToken::read_file(&path).map_err(|error| {
+            CliError::Failed(format!(
+                "the operator's token cannot be read from {}: {error}; say where the controller's data is with --data-dir",
+                path.display()
+            ))
+        })
+    }
+
+    fn client(&self, common: &Common) -> Result<Client, CliError> {
+        Ok(Client::new(&common.api)?.with_identity(Identity::Operator(self.read()?)))
+    }
+}
+
+/// Switches and their ports. Anybody may see them.
+pub(super) async fn switches(common: &Common, out: Out) -> Result<(), CliError> {
+    let topology: Value = Client::new(&common.api)?.get("/v1/topology").await?;
+    let switches = member(&topology, "switches");
+    out.print(&switches, || {
+        let mut table = vec![
+            [
+                "SWITCH", "READY", "ENTRIES", "METERS", "PORT", "ROLE", "UP", "CLASSES", "CAPACITY",
+            ]
+            .map(str::to_owned),
+        ];
+        for switch in items(&switches) {
+            for (index, port) in items(&member(switch, "ports")).enumerate() {
+                let of_switch = |name: &str| {
+                    if index == 0 {
+                        cell(switch, name)
+                    } else {
+                        String::new()
+                    }
+                };
+                table.push([
+                    if index == 0 {
+                        switch_name(&member(switch, "switch"))
+                    } else {
+                        String::new()
+                    },
+                    of_switch("ready"),
+                    of_switch("flow_entries"),
+                    of_switch("meters"),
+                    format!("{} {}", cell(port, "number"), cell(port, "name")),
+                    cell(port, "role"),
+                    cell(port, "up"),
+                    cell(port, "classes"),
+                    rate(port, "capacity_bps"),
+                ]);
+            }
+        }
+        if table.len() == 1 {
+            "no switches".to_owned()
+        } else {
+            show::columns(&table)
+        }
+    })
+}
+
+/// Directed links. Anybody may see them.
+pub(super) async fn links(common: &Common, out: Out) -> Result<(), CliError> {
+    let topology: Value = Client::new(&common.api)?.get("/v1/topology").await?;
+    let links = member(&topology, "links");
+    out.print(&links, || {
+        let mut table =
+            vec![["FROM", "TO", "CAPACITY", "CAN BE SOLD", "SOLD OR HELD"].map(str::to_owned)];
+        for link in items(&links) {
+            table.push([
+                port_name(&member(link, "from")),
+                port_name(&member(link, "to")),
+                rate(link, "capacity_bps"),
+                rate(link, "reservable_bps"),
+                rate(link, "reserved_bps"),
+            ]);
+        }
+        if table.len() == 1 {
+            "no links".to_owned()
+        } else {
+            show::columns(&table)
+        }
+    })
+}
+
+/// Every reservation.
+pub(super) async fn reservations(
+    args: &TokenArgs,
+    common: &Common,
+    out: Out,
+) -> Result<(), CliError> {
+    let client = args.client(common)?;
+    let document: Value = client.get("/v1/reservations").await?;
+    let views = buy::reservations(&client, &document)?;
+    out.print(&document, || show::reservations(&views))
+}
+
+/// Hosts by address.
+pub(super) async fn hosts(args: &TokenArgs, common: &Common, out: Out) -> Result<(), CliError> {
+    let document: Value = args.client(common)?.get("/v1/hosts").await?;
+    let hosts = member(&document, "hosts");
+    out.print(&hosts, || {
+        let mut table = vec![["ADDRESS", "MAC", "PORT"].map(str::to_owned)];
+        for host in items(&hosts) {
+            table.push([
+                cell(host, "address"),
+                cell(host, "mac"),
+                port_name(&member(host, "port")),
+            ]);
+        }
+        if table.len() == 1 {
+            "no hosts".to_owned()
+        } else {
+            show::columns(&table)
+        }
+    })
+}
+
+/// The books, and whether they add up: in themselves, and with the receipts of the reservations.
+pub(super) async fn audit(args: &TokenArgs, common: &Common, out: Out) -> Result<(), CliError> {
+    let client = args.client(common)?;
+    let books: Books = client.get("/v1/books").await?;
+    let document: Value = client.get("/v1/reservations").await?;
+    let views = buy::reservations(&client, &document)?;
+    let findings = findings(&books, &views);
+    let report = json!({ "books": books, "reservations": views.len(), "balanced": findings.is_empty(), "findings": findings });
+    out.print(&report, || {
+        let gas = books.gas_nanos;
+        let mut text = show::columns(&[
+            ["paid".to_owned(), show_amount(books.paid)],
+            ["  earned".to_owned(), show_amount(books.earned)],
+            ["  fees".to_owned(), show_amount(books.fees)],
+            ["  refunded".to_owned(), show_amount(books.refunded)],
+            ["  held".to_owned(), show_amount(books.held)],
+            ["  credited".to_owned(), show_amount(books.credited)],
+            [
+                "gas".to_owned(),
+                format!(
+                    "{}{}",
+                    if gas < 0 { "-" } else { "" },
+                    show_amount(Amount(gas.unsigned_abs()))
+                ),
+            ],
+            [
+                "transfers not final".to_owned(),
+                books.payouts_open.to_string(),
+            ],
+        ]);
+        if findings.is_empty() {
+            text.push_str("\nThe books balance.");
+        }
+        text
+    })?;
+    match findings.as_slice() {
+        [] => Ok(()),
+        findings => Err(CliError::Failed(format!(
+            "the books do not balance: {}",
+            findings.join("; ")
+        ))),
+    }
+}
+
+/// What does not add up. Sums are of 128 bits, which no supply fills.
+fn findings(books: &Books, views: &[ReservationView]) -> Vec<String> {
+    let mut findings = Vec::new();
+    let parts: u128 = [
+        books.earned,
+        books.fees,
+        books.refunded,
+        books.held,
+        books.credited,
+    ]
+    .into_iter()
+    .sum();
+    if u128::from(books.paid.0) != parts {
+        findings.push(format!("paid is {} and its parts are {parts}", books.paid));
+    }
+    for view in views {
+        let Some(receipt) = view.receipt.as_ref().map(|receipt| &receipt.document) else {
+            if view.status == Status::Settled
+                && view
+                    .payment
+                    .as_ref()
+                    .is_some_and(|payment| payment.amount.is_some())
+            {
+                findings.push(format!("{} is settled without a receipt", view.id));
+            }
+            continue;
+        };
+        let parts: u128 = [receipt.earned, receipt.fee, receipt.refunded]
+            .into_iter()
+            .sum();
+        if u128::from(receipt.paid.0) != parts {
+            findings.push(format!(
+                "{}: paid is {} and its parts are {parts}",
+                view.id, receipt.paid
+            ));
+        }
+        if receipt.fee > view.quote.payment.cancellation_fee {
+            findings.push(format!("{}: the fee is more than the quote says", view.id));
+        }
+    }
+    findings
+}
+
+fn member(document: &Value, name: &str) -> Value {
+    document.get(name).cloned().unwrap_or_default()
+}
+
+fn items(document: &Value) -> impl Iterator<Item = &Value> {
+    document.as_array().into_iter().flatten()
+}
+
+/// A member as people read it.
+fn cell(document: &Value, name: &str) -> String {
+    match document.get(name) {
+        None | Some(Value::Null) => "-".to_owned(),
+        Some(Value::Bool(true)) => "yes".to_owned(),
+        Some(Value::Bool(false)) => "no".to_owned(),
+        Some(Value::String(text)) => text.clone(),
+        Some(other) => other.to_string(),
+    }
+}
+
+fn rate(document: &Value, name: &str) -> String {
+    let bps = document.get(name).and_then(Value::as_u64);
+    bps.map_or_else(|| "-".to_owned(), |bps| BitRate(bps).to_string())
+}
+
+fn switch_name(value: &Value) -> String {
+    serde_json::from_value::<payflow_qos::SwitchId>(value.clone())
+        .map_or_else(|_| value.to_string(), |switch| switch.to_string())
+}
+
+fn port_name(value: &Value) -> String {
+    serde_json::from_value::<PortRef>(value.clone())
+        .map_or_else(|_| "-".to_owned(), |port| port.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_nano_that_is_missing_is_found() {
+        let books = Books {
+            paid: Amount(10),
+            earned: Amount(5),
+            refunded: Amount(5),
+            ..Books::default()
+        };
+        assert_eq!(findings(&books, &[]), Vec::<String>::new());
+        let books = Books {
+            refunded: Amount(4),
+            ..books
+        };
+        assert_eq!(findings(&books, &[]), ["paid is 10 and its parts are 9"]);
+    }
+}

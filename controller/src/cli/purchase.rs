@@ -1,0 +1,247 @@
+//! A payment on its way: remembered before it is handed over, so that it is never made twice.
+//!
+//! Signed bytes may buy something from the moment they leave this process, whatever is heard afterwards. So they are
+//! written beside the wallet first, and the same bytes are handed over again until the controller has decided.
+
+use std::{
+    fs::{self, File, OpenOptions, TryLockError},
+    io::{self, Write as _},
+    os::unix::fs::OpenOptionsExt as _,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use payflow_payment::{SignedTransaction, TxDigest};
+use reqwest::{Method, StatusCode};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use tokio::time::Instant;
+
+use super::{
+    client::{Call, CallError, Client},
+    error::{CliError, ProblemDocument},
+    show::Progress,
+    wallet::HostWallet,
+};
+use crate::core::document::{QuoteDocument, QuoteRequest, ReservationView};
+
+/// How long the controller is asked to wait for its decision, each time.
+const WAIT: Duration = Duration::from_secs(25);
+/// Between two questions where the controller did not answer.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// A payment that was signed, and of which it is not known what it bought.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Unfinished {
+    /// The controller that it is for.
+    pub(super) api: String,
+    /// What was asked.
+    pub(super) request: QuoteRequest,
+    /// What was offered and is being paid, verified.
+    pub(super) quote: QuoteDocument,
+    /// Names the payment on the ledger.
+    pub(super) digest: TxDigest,
+    /// The payment.
+    pub(super) transaction: SignedTransaction,
+}
+
+/// What became of a payment.
+#[derive(Debug)]
+pub(super) enum Decided {
+    /// It has bought the reservation.
+    Bought(Box<ReservationView>),
+    /// It buys nothing. What was paid, if anything, is refunded.
+    Refused(Box<ProblemDocument>),
+    /// Not known yet.
+    Open {
+        /// For people.
+        reason: String,
+        /// The reservation, as far as it was told.
+        view: Value,
+    },
+}
+
+/// One purchase at a time: two payments signed over the same coins would make each other void.
+#[derive(Debug)]
+pub(super) struct Turn {
+    _lock: File,
+}
+
+impl Turn {
+    /// Waits for the turn of this process.
+    pub(super) async fn take(wallet: &HostWallet) -> Result<Self, CliError> {
+        let path = beside(wallet.path(), "lock");
+        let failed = |error: io::Error| CliError::Failed(format!("{}: {error}", path.display()));
+        let file = OpenOptions::new()
+            .create(true)
+            .append(true)
+            .mode(0o600)
+            .open(&path)
+            .map_err(failed)?;
+        match file.try_lock() {
+            Ok(()) => return Ok(Self { _lock: file }),
+            Err(TryLockError::WouldBlock) => {
+                eprintln!("another payflow reserve is paying from this wallet; waiting for it");
+            }
+            Err(TryLockError::Error(error)) => return Err(failed(error)),
+        }
+        let file = tokio::task::spawn_blocking(move || file.lock().map(|()| file))
+            .await
+            .map_err(|error| CliError::Failed(error.to_string()))?
+            .map_err(failed)?;
+        Ok(Self { _lock: file })
+    }
+}
+
+impl Unfinished {
+    /// What was remembered beside the wallet, if anything.
+    pub(super) fn load(wallet: &HostWallet) -> Result<Option<Self>, CliError> {
+        Self::read(&file_of(wallet))
+    }
+
+    fn read(path: &Path) -> Result<Option<Self>, CliError> {
+        let text = match fs::read(path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(CliError::Failed(format!("{}: {error}", path.display()))),
+        };
+        serde_json::from_slice(&text).map(Some).map_err(|error| {
+            CliError::Failed(format!(
+                "{} cannot be read ({error}). It remembers a payment whose outcome is not known: look at payflow status \
+                 before you move it away",
+                path.display()
+            ))
+        })
+    }
+
+    /// Remembers it, durably, before anything else happens.
+    pub(super) fn remember(&self, wallet: &HostWallet) -> Result<(), CliError> {
+        let path = file_of(wallet);
+        self.write(&path).map_err(|error| {
+            CliError::Failed(format!(
+                "{}: {error}; nothing has been paid",
+                path.display()
+            ))
+        })
+    }
+
+    fn write(&self, path: &Path) -> io::Result<()> {
+        let draft = path.with_extension("draft");
+        let mut file = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o600)
+            .open(&draft)?;
+        file.write_all(
+            serde_json::to_string_pretty(self)
+                .map_err(io::Error::other)?
+                .as_bytes(),
+        )?;
+        file.sync_all()?;
+        fs::rename(&draft, path)?;
+        sync_parent(path)
+    }
+
+    /// Forgets it, once its outcome is known.
+    pub(super) fn forget(wallet: &HostWallet) -> Result<(), CliError> {
+        let path = file_of(wallet);
+        match fs::remove_file(&path).and_then(|()| sync_parent(&path)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                Err(CliError::Failed(format!("{}: {error}", path.display())))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Hands the payment over, the same bytes each time, until it is decided or the time is over.
+    pub(super) async fn hand_over(
+        &self,
+        client: &Client,
+        patience: Duration,
+        progress: &Progress,
+    ) -> Result<Decided, CliError> {
+        let deadline = Instant::now() + patience;
+        let mut open = Decided::Open {
+            reason: "it was not asked".to_owned(),
+            view: Value::Null,
+        };
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let call = Call {
+                method: Method::POST,
+                path: "/v1/reservations".to_owned(),
+                body: Some(
+                    json!({ "quote": self.quote.id, "payment": { "transaction": self.transaction } }),
+                ),
+                idempotency_key: None,
+                wait: Some(left.min(WAIT)),
+            };
+            let asked = Instant::now();
+            match client.call(&call).await {
+                Ok(answered) if answered.status == StatusCode::CREATED => {
+                    return Ok(Decided::Bought(Box::new(client.read(answered.document)?)));
+                }
+                Ok(answered) => {
+                    let status = answered
+                        .document
+                        .get("status")
+                        .and_then(Value::as_str)
+                        .unwrap_or("open")
+                        .to_owned();
+                    progress.say(&format!("the reservation is {status}"));
+                    let reason = format!("the reservation is {status}");
+                    open = Decided::Open {
+                        reason,
+                        view: answered.document,
+                    };
+                }
+                Err(CallError::Refused(problem))
+                    if !CallError::Refused(problem.clone()).is_open() =>
+                {
+                    return Ok(Decided::Refused(problem));
+                }
+                Err(error) => {
+                    let reason = CliError::from(error).to_string();
+                    progress.say(&reason);
+                    open = match open {
+                        Decided::Open { view, .. } => Decided::Open { reason, view },
+                        decided => decided,
+                    };
+                }
+            }
+            if Instant::now() >= deadline {
+                return Ok(open);
+            }
+            // A controller that waited has used the time already.
+            tokio::time::sleep_until((asked + PAUSE).min(deadline)).await;
+        }
+    }
+
+    /// Whether this is what is being asked for again.
+    pub(super) fn is_for(&self, request: &QuoteRequest) -> bool {
+        let bare = |request: &QuoteRequest| QuoteRequest {
+            max_price: None,
+            ..request.clone()
+        };
+        bare(&self.request) == bare(request)
+    }
+}
+
+fn file_of(wallet: &HostWallet) -> PathBuf {
+    beside(wallet.path(), "unfinished.json")
+}
+
+fn beside(wallet: &Path, ending: &str) -> PathBuf {
+    let mut name = wallet.file_name().unwrap_or_default().to_owned();
+    name.push(".");
+    name.push(ending);
+    wallet.with_file_name(name)
+}
+
+fn sync_parent(path: &Path) -> io::Result<()> {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => File::open(parent)?.sync_all(),
+        _ => File::open(".")?.sync_all(),
+    }
+}

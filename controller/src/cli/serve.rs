@@ -1,0 +1,234 @@
+//! What runs: the controller, and the development ledger alone.
+
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use clap::Args;
+use payflow_payment::ledger::dev::{BANNER, DEFAULT_CHECKPOINT_INTERVAL, DevLedger, serve};
+use serde_json::json;
+use tokio::{
+    net::TcpListener,
+    signal::unix::{SignalKind, signal},
+    sync::watch,
+};
+use tracing_subscriber::EnvFilter;
+
+use super::{Out, error::CliError};
+use crate::{
+    api::{self, Endpoint, Limits, Settings, token::OperatorToken},
+    config::{Config, LedgerConfig},
+    driver,
+};
+
+/// `payflow controller`.
+#[derive(Debug, Args)]
+pub(super) struct ControllerArgs {
+    /// The configuration file; every key has a default.
+    #[arg(long, env = "PAYFLOW_CONFIG", value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Where journal, keys and the embedded ledger are kept.
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+    /// Where the API is served.
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    http: Option<SocketAddr>,
+    /// Where switches connect.
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    openflow: Option<SocketAddr>,
+    /// Where wallets reach the embedded ledger.
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    ledger_grpc: Option<SocketAddr>,
+    /// Where the embedded ledger gives money away.
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    faucet: Option<SocketAddr>,
+}
+
+/// `payflow ledger`.
+#[derive(Debug, Args)]
+pub(super) struct LedgerArgs {
+    /// Where it is kept; without, it is gone with the process.
+    #[arg(long, value_name = "DIR")]
+    dir: Option<PathBuf>,
+    /// Where wallets and controllers reach it.
+    #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:50051")]
+    grpc: SocketAddr,
+    /// Where it gives money away.
+    #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:9123")]
+    faucet: SocketAddr,
+}
+
+impl ControllerArgs {
+    /// The configuration file, with the options over it.
+    fn config(&self) -> Result<Config, CliError> {
+        let mut config = match &self.config {
+            Some(path) => {
+                Config::load(path).map_err(|error| CliError::Failed(error.to_string()))?
+            }
+            None => Config::default(),
+        };
+        if let Some(data_dir) = &self.data_dir {
+            config.data_dir.0.clone_from(data_dir);
+        }
+        if let Some(listen) = self.http {
+            config.http.listen = listen;
+        }
+        if let Some(listen) = self.openflow {
+            config.openflow.listen = listen;
+        }
+        match (&mut config.ledger, self.ledger_grpc, self.faucet) {
+            (_, None, None) => {}
+            (LedgerConfig::Embedded { grpc, faucet }, new_grpc, new_faucet) => {
+                *grpc = new_grpc.unwrap_or(*grpc);
+                *faucet = new_faucet.unwrap_or(*faucet);
+            }
+            (LedgerConfig::Remote { url, .. }, _, _) => {
+                return Err(CliError::Usage(format!(
+                    "--ledger-grpc and --faucet are for the embedded ledger, and the configuration says {url}"
+                )));
+            }
+        }
+        config
+            .check()
+            .map_err(|error| CliError::Usage(error.to_string()))?;
+        Ok(config)
+    }
+}
+
+/// Runs the controller until SIGTERM or SIGINT. Paid flows stay on the switches.
+pub(super) async fn controller(args: ControllerArgs) -> Result<(), CliError> {
+    log_to_stderr();
+    let config = args.config()?;
+    let failed = |error: &dyn std::fmt::Display| CliError::Failed(error.to_string());
+    let (http, data_dir) = (config.http.listen, config.data_dir.0.clone());
+    let remote = match &config.ledger {
+        LedgerConfig::Embedded { .. } => None,
+        LedgerConfig::Remote { url, .. } => Some(url.clone()),
+    };
+    // From here on a signal stops in order, also during the start.
+    let stop = stop_signal().map_err(|error| failed(&error))?;
+    let controller = driver::run(config).await.map_err(|error| failed(&error))?;
+    let handle = controller.handle().clone();
+    let settings = settings(&handle, remote, &data_dir)?;
+    let listener = TcpListener::bind(http).await.map_err(|error| {
+        CliError::Failed(format!(
+            "the API cannot listen on {http}: {error}; see --http"
+        ))
+    })?;
+    let at = listener.local_addr().map_err(|error| failed(&error))?;
+    let addresses = handle.addresses();
+    tracing::info!(http = %at, openflow = %addresses.openflow, operator_key = %settings.operator_key, chain_id = %settings.chain_id, "ready");
+
+    let (closing, closed) = watch::channel(false);
+    let api = tokio::spawn(api::server::serve(
+        listener,
+        Arc::new(handle),
+        settings,
+        async move {
+            let mut closed = closed;
+            // Also when the sender is gone.
+            let _ = closed.wait_for(|closed| *closed).await;
+        },
+    ));
+    let ended = tokio::select! {
+        () = stop => Ok(()),
+        result = controller.stopped() => result,
+    };
+    // The API first, so that nobody is promised anything by a core that is going.
+    closing.send_replace(true);
+    api.await.map_err(|error| failed(&error))?;
+    let closed = controller.shutdown().await;
+    ended.and(closed).map_err(|error| failed(&error))
+}
+
+fn settings(
+    handle: &driver::Handle,
+    remote: Option<String>,
+    data_dir: &Path,
+) -> Result<Settings, CliError> {
+    let addresses = handle.addresses();
+    let here =
+        |address: Option<SocketAddr>| address.map(|address| Endpoint::SameHost(address.port()));
+    Ok(Settings {
+        operator_key: handle.operator_key(),
+        chain_id: handle.chain_id().clone(),
+        ledger: remote.map(Endpoint::Url).or(here(addresses.ledger)),
+        faucet: here(addresses.faucet),
+        token: OperatorToken::load_or_create(data_dir)
+            .map_err(|error| CliError::Failed(format!("the operator's token: {error}")))?,
+        limits: Limits::default(),
+    })
+}
+
+/// Runs the development ledger until SIGTERM or SIGINT.
+pub(super) async fn ledger(args: LedgerArgs, out: Out) -> Result<(), CliError> {
+    log_to_stderr();
+    let failed = |error: &dyn std::fmt::Display| CliError::Failed(error.to_string());
+    let stop = stop_signal().map_err(|error| failed(&error))?;
+    if let Some(dir) = &args.dir {
+        use std::os::unix::fs::DirBuilderExt as _;
+        std::fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(dir)
+            .map_err(|error| CliError::Failed(format!("{}: {error}", dir.display())))?;
+    }
+    let ledger = DevLedger::open(args.dir.as_deref()).map_err(|error| failed(&error))?;
+    let serving = serve(
+        Arc::clone(&ledger),
+        args.grpc,
+        args.faucet,
+        DEFAULT_CHECKPOINT_INTERVAL,
+    )
+    .await
+    .map_err(|error| {
+        CliError::Failed(format!(
+            "cannot listen on {} and {}: {error}; see --grpc and --faucet",
+            args.grpc, args.faucet
+        ))
+    })?;
+    let document = json!({
+        "grpc": serving.grpc_url(), "faucet": serving.faucet_url(), "chain_id": ledger.chain_id()
+    });
+    out.print(&document, || {
+        format!(
+            "{BANNER}\n  ledger    {}\n  faucet    {}\n  chain id  {}",
+            serving.grpc_url(),
+            serving.faucet_url(),
+            ledger.chain_id()
+        )
+    })?;
+    stop.await;
+    serving.shutdown().await;
+    Ok(())
+}
+
+/// Says everything that is wrong with a file.
+pub(super) fn check_config(file: &Path, out: Out) -> Result<(), CliError> {
+    Config::load(file).map_err(|error| CliError::Failed(error.to_string()))?;
+    out.print(&json!({ "file": file, "valid": true }), || {
+        format!("{} is valid", file.display())
+    })
+}
+
+fn log_to_stderr() {
+    let filter = EnvFilter::try_from_env("PAYFLOW_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .init();
+}
+
+/// Ready at the first SIGTERM or SIGINT after this call.
+fn stop_signal() -> std::io::Result<impl Future<Output = ()>> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    })
+}

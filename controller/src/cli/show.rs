@@ -1,0 +1,304 @@
+//! Documents as people read them.
+
+use std::{
+    io::IsTerminal as _,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use indicatif::ProgressBar;
+use payflow_payment::{Amount, UnixMillis};
+use payflow_qos::BitRate;
+
+use super::units::{show_amount, show_millis};
+use crate::core::{
+    document::{QuoteDocument, ReservationView, Status},
+    network::{Protocol, Selector},
+};
+
+/// What goes on meanwhile, on stderr: a spinner on a terminal, else a line for every step.
+#[derive(Debug)]
+pub(super) struct Progress {
+    bar: Option<ProgressBar>,
+    quiet: bool,
+}
+
+impl Progress {
+    /// With `quiet`, only a terminal is told.
+    pub(super) fn new(quiet: bool) -> Self {
+        let bar = std::io::stderr()
+            .is_terminal()
+            .then(ProgressBar::new_spinner);
+        if let Some(bar) = &bar {
+            bar.enable_steady_tick(Duration::from_millis(100));
+        }
+        Self { bar, quiet }
+    }
+
+    /// What is happening now.
+    pub(super) fn say(&self, text: &str) {
+        match &self.bar {
+            Some(bar) => bar.set_message(text.to_owned()),
+            None if !self.quiet => eprintln!("{text}"),
+            None => {}
+        }
+    }
+
+    /// Something to remember, whoever reads.
+    pub(super) fn note(&self, text: &str) {
+        match &self.bar {
+            Some(bar) => bar.suspend(|| eprintln!("{text}")),
+            None => eprintln!("{text}"),
+        }
+    }
+
+    /// The rest is on stdout.
+    pub(super) fn done(&self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+impl Drop for Progress {
+    fn drop(&mut self) {
+        self.done();
+    }
+}
+
+/// A quote.
+pub(super) fn quote(quote: &QuoteDocument) -> String {
+    let terms = &quote.payment;
+    let now = now();
+    let left = terms.expires_at.get().saturating_sub(now.get());
+    rows(
+        &format!(
+            "{}: {} for {}",
+            quote.id,
+            flow_and_rate(quote),
+            show_millis(quote.duration_ms)
+        ),
+        &[
+            ("price", Some(show_amount(terms.price))),
+            (
+                "class",
+                Some(format!(
+                    "{}, queueing delay at most {} ms",
+                    quote.class, quote.delay_bound_ms
+                )),
+            ),
+            ("excess", Some(excess(quote))),
+            ("fees", Some(fees(quote))),
+            ("binding for", Some(show_millis(left / 1000 * 1000))),
+        ],
+    )
+}
+
+/// A reservation that was just bought.
+pub(super) fn bought(view: &ReservationView) -> String {
+    reservation(view)
+}
+
+/// A reservation.
+pub(super) fn reservation(view: &ReservationView) -> String {
+    let quote = &view.quote;
+    let paid = view.payment.as_ref().map(|payment| {
+        let amount = payment
+            .amount
+            .map_or_else(|| "offered".to_owned(), show_amount);
+        let place = payment.checkpoint.map_or_else(
+            || ", not final yet".to_owned(),
+            |number| format!(", checkpoint {number}"),
+        );
+        format!("{amount}, transaction {}{place}", payment.digest)
+    });
+    let receipt = view.receipt.as_ref().map(|signed| {
+        let receipt = &signed.document;
+        format!(
+            "served {} of {}: paid {}, earned {}, fee {}, refunded {}",
+            show_millis(receipt.served_ms),
+            show_millis(receipt.duration_ms),
+            show_amount(receipt.paid),
+            show_amount(receipt.earned),
+            show_amount(receipt.fee),
+            show_amount(receipt.refunded)
+        )
+    });
+    let transfer = |amount: Amount,
+                    to: &dyn std::fmt::Display,
+                    digest: Option<&dyn std::fmt::Display>,
+                    checkpoint: Option<u64>| {
+        let digest = digest.map_or_else(
+            || "not signed yet".to_owned(),
+            |digest| format!("transaction {digest}"),
+        );
+        let place = checkpoint.map_or_else(
+            || ", not final yet".to_owned(),
+            |number| format!(", checkpoint {number}"),
+        );
+        format!("{} to {to}, {digest}{place}", show_amount(amount))
+    };
+    let show_transfer = |view: &crate::core::document::TransferView| {
+        transfer(
+            view.amount,
+            &view.to,
+            view.digest
+                .as_ref()
+                .map(|digest| digest as &dyn std::fmt::Display),
+            view.checkpoint,
+        )
+    };
+    let mut lines = vec![
+        (
+            "class",
+            Some(format!(
+                "{}, queueing delay at most {} ms",
+                quote.class, quote.delay_bound_ms
+            )),
+        ),
+        ("excess", Some(excess(quote))),
+        ("paid", paid),
+        (
+            "ends",
+            view.ends_at.filter(|_| is_live(view.status)).map(|end| {
+                format!(
+                    "in {}",
+                    show_millis(end.get().saturating_sub(now().get()) / 1000 * 1000)
+                )
+            }),
+        ),
+        ("ended by", view.ended_by.clone()),
+        ("receipt", receipt),
+        ("refund", view.settlement.as_ref().map(show_transfer)),
+        ("detail", view.detail.clone()),
+    ];
+    for other in &view.other_refunds {
+        lines.push(("sent back", Some(show_transfer(other))));
+    }
+    let title = format!(
+        "{} is {}: {} for {}",
+        view.id,
+        word(view.status),
+        flow_and_rate(quote),
+        show_millis(quote.duration_ms)
+    );
+    rows(&title, &lines)
+}
+
+/// A line for each.
+pub(super) fn reservations(views: &[ReservationView]) -> String {
+    if views.is_empty() {
+        return "no reservations".to_owned();
+    }
+    let mut table = vec![["ID", "STATUS", "RATE", "FLOW", "FOR", "PRICE"].map(str::to_owned)];
+    for view in views {
+        table.push([
+            view.id.clone(),
+            word(view.status).to_owned(),
+            BitRate(view.quote.rate_bps).to_string(),
+            flow(&view.quote.flow),
+            show_millis(view.quote.duration_ms),
+            show_amount(view.quote.payment.price),
+        ]);
+    }
+    columns(&table)
+}
+
+/// Columns as wide as their widest cell, two spaces between them.
+pub(super) fn columns<const N: usize>(table: &[[String; N]]) -> String {
+    let mut widths = [0; N];
+    for row in table {
+        for (width, cell) in widths.iter_mut().zip(row) {
+            *width = (*width).max(cell.chars().count());
+        }
+    }
+    let lines = table.iter().map(|row| {
+        let cells = row
+            .iter()
+            .zip(widths)
+            .map(|(cell, width)| format!("{cell:<width$}"));
+        cells.collect::<Vec<_>>().join("  ").trim_end().to_owned()
+    });
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+/// The word of a status, as in JSON.
+pub(super) fn word(status: Status) -> &'static str {
+    match status {
+        Status::Held => "held",
+        Status::Pending => "pending",
+        Status::Installing => "installing",
+        Status::Active => "active",
+        Status::Suspended => "suspended",
+        Status::Expired => "expired",
+        Status::Cancelled => "cancelled",
+        Status::Failed => "failed",
+        Status::Settled => "settled",
+    }
+}
+
+fn is_live(status: Status) -> bool {
+    matches!(status, Status::Active | Status::Suspended)
+}
+
+fn flow_and_rate(quote: &QuoteDocument) -> String {
+    format!("{} for {}", BitRate(quote.rate_bps), flow(&quote.flow))
+}
+
+fn flow(flow: &Selector) -> String {
+    let protocol = match flow.protocol {
+        Protocol::Udp => "udp",
+        Protocol::Tcp => "tcp",
+    };
+    let end = |address: std::net::IpAddr, port: Option<u16>| match port {
+        Some(port) => std::net::SocketAddr::new(address, port).to_string(),
+        None => address.to_string(),
+    };
+    format!(
+        "{protocol} {} -> {}",
+        end(flow.source, flow.source_port),
+        end(flow.destination, flow.destination_port)
+    )
+}
+
+fn excess(quote: &QuoteDocument) -> String {
+    format!(
+        "what exceeds the rate by more than {} bytes at once is dropped",
+        quote.burst_bytes
+    )
+}
+
+fn fees(quote: &QuoteDocument) -> String {
+    format!(
+        "at most {} when cancelled, {} when paid late or short",
+        show_amount(quote.payment.cancellation_fee),
+        show_amount(quote.payment.mispayment_fee)
+    )
+}
+
+fn rows(title: &str, rows: &[(&str, Option<String>)]) -> String {
+    let mut text = title.to_owned();
+    for (name, value) in rows {
+        if let Some(value) = value {
+            text.push_str(&format!("\n  {name:<12}{value}"));
+        }
+    }
+    text
+}
+
+fn now() -> UnixMillis {
+    let elapsed = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    UnixMillis(u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_are_as_wide_as_their_widest_cell() {
+        let table = [["a", "bb", "c"], ["dddd", "é", ""]].map(|row| row.map(str::to_owned));
+        assert_eq!(columns(&table), "a     bb  c\ndddd  é");
+    }
+}
