@@ -589,7 +589,7 @@ mod tests {
                     .take(1)
                     .for_each(|s| s.victim_loss = 0.002)
             },
-            |r| drop(r.spoofed.remove("middle")),
+            |r| r.spoofed.retain(|place, _| place != "middle"),
             |r| r.refund.amount_nanos = 91,
             |r| r.refund.fee_nanos = 101,
             |r| r.receipt_hash_on_ledger.clear(),

@@ -221,6 +221,34 @@ impl<'a> Trial<'a> {
         self
     }
 
+    /// Adds a UDP flow of raw frames from host `from`, under the addresses of host `victim`, to port `port` of host `to`.
+    #[must_use]
+    pub fn spoofed(
+        self,
+        name: &str,
+        from: &str,
+        victim: &str,
+        to: &str,
+        port: u16,
+        more: &str,
+    ) -> Self {
+        let addresses = |host: &str| {
+            let host = self.lab.info().host(host);
+            host.map(|host| (host.ip, host.mac.clone(), host.interface.clone()))
+        };
+        let Some(((_, _, interface), (ip, mac, _), (_, destination, _))) = addresses(from)
+            .zip(addresses(victim))
+            .zip(addresses(to))
+            .map(|((a, b), c)| (a, b, c))
+        else {
+            // The generator refuses a flow without addresses, and says so.
+            return self.udp(name, from, to, port, more);
+        };
+        let raw =
+            format!("iface={interface},src-mac={mac},src-ip={ip},dst-mac={destination},{more}");
+        self.udp(name, from, to, port, &raw)
+    }
+
     /// Adds a greedy TCP flow.
     #[must_use]
     pub fn tcp(mut self, name: &str, from: &str, from_port: u16, to: &str, port: u16) -> Self {

@@ -13,6 +13,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use payflow_emulation::mininet::{Lab, LabConfig, Regular, Stream, Topology};
 use payflow_emulation::selftest;
+use payflow_emulation::trial::{Tools, Trial};
 
 fn lab(topology: Topology) -> Lab {
     Lab::start(LabConfig {
@@ -272,6 +273,57 @@ fn a_lab_whose_owner_is_killed_leaves_nothing_behind() {
     }
     let left: Vec<_> = traces().difference(&before).cloned().collect();
     assert!(left.is_empty(), "left behind: {left:?}");
+}
+
+#[test]
+fn a_receiver_tells_spoofed_packets_from_real_ones() {
+    let lab = lab(Topology::default());
+    switch_plainly(&lab);
+    assert!(reaches(&lab, "h1", "10.0.0.4"));
+    let tools = Tools::find().unwrap();
+    let result = Trial::new(&lab, &tools, Duration::from_secs(2))
+        .udp(
+            "real",
+            "h1",
+            "h4",
+            5201,
+            "rate=1Mbit,from-port=4000,payload=500",
+        )
+        .spoofed(
+            "spoofed",
+            "m2",
+            "h1",
+            "h4",
+            5201,
+            "rate=2Mbit,from-port=4000,payload=1000,dscp=46",
+        )
+        .tcp("tcp", "h2", 0, "h3", 5301)
+        .run()
+        .unwrap();
+    for (name, rate_bps) in [("real", 1_000_000_u64), ("spoofed", 2_000_000)] {
+        let flow = result.flow(name).unwrap();
+        assert!(
+            flow.offered_bps.abs_diff(rate_bps) < rate_bps / 20,
+            "{name} offered {} bit/s",
+            flow.offered_bps
+        );
+        assert_eq!(
+            flow.received_packets, flow.sent_packets,
+            "{name}: an idle network lost packets"
+        );
+        assert_eq!(flow.received_bytes, flow.sent_bytes, "{name}");
+        assert!(
+            flow.delay_ms.p50 > 0.0 && flow.delay_ms.p50 < 50.0,
+            "{name}: {:?}",
+            flow.delay_ms
+        );
+    }
+    let tcp = result.tcp.get("tcp").unwrap();
+    assert!(
+        tcp.goodput_bps > 20_000_000,
+        "TCP over idle switches got {} bit/s",
+        tcp.goodput_bps
+    );
 }
 
 #[test]
