@@ -299,12 +299,26 @@ impl Book {
         Ok(())
     }
 
-    /// Enters a commitment that was made before, without asking whether it fits: after a restart,
-    /// when the capacities of its links are not known yet. [`Self::set_capacity`] keeps or releases
-    /// it once they are; until then its window runs down.
-    pub fn restore(&mut self, id: CommitmentId, commitment: Commitment) {
+    /// Enters a commitment that was made before, whatever the hold limits say: after a restart, when
+    /// the capacities of its links are not known yet. [`Self::set_capacity`] keeps or releases it
+    /// once they are; until then its window runs down. Where a capacity is known already, what no
+    /// longer fits is released and returned at once, as there.
+    pub fn restore(
+        &mut self,
+        id: CommitmentId,
+        commitment: Commitment,
+    ) -> Vec<(CommitmentId, Commitment)> {
         self.release(id);
+        let links = commitment.links();
         self.enter(id, commitment);
+        let known = links
+            .into_iter()
+            .filter_map(|port| Some((port, self.plan(port)?.capacity)))
+            .collect::<Vec<_>>();
+        known
+            .into_iter()
+            .flat_map(|(port, capacity)| self.set_capacity(port, capacity))
+            .collect()
     }
 
     /// Puts `commitment` in the place of what `id` holds, if anything: what it holds counts as

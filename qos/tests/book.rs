@@ -375,6 +375,25 @@ fn when_capacity_shrinks_the_least_valuable_go_first_and_from_their_whole_path()
     );
 }
 
+#[test]
+fn what_is_restored_counts_once_its_capacity_is_known_and_never_overbooks() {
+    let mut book = Book::new(Time::default());
+    let worth = |kbps, value| Commitment {
+        value,
+        ..paid(kbps)
+    };
+    assert_eq!(book.restore(CommitmentId(1), worth(50_000, 1)), []);
+    assert_eq!(book.restore(CommitmentId(2), worth(30_000, 2)), []);
+    assert_eq!(book.set_capacity(LINK, BitRate(100_000_000)), []);
+    assert_eq!(book.free(LINK, window(0, SECOND)), SoldRate(10_000));
+    let gone = book.restore(CommitmentId(3), worth(20_000, 3));
+    assert_eq!(gone, [(CommitmentId(1), worth(50_000, 1))]);
+    assert_eq!(book.free(LINK, window(0, SECOND)), SoldRate(40_000));
+    book.release(CommitmentId(2)).unwrap();
+    book.release(CommitmentId(3)).unwrap();
+    assert_eq!(book.free(LINK, window(0, SECOND)), SoldRate(90_000));
+}
+
 // ---- Against a naive model --------------------------------------------------------------------------------------------
 
 const PORTS: u64 = 3;
