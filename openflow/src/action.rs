@@ -2,7 +2,8 @@
 
 use std::fmt;
 
-use crate::codec::{DecodeError, Reader, Wire, Writer, fmt_hex, wire_enum};
+use crate::code_points::wire_enum;
+use crate::codec::{DecodeError, Reader, Wire, Writer, fmt_hex};
 use crate::oxm::{EthType, Oxm};
 use crate::port::{PortNo, QueueId};
 

@@ -1,6 +1,7 @@
 //! Messages beyond the specification, and the ONF extensions Open vSwitch speaks on OpenFlow 1.3.
 
-use crate::codec::{DecodeError, EncodeError, Reader, Wire, Writer, wire_enum, wire_flags};
+use crate::code_points::{wire_enum, wire_flags};
+use crate::codec::{DecodeError, EncodeError, Reader, Wire, Writer};
 use crate::message::Message;
 use crate::switch::ControllerRole;
 

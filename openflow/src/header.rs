@@ -1,6 +1,7 @@
 //! The 8 bytes every message starts with, and cutting a byte stream into whole messages.
 
-use crate::codec::{DecodeError, Reader, Writer, wire_enum};
+use crate::code_points::wire_enum;
+use crate::codec::{DecodeError, Reader, Writer};
 
 wire_enum! {
     /// Version number of the protocol on the wire, `version` of `ofp_header`.

@@ -1,7 +1,8 @@
 //! What a flow entry tells the switch to do with a packet that matches.
 
 use crate::action::Action;
-use crate::codec::{DecodeError, Reader, Wire, Writer, wire_enum};
+use crate::code_points::wire_enum;
+use crate::codec::{DecodeError, Reader, Wire, Writer};
 use crate::meter::MeterId;
 
 wire_enum! {

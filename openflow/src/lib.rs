@@ -2,11 +2,15 @@
 
 mod action;
 mod addr;
+mod code_points;
 mod codec;
 mod error;
 mod experimenter;
-mod flow;
+mod flow_entry;
 mod flow_match;
+mod flow_mod;
+mod flow_removed;
+mod flow_stats;
 mod header;
 mod hello;
 mod instruction;
@@ -27,10 +31,11 @@ pub use experimenter::{
     BundleCommand, BundleControl, BundleFlags, Experimenter, ONF, RoleReason, RoleStatus,
     bundle_add,
 };
-pub use flow::{
-    FlowCommand, FlowEntry, FlowFlags, FlowMod, FlowRemoved, FlowRemovedReason, FlowStats,
-};
+pub use flow_entry::FlowEntry;
 pub use flow_match::Match;
+pub use flow_mod::{FlowCommand, FlowFlags, FlowMod};
+pub use flow_removed::{FlowRemoved, FlowRemovedReason};
+pub use flow_stats::FlowStats;
 pub use header::{Framer, Header, MessageType, Version};
 pub use hello::Hello;
 pub use instruction::{Instruction, InstructionType, TableId};

@@ -3,7 +3,8 @@
 use crate::codec::{DecodeError, EncodeError, Reader, Writer};
 use crate::error::OfpError;
 use crate::experimenter::Experimenter;
-use crate::flow::{FlowMod, FlowRemoved};
+use crate::flow_mod::FlowMod;
+use crate::flow_removed::FlowRemoved;
 use crate::header::{Header, MessageType, Version};
 use crate::hello::Hello;
 use crate::meter::MeterMod;

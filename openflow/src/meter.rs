@@ -1,6 +1,7 @@
 //! Meters: rate limits that flow entries send packets through.
 
-use crate::codec::{DecodeError, Reader, Wire, Writer, wire_enum, wire_flags};
+use crate::code_points::{wire_enum, wire_flags};
+use crate::codec::{DecodeError, Reader, Wire, Writer};
 
 wire_enum! {
     /// Number of a meter, `enum ofp_meter`.

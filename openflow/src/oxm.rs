@@ -4,7 +4,8 @@ use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use crate::addr::{MacAddr, Masked};
-use crate::codec::{DecodeError, Reader, Wire, Writer, fmt_hex, wire_enum};
+use crate::code_points::wire_enum;
+use crate::codec::{DecodeError, Reader, Wire, Writer, fmt_hex};
 use crate::port::PortNo;
 
 wire_enum! {

@@ -1,7 +1,8 @@
 //! Packets between switch and controller.
 
 use crate::action::Action;
-use crate::codec::{DecodeError, Reader, Wire, Writer, wire_enum};
+use crate::code_points::wire_enum;
+use crate::codec::{DecodeError, Reader, Wire, Writer};
 use crate::flow_match::Match;
 use crate::instruction::TableId;
 use crate::port::PortNo;

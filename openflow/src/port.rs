@@ -1,9 +1,8 @@
 //! Ports of a switch: their numbers, descriptions, changes and counters.
 
 use crate::addr::MacAddr;
-use crate::codec::{
-    DecodeError, Reader, Wire, Writer, read_name, wire_enum, wire_flags, write_name,
-};
+use crate::code_points::{wire_enum, wire_flags};
+use crate::codec::{DecodeError, Reader, Wire, Writer, read_name, write_name};
 
 wire_enum! {
     /// Number of a port on one switch, `enum ofp_port_no`. Numbers change when a bridge is made

@@ -2,7 +2,8 @@
 
 use std::fmt;
 
-use crate::codec::{DecodeError, Reader, Wire, Writer, wire_enum, wire_flags};
+use crate::code_points::{wire_enum, wire_flags};
+use crate::codec::{DecodeError, Reader, Wire, Writer};
 
 /// Identity of a switch: 48 bits of Ethernet address below 16 bits of its maker's choice.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -717,9 +717,15 @@ fn an_idle_switch_is_asked_whether_it_lives_and_a_silent_one_is_given_up() {
 }
 
 #[test]
-fn a_deadline_served_late_still_ends_a_silent_session() {
+fn a_controller_that_slept_asks_before_it_gives_up() {
     let mut session = up();
     session.handle(Input::DeadlineReached, s(60));
+    assert_eq!(
+        sent(&drain(&mut session)),
+        [(3, Message::EchoRequest(vec![]))]
+    );
+    assert_eq!(session.next_deadline(), Some(s(70)));
+    session.handle(Input::DeadlineReached, s(70));
     assert_eq!(drain(&mut session), [Output::Down(DownReason::Silent)]);
 }
 

@@ -3,6 +3,9 @@
 //! Sans-IO: no socket, clock, task or random source. The driver drains [`SwitchSession::poll`]
 //! after every call, then waits for the socket or [`SwitchSession::next_deadline`].
 
+mod config;
+mod event;
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
@@ -15,185 +18,8 @@ use crate::message::Message;
 use crate::multipart::{MultipartReply, MultipartReplyBody};
 use crate::switch::SwitchFeatures;
 
-/// How patient a session is and how much it holds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct SessionConfig {
-    /// From connection to [`Output::Up`].
-    pub handshake_timeout: Duration,
-    /// Silence after which we ask whether the switch lives.
-    pub echo_after: Duration,
-    /// Silence after which the switch counts as gone.
-    pub silence_limit: Duration,
-    /// From a request to its whole answer.
-    pub request_timeout: Duration,
-    /// Requests under way at once; more are refused.
-    pub requests_max: usize,
-    /// Parts of one multipart answer.
-    pub multipart_parts_max: usize,
-    /// Bytes of one multipart answer, headers included.
-    pub multipart_bytes_max: usize,
-}
-
-impl Default for SessionConfig {
-    /// 5 s for the handshake, an echo after 5 s and the end after 15 s of silence, 10 s for an
-    /// answer; 65 536 requests at once; answers of 4 096 parts or 64 MiB (half a million flows).
-    fn default() -> Self {
-        Self {
-            handshake_timeout: Duration::from_secs(5),
-            echo_after: Duration::from_secs(5),
-            silence_limit: Duration::from_secs(15),
-            request_timeout: Duration::from_secs(10),
-            requests_max: 65_536,
-            multipart_parts_max: 4_096,
-            multipart_bytes_max: 64 << 20,
-        }
-    }
-}
-
-/// What happens to a session.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Input<'a> {
-    /// The connection is there.
-    Connected,
-    /// These bytes came, in any pieces.
-    Received(&'a [u8]),
-    /// [`SwitchSession::next_deadline`] is reached. Too early or too often does no harm.
-    DeadlineReached,
-    /// The connection is gone.
-    Closed,
-}
-
-/// What a session wants done or known.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Output {
-    /// Send these bytes.
-    Send(Vec<u8>),
-    /// The handshake is done: requests may be made.
-    Up(SwitchFeatures),
-    /// A message that answers no request of ours under way: packet-in, flow-removed, port-status,
-    /// a vendor's, or an answer too late.
-    Message {
-        /// Its transaction id.
-        xid: u32,
-        /// The message.
-        message: Message,
-    },
-    /// The answer to a request, other than the two below.
-    Reply {
-        /// The request.
-        xid: u32,
-        /// The answer.
-        message: Message,
-    },
-    /// Everything sent before this barrier is done or was refused before.
-    BarrierReply {
-        /// The barrier.
-        xid: u32,
-    },
-    /// The whole answer to a multipart request, put together from its parts.
-    MultipartDone {
-        /// The request.
-        xid: u32,
-        /// The answer.
-        body: MultipartReplyBody,
-    },
-    /// The switch refused a message of ours, whether or not it was one that is answered.
-    Error {
-        /// The message refused.
-        xid: u32,
-        /// Why.
-        error: OfpError,
-    },
-    /// A request got no usable answer. Whether the switch did what it asked is unknown.
-    RequestFailed {
-        /// The request.
-        xid: u32,
-        /// Why.
-        error: RequestError,
-    },
-    /// A message could not be read and was passed over; the connection goes on.
-    Malformed {
-        /// Its header.
-        header: Header,
-        /// What is wrong with it.
-        error: DecodeError,
-    },
-    /// It is over: close the connection. Comes once, and last. Whether requests under way were
-    /// done is unknown.
-    Down(DownReason),
-}
-
-/// Why a request got no usable answer.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum RequestError {
-    /// The whole answer did not come in time.
-    #[error("no whole answer within {0:?}")]
-    TimedOut(Duration),
-    /// The answer has more parts or bytes than allowed.
-    #[error("the answer is too long: {parts} parts, {bytes} bytes")]
-    TooLong {
-        /// Parts so far.
-        parts: usize,
-        /// Bytes so far.
-        bytes: usize,
-    },
-    /// The parts of the answer do not belong together.
-    #[error("the parts of the answer are of different kinds")]
-    MixedParts,
-    /// The answer is of a kind that does not answer this request.
-    #[error("the answer is a message of type {0}")]
-    WrongReply(MessageType),
-    /// The answer could not be read.
-    #[error("the answer cannot be read: {0}")]
-    Malformed(#[from] DecodeError),
-}
-
-/// Why a message was not sent.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum SendError {
-    /// The handshake is not done, or the session is over.
-    #[error("the session is not up")]
-    NotUp,
-    /// Too many requests wait for answers.
-    #[error("{0} requests wait for answers already")]
-    TooManyRequests(usize),
-    /// The message does not fit on the wire.
-    #[error(transparent)]
-    Encode(#[from] EncodeError),
-}
-
-/// Why a session ended.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum DownReason {
-    /// The connection was closed.
-    #[error("the connection was closed")]
-    Closed,
-    /// The handshake took too long.
-    #[error("the handshake was not done in time")]
-    HandshakeTimedOut,
-    /// Nothing was heard for too long.
-    #[error("nothing was heard from the switch for too long")]
-    Silent,
-    /// The switch does not speak OpenFlow 1.3.
-    #[error("the switch does not speak OpenFlow 1.3 (it says {0})")]
-    NoCommonVersion(Version),
-    /// The switch refused our HELLO.
-    #[error("the switch refused the handshake: {0}")]
-    Refused(OfpError),
-    /// A second connection of a switch, which is not used.
-    #[error("auxiliary connection {0} is not used")]
-    Auxiliary(u8),
-    /// A message out of turn in the handshake.
-    #[error("message of type {0} out of turn in the handshake")]
-    OutOfTurn(MessageType),
-    /// The byte stream, or a message of the handshake, makes no sense.
-    #[error("the byte stream makes no sense: {0}")]
-    BadStream(#[from] DecodeError),
-}
+pub use config::SessionConfig;
+pub use event::{DownReason, Input, Output, RequestError, SendError};
 
 /// One connection to a switch, from HELLO to the end.
 #[derive(Debug)]
@@ -204,8 +30,8 @@ pub struct SwitchSession {
     outputs: VecDeque<Output>,
     /// When bytes last came.
     heard_at: Duration,
-    /// Whether our echo request, sent since, waits for an answer.
-    echo_sent: bool,
+    /// When we asked whether the switch lives, if nothing has come since.
+    echo_sent_at: Option<Duration>,
     last_xid: u32,
     requests: BTreeMap<u32, Request>,
     /// The same requests in the order in which they time out.
@@ -242,7 +68,7 @@ impl SwitchSession {
             framer: Framer::new(),
             outputs: VecDeque::new(),
             heard_at: Duration::ZERO,
-            echo_sent: false,
+            echo_sent_at: None,
             last_xid: 0,
             requests: BTreeMap::new(),
             timeouts: BTreeSet::new(),
@@ -275,11 +101,7 @@ impl SwitchSession {
             State::Idle | State::Down => None,
             State::AwaitHello { until } | State::AwaitFeatures { until, .. } => Some(until),
             State::Up(_) => {
-                let alive = if self.echo_sent {
-                    self.silent_at()
-                } else {
-                    self.echo_at()
-                };
+                let alive = self.silent_at().unwrap_or(self.echo_at());
                 let request = self.timeouts.first().map(|(at, _)| *at);
                 Some(request.map_or(alive, |at| at.min(alive)))
             }
@@ -312,7 +134,8 @@ impl SwitchSession {
     /// # Errors
     /// [`SendError`]; nothing was sent then.
     pub fn request(&mut self, message: &Message, now: Duration) -> Result<u32, SendError> {
-        self.request_with(now, |_| Ok(message.clone()))
+        let xid = self.next_xid();
+        self.submit(xid, message, now).map(|()| xid)
     }
 
     /// The same for a message that must know its own transaction id, as [`crate::bundle_add`] does.
@@ -324,16 +147,19 @@ impl SwitchSession {
         now: Duration,
         message: impl FnOnce(u32) -> Result<Message, EncodeError>,
     ) -> Result<u32, SendError> {
+        let xid = self.next_xid();
+        self.submit(xid, &message(xid)?, now).map(|()| xid)
+    }
+
+    fn submit(&mut self, xid: u32, message: &Message, now: Duration) -> Result<(), SendError> {
         if !matches!(self.state, State::Up(_)) {
             return Err(SendError::NotUp);
         }
-        let xid = self.next_xid();
-        let message = message(xid)?;
-        let answer = answer_to(&message);
+        let answer = answer_to(message);
         if answer.is_some() && self.requests.len() >= self.config.requests_max {
             return Err(SendError::TooManyRequests(self.requests.len()));
         }
-        self.send(xid, &message)?;
+        self.send(xid, message)?;
         self.last_xid = xid;
         if let Some(answer) = answer {
             let times_out_at = now.saturating_add(self.config.request_timeout);
@@ -347,7 +173,7 @@ impl SwitchSession {
             self.requests.insert(xid, request);
             self.timeouts.insert((times_out_at, xid));
         }
-        Ok(xid)
+        Ok(())
     }
 
     fn start(&mut self, now: Duration) {
@@ -364,7 +190,7 @@ impl SwitchSession {
             return;
         }
         self.heard_at = now;
-        self.echo_sent = false;
+        self.echo_sent_at = None;
         let mut framer = std::mem::take(&mut self.framer);
         framer.push(bytes);
         while self.state != State::Down {
@@ -529,10 +355,12 @@ impl SwitchSession {
                     self.down(DownReason::HandshakeTimedOut);
                 }
             }
-            State::Up(_) if now >= self.silent_at() => self.down(DownReason::Silent),
+            State::Up(_) if self.silent_at().is_some_and(|at| now >= at) => {
+                self.down(DownReason::Silent);
+            }
             State::Up(_) => {
-                if now >= self.echo_at() && !self.echo_sent {
-                    self.echo_sent = true;
+                if now >= self.echo_at() && self.echo_sent_at.is_none() {
+                    self.echo_sent_at = Some(now);
                     self.last_xid = self.next_xid();
                     self.send_own(self.last_xid, &Message::EchoRequest(Vec::new()));
                 }
@@ -570,8 +398,14 @@ impl SwitchSession {
         self.heard_at.saturating_add(self.config.echo_after)
     }
 
-    fn silent_at(&self) -> Duration {
-        self.heard_at.saturating_add(self.config.silence_limit)
+    /// Counts from when we asked, so that a controller that slept through the switch's signs of
+    /// life asks before it gives up.
+    fn silent_at(&self) -> Option<Duration> {
+        let patience = self
+            .config
+            .silence_limit
+            .saturating_sub(self.config.echo_after);
+        self.echo_sent_at.map(|at| at.saturating_add(patience))
     }
 
     /// The next id in turn that is not 0 and not under way.
