@@ -300,24 +300,33 @@ impl Wire for Ipv6Addr {
     }
 }
 
-/// Reads a zero-padded name of `N` bytes; bytes that are not UTF-8 are replaced.
+/// Reads a zero-padded name of `N` bytes. What is not UTF-8 is replaced, and the name then cut so
+/// that it still fits where it came from.
 pub(crate) fn read_name<const N: usize>(
     r: &mut Reader<'_>,
     field: &'static str,
 ) -> Result<String, DecodeError> {
     let raw: [u8; N] = r.array(field)?;
     let name = raw.split(|byte| *byte == 0).next().unwrap_or_default();
-    Ok(String::from_utf8_lossy(name).into_owned())
+    let mut name = String::from_utf8_lossy(name).into_owned();
+    name.truncate(floor_char_boundary(&name, N));
+    Ok(name)
 }
 
-/// Writes `name` into `N` bytes, cut at a character boundary so that a terminating zero remains.
+/// Writes `name` into `N` bytes padded with zeros, cut at a character if it is longer.
 pub(crate) fn write_name<const N: usize>(w: &mut Writer<'_>, name: &str) {
-    let mut len = name.len().min(N.saturating_sub(1));
-    while !name.is_char_boundary(len) {
-        len -= 1;
+    let name = name.get(..floor_char_boundary(name, N)).unwrap_or_default();
+    w.bytes(name.as_bytes());
+    w.zeros(N - name.len());
+}
+
+/// The greatest place at most `limit` bytes in where no character is cut.
+fn floor_char_boundary(text: &str, limit: usize) -> usize {
+    let mut at = text.len().min(limit);
+    while !text.is_char_boundary(at) {
+        at -= 1;
     }
-    w.bytes(name.get(..len).unwrap_or_default().as_bytes());
-    w.zeros(N - len);
+    at
 }
 
 /// Shows bytes as hexadecimal digits, at most 32 bytes of them.
@@ -334,6 +343,7 @@ pub(crate) fn fmt_hex(f: &mut fmt::Formatter<'_>, bytes: &[u8]) -> fmt::Result {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
     use super::*;
 
     #[test]
@@ -363,22 +373,31 @@ mod tests {
         );
     }
 
-    #[test]
-    fn a_long_name_is_cut_at_a_character_and_keeps_its_zero() {
+    fn renamed(raw: [u8; 4]) -> (String, [u8; 4]) {
+        let name = read_name::<4>(&mut Reader::new(&raw), "name").unwrap();
         let mut out = Vec::new();
-        write_name::<4>(&mut Writer::new(&mut out), "abé");
-        assert_eq!(out, b"ab\0\0");
-        assert_eq!(
-            read_name::<4>(&mut Reader::new(&out), "name"),
-            Ok("ab".to_owned())
-        );
+        write_name::<4>(&mut Writer::new(&mut out), &name);
+        (name, out.try_into().unwrap())
     }
 
     #[test]
-    fn a_name_may_fill_its_field_on_the_wire() {
-        assert_eq!(
-            read_name::<4>(&mut Reader::new(b"eth0"), "name"),
-            Ok("eth0".to_owned())
-        );
+    fn a_name_ends_at_a_zero_or_fills_its_field() {
+        assert_eq!(renamed(*b"ab\0\0"), ("ab".to_owned(), *b"ab\0\0"));
+        assert_eq!(renamed(*b"eth0"), ("eth0".to_owned(), *b"eth0"));
+        assert_eq!(renamed(*b"a\0bc"), ("a".to_owned(), *b"a\0\0\0"));
+    }
+
+    #[test]
+    fn a_name_that_is_no_text_is_read_the_same_again() {
+        let (name, again) = renamed([b'a', 0xff, 0xfe, 0xfd]);
+        assert_eq!(name, "a\u{fffd}");
+        assert_eq!(renamed(again), (name, again));
+    }
+
+    #[test]
+    fn a_long_name_is_cut_at_a_character() {
+        let mut out = Vec::new();
+        write_name::<4>(&mut Writer::new(&mut out), "abcé");
+        assert_eq!(out, b"abc\0");
     }
 }

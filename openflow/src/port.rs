@@ -85,7 +85,7 @@ pub struct Port {
     pub port_no: PortNo,
     /// Its Ethernet address.
     pub hw_addr: MacAddr,
-    /// Its name, at most 15 bytes on the wire.
+    /// Its name, at most 16 bytes on the wire.
     pub name: String,
     /// What the operator set.
     pub config: PortConfig,

@@ -219,6 +219,12 @@ fn reads_the_same_again(frame: &[u8]) -> Result<(), TestCaseError> {
     Ok(())
 }
 
+/// The samples that have something behind their headers.
+fn long_samples() -> Vec<Vec<u8>> {
+    let bytes = common::samples().into_iter().map(|sample| sample.bytes);
+    bytes.filter(|bytes| bytes.len() > Header::LEN).collect()
+}
+
 proptest! {
     #[test]
     fn every_message_is_read_as_it_was_written(message in any_message(), xid in any::<u32>()) {
@@ -264,6 +270,21 @@ proptest! {
         let mut bytes = encoded(&message, 1);
         for (index, value) in spoils {
             let at = index.index(bytes.len());
+            bytes[at] = value;
+        }
+        reads_the_same_again(&bytes)?;
+    }
+
+    #[test]
+    fn spoilt_samples_never_panic_and_read_the_same_again(
+        sample in proptest::sample::select(
+            long_samples()
+        ),
+        spoils in vec((any::<proptest::sample::Index>(), any::<u8>()), 1..12),
+    ) {
+        let mut bytes = sample;
+        for (index, value) in spoils {
+            let at = index.index(bytes.len() - 8) + 8;
             bytes[at] = value;
         }
         reads_the_same_again(&bytes)?;
