@@ -23,6 +23,8 @@ mod file;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use file::{parse_datapath, parse_role};
+
 /// Everything an operator can say.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Config {

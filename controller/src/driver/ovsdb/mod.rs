@@ -1,0 +1,319 @@
+//! The switches' databases (OVSDB, RFC 7047): what they say of ports, and the class queues of ports.
+//!
+//! One task per server. It keeps a copy of the rows that matter, reports what changes of ports, and
+//! carries out orders for class queues, as many as are waiting in one transaction.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
+
+use parking_lot::Mutex;
+use payflow_qos::{BitRate, SwitchId};
+use serde_json::{Value, json};
+use tokio::{
+    sync::{mpsc, oneshot},
+    task::JoinSet,
+    time,
+};
+use tracing::{debug, info, warn};
+
+use self::{
+    classes::ClassOrder,
+    connection::{Connection, OvsdbError},
+    replica::{Replica, Uuid},
+};
+use super::event_loop::Event;
+use crate::{
+    config::{Config, OvsdbEndpoint},
+    core::network::{NetworkInput, PortFacts},
+};
+
+mod classes;
+mod connection;
+mod replica;
+#[cfg(test)]
+mod tests;
+
+const DATABASE: &str = "Open_vSwitch";
+
+/// Orders that may wait for one server; above that they are refused and ordered again later.
+const QUEUE: usize = 4_096;
+
+/// Most ports in one transaction: some 0.1 s for the server.
+const BATCH: usize = 256;
+
+/// How long the start waits for what the databases say. A switch that connects before is not harmed;
+/// its ports are just not sellable at once.
+const FIRST_COPY_LIMIT: Duration = Duration::from_secs(3);
+
+/// Between attempts to connect: doubles from the first to the longest.
+const FIRST_PAUSE: Duration = Duration::from_millis(200);
+const LONGEST_PAUSE: Duration = Duration::from_secs(10);
+
+/// A server that says nothing for this long is asked whether it is there.
+const SILENCE_LIMIT: Duration = Duration::from_secs(20);
+
+/// Takes orders for class queues. Dropping it stops the work; the queues stay.
+#[derive(Debug)]
+pub(super) struct ClassOrders {
+    servers: Vec<mpsc::Sender<ClassOrder>>,
+    homes: Homes,
+    _tasks: JoinSet<()>,
+}
+
+/// In which server's database a switch is.
+type Homes = Arc<Mutex<BTreeMap<SwitchId, usize>>>;
+
+impl ClassOrders {
+    /// Starts a task per server; returns when each has told what it knows, or has failed to, or is slow.
+    pub(super) async fn start(config: &Arc<Config>, events: &mpsc::Sender<Event>) -> Self {
+        let mut orders = Self { servers: Vec::new(), homes: Homes::default(), _tasks: JoinSet::new() };
+        let mut first_copies = Vec::new();
+        for (index, endpoint) in config.ovsdb.endpoints.iter().enumerate() {
+            let (sender, queue) = mpsc::channel(QUEUE);
+            let (ready, first_copy) = oneshot::channel();
+            let server = Server {
+                endpoint: endpoint.clone(),
+                index,
+                config: config.clone(),
+                homes: orders.homes.clone(),
+                events: events.clone(),
+                told: BTreeMap::new(),
+                seen: BTreeMap::new(),
+                warned: BTreeSet::new(),
+                ready: Some(ready),
+            };
+            orders._tasks.spawn(server.run(queue));
+            orders.servers.push(sender);
+            first_copies.push(first_copy);
+        }
+        if time::timeout(FIRST_COPY_LIMIT, futures::future::join_all(first_copies)).await.is_err() {
+            warn!("an OVSDB server is slow; its ports are not sellable yet");
+        }
+        orders
+    }
+
+    /// Orders the class queues of a port; answered by [`NetworkInput::ClassesMade`]. What cannot be ordered
+    /// comes back with the reason.
+    pub(super) fn order(
+        &self,
+        switch: SwitchId,
+        port_name: String,
+        capacity: BitRate,
+    ) -> Result<(), (SwitchId, String, String)> {
+        let home = self.homes.lock().get(&switch).copied();
+        let Some(server) = home.and_then(|index| self.servers.get(index)) else {
+            return Err((switch, port_name, format!("no OVSDB server of ovsdb.endpoints knows switch {switch}")));
+        };
+        server.try_send(ClassOrder { switch, port_name, capacity }).map_err(|refused| {
+            let order = refused.into_inner();
+            (order.switch, order.port_name, "too many orders are waiting for the OVSDB server".to_owned())
+        })
+    }
+}
+
+/// One OVSDB server, connected or not.
+struct Server {
+    endpoint: OvsdbEndpoint,
+    index: usize,
+    config: Arc<Config>,
+    homes: Homes,
+    events: mpsc::Sender<Event>,
+    /// The newest facts of each port.
+    told: BTreeMap<(SwitchId, String), PortFacts>,
+    /// The datapath id of each bridge that was seen.
+    seen: BTreeMap<Uuid, SwitchId>,
+    warned: BTreeSet<String>,
+    /// Dropped once the first copy has been told, or cannot be had.
+    ready: Option<oneshot::Sender<()>>,
+}
+
+/// Why a session with a server ended.
+enum SessionEnd {
+    Failed(OvsdbError),
+    /// The controller is stopping.
+    Stopping,
+}
+
+impl From<OvsdbError> for SessionEnd {
+    fn from(error: OvsdbError) -> Self {
+        Self::Failed(error)
+    }
+}
+
+impl Server {
+    async fn run(mut self, mut queue: mpsc::Receiver<ClassOrder>) {
+        let mut pause = FIRST_PAUSE;
+        let mut quiet = false;
+        loop {
+            let since = time::Instant::now();
+            let Err(end) = self.session(&mut queue).await;
+            let SessionEnd::Failed(error) = end else { return };
+            if since.elapsed() > LONGEST_PAUSE {
+                (pause, quiet) = (FIRST_PAUSE, false);
+            }
+            // Once per outage: a laboratory without Open vSwitch should not fill its log.
+            if quiet {
+                debug!(endpoint = %self.endpoint, %error, "OVSDB is still away");
+            } else {
+                warn!(endpoint = %self.endpoint, %error, "OVSDB is away; class queues cannot be made until it is back");
+            }
+            (quiet, self.ready) = (true, None);
+            let until = time::Instant::now() + pause;
+            while let Ok(order) = time::timeout_at(until, queue.recv()).await {
+                let Some(order) = order else { return };
+                if self.answer(order, Err(format!("OVSDB {} is away: {error}", self.endpoint))).await.is_err() {
+                    return;
+                }
+            }
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        }
+    }
+
+    async fn session(&mut self, queue: &mut mpsc::Receiver<ClassOrder>) -> Result<std::convert::Infallible, SessionEnd> {
+        let mut connection = Connection::open(&self.endpoint).await?;
+        let mut replica = Replica::default();
+        let initial = connection.call("monitor", json!([DATABASE, "payflow", Replica::monitor_request()])).await?;
+        replica.apply(&initial).map_err(OvsdbError::Malformed)?;
+        info!(endpoint = %self.endpoint, switches = replica.switches().len(), "connected to OVSDB");
+        self.tell(&mut replica).await?;
+        self.ready = None;
+        let mut orders = Vec::new();
+        loop {
+            tokio::select! {
+                update = connection.update() => {
+                    take_in(&mut replica, &update?)?;
+                    take_in_waiting(&mut connection, &mut replica)?;
+                    self.tell(&mut replica).await?;
+                }
+                count = queue.recv_many(&mut orders, BATCH) => {
+                    if count == 0 {
+                        return Err(SessionEnd::Stopping);
+                    }
+                    self.make_classes(&mut connection, &mut replica, &mut orders).await?;
+                }
+                () = time::sleep(SILENCE_LIMIT) => {
+                    connection.call("echo", json!([])).await?;
+                }
+            }
+        }
+    }
+
+    /// Reports what has changed of ports, and where switches are at home.
+    async fn tell(&mut self, replica: &mut Replica) -> Result<(), SessionEnd> {
+        replica.remember(&mut self.seen);
+        {
+            let mut homes = self.homes.lock();
+            homes.retain(|_, home| *home != self.index);
+            homes.extend(replica.switches().into_iter().map(|switch| (switch, self.index)));
+        }
+        for problem in replica.misunderstood() {
+            if !self.warned.contains(&problem) {
+                warn!(endpoint = %self.endpoint, "{problem}");
+                self.warned.insert(problem);
+            }
+        }
+        let facts = replica.facts(&self.config);
+        let gone = self.told.keys().filter(|port| !facts.contains_key(*port)).map(|(switch, name)| {
+            // What the configuration says of a port does not go with its row.
+            let configured = self.config.port(*switch, name).map(|port| port.facts());
+            let nothing = PortFacts { switch: *switch, port_name: name.clone(), capacity: None, role: Default::default() };
+            configured.unwrap_or(nothing)
+        });
+        let changed = facts.iter().filter(|(port, facts)| self.told.get(*port) != Some(facts)).map(|(_, facts)| facts.clone());
+        for facts in gone.chain(changed) {
+            self.send(NetworkInput::Port(facts)).await?;
+        }
+        self.told = facts;
+        Ok(())
+    }
+
+    /// Carries out orders, all in one transaction; one by one when that is refused, so that one port's
+    /// trouble is not another's.
+    async fn make_classes(
+        &self,
+        connection: &mut Connection,
+        replica: &mut Replica,
+        orders: &mut Vec<ClassOrder>,
+    ) -> Result<(), SessionEnd> {
+        // The newest order for a port counts; every one is answered.
+        let newest: BTreeMap<_, _> = orders.iter().map(|order| (order.port(), order.clone())).collect();
+        let mut results = BTreeMap::new();
+        match write_classes(connection, replica, &newest.values().cloned().collect::<Vec<_>>()).await {
+            Ok(unknown) => results.extend(unknown),
+            Err(OvsdbError::Refused { .. }) => {
+                for (port, order) in &newest {
+                    match write_classes(connection, replica, std::slice::from_ref(order)).await {
+                        Ok(unknown) => results.extend(unknown),
+                        Err(error @ OvsdbError::Refused { .. }) => drop(results.insert(port.clone(), error.to_string())),
+                        Err(error) => return self.give_up(orders, error).await,
+                    }
+                }
+            }
+            Err(error) => return self.give_up(orders, error).await,
+        }
+        for order in orders.drain(..) {
+            let result = results.get(&order.port()).cloned().map_or(Ok(()), Err);
+            self.answer(order, result).await?;
+        }
+        Ok(())
+    }
+
+    /// The connection failed in the middle: whether the rows are there is not known, and looked at next time.
+    async fn give_up(&self, orders: &mut Vec<ClassOrder>, error: OvsdbError) -> Result<(), SessionEnd> {
+        for order in orders.drain(..) {
+            self.answer(order, Err(error.to_string())).await?;
+        }
+        Err(error.into())
+    }
+
+    async fn answer(&self, order: ClassOrder, result: Result<(), String>) -> Result<(), SessionEnd> {
+        let ClassOrder { switch, port_name, .. } = order;
+        self.send(NetworkInput::ClassesMade { switch, port_name, result }).await
+    }
+
+    async fn send(&self, input: NetworkInput) -> Result<(), SessionEnd> {
+        self.events.send(Event::network(input)).await.map_err(|_| SessionEnd::Stopping)
+    }
+}
+
+/// Writes what is missing; the ports that are not in the database, with the reason.
+async fn write_classes(
+    connection: &mut Connection,
+    replica: &mut Replica,
+    orders: &[ClassOrder],
+) -> Result<BTreeMap<(SwitchId, String), String>, OvsdbError> {
+    let (operations, unknown) = classes::plan(replica, orders);
+    let unknown = unknown.into_iter().map(|(order, reason)| (order.port(), reason)).collect();
+    if operations.is_empty() {
+        return Ok(unknown);
+    }
+    debug!(ports = orders.len(), operations = operations.len(), "writing class queues");
+    let mut params = vec![json!(DATABASE)];
+    params.extend(operations);
+    let results = connection.call("transact", Value::Array(params)).await?;
+    // The server sends the update before the answer, so the copy is right for the next plan.
+    take_in_waiting(connection, replica)?;
+    let failed = results.as_array().into_iter().flatten().find(|result| result.get("error").is_some_and(|error| !error.is_null()));
+    match failed {
+        None => Ok(unknown),
+        Some(error) => Err(OvsdbError::Refused { method: "transact".to_owned(), error: error.clone() }),
+    }
+}
+
+fn take_in_waiting(connection: &mut Connection, replica: &mut Replica) -> Result<(), OvsdbError> {
+    while let Some(update) = connection.waiting_update() {
+        take_in(replica, &update)?;
+    }
+    Ok(())
+}
+
+/// Parameters of an `update` notification: our name of the monitor, and the table updates.
+fn take_in(replica: &mut Replica, update: &Value) -> Result<(), OvsdbError> {
+    match update.as_array().map(Vec::as_slice) {
+        Some([name, updates]) if name == "payflow" => replica.apply(updates).map_err(OvsdbError::Malformed),
+        _ => Err(OvsdbError::Malformed("an update of something that is not monitored".to_owned())),
+    }
+}

@@ -1,0 +1,281 @@
+//! What we know of a switch's database: a copy of the rows that matter, kept up by updates.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use payflow_qos::{BitRate, SwitchId};
+use serde_json::{Value, json};
+
+use crate::{
+    config::{Config, parse_datapath, parse_role},
+    core::network::{PortFacts, PortRole},
+};
+
+/// `external_ids` of table Port: the capacity in frame bit/s, a whole number.
+pub(super) const CAPACITY_KEY: &str = "payflow-capacity-bps";
+
+/// `external_ids` of table Port: `edge`, `trunk` or `api`.
+pub(super) const ROLE_KEY: &str = "payflow-role";
+
+/// A row's `_uuid`.
+pub(super) type Uuid = String;
+
+/// A column that maps text to text.
+pub(super) type Texts = BTreeMap<String, String>;
+
+/// The copy.
+#[derive(Debug, Default)]
+pub(super) struct Replica {
+    pub(super) bridges: BTreeMap<Uuid, Bridge>,
+    pub(super) ports: BTreeMap<Uuid, Port>,
+    pub(super) interfaces: BTreeMap<Uuid, Interface>,
+    pub(super) qos: BTreeMap<Uuid, Qos>,
+    pub(super) queues: BTreeMap<Uuid, Queue>,
+}
+
+#[derive(Debug)]
+pub(super) struct Bridge {
+    /// Empty until ovs-vswitchd has made the bridge.
+    pub(super) switch: Option<SwitchId>,
+    pub(super) ports: Vec<Uuid>,
+}
+
+#[derive(Debug)]
+pub(super) struct Port {
+    pub(super) name: String,
+    pub(super) interfaces: Vec<Uuid>,
+    pub(super) external_ids: Texts,
+    pub(super) qos: Option<Uuid>,
+}
+
+#[derive(Debug)]
+pub(super) struct Interface {
+    kind: String,
+    driver: Option<String>,
+    link_speed: Option<u64>,
+}
+
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Qos {
+    pub(super) kind: String,
+    pub(super) other_config: Texts,
+    pub(super) external_ids: Texts,
+    pub(super) queues: BTreeMap<u64, Uuid>,
+}
+
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Queue {
+    pub(super) other_config: Texts,
+    pub(super) external_ids: Texts,
+}
+
+impl Replica {
+    /// The `monitor` request that keeps this copy up (RFC 7047 section 4.1.5).
+    pub(super) fn monitor_request() -> Value {
+        let columns = |columns: &[&str]| json!({ "columns": columns });
+        json!({
+            "Bridge": columns(&["datapath_id", "name", "ports", "controller"]),
+            "Port": columns(&["name", "interfaces", "external_ids", "qos"]),
+            "Interface": columns(&["name", "ofport", "link_speed", "type", "status", "external_ids"]),
+            "QoS": columns(&["type", "other_config", "external_ids", "queues"]),
+            "Queue": columns(&["other_config", "external_ids"]),
+        })
+    }
+
+    /// Takes in a `table-updates` object (RFC 7047 section 4.1.6): a row without `new` is gone.
+    pub(super) fn apply(&mut self, updates: &Value) -> Result<(), String> {
+        for (table, rows) in updates.as_object().ok_or("table updates are no object")? {
+            for (uuid, update) in rows.as_object().ok_or("row updates are no object")? {
+                let row = update.get("new").filter(|row| !row.is_null());
+                match table.as_str() {
+                    "Bridge" => put(&mut self.bridges, uuid, row, Bridge::read),
+                    "Port" => put(&mut self.ports, uuid, row, Port::read),
+                    "Interface" => put(&mut self.interfaces, uuid, row, Interface::read),
+                    "QoS" => put(&mut self.qos, uuid, row, Qos::read),
+                    "Queue" => put(&mut self.queues, uuid, row, Queue::read),
+                    _ => Ok(()),
+                }
+                .map_err(|reason| format!("table {table}, row {uuid}: {reason}"))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Datapath ids are not stored: they are gone when the server restarts, until ovs-vswitchd has written
+    /// them again. A bridge that was seen keeps the one it had.
+    pub(super) fn remember(&mut self, seen: &mut BTreeMap<Uuid, SwitchId>) {
+        for (uuid, bridge) in &mut self.bridges {
+            match bridge.switch {
+                Some(switch) => drop(seen.insert(uuid.clone(), switch)),
+                None => bridge.switch = seen.get(uuid).copied(),
+            }
+        }
+    }
+
+    /// The switches in this database.
+    pub(super) fn switches(&self) -> BTreeSet<SwitchId> {
+        self.bridges.values().filter_map(|bridge| bridge.switch).collect()
+    }
+
+    /// A port by switch and name.
+    pub(super) fn port(&self, switch: SwitchId, name: &str) -> Option<(&Uuid, &Port)> {
+        self.ports_of_switches().find(|(of, _, port)| *of == switch && port.name == name).map(|(_, uuid, port)| (uuid, port))
+    }
+
+    /// What is known of every port: the configuration goes before `external_ids`, and those before the
+    /// speed of a physical link, which counts only where the operator trusts it.
+    pub(super) fn facts(&self, config: &Config) -> BTreeMap<(SwitchId, String), PortFacts> {
+        let facts = self.ports_of_switches().map(|(switch, _, port)| {
+            let configured = config.port(switch, &port.name);
+            let said = |key| port.external_ids.get(key).map(String::as_str);
+            let capacity = configured
+                .and_then(|port| port.capacity)
+                .or_else(|| said(CAPACITY_KEY)?.parse().ok().map(BitRate))
+                .or_else(|| self.link_speed(port).filter(|_| config.ovsdb.trust_link_speed))
+                .filter(|capacity| capacity.bps() > 0);
+            let role = configured.and_then(|port| port.role).or_else(|| parse_role(said(ROLE_KEY)?));
+            let facts = PortFacts { switch, port_name: port.name.clone(), capacity, role: role.unwrap_or(PortRole::Unsaid) };
+            ((switch, port.name.clone()), facts)
+        });
+        facts.collect()
+    }
+
+    /// `external_ids` of ours that say nothing we understand, for the log.
+    pub(super) fn misunderstood(&self) -> BTreeSet<String> {
+        let mut told = BTreeSet::new();
+        for port in self.ports.values() {
+            let wrong = |key: &str, right: fn(&str) -> bool| port.external_ids.get(key).filter(|text| !right(text));
+            if let Some(text) = wrong(CAPACITY_KEY, |text| text.parse::<u64>().is_ok_and(|bps| bps > 0)) {
+                told.insert(format!("port {}: {CAPACITY_KEY}={text:?} is not a whole number of bit/s above 0", port.name));
+            }
+            if let Some(text) = wrong(ROLE_KEY, |text| parse_role(text).is_some()) {
+                told.insert(format!("port {}: {ROLE_KEY}={text:?} is not edge, trunk or api", port.name));
+            }
+        }
+        told
+    }
+
+    fn ports_of_switches(&self) -> impl Iterator<Item = (SwitchId, &Uuid, &Port)> {
+        let bridges = self.bridges.values().filter_map(|bridge| Some((bridge.switch?, bridge)));
+        bridges.flat_map(move |(switch, bridge)| {
+            bridge.ports.iter().filter_map(move |uuid| Some((switch, uuid, self.ports.get(uuid)?)))
+        })
+    }
+
+    /// The speed a physical link has negotiated; a virtual one (`veth`) shows a number without meaning.
+    fn link_speed(&self, port: &Port) -> Option<BitRate> {
+        let [interface] = port.interfaces.as_slice() else { return None };
+        let interface = self.interfaces.get(interface)?;
+        let physical = interface.kind.is_empty() && interface.driver.as_deref().is_some_and(|driver| driver != "veth");
+        interface.link_speed.filter(|_| physical).map(BitRate)
+    }
+}
+
+fn put<T>(
+    rows: &mut BTreeMap<Uuid, T>,
+    uuid: &str,
+    row: Option<&Value>,
+    read: fn(&Value) -> Result<T, String>,
+) -> Result<(), String> {
+    match row {
+        Some(row) => rows.insert(uuid.to_owned(), read(row)?),
+        None => rows.remove(uuid),
+    };
+    Ok(())
+}
+
+impl Bridge {
+    fn read(row: &Value) -> Result<Self, String> {
+        let switch = texts(row, "datapath_id")?.first().and_then(|text| parse_datapath(text));
+        Ok(Self { switch, ports: uuids(row, "ports")? })
+    }
+}
+
+impl Port {
+    fn read(row: &Value) -> Result<Self, String> {
+        Ok(Self {
+            name: text(row, "name")?,
+            interfaces: uuids(row, "interfaces")?,
+            external_ids: text_map(row, "external_ids")?,
+            qos: uuids(row, "qos")?.into_iter().next(),
+        })
+    }
+}
+
+impl Interface {
+    fn read(row: &Value) -> Result<Self, String> {
+        let link_speed = set(row, "link_speed")?.first().and_then(|speed| speed.as_u64());
+        let driver = text_map(row, "status")?.remove("driver_name");
+        Ok(Self { kind: text(row, "type")?, driver, link_speed })
+    }
+}
+
+impl Qos {
+    fn read(row: &Value) -> Result<Self, String> {
+        let queues = map(row, "queues")?.into_iter().map(|(number, queue)| Some((number.as_u64()?, uuid(queue)?)));
+        Ok(Self {
+            kind: text(row, "type")?,
+            other_config: text_map(row, "other_config")?,
+            external_ids: text_map(row, "external_ids")?,
+            queues: queues.collect::<Option<_>>().ok_or("queues do not map numbers to rows")?,
+        })
+    }
+}
+
+impl Queue {
+    fn read(row: &Value) -> Result<Self, String> {
+        Ok(Self { other_config: text_map(row, "other_config")?, external_ids: text_map(row, "external_ids")? })
+    }
+}
+
+fn column<'r>(row: &'r Value, name: &str) -> Result<&'r Value, String> {
+    row.get(name).ok_or_else(|| format!("column {name} is missing"))
+}
+
+/// A set is written as `["set", [...]]`, a set of one as the atom alone (RFC 7047 section 5.1).
+fn set<'r>(row: &'r Value, name: &str) -> Result<Vec<&'r Value>, String> {
+    let value = column(row, name)?;
+    match value.as_array().map(Vec::as_slice) {
+        Some([tag, items]) if tag == "set" => Ok(items.as_array().into_iter().flatten().collect()),
+        _ => Ok(vec![value]),
+    }
+}
+
+/// A map is written as `["map", [[key, value], ...]]` (RFC 7047 section 5.1).
+fn map<'r>(row: &'r Value, name: &str) -> Result<Vec<(&'r Value, &'r Value)>, String> {
+    let pairs = match column(row, name)?.as_array().map(Vec::as_slice) {
+        Some([tag, pairs]) if tag == "map" => pairs.as_array(),
+        _ => None,
+    };
+    let pairs = pairs.ok_or_else(|| format!("column {name} is no map"))?.iter().map(|pair| match pair.as_array()?.as_slice() {
+        [key, value] => Some((key, value)),
+        _ => None,
+    });
+    pairs.collect::<Option<_>>().ok_or_else(|| format!("column {name} is no map"))
+}
+
+fn text(row: &Value, name: &str) -> Result<String, String> {
+    column(row, name)?.as_str().map(str::to_owned).ok_or_else(|| format!("column {name} is no text"))
+}
+
+fn texts(row: &Value, name: &str) -> Result<Vec<String>, String> {
+    let texts = set(row, name)?.into_iter().map(|item| item.as_str().map(str::to_owned));
+    texts.collect::<Option<_>>().ok_or_else(|| format!("column {name} holds more than text"))
+}
+
+fn text_map(row: &Value, name: &str) -> Result<Texts, String> {
+    let pairs = map(row, name)?.into_iter().map(|(key, value)| Some((key.as_str()?.to_owned(), value.as_str()?.to_owned())));
+    pairs.collect::<Option<_>>().ok_or_else(|| format!("column {name} does not map text to text"))
+}
+
+/// `["uuid", "..."]`.
+fn uuid(value: &Value) -> Option<Uuid> {
+    match value.as_array()?.as_slice() {
+        [tag, uuid] if tag == "uuid" => uuid.as_str().map(str::to_owned),
+        _ => None,
+    }
+}
+
+fn uuids(row: &Value, name: &str) -> Result<Vec<Uuid>, String> {
+    let uuids = set(row, name)?.into_iter().map(uuid);
+    uuids.collect::<Option<_>>().ok_or_else(|| format!("column {name} holds more than rows"))
+}
