@@ -19,7 +19,8 @@ demo: setup ## The main job on an emulated network; writes target/demo/report.js
 test: setup ## Every test, those on Mininet and Open vSwitch included
 	$(CARGO) build --workspace --bins
 	@if $(CARGO) nextest --version >/dev/null 2>&1; \
-	then echo "$(CARGO) nextest run --workspace"; $(CARGO) nextest run --workspace; \
+	then echo "$(CARGO) test --doc, $(CARGO) nextest run"; \
+	    $(CARGO) test --workspace --doc --quiet && $(CARGO) nextest run --workspace; \
 	else echo "$(CARGO) test --workspace"; $(CARGO) test --workspace; fi
 
 lint: ## Formatting, and clippy with warnings as errors

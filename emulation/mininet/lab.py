@@ -10,6 +10,7 @@ Requests run side by side; the operations are the methods of `Lab` named `op_*`.
 """
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -200,6 +201,36 @@ class Lab:
         return {'datapath': self.datapath, 'switch_version': self.ovs.version(), 'switches': switches, 'hosts': hosts,
                 'api': {'ip': topology.ip_of(topology.API_HOST_NUMBER), 'mac': topology.mac_of(topology.API_HOST_NUMBER)},
                 'vswitchd_pid': self.ovs.vswitchd.pid}
+
+    def op_drops(self):
+        """Packets dropped so far, by place: class queues, meters, and ports of the switches. Places without drops are left out,
+        except classes and meters."""
+        drops = {}
+        with self.network:
+            for switch in self.net.switches:
+                for device in self._devices(switch):
+                    cls = None
+                    for line in run('tc', '-s', 'class', 'show', 'dev', device).splitlines():
+                        words = line.split()
+                        if words[:2] == ['class', 'htb']:
+                            cls = words[2] if words[3] == 'parent' else None
+                        elif cls and 'dropped' in line:
+                            queue = int(cls.split(':')[1], 16) - 1
+                            drops['%s queue %d' % (device, queue)] = int(line.split('dropped ')[1].split(',')[0])
+                ofctl = ['ovs-ofctl', '-O', 'OpenFlow13']
+                for meter, bands in re.findall(r'meter:(\d+) .*?bands:\n((?:\d+: .*\n?)*)', run(*ofctl, 'meter-stats', switch.name)):
+                    drops['%s meter %s' % (switch.name, meter)] = sum(int(n) for n in re.findall(r'packet_count:(\d+)', bands))
+                text = run(*ofctl, 'dump-ports', switch.name)
+                for port, received, sent in re.findall(r'port +"?([\w-]+)"?: rx .*?drop=(\d+).*?\n.*?tx .*?drop=(\d+)', text):
+                    for direction, count in ('received', received), ('sent', sent):
+                        # The local port is down and leads nowhere; broadcasts die there.
+                        if int(count) and port != 'LOCAL':
+                            drops['%s port %s %s' % (switch.name, port, direction)] = int(count)
+        return drops
+
+    def _devices(self, switch):
+        own = [API_PORT_NAME] if switch is self.net.switches[0] else []
+        return [intf.name for intf in switch.intfList() if intf.link] + own
 
     def op_switch_log(self, lines=200):
         """The end of ovs-vswitchd's log."""

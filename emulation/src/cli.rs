@@ -7,6 +7,7 @@ use std::time::Duration;
 use anyhow::bail;
 use clap::{Parser, Subcommand};
 
+use crate::mininet::{Lab, LabConfig, Regular, Topology};
 use crate::selftest;
 use crate::table::{Table, mbit, percent};
 use crate::traffic::flow::FlowSpec;
@@ -26,6 +27,21 @@ struct Cli {
 enum Command {
     /// Shows that this machine can carry a guarantee at all: hand-written flows, no controller
     Selftest,
+    /// Brings a network up and keeps it until the end of standard input, for looking around by hand
+    Network {
+        /// paper, line, ring or mesh
+        #[arg(long, default_value = "paper")]
+        topology: String,
+        /// Switches, for line, ring and mesh
+        #[arg(long, default_value_t = 3)]
+        switches: u16,
+        /// Hosts on each switch, for line, ring and mesh
+        #[arg(long, default_value_t = 1)]
+        hosts: u16,
+        /// Capacity of the trunks, for line, ring and mesh, in Mbit/s
+        #[arg(long, default_value_t = 20)]
+        trunk_mbit: u64,
+    },
     /// Generates and measures traffic; runs inside the hosts of a lab
     #[command(subcommand)]
     Traffic(Traffic),
@@ -97,8 +113,64 @@ enum Traffic {
 pub fn run() -> anyhow::Result<()> {
     match Cli::parse().command {
         Command::Selftest => run_selftest(),
+        Command::Network {
+            topology,
+            switches,
+            hosts,
+            trunk_mbit,
+        } => run_network(
+            &topology,
+            Regular {
+                switches,
+                hosts,
+                trunk_bps: trunk_mbit.saturating_mul(1_000_000),
+            },
+        ),
         Command::Traffic(traffic) => run_traffic(traffic),
     }
+}
+
+fn run_network(topology: &str, regular: Regular) -> anyhow::Result<()> {
+    let topology = match topology {
+        "paper" => Topology::default(),
+        "line" => Topology::Line(regular),
+        "ring" => Topology::Ring(regular),
+        "mesh" => Topology::Mesh(regular),
+        other => bail!("no topology {other:?}: paper, line, ring or mesh"),
+    };
+    let lab = Lab::start(LabConfig {
+        topology,
+        exclusive: false,
+        ..LabConfig::default()
+    })?;
+    let info = lab.info();
+    println!(
+        "Open vSwitch {}, {} datapath; switches look for a controller at 127.0.0.1:6653",
+        info.switch_version, info.datapath
+    );
+    let mut table = Table::new(["port", "number", "leads to", "Mbit/s"]);
+    for port in info.switches.iter().flat_map(|switch| &switch.ports) {
+        let capacity = port.capacity_bps.map_or_else(|| "unknown".to_owned(), mbit);
+        table.row([
+            port.name.clone(),
+            port.number.to_string(),
+            port.peer_interface.clone(),
+            capacity,
+        ]);
+    }
+    print!("{table}");
+    for host in &info.hosts {
+        println!("{}: {} {}", host.name, host.ip, host.mac);
+    }
+    if let Some(pid) = lab.namespace_pid() {
+        println!(
+            "a shell where the controller belongs:  sudo nsenter --target {pid} --net --mount --pid bash"
+        );
+        println!("in a host, from there:                 mnexec -a $(pgrep -f mininet:h1$) bash");
+    }
+    println!("the end of standard input (Ctrl-D) ends it");
+    std::io::copy(&mut std::io::stdin().lock(), &mut std::io::sink())?;
+    Ok(())
 }
 
 fn run_traffic(command: Traffic) -> anyhow::Result<()> {
@@ -156,6 +228,9 @@ fn run_selftest() -> anyhow::Result<()> {
         }
     }
     print!("{table}");
+    for (place, packets) in seen.drops.iter().filter(|(_, packets)| **packets > 0) {
+        println!("{packets} packets dropped at {place}");
+    }
     if seen.passed() {
         println!("passed: reserved traffic keeps its rate, the rest shares what is left");
         return Ok(());

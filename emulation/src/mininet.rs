@@ -138,6 +138,16 @@ pub enum Datapath {
     Userspace,
 }
 
+impl std::fmt::Display for Datapath {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Auto => "auto",
+            Self::Kernel => "kernel",
+            Self::Userspace => "userspace",
+        })
+    }
+}
+
 /// What to build.
 #[derive(Clone, Debug)]
 pub struct LabConfig {
@@ -309,6 +319,23 @@ impl Lab {
         &self.info
     }
 
+    /// The process id, as this process sees it, of the first process of the lab's namespaces: `nsenter --target` it with
+    /// `--net --mount --pid` to look around. `None` when it cannot be found.
+    #[must_use]
+    pub fn namespace_pid(&self) -> Option<u32> {
+        let mut pid = self.child.id();
+        // Below sudo, where it is used, and unshare.
+        loop {
+            let command = std::fs::read_to_string(format!("/proc/{pid}/comm")).ok()?;
+            if command.starts_with("python3") {
+                return Some(pid);
+            }
+            let children =
+                std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).ok()?;
+            pid = children.split_whitespace().next()?.parse().ok()?;
+        }
+    }
+
     /// A program to run in host `node`, or, with `root`, in the lab's own namespace: where the controller runs, and
     /// where Open vSwitch is found at its usual place.
     pub fn program<S: Into<String>>(
@@ -383,6 +410,15 @@ impl Lab {
         self.link
             .ask::<Value>("repair", json!({}), ANSWER_LIMIT)
             .map(|_| ())
+    }
+
+    /// Packets dropped since the start, by place: `s2-eth102 queue 0`, `s1 meter 1`, `s1 port 101 sent`. Queues and meters are
+    /// all there, ports only with drops. Counters of meters and ports begin anew when the switches restart.
+    ///
+    /// # Errors
+    /// When a counter cannot be read.
+    pub fn drops(&self) -> Result<BTreeMap<String, u64>, LabError> {
+        self.link.ask("drops", json!({}), ANSWER_LIMIT)
     }
 
     /// The end of the switch process's log.

@@ -100,18 +100,22 @@ impl ThroughputPlot {
         chart
             .configure_mesh()
             .light_line_style(WHITE)
+            .bold_line_style(RGBColor(230, 230, 230))
+            .x_label_formatter(&|x| format!("{x:.0}"))
+            .y_label_formatter(&|y| format!("{y:.0}"))
             .x_desc("seconds")
             .y_desc("Mbit/s")
             .draw()?;
 
         let grey = RGBColor(120, 120, 120);
-        chart.draw_series(LineSeries::new(
-            [
-                (0.0, mbit(self.capacity_bps)),
-                (end, mbit(self.capacity_bps)),
-            ],
-            grey,
-        ))?;
+        let capacity = [
+            (0.0, mbit(self.capacity_bps)),
+            (end, mbit(self.capacity_bps)),
+        ];
+        chart
+            .draw_series(DashedLineSeries::new(capacity, 6, 4, BLACK.stroke_width(1)))?
+            .label("capacity")
+            .legend(|(x, y)| PathElement::new([(x, y), (x + 18, y)], BLACK));
         for (number, phase) in self.phases.iter().enumerate() {
             let at = seconds(phase.start_unix_ms.saturating_sub(zero_ms));
             chart.draw_series(LineSeries::new([(at, 0.0), (at, top)], grey))?;

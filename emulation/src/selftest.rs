@@ -4,6 +4,7 @@
 //! bottleneck of 20 Mbit/s, first unprotected, then in a class of its own. When this fails, figures of a controller on the
 //! same machine mean nothing.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::mininet::{Lab, LabConfig, LabError};
@@ -26,6 +27,8 @@ pub struct SelfTest {
     pub before: (FlowResult, FlowResult),
     /// The same with one.
     pub after: (FlowResult, FlowResult),
+    /// Packets that switches dropped, by place.
+    pub drops: BTreeMap<String, u64>,
 }
 
 impl SelfTest {
@@ -57,15 +60,17 @@ pub fn run() -> Result<SelfTest, TrialError> {
     let before = trial(&lab, &tools)?;
     reserve(&lab)?;
     let after = trial(&lab, &tools)?;
+    let drops = lab.drops()?;
     let info = lab.info();
     let switch = format!(
-        "Open vSwitch {}, {:?} datapath",
+        "Open vSwitch {}, {} datapath",
         info.switch_version, info.datapath
     );
     Ok(SelfTest {
         switch,
         before,
         after,
+        drops,
     })
 }
 

@@ -13,7 +13,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use payflow_emulation::mininet::{Lab, LabConfig, Regular, Stream, Topology};
 use payflow_emulation::selftest;
-use payflow_emulation::trial::{Tools, Trial};
+use payflow_emulation::trial::{FlowResult, Tools, Trial};
 
 fn lab(topology: Topology) -> Lab {
     Lab::start(LabConfig {
@@ -339,6 +339,18 @@ fn a_class_of_its_own_keeps_a_flow_whole_beside_a_flood() {
         unprotected.loss > 0.5,
         "the flow did not suffer without a reservation: loss {}",
         unprotected.loss
+    );
+    // Every packet that is missing was dropped by the queue of best effort at the bottleneck, none by the processor.
+    let missing = |flow: &FlowResult| flow.sent_packets - flow.received_packets;
+    let lost = [&seen.before.0, &seen.before.1, &seen.after.0, &seen.after.1]
+        .map(missing)
+        .iter()
+        .sum::<u64>();
+    let dropped = seen.drops.get("s2-eth102 queue 0").copied().unwrap();
+    assert!(
+        lost.abs_diff(dropped) <= lost / 20,
+        "{lost} packets lost, {dropped} dropped by the queue: {:?}",
+        seen.drops
     );
     let (reserved, flood) = &seen.after;
     assert!(
