@@ -22,6 +22,8 @@ mod routes;
 pub mod server;
 pub mod signature;
 #[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
 mod tests;
 pub mod token;
 

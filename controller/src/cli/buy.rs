@@ -102,7 +102,7 @@ pub(super) struct ReserveArgs {
     #[command(flatten)]
     trust: TrustArgs,
     /// Pay at most this: in IOTA, such as 0.5, or as 500000000nanos. Gas comes on top.
-    #[arg(long, value_name = "AMOUNT", value_parser = parse_amount)]
+    #[arg(long, value_name = "AMOUNT", value_parser = parse_amount, allow_hyphen_values = true)]
     max_price: Option<Amount>,
     /// Give up waiting after this time; the payment is remembered, and the same command goes on with it.
     #[arg(long, value_name = "TIME", value_parser = parse_duration, default_value = "2m")]
