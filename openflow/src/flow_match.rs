@@ -94,12 +94,15 @@ impl Match {
         }
         let mut body = r.counted(2, "match")?;
         let len = body.len() + 4;
-        let mut fields: Vec<(usize, Oxm)> = body.list(Oxm::read)?.into_iter().enumerate().collect();
+        let mut fields = body.list(Oxm::read)?;
         r.skip(len.next_multiple_of(8) - len, "match padding")?;
 
-        fields.sort_by_key(|(_, field)| field.key());
+        let mut wire_order = Vec::new();
+        if !fields.is_sorted_by_key(Oxm::key) {
+            (fields, wire_order) = sort(fields);
+        }
         let twice = fields.windows(2).find_map(|pair| match pair {
-            [(_, a), (_, b)] if a.key() == b.key() => Some(a.key()),
+            [a, b] if a.key() == b.key() => Some(a.key()),
             _ => None,
         });
         if let Some(key) = twice {
@@ -108,17 +111,10 @@ impl Match {
                 field: key.field,
             });
         }
-        let reordered = fields
-            .iter()
-            .enumerate()
-            .any(|(at, (wire_at, _))| at != *wire_at);
-        let mut wire_order = Vec::new();
-        if reordered && !fields.iter().any(|(_, field)| field.is_any()) {
-            wire_order = (0..fields.len()).collect();
-            wire_order.sort_by_key(|at| fields.get(*at).map(|(wire_at, _)| *wire_at));
+        if fields.iter().any(Oxm::is_any) {
+            fields.retain(|field| !field.is_any());
+            wire_order.clear();
         }
-        fields.retain(|(_, field)| !field.is_any());
-        let fields = fields.into_iter().map(|(_, field)| field).collect();
         Ok(Self { fields, wire_order })
     }
 
@@ -133,6 +129,20 @@ impl Match {
         w.end(mark);
         w.pad8(mark);
     }
+}
+
+/// The fields in canonical order, and where each field of the wire stands among them.
+fn sort(fields: Vec<Oxm>) -> (Vec<Oxm>, Vec<usize>) {
+    let mut numbered: Vec<(usize, Oxm)> = fields.into_iter().enumerate().collect();
+    numbered.sort_by_key(|(_, field)| field.key());
+    let mut wire_order: Vec<(usize, usize)> = numbered
+        .iter()
+        .enumerate()
+        .map(|(at, (wire_at, _))| (*wire_at, at))
+        .collect();
+    wire_order.sort_unstable();
+    let fields = numbered.into_iter().map(|(_, field)| field).collect();
+    (fields, wire_order.into_iter().map(|(_, at)| at).collect())
 }
 
 /// One method per field: `name(value)`, and `name_masked(value, mask)` where masks are allowed.

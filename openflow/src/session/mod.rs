@@ -420,7 +420,7 @@ impl SwitchSession {
     }
 
     fn send(&mut self, xid: u32, message: &Message) -> Result<(), EncodeError> {
-        let mut bytes = Vec::new();
+        let mut bytes = Vec::with_capacity(256);
         message.encode(xid, &mut bytes)?;
         self.outputs.push_back(Output::Send(bytes));
         Ok(())
