@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use payflow_qos::{PortNo, PortRef, SwitchId, Time};
 use rust_openflow::{
-    DownReason, FlowRemovedReason, Input, Message, MultipartReplyBody, Output, PacketIn, SwitchFeatures,
+    DownReason, FlowRemovedReason, Input, Message, MultipartReplyBody, Output, PacketIn,
+    SwitchFeatures,
 };
 use tracing::{debug, info, warn};
 
@@ -26,14 +27,18 @@ const AWAY_PATIENCE: std::time::Duration = std::time::Duration::from_secs(30);
 impl Network {
     pub(super) fn connected(&mut self, id: ConnectionId, now: Time) {
         let mut connection = Connection::new();
-        connection.session.handle(Input::Connected, session_time(now));
+        connection
+            .session
+            .handle(Input::Connected, session_time(now));
         self.connections.insert(id, connection);
         self.listen(id, now);
     }
 
     pub(super) fn received(&mut self, id: ConnectionId, bytes: &[u8], now: Time) {
         if let Some(connection) = self.connections.get_mut(&id) {
-            connection.session.handle(Input::Received(bytes), session_time(now));
+            connection
+                .session
+                .handle(Input::Received(bytes), session_time(now));
             self.listen(id, now);
         }
     }
@@ -47,9 +52,18 @@ impl Network {
 
     pub(super) fn tick_sessions(&mut self, now: Time) {
         let time = session_time(now);
-        let is_due = |connection: &Connection| connection.session.next_deadline().is_some_and(|at| at <= time);
-        let due: Vec<_> =
-            self.connections.iter().filter(|(_, connection)| is_due(connection)).map(|(id, _)| *id).collect();
+        let is_due = |connection: &Connection| {
+            connection
+                .session
+                .next_deadline()
+                .is_some_and(|at| at <= time)
+        };
+        let due: Vec<_> = self
+            .connections
+            .iter()
+            .filter(|(_, connection)| is_due(connection))
+            .map(|(id, _)| *id)
+            .collect();
         for id in due {
             if let Some(connection) = self.connections.get_mut(&id) {
                 connection.session.handle(Input::DeadlineReached, time);
@@ -65,7 +79,10 @@ impl Network {
                 continue;
             }
             switch.audit_at = now.plus(self.config.timings.audit);
-            let connection = self.spokesmen.get(id).and_then(|connection| self.connections.get_mut(connection));
+            let connection = self
+                .spokesmen
+                .get(id)
+                .and_then(|connection| self.connections.get_mut(connection));
             if let (Some(connection), None) = (connection, &switch.audit) {
                 let mut reading = connection.audit(now);
                 reading.blurred = !switch.reconciler.is_quiet();
@@ -78,9 +95,16 @@ impl Network {
     pub(super) fn flush(&mut self, now: Time) {
         let mut ready = Vec::new();
         for (id, switch) in &mut self.switches {
-            let connection = self.spokesmen.get(id).and_then(|connection| self.connections.get_mut(connection));
-            let (Some(connection), true) = (connection, switch.is_read()) else { continue };
-            switch.reconciler.flush(now, &mut Through { connection, now });
+            let connection = self
+                .spokesmen
+                .get(id)
+                .and_then(|connection| self.connections.get_mut(connection));
+            let (Some(connection), true) = (connection, switch.is_read()) else {
+                continue;
+            };
+            switch
+                .reconciler
+                .flush(now, &mut Through { connection, now });
             if !switch.reconciler.is_quiet()
                 && let Some(audit) = &mut switch.audit
             {
@@ -111,7 +135,10 @@ impl Network {
                 }
             }
             if !bytes.is_empty() {
-                self.outputs.push_back(NetworkOutput::Send { connection: *id, bytes });
+                self.outputs.push_back(NetworkOutput::Send {
+                    connection: *id,
+                    bytes,
+                });
             }
             if let Some(error) = &connection.broken {
                 useless.push((*id, format!("a message could not be sent: {error}")));
@@ -125,24 +152,37 @@ impl Network {
     /// Takes everything a session has to say.
     fn listen(&mut self, id: ConnectionId, now: Time) {
         let mut bytes = Vec::new();
-        while let Some(output) = self.connections.get_mut(&id).and_then(|connection| connection.session.poll()) {
+        while let Some(output) = self
+            .connections
+            .get_mut(&id)
+            .and_then(|connection| connection.session.poll())
+        {
             if let Output::Send(more) = output {
                 bytes.extend(more);
                 continue;
             }
             if !bytes.is_empty() {
                 let bytes = std::mem::take(&mut bytes);
-                self.outputs.push_back(NetworkOutput::Send { connection: id, bytes });
+                self.outputs.push_back(NetworkOutput::Send {
+                    connection: id,
+                    bytes,
+                });
             }
             self.hear(id, output, now);
         }
         if !bytes.is_empty() {
-            self.outputs.push_back(NetworkOutput::Send { connection: id, bytes });
+            self.outputs.push_back(NetworkOutput::Send {
+                connection: id,
+                bytes,
+            });
         }
     }
 
     fn hear(&mut self, id: ConnectionId, output: Output, now: Time) {
-        let switch = self.connections.get(&id).and_then(|connection| connection.switch);
+        let switch = self
+            .connections
+            .get(&id)
+            .and_then(|connection| connection.switch);
         match (output, switch) {
             (Output::Up(features), _) => self.introduced(id, &features, now),
             (Output::Down(DownReason::Closed), _) => self.hang_up(id, None, now),
@@ -151,10 +191,15 @@ impl Network {
                 warn!(connection = id.0, ?header, %error, "a message could not be read");
             }
             (Output::Message { message, .. }, Some(switch)) => self.told(switch, message, now),
-            (Output::MultipartDone { xid, body }, Some(switch)) => self.answered(switch, xid, body, now),
+            (Output::MultipartDone { xid, body }, Some(switch)) => {
+                self.answered(switch, xid, body, now)
+            }
             (Output::BarrierReply { xid }, Some(switch)) => self.barrier(switch, xid, now),
             (Output::Error { xid, error }, Some(switch)) => {
-                let known = self.switch_mut(switch).reconciler.error(xid, &error.to_string());
+                let known = self
+                    .switch_mut(switch)
+                    .reconciler
+                    .error(xid, &error.to_string());
                 if !known && !self.unanswered(id, switch, xid, now) {
                     warn!(%switch, xid, %error, "the switch refused a message");
                 }
@@ -176,10 +221,15 @@ impl Network {
             let reason = format!("switch {switch} is connected already");
             warn!(%switch, connection = id.0, "a second connection with the datapath id of a live one is refused");
             self.connections.remove(&id);
-            self.outputs.push_back(NetworkOutput::Close { connection: id, reason });
+            self.outputs.push_back(NetworkOutput::Close {
+                connection: id,
+                reason,
+            });
             return;
         }
-        let Some(connection) = self.connections.get_mut(&id) else { return };
+        let Some(connection) = self.connections.get_mut(&id) else {
+            return;
+        };
         connection.switch = Some(switch);
         let reading = connection.introduce(now);
         self.spokesmen.insert(switch, id);
@@ -188,9 +238,14 @@ impl Network {
 
     /// The connection is of no use any more; with a reason it is we who close it.
     fn hang_up(&mut self, id: ConnectionId, reason: Option<String>, now: Time) {
-        let Some(connection) = self.connections.remove(&id) else { return };
+        let Some(connection) = self.connections.remove(&id) else {
+            return;
+        };
         if let Some(reason) = reason {
-            self.outputs.push_back(NetworkOutput::Close { connection: id, reason });
+            self.outputs.push_back(NetworkOutput::Close {
+                connection: id,
+                reason,
+            });
         }
         let Some(id) = connection.switch else { return };
         self.spokesmen.remove(&id);
@@ -229,7 +284,11 @@ impl Network {
         };
         match rest {
             None => return false,
-            Some(None) => self.hang_up(id, Some("the switch does not tell its flow entries".to_owned()), now),
+            Some(None) => self.hang_up(
+                id,
+                Some("the switch does not tell its flow entries".to_owned()),
+                now,
+            ),
             Some(Some(true)) => self.read(switch, now),
             Some(Some(false)) => {}
         }
@@ -255,23 +314,33 @@ impl Network {
         let switch = self.switch_mut(id);
         switch.description = reading.description.unwrap_or_default();
         switch.audit_at = now.plus(timings.audit);
-        let foreign = switch.reconciler.read_back(&reading.flows, &reading.meters, now);
+        let foreign = switch
+            .reconciler
+            .read_back(&reading.flows, &reading.meters, now);
         if foreign > 0 && !std::mem::replace(&mut switch.warned, true) {
             warn!(switch = %id, foreign, "the switch holds entries of others; they are left alone and may interfere");
         }
         let remembered: Vec<Remembered> = {
-            let ours = switch.reconciler.held_entries().filter(|(_, owner, _)| *owner == INFRASTRUCTURE);
-            ours.filter_map(|(key, _, instructions)| Remembered::from_entry(key, instructions)).collect()
+            let ours = switch
+                .reconciler
+                .held_entries()
+                .filter(|(_, owner, _)| *owner == INFRASTRUCTURE);
+            ours.filter_map(|(key, _, instructions)| Remembered::from_entry(key, instructions))
+                .collect()
         };
         if !remembered.is_empty() {
             // It was ours before: best effort goes on as it is until ports, links and hosts are known.
-            switch.reconciler.defer_infrastructure(now.plus(timings.adoption));
+            switch
+                .reconciler
+                .defer_infrastructure(now.plus(timings.adoption));
         }
         self.topology.add_switch(id);
         self.ports_described(id, &ports, &remembered, now);
         for remembered in remembered {
             if let Remembered::Station(port, mac, address) = remembered {
-                let news = self.hosts.remember(PortRef { switch: id, port }, mac, address, now);
+                let news = self
+                    .hosts
+                    .remember(PortRef { switch: id, port }, mac, address, now);
                 self.take_news(news, now);
             }
         }
@@ -282,14 +351,23 @@ impl Network {
     /// Counters, and what a switch holds behind our back.
     fn audited(&mut self, id: SwitchId, reading: &Reading, now: Time) {
         self.count(id, reading);
+        let soon = now.plus(self.config.timings.audit / 10);
         let switch = self.switch_mut(id);
         if !reading.blurred && switch.reconciler.is_quiet() {
-            switch.reconciler.compare(&reading.flows, &reading.meters, now);
+            switch
+                .reconciler
+                .compare(&reading.flows, &reading.meters, now);
+        } else {
+            switch.audit_at = switch.audit_at.min(soon);
         }
     }
 
     fn barrier(&mut self, switch: SwitchId, xid: u32, now: Time) {
-        let Some(Confirmed { flows, refused }) = self.switch_mut(switch).reconciler.barrier(xid, now) else { return };
+        let Some(Confirmed { flows, refused }) =
+            self.switch_mut(switch).reconciler.barrier(xid, now)
+        else {
+            return;
+        };
         self.stirred.extend(flows);
         for (flow, reason) in refused {
             warn!(%switch, ?flow, reason, "the switch refused an entry");
@@ -301,10 +379,11 @@ impl Network {
     fn told(&mut self, id: SwitchId, message: Message, now: Time) {
         if !self.switches.get(&id).is_some_and(Switch::is_read) {
             // What matters of it is in the answers that are still awaited, but for ports.
-            if let (Message::PortStatus(status), Some(switch)) = (message, self.switches.get_mut(&id)) {
-                if let State::Reading(reading) = &mut switch.state {
-                    reading.port_changed(status);
-                }
+            if let (Message::PortStatus(status), Some(switch)) =
+                (message, self.switches.get_mut(&id))
+                && let State::Reading(reading) = &mut switch.state
+            {
+                reading.port_changed(status);
             }
             return;
         }
@@ -317,33 +396,45 @@ impl Network {
                     self.count_entry(id, flow, &removed.flow_match, final_count);
                 }
                 let owner = self.switch_mut(id).reconciler.removed(&removed);
-                if let Some(flow) = owner.filter(|_| removed.reason != FlowRemovedReason::HARD_TIMEOUT) {
+                if let Some(flow) =
+                    owner.filter(|_| removed.reason != FlowRemovedReason::HARD_TIMEOUT)
+                {
                     warn!(switch = %id, ?flow, reason = ?removed.reason, "somebody removed an entry of ours");
                 }
-                self.stirred.extend(owner.filter(|flow| *flow != INFRASTRUCTURE));
+                self.stirred
+                    .extend(owner.filter(|flow| *flow != INFRASTRUCTURE));
             }
             other => debug!(switch = %id, kind = ?other.kind(), "passed over"),
         }
     }
 
     fn owner(&self, cookie: u64) -> Option<FlowId> {
-        super::cookie::OwnerTag(self.config.owner_tag).owner(cookie).filter(|owner| *owner != INFRASTRUCTURE)
+        super::cookie::OwnerTag(self.config.owner_tag)
+            .owner(cookie)
+            .filter(|owner| *owner != INFRASTRUCTURE)
     }
 
     fn packet_in(&mut self, switch: SwitchId, packet: &PacketIn, now: Time) {
         let Some(port) = packet.in_port() else { return };
-        let port = PortRef { switch, port: PortNo(port.0) };
+        let port = PortRef {
+            switch,
+            port: PortNo(port.0),
+        };
         if packet.data.get(12..14) == Some(&LLDP.0.to_be_bytes()) {
             self.stale |= self.discovery.heard(port, &packet.data, now).is_some();
             return;
         }
-        let opening = self.switches.get(&switch).and_then(|known| known.ports.get(&port.port)?.opening);
+        let opening = self
+            .switches
+            .get(&switch)
+            .and_then(|known| known.ports.get(&port.port)?.opening);
         match opening {
             Some(Opening::Edge { .. }) => {
                 self.seen_host(port);
                 if let Some(sender) = frames::sender(&packet.data) {
                     let (hosts, switches) = (&mut self.hosts, &self.switches);
-                    let news = hosts.heard(port, sender, |owner| presence(switches, owner, now), now);
+                    let news =
+                        hosts.heard(port, sender, |owner| presence(switches, owner, now), now);
                     self.take_news(news, now);
                 }
             }
@@ -403,7 +494,10 @@ impl Network {
     }
 
     fn send_frame(&mut self, port: PortRef, frame: Vec<u8>, now: Time) {
-        let connection = self.spokesmen.get(&port.switch).and_then(|id| self.connections.get_mut(id));
+        let connection = self
+            .spokesmen
+            .get(&port.switch)
+            .and_then(|id| self.connections.get_mut(id));
         if let Some(connection) = connection {
             connection.packet_out(port.port, frame, now);
         }
@@ -413,16 +507,35 @@ impl Network {
     fn count(&mut self, switch: SwitchId, reading: &Reading) {
         for flow in &reading.flows {
             if let Some(owner) = self.owner(flow.cookie) {
-                self.count_entry(switch, owner, &flow.flow_match, (flow.packet_count, flow.byte_count));
+                self.count_entry(
+                    switch,
+                    owner,
+                    &flow.flow_match,
+                    (flow.packet_count, flow.byte_count),
+                );
             }
         }
-        let there: BTreeSet<u32> = reading.meter_stats.iter().map(|meter| meter.meter_id.0).collect();
-        self.meters_seen.retain(|(at, meter), _| *at != switch || there.contains(meter));
+        let there: BTreeSet<u32> = reading
+            .meter_stats
+            .iter()
+            .map(|meter| meter.meter_id.0)
+            .collect();
+        self.meters_seen
+            .retain(|(at, meter), _| *at != switch || there.contains(meter));
         for meter in &reading.meter_stats {
-            let dropped = meter.bands.iter().fold((0_u64, 0_u64), |(packets, bytes), band| {
-                (packets.saturating_add(band.packet_count), bytes.saturating_add(band.byte_count))
-            });
-            let seen = self.meters_seen.insert((switch, meter.meter_id.0), dropped).unwrap_or_default();
+            let dropped = meter
+                .bands
+                .iter()
+                .fold((0_u64, 0_u64), |(packets, bytes), band| {
+                    (
+                        packets.saturating_add(band.packet_count),
+                        bytes.saturating_add(band.byte_count),
+                    )
+                });
+            let seen = self
+                .meters_seen
+                .insert((switch, meter.meter_id.0), dropped)
+                .unwrap_or_default();
             let (packets, bytes) = grown(seen, dropped);
             // The meter is shared by the generations of a path; the newest one has it.
             let uses = |flow: &FlowId| reservation_meter(flow.reservation) == meter.meter_id;
@@ -437,9 +550,20 @@ impl Network {
     }
 
     /// What an entry shows; counts if it is the one at the first switch.
-    fn count_entry(&mut self, switch: SwitchId, flow: FlowId, matching: &rust_openflow::Match, seen: (u64, u64)) {
-        let Some(paid) = self.flows.get_mut(&flow) else { return };
-        if paid.ingress().is_some_and(|(hop, key)| hop.switch == switch && key.matching == *matching) {
+    fn count_entry(
+        &mut self,
+        switch: SwitchId,
+        flow: FlowId,
+        matching: &rust_openflow::Match,
+        seen: (u64, u64),
+    ) {
+        let Some(paid) = self.flows.get_mut(&flow) else {
+            return;
+        };
+        if paid
+            .ingress()
+            .is_some_and(|(hop, key)| hop.switch == switch && key.matching == *matching)
+        {
             let (packets, bytes) = grown(paid.last_seen, seen);
             paid.last_seen = seen;
             paid.counters.packets += packets;
@@ -461,7 +585,11 @@ fn grown(last: (u64, u64), now: (u64, u64)) -> (u64, u64) {
 fn presence(switches: &BTreeMap<SwitchId, Switch>, port: PortRef, now: Time) -> Presence {
     match switches.get(&port.switch) {
         Some(switch) if switch.is_read() => {
-            if switch.is_up(port.port) { Presence::Up } else { Presence::Down }
+            if switch.is_up(port.port) {
+                Presence::Up
+            } else {
+                Presence::Down
+            }
         }
         Some(switch) => match switch.state {
             State::Away { since } if since.plus(AWAY_PATIENCE) <= now => Presence::Down,

@@ -8,7 +8,10 @@ const RESERVATION_BITS: u32 = 40;
 const GENERATION_BITS: u32 = 16;
 
 /// The owner of all entries that belong to no reservation. Reservation numbers begin at 1.
-pub(crate) const INFRASTRUCTURE: FlowId = FlowId { reservation: 0, generation: 0 };
+pub(crate) const INFRASTRUCTURE: FlowId = FlowId {
+    reservation: 0,
+    generation: 0,
+};
 
 /// Marks the entries of one controller domain on switches that others may use as well.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,7 +59,10 @@ mod tests {
 
     #[test]
     fn a_cookie_reads_in_hexadecimal_as_tag_reservation_generation() {
-        let flow = FlowId { reservation: 0x12_3456_789a, generation: 0xbcde };
+        let flow = FlowId {
+            reservation: 0x12_3456_789a,
+            generation: 0xbcde,
+        };
         assert_eq!(OwnerTag(0x50).cookie(flow), 0x5012_3456_789a_bcde);
     }
 }

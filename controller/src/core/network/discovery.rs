@@ -49,19 +49,30 @@ struct Prober {
 
 impl Discovery {
     pub(crate) fn new(secret: [u8; 32], timings: Timings) -> Self {
-        Self { secret, timings, sequence: 0, ports: BTreeMap::new(), heard: BTreeMap::new() }
+        Self {
+            secret,
+            timings,
+            sequence: 0,
+            ports: BTreeMap::new(),
+            heard: BTreeMap::new(),
+        }
     }
 
     /// The port takes part from now on: often while it settles, then once a second.
     pub(crate) fn start(&mut self, port: PortRef, now: Time) {
         let settled_at = now.plus(self.timings.settle);
-        self.ports.entry(port).or_insert(Prober { settled_at, next: now, outstanding: VecDeque::new() });
+        self.ports.entry(port).or_insert(Prober {
+            settled_at,
+            next: now,
+            outstanding: VecDeque::new(),
+        });
     }
 
     /// The port takes no part any more, and what it heard is forgotten.
     pub(crate) fn stop(&mut self, port: PortRef) {
         self.ports.remove(&port);
-        self.heard.retain(|heard, (from, _)| *heard != port && *from != port);
+        self.heard
+            .retain(|heard, (from, _)| *heard != port && *from != port);
     }
 
     /// The frames to send now.
@@ -72,7 +83,11 @@ impl Discovery {
                 continue;
             }
             let settling = now < prober.settled_at;
-            let interval = if settling { self.timings.lldp_settling } else { self.timings.lldp_settled };
+            let interval = if settling {
+                self.timings.lldp_settling
+            } else {
+                self.timings.lldp_settled
+            };
             prober.next = now.plus(interval);
             self.sequence += 1;
             prober.outstanding.push_back((self.sequence, now));
@@ -101,16 +116,29 @@ impl Discovery {
     /// The directed links that are proven now: heard in both directions, and lately.
     pub(crate) fn links(&self, now: Time) -> BTreeMap<PortRef, PortRef> {
         let fresh = |at: Time| now < at.plus(self.patience());
-        let hears = |port: &PortRef| self.heard.get(port).filter(|(_, at)| fresh(*at)).map(|(from, _)| *from);
+        let hears = |port: &PortRef| {
+            self.heard
+                .get(port)
+                .filter(|(_, at)| fresh(*at))
+                .map(|(from, _)| *from)
+        };
         let peer = |port: &PortRef| hears(port).filter(|from| hears(from) == Some(*port));
-        self.heard.keys().filter_map(|port| Some((*port, peer(port)?))).collect()
+        self.heard
+            .keys()
+            .filter_map(|port| Some((*port, peer(port)?)))
+            .collect()
     }
 
     /// When the next frame is due or a link may be gone.
     pub(crate) fn next_deadline(&self, now: Time) -> Option<Time> {
         let send = self.ports.values().map(|prober| prober.next).min();
         let expiry = |at: &Time| now < *at;
-        let lost = self.heard.values().map(|(_, at)| at.plus(self.patience())).filter(expiry).min();
+        let lost = self
+            .heard
+            .values()
+            .map(|(_, at)| at.plus(self.patience()))
+            .filter(expiry)
+            .min();
         [send, lost].into_iter().flatten().min()
     }
 
@@ -135,8 +163,16 @@ fn frame(secret: &[u8; 32], port: PortRef, sequence: u64, now: Time) -> Vec<u8> 
     frame.extend(SOURCE);
     frame.extend(ETHERTYPE);
     // Chassis id and port id, both "locally assigned" (7), for people who look at them.
-    tlv(&mut frame, 1, &[&[7][..], port.switch.to_string().as_bytes()].concat());
-    tlv(&mut frame, 2, &[&[7][..], port.port.to_string().as_bytes()].concat());
+    tlv(
+        &mut frame,
+        1,
+        &[&[7][..], port.switch.to_string().as_bytes()].concat(),
+    );
+    tlv(
+        &mut frame,
+        2,
+        &[&[7][..], port.port.to_string().as_bytes()].concat(),
+    );
     tlv(&mut frame, 3, &120_u16.to_be_bytes());
     tlv(&mut frame, 127, &proof);
     tlv(&mut frame, 0, &[]);
@@ -166,19 +202,26 @@ fn open(secret: &[u8; 32], frame: &[u8]) -> Option<(PortRef, u64)> {
         let (value, after) = after.split_at_checked(usize::from(header & 0x1ff))?;
         match header >> 9 {
             0 => return None,
-            127 if value.starts_with(&ORGANISATION) && value.len() == PROOF_LEN => return verify(secret, value),
+            127 if value.starts_with(&ORGANISATION) && value.len() == PROOF_LEN => {
+                return verify(secret, value);
+            }
             _ => rest = after,
         }
     }
 }
 
 fn verify(secret: &[u8; 32], proof: &[u8]) -> Option<(PortRef, u64)> {
-    let (signed, tag) = proof.get(ORGANISATION.len()..)?.split_at_checked(SIGNED_LEN)?;
+    let (signed, tag) = proof
+        .get(ORGANISATION.len()..)?
+        .split_at_checked(SIGNED_LEN)?;
     signature(secret, signed)?.verify_slice(tag).ok()?;
     let (switch, rest) = signed.split_first_chunk::<8>()?;
     let (port, rest) = rest.split_first_chunk::<4>()?;
     let (sequence, _) = rest.split_first_chunk::<8>()?;
-    let port = PortRef { switch: SwitchId(u64::from_be_bytes(*switch)), port: PortNo(u32::from_be_bytes(*port)) };
+    let port = PortRef {
+        switch: SwitchId(u64::from_be_bytes(*switch)),
+        port: PortNo(u32::from_be_bytes(*port)),
+    };
     Some((port, u64::from_be_bytes(*sequence)))
 }
 
@@ -204,7 +247,12 @@ mod tests {
     }
 
     fn frame_of(discovery: &mut Discovery, port: PortRef, now: Time) -> Vec<u8> {
-        discovery.due(now).into_iter().find(|(from, _)| *from == port).unwrap().1
+        discovery
+            .due(now)
+            .into_iter()
+            .find(|(from, _)| *from == port)
+            .unwrap()
+            .1
     }
 
     #[test]
@@ -212,11 +260,19 @@ mod tests {
         let mut discovery = two_ports();
         let frames: BTreeMap<_, _> = discovery.due(T0).into_iter().collect();
         assert_eq!(discovery.heard(B, &frames[&A], after(1)), Some(A));
-        assert_eq!(discovery.links(after(1)), BTreeMap::new(), "one direction is no link");
+        assert_eq!(
+            discovery.links(after(1)),
+            BTreeMap::new(),
+            "one direction is no link"
+        );
         assert_eq!(discovery.heard(A, &frames[&B], after(1)), Some(B));
         assert_eq!(discovery.links(after(1)), BTreeMap::from([(A, B), (B, A)]));
         assert_eq!(discovery.links(after(3_500)).len(), 2);
-        assert_eq!(discovery.links(after(3_501)), BTreeMap::new(), "three frames were missed");
+        assert_eq!(
+            discovery.links(after(3_501)),
+            BTreeMap::new(),
+            "three frames were missed"
+        );
     }
 
     #[test]
@@ -238,12 +294,20 @@ mod tests {
     fn a_forged_frame_proves_nothing() {
         let mut discovery = two_ports();
         let frame = frame_of(&mut discovery, A, T0);
-        assert_eq!(discovery.heard(B, &super::frame(&[8; 32], A, 1, T0), after(1)), None, "another secret");
+        assert_eq!(
+            discovery.heard(B, &super::frame(&[8; 32], A, 1, T0), after(1)),
+            None,
+            "another secret"
+        );
         for at in 0..frame.len() {
             let mut forged = frame.clone();
             forged[at] ^= 0x10;
             if let Some((port, sequence)) = open(&[7; 32], &forged) {
-                assert_eq!((port, sequence), (A, 1), "what is signed cannot be changed (byte {at})");
+                assert_eq!(
+                    (port, sequence),
+                    (A, 1),
+                    "what is signed cannot be changed (byte {at})"
+                );
             }
         }
         for len in 0..frame.len() - 2 {
@@ -255,7 +319,11 @@ mod tests {
     fn a_frame_of_an_earlier_run_proves_nothing() {
         let old = frame_of(&mut two_ports(), A, T0);
         let mut restarted = two_ports();
-        assert_eq!(restarted.heard(B, &old, after(1)), None, "the new run has sent nothing yet");
+        assert_eq!(
+            restarted.heard(B, &old, after(1)),
+            None,
+            "the new run has sent nothing yet"
+        );
     }
 
     #[test]

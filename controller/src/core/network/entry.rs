@@ -28,15 +28,20 @@ pub(crate) struct FlowEntry {
 
 impl FlowEntry {
     pub(crate) fn new(instructions: Vec<Instruction>) -> Self {
-        Self { instructions: Instruction::canonical(instructions), until: None }
+        Self {
+            instructions: Instruction::canonical(instructions),
+            until: None,
+        }
     }
 
     /// The meter that packets pass.
     pub(crate) fn meter(&self) -> Option<MeterId> {
-        self.instructions.iter().find_map(|instruction| match instruction {
-            Instruction::Meter(meter) => Some(*meter),
-            _ => None,
-        })
+        self.instructions
+            .iter()
+            .find_map(|instruction| match instruction {
+                Instruction::Meter(meter) => Some(*meter),
+                _ => None,
+            })
     }
 }
 
@@ -52,7 +57,10 @@ pub(crate) enum MeterSpec {
 impl MeterSpec {
     /// The meter of a paid flow.
     pub(crate) fn sold(class: Class, rate: SoldRate) -> Self {
-        Self::Kbps { rate: rate.kbps(), burst: class.burst_kbit(rate) }
+        Self::Kbps {
+            rate: rate.kbps(),
+            burst: class.burst_kbit(rate),
+        }
     }
 
     pub(crate) fn flags(self) -> MeterFlags {
@@ -71,10 +79,14 @@ impl MeterSpec {
     /// Reads a meter back; `None` if no meter of ours looks like this. Whether the switch keeps
     /// counters makes no difference.
     pub(crate) fn of(flags: MeterFlags, bands: &[MeterBand]) -> Option<Self> {
-        let [MeterBand::Drop { rate, burst }] = *bands else { return None };
+        let [MeterBand::Drop { rate, burst }] = *bands else {
+            return None;
+        };
         let kbps = Self::Kbps { rate, burst };
         let packets = Self::Packets { rate, burst };
-        [kbps, packets].into_iter().find(|spec| spec.flags() == flags | MeterFlags::STATS)
+        [kbps, packets]
+            .into_iter()
+            .find(|spec| spec.flags() == flags | MeterFlags::STATS)
     }
 }
 
@@ -115,38 +127,38 @@ pub(crate) fn is_our_meter(meter: MeterId) -> bool {
 /// Short ways to write matches and actions in the words of this crate.
 pub(crate) trait MatchExt: Sized {
     /// Came in on this port.
-    fn from_port(self, port: PortNo) -> Self;
+    fn port_in(self, port: PortNo) -> Self;
     /// Comes from this station.
-    fn from_mac(self, mac: MacAddr) -> Self;
+    fn mac_src(self, mac: MacAddr) -> Self;
     /// Goes to this station.
-    fn to_mac(self, mac: MacAddr) -> Self;
+    fn mac_dst(self, mac: MacAddr) -> Self;
     /// An IP packet from this address; states the EtherType.
-    fn from_ip(self, address: IpAddr) -> Self;
+    fn ip_src(self, address: IpAddr) -> Self;
     /// An IP packet to this address; states the EtherType.
-    fn to_ip(self, address: IpAddr) -> Self;
+    fn ip_dst(self, address: IpAddr) -> Self;
 }
 
 impl MatchExt for Match {
-    fn from_port(self, port: PortNo) -> Self {
+    fn port_in(self, port: PortNo) -> Self {
         self.in_port(rust_openflow::PortNo(port.0))
     }
 
-    fn from_mac(self, mac: MacAddr) -> Self {
+    fn mac_src(self, mac: MacAddr) -> Self {
         self.eth_src(rust_openflow::MacAddr(mac.0))
     }
 
-    fn to_mac(self, mac: MacAddr) -> Self {
+    fn mac_dst(self, mac: MacAddr) -> Self {
         self.eth_dst(rust_openflow::MacAddr(mac.0))
     }
 
-    fn from_ip(self, address: IpAddr) -> Self {
+    fn ip_src(self, address: IpAddr) -> Self {
         match address {
             IpAddr::V4(address) => self.eth_type(EthType::IPV4).ipv4_src(address),
             IpAddr::V6(address) => self.eth_type(EthType::IPV6).ipv6_src(address),
         }
     }
 
-    fn to_ip(self, address: IpAddr) -> Self {
+    fn ip_dst(self, address: IpAddr) -> Self {
         match address {
             IpAddr::V4(address) => self.eth_type(EthType::IPV4).ipv4_dst(address),
             IpAddr::V6(address) => self.eth_type(EthType::IPV6).ipv6_dst(address),
@@ -194,10 +206,22 @@ mod tests {
 
     #[test]
     fn a_meter_reads_back_as_it_was_written() {
-        for spec in [MeterSpec::Kbps { rate: 10, burst: 20 }, MeterSpec::Packets { rate: 1, burst: 1 }] {
+        for spec in [
+            MeterSpec::Kbps {
+                rate: 10,
+                burst: 20,
+            },
+            MeterSpec::Packets { rate: 1, burst: 1 },
+        ] {
             assert_eq!(MeterSpec::of(spec.flags(), &spec.bands()), Some(spec));
         }
-        let two = [MeterBand::Drop { rate: 1, burst: 1 }, MeterBand::Drop { rate: 2, burst: 1 }];
-        assert_eq!(MeterSpec::of(MeterFlags::KBPS | MeterFlags::BURST, &two), None);
+        let two = [
+            MeterBand::Drop { rate: 1, burst: 1 },
+            MeterBand::Drop { rate: 2, burst: 1 },
+        ];
+        assert_eq!(
+            MeterSpec::of(MeterFlags::KBPS | MeterFlags::BURST, &two),
+            None
+        );
     }
 }

@@ -52,7 +52,10 @@ pub(crate) fn sender(frame: &[u8]) -> Option<Sender> {
         EtherTypes::Ipv6 => Some(IpAddr::V6(ipv6_sender(&body)?)),
         _ => None,
     };
-    Some(Sender { mac, address: address.filter(|address| is_host_address(*address)) })
+    Some(Sender {
+        mac,
+        address: address.filter(|address| is_host_address(*address)),
+    })
 }
 
 /// Whether one host can have this address: not unspecified, loopback, multicast or broadcast.
@@ -123,16 +126,17 @@ fn ethernet_frame(to: MacAddr, ethertype: EtherType, body_len: usize) -> Vec<u8>
 
 fn arp_probe(owner: MacAddr, address: Ipv4Addr) -> Vec<u8> {
     let mut frame = ethernet_frame(owner, EtherTypes::Arp, ARP_BODY);
-    if let Some(body) = frame.get_mut(ETHERNET_HEADER..) {
-        if let Some(mut arp) = MutableArpPacket::new(body) {
-            arp.set_hardware_type(ArpHardwareTypes::Ethernet);
-            arp.set_protocol_type(EtherTypes::Ipv4);
-            arp.set_hw_addr_len(6);
-            arp.set_proto_addr_len(4);
-            arp.set_operation(ArpOperations::Request);
-            arp.set_sender_hw_addr(PROBE_MAC.into());
-            arp.set_target_proto_addr(address);
-        }
+    if let Some(mut arp) = frame
+        .get_mut(ETHERNET_HEADER..)
+        .and_then(MutableArpPacket::new)
+    {
+        arp.set_hardware_type(ArpHardwareTypes::Ethernet);
+        arp.set_protocol_type(EtherTypes::Ipv4);
+        arp.set_hw_addr_len(6);
+        arp.set_proto_addr_len(4);
+        arp.set_operation(ArpOperations::Request);
+        arp.set_sender_hw_addr(PROBE_MAC.into());
+        arp.set_target_proto_addr(address);
     }
     frame
 }
@@ -150,7 +154,10 @@ fn solicitation(owner: MacAddr, address: Ipv6Addr) -> Vec<u8> {
         }
     }
     let mut frame = ethernet_frame(owner, EtherTypes::Ipv6, IPV6_HEADER + message.len());
-    if let Some(mut ip) = frame.get_mut(ETHERNET_HEADER..).and_then(MutableIpv6Packet::new) {
+    if let Some(mut ip) = frame
+        .get_mut(ETHERNET_HEADER..)
+        .and_then(MutableIpv6Packet::new)
+    {
         ip.set_version(6);
         ip.set_payload_length(u16::try_from(message.len()).unwrap_or(u16::MAX));
         ip.set_next_header(IpNextHeaderProtocols::Icmpv6);
@@ -198,7 +205,11 @@ mod tests {
         assert_eq!(MacAddr::from(ethernet.get_destination()), HOST);
         let arp = ArpPacket::new(ethernet.payload()).unwrap();
         assert_eq!(arp.get_operation(), ArpOperations::Request);
-        assert_eq!(arp.get_sender_proto_addr(), Ipv4Addr::UNSPECIFIED, "RFC 5227: a probe claims nothing");
+        assert_eq!(
+            arp.get_sender_proto_addr(),
+            Ipv4Addr::UNSPECIFIED,
+            "RFC 5227: a probe claims nothing"
+        );
         assert_eq!(arp.get_target_proto_addr(), address);
 
         let v6: Ipv6Addr = "2001:db8::7".parse().unwrap();
@@ -206,21 +217,38 @@ mod tests {
         let ip = Ipv6Packet::new(&frame[ETHERNET_HEADER..]).unwrap();
         assert_eq!((ip.get_hop_limit(), ip.get_destination()), (255, v6));
         let icmp = Icmpv6Packet::new(ip.payload()).unwrap();
-        assert_eq!(icmp.get_checksum(), icmpv6::checksum(&icmp, &ip.get_source(), &v6));
+        assert_eq!(
+            icmp.get_checksum(),
+            icmpv6::checksum(&icmp, &ip.get_source(), &v6)
+        );
         assert_eq!(icmp.get_icmpv6_type(), Icmpv6Types::NeighborSolicit);
     }
 
     #[test]
     fn arp_on_behalf_of_another_station_names_nobody() {
         let mut frame = presence_probe(HOST, Ipv4Addr::new(10, 0, 0, 7).into());
-        assert_eq!(sender(&frame), Some(Sender { mac: PROBE_MAC, address: None }));
+        assert_eq!(
+            sender(&frame),
+            Some(Sender {
+                mac: PROBE_MAC,
+                address: None
+            })
+        );
         frame[ETHERNET_HEADER + 8] ^= 2; // first octet of the ARP sender's MAC address
         assert_eq!(sender(&frame), None);
     }
 
     #[test]
     fn groups_loopback_and_nothing_are_no_host_addresses() {
-        for bad in ["0.0.0.0", "127.0.0.1", "224.0.0.1", "255.255.255.255", "::", "::1", "ff02::1"] {
+        for bad in [
+            "0.0.0.0",
+            "127.0.0.1",
+            "224.0.0.1",
+            "255.255.255.255",
+            "::",
+            "::1",
+            "ff02::1",
+        ] {
             assert!(!is_host_address(bad.parse().unwrap()), "{bad}");
         }
         for good in ["10.0.0.1", "169.254.3.4", "fe80::1", "2001:db8::1"] {

@@ -4,11 +4,7 @@
 //! a while, and the owner is asked at its own port. Only if that port is down, or the owner does not
 //! answer, has the host moved.
 
-use std::{
-    collections::BTreeMap,
-    net::IpAddr,
-    time::Duration,
-};
+use std::{collections::BTreeMap, net::IpAddr, time::Duration};
 
 use payflow_qos::{PortRef, Time};
 
@@ -104,14 +100,25 @@ impl Hosts {
 
     /// Blocks in force.
     pub(crate) fn quarantines(&self) -> impl Iterator<Item = (PortRef, Claimed, Time)> {
-        self.quarantines.iter().map(|((port, claimed), until)| (*port, *claimed, *until))
+        self.quarantines
+            .iter()
+            .map(|((port, claimed), until)| (*port, *claimed, *until))
     }
 
-    /// Whether no more senders are learned at this port.
+    /// Whether no more stations or no more addresses are learned at this port.
     pub(crate) fn is_full(&self, port: PortRef) -> bool {
-        let stations = self.stations.values().filter(|at| **at == port).count();
-        let addresses = self.addresses.values().filter(|host| host.port == port).count();
-        stations >= self.per_port || addresses >= self.per_port
+        self.stations_at(port) >= self.per_port || self.addresses_at(port) >= self.per_port
+    }
+
+    fn stations_at(&self, port: PortRef) -> usize {
+        self.stations.values().filter(|at| **at == port).count()
+    }
+
+    fn addresses_at(&self, port: PortRef) -> usize {
+        self.addresses
+            .values()
+            .filter(|host| host.port == port)
+            .count()
     }
 
     /// A host sent a frame into an edge port. `presence` tells about the port of an owner.
@@ -133,17 +140,29 @@ impl Hosts {
         if let Some(address) = sender.address {
             self.address_heard(port, sender, address, &presence, now, &mut news);
         }
-        if news.iter().any(|news| !matches!(news, News::Quarantine(..))) && self.is_full(port) {
+        if news
+            .iter()
+            .any(|news| !matches!(news, News::Quarantine(..)))
+            && self.is_full(port)
+        {
             news.push(News::Full(port));
         }
         news
     }
 
     /// What was known before a restart, read back from a switch. Whoever is known already stays.
-    pub(crate) fn remember(&mut self, port: PortRef, mac: MacAddr, address: Option<IpAddr>, now: Time) -> Vec<News> {
+    pub(crate) fn remember(
+        &mut self,
+        port: PortRef,
+        mac: MacAddr,
+        address: Option<IpAddr>,
+        now: Time,
+    ) -> Vec<News> {
         let sender = Sender { mac, address };
         let stays = self.stations.get(&mac).is_some_and(|at| *at != port)
-            || address.and_then(|address| self.addresses.get(&address)).is_some_and(|host| host.mac != mac);
+            || address
+                .and_then(|address| self.addresses.get(&address))
+                .is_some_and(|host| host.mac != mac);
         if stays || !mac.is_station() {
             return Vec::new();
         }
@@ -155,31 +174,49 @@ impl Hosts {
         let before = self.stations.len() + self.addresses.len();
         self.stations.retain(|_, at| *at != port);
         self.addresses.retain(|_, host| host.port != port);
-        self.claims.retain(|_, claim| claim.claimant != port && claim.owner != port);
+        self.claims
+            .retain(|_, claim| claim.claimant != port && claim.owner != port);
         before != self.stations.len() + self.addresses.len()
     }
 
     /// Time has passed: owners are asked again, or have moved; blocks end.
     pub(crate) fn tick(&mut self, now: Time) -> Vec<News> {
         let mut news = Vec::new();
-        let over: Vec<_> = self.quarantines.iter().filter(|(_, until)| **until <= now).map(|(key, _)| *key).collect();
+        let over: Vec<_> = self
+            .quarantines
+            .iter()
+            .filter(|(_, until)| **until <= now)
+            .map(|(key, _)| *key)
+            .collect();
         for (port, claimed) in over {
             self.quarantines.remove(&(port, claimed));
             news.push(News::Released(port, claimed));
         }
-        let unanswered: Vec<_> =
-            self.claims.iter().filter(|(_, claim)| claim.answer_by <= now).map(|(claimed, _)| *claimed).collect();
+        let unanswered: Vec<_> = self
+            .claims
+            .iter()
+            .filter(|(_, claim)| claim.answer_by <= now)
+            .map(|(claimed, _)| *claimed)
+            .collect();
         for claimed in unanswered {
             if let Some(claim) = self.claims.remove(&claimed) {
-                if self.quarantines.remove(&(claim.claimant, claimed)).is_some() {
+                if self
+                    .quarantines
+                    .remove(&(claim.claimant, claimed))
+                    .is_some()
+                {
                     news.push(News::Released(claim.claimant, claimed));
                 }
                 news.push(News::Moved(self.move_to(claim.claimant, claim.sender, now)));
             }
         }
         let interval = self.owner_answer / PROBES;
-        let asked: Vec<Claimed> =
-            self.claims.iter().filter(|(_, claim)| claim.next_probe <= now).map(|(claimed, _)| *claimed).collect();
+        let asked: Vec<Claimed> = self
+            .claims
+            .iter()
+            .filter(|(_, claim)| claim.next_probe <= now)
+            .map(|(claimed, _)| *claimed)
+            .collect();
         for claimed in asked {
             news.extend(self.probes(claimed));
             if let Some(claim) = self.claims.get_mut(&claimed) {
@@ -190,12 +227,16 @@ impl Hosts {
     }
 
     pub(crate) fn next_deadline(&self) -> Option<Time> {
-        let claims = self.claims.values().map(|claim| claim.next_probe.min(claim.answer_by));
+        let claims = self
+            .claims
+            .values()
+            .map(|claim| claim.next_probe.min(claim.answer_by));
         claims.chain(self.quarantines.values().copied()).min()
     }
 
     fn is_api(&self, sender: Sender) -> bool {
-        self.api.is_some_and(|api| sender.mac == api.mac || sender.address == Some(api.address))
+        self.api
+            .is_some_and(|api| sender.mac == api.mac || sender.address == Some(api.address))
     }
 
     /// A frame from where the owner of a claimed name is: the claim was wrong.
@@ -207,7 +248,9 @@ impl Hosts {
                     Claimed::Station(mac) => sender.mac == *mac && stations.get(mac) == Some(&port),
                     Claimed::Address(address) => {
                         sender.address == Some(*address)
-                            && addresses.get(address).is_some_and(|host| host.mac == sender.mac)
+                            && addresses
+                                .get(address)
+                                .is_some_and(|host| host.mac == sender.mac)
                     }
                 };
             !by_owner
@@ -226,14 +269,28 @@ impl Hosts {
         match self.stations.get(&sender.mac).copied() {
             Some(at) if at == port => true,
             Some(owner) if presence(owner) == Presence::Down => {
-                news.push(News::Moved(self.move_to(port, Sender { address: None, ..sender }, now)));
+                news.push(News::Moved(self.move_to(
+                    port,
+                    Sender {
+                        address: None,
+                        ..sender
+                    },
+                    now,
+                )));
                 true
             }
             Some(owner) => {
-                news.extend(self.contest(port, sender, Claimed::Station(sender.mac), owner, presence(owner), now));
+                news.extend(self.contest(
+                    port,
+                    sender,
+                    Claimed::Station(sender.mac),
+                    owner,
+                    presence(owner),
+                    now,
+                ));
                 false
             }
-            None if self.is_full(port) => false,
+            None if self.stations_at(port) >= self.per_port => false,
             None => {
                 self.stations.insert(sender.mac, port);
                 news.push(News::Station(sender.mac));
@@ -251,17 +308,33 @@ impl Hosts {
         now: Time,
         news: &mut Vec<News>,
     ) {
-        match self.addresses.get(&address).map(|host| (host.port, host.mac)) {
+        match self
+            .addresses
+            .get(&address)
+            .map(|host| (host.port, host.mac))
+        {
             Some(known) if known == (port, sender.mac) => {}
             Some((owner, _)) if presence(owner) == Presence::Down => {
                 news.push(News::Moved(self.move_to(port, sender, now)));
             }
             Some((owner, _)) => {
-                news.extend(self.contest(port, sender, Claimed::Address(address), owner, presence(owner), now));
+                news.extend(self.contest(
+                    port,
+                    sender,
+                    Claimed::Address(address),
+                    owner,
+                    presence(owner),
+                    now,
+                ));
             }
-            None if self.is_full(port) => {}
+            None if self.addresses_at(port) >= self.per_port => {}
             None => {
-                let host = Host { address, mac: sender.mac, port, since: now };
+                let host = Host {
+                    address,
+                    mac: sender.mac,
+                    port,
+                    since: now,
+                };
                 self.addresses.insert(address, host.clone());
                 news.push(News::Address(host));
             }
@@ -278,8 +351,14 @@ impl Hosts {
         presence: Presence,
         now: Time,
     ) -> Vec<News> {
-        let under_way = self.claims.contains_key(&claimed) || self.quarantines.contains_key(&(claimant, claimed));
-        let many = self.quarantines.keys().filter(|(port, _)| *port == claimant).count() >= CLAIMS_PER_PORT;
+        let under_way = self.claims.contains_key(&claimed)
+            || self.quarantines.contains_key(&(claimant, claimed));
+        let many = self
+            .quarantines
+            .keys()
+            .filter(|(port, _)| *port == claimant)
+            .count()
+            >= CLAIMS_PER_PORT;
         if under_way || many {
             return Vec::new();
         }
@@ -293,7 +372,16 @@ impl Hosts {
         if presence == Presence::Up {
             let next_probe = now.plus(self.owner_answer / PROBES);
             let answer_by = now.plus(self.owner_answer);
-            self.claims.insert(claimed, Claim { claimant, sender, owner, next_probe, answer_by });
+            self.claims.insert(
+                claimed,
+                Claim {
+                    claimant,
+                    sender,
+                    owner,
+                    next_probe,
+                    answer_by,
+                },
+            );
             news.extend(self.probes(claimed));
         }
         news
@@ -301,12 +389,16 @@ impl Hosts {
 
     /// Questions to the owner of a claimed name, at its port.
     fn probes(&self, claimed: Claimed) -> Vec<News> {
-        let Some(claim) = self.claims.get(&claimed) else { return Vec::new() };
+        let Some(claim) = self.claims.get(&claimed) else {
+            return Vec::new();
+        };
         let asked = self.addresses.values().filter(|host| match claimed {
             Claimed::Station(mac) => host.mac == mac && host.port == claim.owner,
             Claimed::Address(address) => host.address == address,
         });
-        asked.map(|host| News::Ask(claim.owner, presence_probe(host.mac, host.address))).collect()
+        asked
+            .map(|host| News::Ask(claim.owner, presence_probe(host.mac, host.address)))
+            .collect()
     }
 
     /// The sender is at this port now, with every address it had before. Gives what moved.
@@ -316,14 +408,24 @@ impl Hosts {
         for host in self.addresses.values_mut() {
             let is_sender = host.mac == sender.mac || sender.address == Some(host.address);
             if is_sender && (host.port, host.mac) != (port, sender.mac) {
-                *host = Host { address: host.address, mac: sender.mac, port, since: now };
+                *host = Host {
+                    address: host.address,
+                    mac: sender.mac,
+                    port,
+                    since: now,
+                };
                 moved.push(host.clone());
             }
         }
         if let Some(address) = sender.address
             && !self.addresses.contains_key(&address)
         {
-            let host = Host { address, mac: sender.mac, port, since: now };
+            let host = Host {
+                address,
+                mac: sender.mac,
+                port,
+                since: now,
+            };
             self.addresses.insert(address, host.clone());
             moved.push(host);
         }
@@ -374,9 +476,15 @@ mod tests {
         let news = hosts.heard(THERE, says(MAC, Some(ip())), |_| Presence::Up, at(1_000));
         let blocked = News::Quarantine(THERE, Claimed::Station(MAC), at(11_000));
         assert_eq!(news.first(), Some(&blocked));
-        assert!(matches!(news.get(1), Some(News::Ask(HERE, _))), "the owner is asked at its own port");
+        assert!(
+            matches!(news.get(1), Some(News::Ask(HERE, _))),
+            "the owner is asked at its own port"
+        );
         hosts.heard(HERE, says(MAC, Some(ip())), |_| Presence::Up, at(1_500));
-        assert_eq!(drain(&mut hosts, at(60_000)), [News::Released(THERE, Claimed::Station(MAC))]);
+        assert_eq!(
+            drain(&mut hosts, at(60_000)),
+            [News::Released(THERE, Claimed::Station(MAC))]
+        );
         assert_eq!(hosts.get(ip()).unwrap().port, HERE);
     }
 
@@ -397,7 +505,12 @@ mod tests {
         let news = drain(&mut hosts, at(2_999));
         assert!(!news.is_empty() && news.iter().all(|news| matches!(news, News::Ask(HERE, _))));
         let news = drain(&mut hosts, at(3_000));
-        let moved = Host { address: ip(), mac: MAC, port: THERE, since: at(3_000) };
+        let moved = Host {
+            address: ip(),
+            mac: MAC,
+            port: THERE,
+            since: at(3_000),
+        };
         assert!(news.contains(&News::Moved(vec![moved])), "{news:?}");
         assert!(news.contains(&News::Released(THERE, Claimed::Station(MAC))));
     }
@@ -406,21 +519,32 @@ mod tests {
     fn a_host_whose_old_port_is_down_moves_at_once() {
         let mut hosts = with_one_host();
         let news = hosts.heard(THERE, says(MAC, Some(ip())), |_| Presence::Down, at(1_000));
-        assert!(matches!(news.first(), Some(News::Moved(hosts)) if hosts.len() == 1), "{news:?}");
+        assert!(
+            matches!(news.first(), Some(News::Moved(hosts)) if hosts.len() == 1),
+            "{news:?}"
+        );
         assert_eq!(hosts.get(ip()).unwrap().port, THERE);
     }
 
     #[test]
     fn nothing_moves_while_the_owners_switch_is_away() {
         let mut hosts = with_one_host();
-        hosts.heard(THERE, says(MAC, Some(ip())), |_| Presence::Unknown, at(1_000));
+        hosts.heard(
+            THERE,
+            says(MAC, Some(ip())),
+            |_| Presence::Unknown,
+            at(1_000),
+        );
         drain(&mut hosts, at(60_000));
         assert_eq!(hosts.get(ip()).unwrap().port, HERE);
     }
 
     #[test]
     fn no_more_is_learned_at_a_full_port() {
-        let mut hosts = Hosts::new(&NetworkConfig { hosts_per_port: 2, ..NetworkConfig::new([0; 32]) });
+        let mut hosts = Hosts::new(&NetworkConfig {
+            hosts_per_port: 2,
+            ..NetworkConfig::new([0; 32])
+        });
         for last in 1..=3 {
             let address = IpAddr::from([10, 0, 0, last]);
             let news = hosts.heard(HERE, says(MAC, Some(address)), |_| Presence::Up, at(0));
@@ -431,8 +555,14 @@ mod tests {
 
     #[test]
     fn nobody_is_learned_under_the_api_s_names() {
-        let api = ApiPort { address: ip(), mac: OTHER };
-        let mut hosts = Hosts::new(&NetworkConfig { api: Some(api), ..NetworkConfig::new([0; 32]) });
+        let api = ApiPort {
+            address: ip(),
+            mac: OTHER,
+        };
+        let mut hosts = Hosts::new(&NetworkConfig {
+            api: Some(api),
+            ..NetworkConfig::new([0; 32])
+        });
         for sender in [says(MAC, Some(ip())), says(OTHER, None)] {
             assert_eq!(hosts.heard(HERE, sender, |_| Presence::Up, at(0)), []);
         }

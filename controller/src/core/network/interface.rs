@@ -319,11 +319,15 @@ impl std::str::FromStr for MacAddr {
             *octet = parts
                 .next()
                 .and_then(|part| u8::from_str_radix(part, 16).ok())
-                .ok_or_else(|| format!("{text:?} is not a MAC address; write it as 02:00:00:00:00:01"))?;
+                .ok_or_else(|| {
+                    format!("{text:?} is not a MAC address; write it as 02:00:00:00:00:01")
+                })?;
         }
         match parts.next() {
             None => Ok(Self(octets)),
-            Some(_) => Err(format!("{text:?} is not a MAC address; it has more than six octets")),
+            Some(_) => Err(format!(
+                "{text:?} is not a MAC address; it has more than six octets"
+            )),
         }
     }
 }

@@ -106,7 +106,11 @@ impl Network {
             NetworkInput::Bytes { connection, bytes } => self.received(connection, &bytes, now),
             NetworkInput::Closed { connection } => self.closed(connection, now),
             NetworkInput::Port(facts) => self.port_facts(facts, now),
-            NetworkInput::ClassesMade { switch, port_name, result } => {
+            NetworkInput::ClassesMade {
+                switch,
+                port_name,
+                result,
+            } => {
                 self.classes_made(switch, &port_name, result, now);
             }
             NetworkInput::DeadlineReached => self.stale = true,
@@ -121,15 +125,31 @@ impl Network {
 
     /// When to call [`Self::handle`] with [`NetworkInput::DeadlineReached`].
     pub fn next_deadline(&self) -> Option<Time> {
-        let sessions = self.connections.values().filter_map(|connection| connection.session.next_deadline());
+        let sessions = self
+            .connections
+            .values()
+            .filter_map(|connection| connection.session.next_deadline());
         let sessions = sessions.map(|at| Time::default().plus(at));
         let switches = self.switches.values().filter(|switch| switch.is_read());
         let switches = switches.flat_map(|switch| {
-            [Some(switch.audit_at), switch.reconciler.next_deadline(self.now)].into_iter().flatten()
+            [
+                Some(switch.audit_at),
+                switch.reconciler.next_deadline(self.now),
+            ]
+            .into_iter()
+            .flatten()
         });
         let flows = self.flows.values().filter_map(Paid::next_deadline);
-        let others = [self.discovery.next_deadline(self.now), self.hosts.next_deadline(), self.ports_deadline()];
-        sessions.chain(switches).chain(flows).chain(others.into_iter().flatten()).min()
+        let others = [
+            self.discovery.next_deadline(self.now),
+            self.hosts.next_deadline(),
+            self.ports_deadline(),
+        ];
+        sessions
+            .chain(switches)
+            .chain(flows)
+            .chain(others.into_iter().flatten())
+            .min()
     }
 
     /// Switches that are connected and read back, proven links, and the capacities of ports whose class
@@ -152,7 +172,11 @@ impl Network {
     pub fn links(&self) -> impl Iterator<Item = LinkView> + '_ {
         self.topology.links().map(|(from, to)| {
             let capacity_bps = self.topology.capacity(from).map(|capacity| capacity.bps());
-            LinkView { from, to, capacity_bps }
+            LinkView {
+                from,
+                to,
+                capacity_bps,
+            }
         })
     }
 
@@ -179,7 +203,9 @@ impl Network {
     /// What is known of a switch, from nothing if need be.
     fn switch_mut(&mut self, switch: SwitchId) -> &mut Switch {
         let (config, now) = (&self.config, self.now);
-        self.switches.entry(switch).or_insert_with(|| Switch::new(config, now))
+        self.switches
+            .entry(switch)
+            .or_insert_with(|| Switch::new(config, now))
     }
 
     /// Everything that follows from an input or from time passing, in a fixed order.
@@ -198,7 +224,12 @@ impl Network {
             self.stirred.extend(self.flows.keys());
         }
         let due = |paid: &Paid| paid.next_deadline().is_some_and(|at| at <= now);
-        let due: Vec<FlowId> = self.flows.iter().filter(|(_, paid)| due(paid)).map(|(flow, _)| *flow).collect();
+        let due: Vec<FlowId> = self
+            .flows
+            .iter()
+            .filter(|(_, paid)| due(paid))
+            .map(|(flow, _)| *flow)
+            .collect();
         self.stirred.extend(due);
         for flow in std::mem::take(&mut self.stirred) {
             self.progress(flow, now);

@@ -36,10 +36,18 @@ struct HopEntry {
 
 enum Stage {
     /// Indices of hops, phase by phase; those before `current` are confirmed.
-    Installing { phases: Vec<Vec<usize>>, current: usize },
-    Installed { broken: bool },
+    Installing {
+        phases: Vec<Vec<usize>>,
+        current: usize,
+    },
+    Installed {
+        broken: bool,
+    },
     /// `announced`: somebody waits for [`NetworkEvent::Removed`].
-    Removing { step: Step, announced: bool },
+    Removing {
+        step: Step,
+        announced: bool,
+    },
 }
 
 #[derive(Clone, Copy)]
@@ -52,7 +60,14 @@ enum Step {
 impl Paid {
     fn new(plan: FlowPlan, stage: Stage, grace: std::time::Duration) -> Self {
         let hops = hop_entries(&plan, grace);
-        Self { plan, hops, stage, patient_until: None, counters: FlowCounters::default(), last_seen: (0, 0) }
+        Self {
+            plan,
+            hops,
+            stage,
+            patient_until: None,
+            counters: FlowCounters::default(),
+            last_seen: (0, 0),
+        }
     }
 
     fn meter(&self) -> (MeterId, MeterSpec) {
@@ -68,7 +83,10 @@ impl Paid {
     /// When something happens that no switch will bring about.
     pub(crate) fn next_deadline(&self) -> Option<Time> {
         match self.stage {
-            Stage::Removing { step: Step::Draining { until }, .. } => Some(until),
+            Stage::Removing {
+                step: Step::Draining { until },
+                ..
+            } => Some(until),
             Stage::Installed { .. } => self.patient_until,
             _ => None,
         }
@@ -84,7 +102,10 @@ impl Network {
             self.emit(NetworkEvent::InstallFailed { flow, reason });
             return;
         }
-        let stage = Stage::Installing { phases: Vec::new(), current: 0 };
+        let stage = Stage::Installing {
+            phases: Vec::new(),
+            current: 0,
+        };
         let mut paid = Paid::new(plan, stage, self.config.timings.grace);
         let phases = self.phases(&paid);
         paid.stage = Stage::Installing { phases, current: 0 };
@@ -104,7 +125,11 @@ impl Network {
             self.emit(NetworkEvent::InstallFailed { flow, reason });
             return;
         }
-        let mut paid = Paid::new(plan, Stage::Installed { broken: false }, self.config.timings.grace);
+        let mut paid = Paid::new(
+            plan,
+            Stage::Installed { broken: false },
+            self.config.timings.grace,
+        );
         paid.patient_until = Some(now.plus(self.config.timings.adoption_patience));
         for index in 0..paid.hops.len() {
             self.want_hop(&mut paid, index);
@@ -151,7 +176,11 @@ impl Network {
 
     /// Whether the plan can be put on switches beside what is there.
     fn check(&self, plan: &FlowPlan) -> Result<(), String> {
-        let Selector { source, destination, .. } = plan.selector;
+        let Selector {
+            source,
+            destination,
+            ..
+        } = plan.selector;
         if !(1..FlowId::RESERVATION_LIMIT).contains(&plan.flow.reservation) {
             return Err("the reservation number does not fit the cookie".to_owned());
         }
@@ -168,13 +197,21 @@ impl Network {
             return Err("this generation of the path is on the switches already".to_owned());
         }
         for HopEntry { hop, key, .. } in hop_entries(plan, self.config.timings.grace) {
-            let Some(switch) = self.switches.get(&hop.switch) else { continue };
+            let Some(switch) = self.switches.get(&hop.switch) else {
+                continue;
+            };
             let meter = reservation_meter(plan.flow.reservation);
             if switch.reconciler.is_taken(&key, plan.flow) {
-                return Err(format!("another reservation has the same packets at switch {}", hop.switch));
+                return Err(format!(
+                    "another reservation has the same packets at switch {}",
+                    hop.switch
+                ));
             }
             if switch.reconciler.is_meter_taken(meter, plan.flow) {
-                return Err(format!("another reservation has the same meter at switch {}", hop.switch));
+                return Err(format!(
+                    "another reservation has the same meter at switch {}",
+                    hop.switch
+                ));
             }
         }
         Ok(())
@@ -187,14 +224,22 @@ impl Network {
             switch.is_some_and(|switch| switch.reconciler.is_shared(&hop.key, paid.plan.flow))
         };
         let later = || paid.hops.iter().enumerate().skip(1);
-        let new: Vec<usize> = later().filter(|(_, hop)| !replaces(hop)).map(|(index, _)| index).collect();
-        let replaced = later().rev().filter(|(_, hop)| replaces(hop)).map(|(index, _)| vec![index]);
+        let new: Vec<usize> = later()
+            .filter(|(_, hop)| !replaces(hop))
+            .map(|(index, _)| index)
+            .collect();
+        let replaced = later()
+            .rev()
+            .filter(|(_, hop)| replaces(hop))
+            .map(|(index, _)| vec![index]);
         let phases = [new].into_iter().chain(replaced).chain([vec![0]]);
         phases.filter(|phase| !phase.is_empty()).collect()
     }
 
     fn want_phase(&mut self, paid: &mut Paid, phase: usize) {
-        let Stage::Installing { phases, .. } = &paid.stage else { return };
+        let Stage::Installing { phases, .. } = &paid.stage else {
+            return;
+        };
         for index in phases.get(phase).cloned().unwrap_or_default() {
             self.want_hop(paid, index);
         }
@@ -203,7 +248,9 @@ impl Network {
     fn want_hop(&mut self, paid: &mut Paid, index: usize) {
         let flow = paid.plan.flow;
         let (meter, spec) = paid.meter();
-        let Some(hop) = paid.hops.get_mut(index) else { return };
+        let Some(hop) = paid.hops.get_mut(index) else {
+            return;
+        };
         let reconciler = &mut self.switch_mut(hop.hop.switch).reconciler;
         if index == 0 {
             reconciler.want_meter(flow, meter, spec);
@@ -215,7 +262,9 @@ impl Network {
     fn withdraw_hop(&mut self, paid: &mut Paid, index: usize, with_meter: bool) {
         let flow = paid.plan.flow;
         let (meter, _) = paid.meter();
-        let Some(hop) = paid.hops.get_mut(index) else { return };
+        let Some(hop) = paid.hops.get_mut(index) else {
+            return;
+        };
         if let Some(switch) = self.switches.get_mut(&hop.hop.switch) {
             switch.reconciler.withdraw(flow, &hop.key);
             if index == 0 && with_meter {
@@ -227,7 +276,9 @@ impl Network {
 
     /// A switch refused something of this flow.
     pub(crate) fn refused(&mut self, flow: FlowId, reason: String) {
-        let Some(paid) = self.flows.get_mut(&flow) else { return };
+        let Some(paid) = self.flows.get_mut(&flow) else {
+            return;
+        };
         match &mut paid.stage {
             Stage::Installing { .. } => {
                 self.begin_removal(flow, false);
@@ -242,7 +293,9 @@ impl Network {
     }
 
     fn begin_removal(&mut self, flow: FlowId, announced: bool) {
-        let Some(mut paid) = self.flows.remove(&flow) else { return };
+        let Some(mut paid) = self.flows.remove(&flow) else {
+            return;
+        };
         let was_open = paid.hops.first().is_some_and(|ingress| ingress.wanted);
         let step = if was_open { Step::Ingress } else { Step::Rest };
         self.withdraw_hop(&mut paid, 0, false);
@@ -261,7 +314,9 @@ impl Network {
 
     /// Goes on with a flow as far as the switches have confirmed.
     pub(crate) fn progress(&mut self, flow: FlowId, now: Time) {
-        let Some(mut paid) = self.flows.remove(&flow) else { return };
+        let Some(mut paid) = self.flows.remove(&flow) else {
+            return;
+        };
         let stays = match paid.stage {
             Stage::Installing { .. } => {
                 self.go_on_installing(&mut paid, now);
@@ -286,18 +341,26 @@ impl Network {
             }
             let next = current + 1;
             if next < phases.len() {
-                paid.stage = Stage::Installing { phases: phases.clone(), current: next };
+                paid.stage = Stage::Installing {
+                    phases: phases.clone(),
+                    current: next,
+                };
                 self.want_phase(paid, next);
             } else {
                 paid.stage = Stage::Installed { broken: false };
-                self.emit(NetworkEvent::Installed { flow: paid.plan.flow });
+                self.emit(NetworkEvent::Installed {
+                    flow: paid.plan.flow,
+                });
             }
         }
     }
 
     fn is_held(&self, paid: &Paid, index: usize, now: Time) -> bool {
         paid.hops.get(index).is_some_and(|hop| {
-            let switch = self.switches.get(&hop.hop.switch).filter(|switch| switch.is_read());
+            let switch = self
+                .switches
+                .get(&hop.hop.switch)
+                .filter(|switch| switch.is_read());
             switch.is_some_and(|switch| switch.reconciler.holds(&hop.key, now))
         })
     }
@@ -305,7 +368,9 @@ impl Network {
     /// Tells when the path of an installed flow breaks, and when it is whole again.
     fn look_after(&mut self, paid: &mut Paid, now: Time) {
         let flow = paid.plan.flow;
-        let Stage::Installed { broken } = &mut paid.stage else { return };
+        let Stage::Installed { broken } = &mut paid.stage else {
+            return;
+        };
         let (was_broken, problem) = (*broken, self.path_problem(&paid.plan.path));
         let patient = paid.patient_until.is_some_and(|until| now < until);
         match problem {
@@ -330,7 +395,11 @@ impl Network {
     /// The first thing that keeps packets from following the path.
     fn path_problem(&self, path: &Path) -> Option<String> {
         for hop in &path.hops {
-            let Some(switch) = self.switches.get(&hop.switch).filter(|switch| switch.is_read()) else {
+            let Some(switch) = self
+                .switches
+                .get(&hop.switch)
+                .filter(|switch| switch.is_read())
+            else {
                 return Some(format!("switch {} is not connected", hop.switch));
             };
             for port in [hop.in_port, hop.out_port] {
@@ -342,7 +411,13 @@ impl Network {
         let links = path.hops.iter().zip(path.hops.iter().skip(1));
         links.into_iter().find_map(|(hop, next)| {
             let whole = self.topology.peer(hop.egress()) == Some(next.ingress());
-            (!whole).then(|| format!("the link from {} to {} is gone", hop.egress(), next.ingress()))
+            (!whole).then(|| {
+                format!(
+                    "the link from {} to {} is gone",
+                    hop.egress(),
+                    next.ingress()
+                )
+            })
         })
     }
 
@@ -351,7 +426,9 @@ impl Network {
         let flow = paid.plan.flow;
         while let Stage::Removing { step, announced } = paid.stage {
             let next = match step {
-                Step::Ingress if self.is_gone(paid, 0) => Step::Draining { until: now.plus(self.config.timings.drain) },
+                Step::Ingress if self.is_gone(paid, 0) => Step::Draining {
+                    until: now.plus(self.config.timings.drain),
+                },
                 Step::Draining { until } if until <= now => {
                     self.withdraw_rest(paid);
                     Step::Rest
@@ -364,17 +441,35 @@ impl Network {
                 }
                 Step::Ingress | Step::Draining { .. } | Step::Rest => return true,
             };
-            paid.stage = Stage::Removing { step: next, announced };
+            paid.stage = Stage::Removing {
+                step: next,
+                announced,
+            };
         }
         true
     }
 
     /// Whether nothing of the flow is left at a hop; a switch that is away counts as clean.
     fn is_gone(&self, paid: &Paid, index: usize) -> bool {
-        let Some(hop) = paid.hops.get(index) else { return true };
-        let Some(switch) = self.switches.get(&hop.hop.switch).filter(|switch| switch.is_read()) else { return true };
-        let removing_all = matches!(paid.stage, Stage::Removing { step: Step::Rest, .. });
-        let meter_gone = index != 0 || !removing_all || switch.reconciler.is_meter_gone(paid.meter().0);
+        let Some(hop) = paid.hops.get(index) else {
+            return true;
+        };
+        let Some(switch) = self
+            .switches
+            .get(&hop.hop.switch)
+            .filter(|switch| switch.is_read())
+        else {
+            return true;
+        };
+        let removing_all = matches!(
+            paid.stage,
+            Stage::Removing {
+                step: Step::Rest,
+                ..
+            }
+        );
+        let meter_gone =
+            index != 0 || !removing_all || switch.reconciler.is_meter_gone(paid.meter().0);
         switch.reconciler.is_gone(&hop.key, paid.plan.flow) && meter_gone
     }
 }
@@ -386,10 +481,10 @@ fn hop_entries(plan: &FlowPlan, grace: std::time::Duration) -> Vec<HopEntry> {
     let ports = [plan.selector.source_port, plan.selector.destination_port];
     let more_specific = ports.into_iter().flatten().map(|_| 1).sum::<u16>();
     let entry = |(index, hop): (usize, &Hop)| {
-        let selected = selected(&plan.selector).from_port(hop.in_port);
+        let selected = selected(&plan.selector).port_in(hop.in_port);
         let (matching, meter) = if index == 0 {
             let meter = Instruction::Meter(reservation_meter(plan.flow.reservation));
-            (selected.from_mac(plan.source_mac), Some(meter))
+            (selected.mac_src(plan.source_mac), Some(meter))
         } else {
             (selected.ip_dscp(plan.class.dscp()), None)
         };
@@ -398,12 +493,25 @@ fn hop_entries(plan: &FlowPlan, grace: std::time::Duration) -> Vec<HopEntry> {
             0 => Some(mark(plan.class)),
             _ => None,
         };
-        let actions = dscp.into_iter().chain([queue(plan.class), output(hop.out_port)]).collect();
-        let instructions = meter.into_iter().chain([Instruction::ApplyActions(actions)]).collect();
+        let actions = dscp
+            .into_iter()
+            .chain([queue(plan.class), output(hop.out_port)])
+            .collect();
+        let instructions = meter
+            .into_iter()
+            .chain([Instruction::ApplyActions(actions)])
+            .collect();
         HopEntry {
             hop: *hop,
-            key: FlowKey { table: ADMISSION, priority: PAID_PRIORITY + more_specific, matching },
-            entry: FlowEntry { until, ..FlowEntry::new(instructions) },
+            key: FlowKey {
+                table: ADMISSION,
+                priority: PAID_PRIORITY + more_specific,
+                matching,
+            },
+            entry: FlowEntry {
+                until,
+                ..FlowEntry::new(instructions)
+            },
             wanted: false,
         }
     };
@@ -411,17 +519,31 @@ fn hop_entries(plan: &FlowPlan, grace: std::time::Duration) -> Vec<HopEntry> {
 }
 
 fn selected(selector: &Selector) -> Match {
-    let packets = Match::new().from_ip(selector.source).to_ip(selector.destination);
+    let packets = Match::new()
+        .ip_src(selector.source)
+        .ip_dst(selector.destination);
     match selector.protocol {
         Protocol::Udp => {
             let packets = packets.ip_proto(IpProto::UDP);
-            let packets = selector.source_port.into_iter().fold(packets, Match::udp_src);
-            selector.destination_port.into_iter().fold(packets, Match::udp_dst)
+            let packets = selector
+                .source_port
+                .into_iter()
+                .fold(packets, Match::udp_src);
+            selector
+                .destination_port
+                .into_iter()
+                .fold(packets, Match::udp_dst)
         }
         Protocol::Tcp => {
             let packets = packets.ip_proto(IpProto::TCP);
-            let packets = selector.source_port.into_iter().fold(packets, Match::tcp_src);
-            selector.destination_port.into_iter().fold(packets, Match::tcp_dst)
+            let packets = selector
+                .source_port
+                .into_iter()
+                .fold(packets, Match::tcp_src);
+            selector
+                .destination_port
+                .into_iter()
+                .fold(packets, Match::tcp_dst)
         }
     }
 }

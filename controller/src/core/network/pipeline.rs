@@ -18,11 +18,15 @@ use std::{
 };
 
 use payflow_qos::{Class, PortNo, PortRef, SwitchId, Time};
-use rust_openflow::{Action, EthType, Instruction, IpProto, MacAddr as WireMac, Match, MeterId, TableId};
+use rust_openflow::{
+    Action, EthType, Instruction, IpProto, MacAddr as WireMac, Match, MeterId, TableId,
+};
 
 use super::{
     ApiPort, MacAddr, NetworkConfig,
-    entry::{FlowEntry, FlowKey, MatchExt, MeterSpec, api_meter, mark, output, packet_in_meter, queue},
+    entry::{
+        FlowEntry, FlowKey, MatchExt, MeterSpec, api_meter, mark, output, packet_in_meter, queue,
+    },
     frames::PROBE_MAC,
 };
 
@@ -51,8 +55,10 @@ pub(crate) const LLDP: EthType = EthType(0x88cc);
 const NEIGHBOUR_SOLICITATION: u8 = 135;
 const NEIGHBOUR_ADVERTISEMENT: u8 = 136;
 /// IEEE 802.1D group addresses that bridges do not forward, 01:80:c2:00:00:00 to :0f.
-const BRIDGE_GROUP: (WireMac, WireMac) =
-    (WireMac([0x01, 0x80, 0xc2, 0, 0, 0]), WireMac([0xff, 0xff, 0xff, 0xff, 0xff, 0xf0]));
+const BRIDGE_GROUP: (WireMac, WireMac) = (
+    WireMac([0x01, 0x80, 0xc2, 0, 0, 0]),
+    WireMac([0xff, 0xff, 0xff, 0xff, 0xff, 0xf0]),
+);
 const GROUP_BIT: WireMac = WireMac([1, 0, 0, 0, 0, 0]);
 
 /// What a port that is up is open for.
@@ -82,14 +88,32 @@ pub(crate) struct Tables {
 }
 
 impl Tables {
-    fn add(&mut self, table: TableId, priority: u16, matching: Match, instructions: Vec<Instruction>) {
+    fn add(
+        &mut self,
+        table: TableId,
+        priority: u16,
+        matching: Match,
+        instructions: Vec<Instruction>,
+    ) {
         let (key, entry) = entry(table, priority, matching, instructions);
         self.entries.insert(key, entry);
     }
 }
 
-fn entry(table: TableId, priority: u16, matching: Match, instructions: Vec<Instruction>) -> (FlowKey, FlowEntry) {
-    (FlowKey { table, priority, matching }, FlowEntry::new(instructions))
+fn entry(
+    table: TableId,
+    priority: u16,
+    matching: Match,
+    instructions: Vec<Instruction>,
+) -> (FlowKey, FlowEntry) {
+    (
+        FlowKey {
+            table,
+            priority,
+            matching,
+        },
+        FlowEntry::new(instructions),
+    )
 }
 
 fn goto(table: TableId) -> Instruction {
@@ -102,7 +126,10 @@ fn apply(actions: impl Into<Vec<Action>>) -> Instruction {
 
 /// Through the port's packet-in meter, to the controller.
 fn show(port: PortNo) -> Vec<Instruction> {
-    vec![Instruction::Meter(packet_in_meter(port)), Instruction::apply(Action::to_controller())]
+    vec![
+        Instruction::Meter(packet_in_meter(port)),
+        Instruction::apply(Action::to_controller()),
+    ]
 }
 
 /// The same, and on to another table.
@@ -115,7 +142,10 @@ fn show_and(port: PortNo, table: TableId) -> Vec<Instruction> {
 const IP: [EthType; 2] = [EthType::IPV4, EthType::IPV6];
 
 fn neighbour_discovery(kind: u8) -> Match {
-    Match::new().eth_type(EthType::IPV6).ip_proto(IpProto(58)).icmpv6_type(kind)
+    Match::new()
+        .eth_type(EthType::IPV6)
+        .ip_proto(IpProto(58))
+        .icmpv6_type(kind)
 }
 
 /// Everything of a switch that does not depend on hosts: `ports` are those that are up, `tree` the
@@ -133,10 +163,19 @@ pub(crate) fn port_entries(
             Opening::Discovery { watched } => {
                 discovery_entry(&mut tables, *port);
                 if *watched {
-                    tables.add(ADMISSION, OPEN_PRIORITY - 1, Match::new().from_port(*port), show(*port));
+                    tables.add(
+                        ADMISSION,
+                        OPEN_PRIORITY - 1,
+                        Match::new().port_in(*port),
+                        show(*port),
+                    );
                 }
             }
-            Opening::Edge { api, full, discovery } => {
+            Opening::Edge {
+                api,
+                full,
+                discovery,
+            } => {
                 if *discovery {
                     discovery_entry(&mut tables, *port);
                 }
@@ -147,13 +186,24 @@ pub(crate) fn port_entries(
             }
             Opening::Trunk => {
                 discovery_entry(&mut tables, *port);
-                tables.add(ADMISSION, OPEN_PRIORITY, Match::new().from_port(*port), vec![goto(CLASSES)]);
-                if !tree.contains(&PortRef { switch, port: *port }) {
-                    tables.add(FORWARDING, 1_000, Match::new().from_port(*port), vec![]);
+                tables.add(
+                    ADMISSION,
+                    OPEN_PRIORITY,
+                    Match::new().port_in(*port),
+                    vec![goto(CLASSES)],
+                );
+                if !tree.contains(&PortRef {
+                    switch,
+                    port: *port,
+                }) {
+                    tables.add(FORWARDING, 1_000, Match::new().port_in(*port), vec![]);
                 }
             }
         }
-        let packet_in = MeterSpec::Packets { rate: config.packet_in_rate, burst: config.packet_in_rate };
+        let packet_in = MeterSpec::Packets {
+            rate: config.packet_in_rate,
+            burst: config.packet_in_rate,
+        };
         tables.meters.insert(packet_in_meter(*port), packet_in);
     }
     let flood: Vec<Action> = ports
@@ -161,7 +211,10 @@ pub(crate) fn port_entries(
         .filter(|(port, opening)| match opening {
             Opening::Discovery { .. } => false,
             Opening::Edge { .. } => true,
-            Opening::Trunk => tree.contains(&PortRef { switch, port: **port }),
+            Opening::Trunk => tree.contains(&PortRef {
+                switch,
+                port: **port,
+            }),
         })
         .map(|(port, _)| output(*port))
         .collect();
@@ -172,31 +225,58 @@ pub(crate) fn port_entries(
 /// The same on every switch.
 fn common_entries(config: &NetworkConfig, tables: &mut Tables) {
     let (group, mask) = BRIDGE_GROUP;
-    tables.add(ADMISSION, 64_900, Match::new().eth_dst_masked(group, mask), vec![]);
+    tables.add(
+        ADMISSION,
+        64_900,
+        Match::new().eth_dst_masked(group, mask),
+        vec![],
+    );
     tables.add(ADMISSION, 64_800, Match::new().eth_type(LLDP), vec![]);
 
-    tables.add(GUARD, 6_500, Match::new().eth_src_masked(GROUP_BIT, GROUP_BIT), vec![]);
+    tables.add(
+        GUARD,
+        6_500,
+        Match::new().eth_src_masked(GROUP_BIT, GROUP_BIT),
+        vec![],
+    );
     if let Some(api) = config.api {
-        tables.add(GUARD, 6_000, Match::new().from_mac(api.mac), vec![]);
-        tables.add(GUARD, 6_000, Match::new().from_ip(api.address), vec![]);
+        tables.add(GUARD, 6_000, Match::new().mac_src(api.mac), vec![]);
+        tables.add(GUARD, 6_000, Match::new().ip_src(api.address), vec![]);
         let claim = match api.address {
             IpAddr::V4(address) => Match::new().eth_type(EthType::ARP).arp_spa(address),
-            IpAddr::V6(address) => neighbour_discovery(NEIGHBOUR_ADVERTISEMENT).ipv6_nd_target(address),
+            IpAddr::V6(address) => {
+                neighbour_discovery(NEIGHBOUR_ADVERTISEMENT).ipv6_nd_target(address)
+            }
         };
         tables.add(GUARD, 6_000, claim, vec![]);
     }
     for ip in IP {
         for class in [Class::Control, Class::Steady, Class::Elastic] {
             let marked = Match::new().eth_type(ip).ip_dscp(class.dscp());
-            tables.add(GUARD, 3_000, marked, vec![apply([mark(Class::BestEffort)]), goto(LEARNING)]);
+            tables.add(
+                GUARD,
+                3_000,
+                marked,
+                vec![apply([mark(Class::BestEffort)]), goto(LEARNING)],
+            );
         }
     }
     tables.add(GUARD, 0, Match::new(), vec![goto(LEARNING)]);
 
-    tables.add(CLASSES, 4_000, Match::new().eth_type(EthType::ARP), vec![apply([queue(Class::Control)]), goto(FORWARDING)]);
+    tables.add(
+        CLASSES,
+        4_000,
+        Match::new().eth_type(EthType::ARP),
+        vec![apply([queue(Class::Control)]), goto(FORWARDING)],
+    );
     for kind in [NEIGHBOUR_SOLICITATION, NEIGHBOUR_ADVERTISEMENT] {
         let control = apply([mark(Class::Control), queue(Class::Control)]);
-        tables.add(CLASSES, 4_000, neighbour_discovery(kind), vec![control, goto(FORWARDING)]);
+        tables.add(
+            CLASSES,
+            4_000,
+            neighbour_discovery(kind),
+            vec![control, goto(FORWARDING)],
+        );
     }
     for ip in IP {
         let marked = |class: Class| Match::new().eth_type(ip).ip_dscp(class.dscp());
@@ -204,52 +284,96 @@ fn common_entries(config: &NetworkConfig, tables: &mut Tables) {
         tables.add(CLASSES, 3_000, marked(Class::Control), control);
         for class in Class::SOLD {
             let best_effort = apply([mark(Class::BestEffort), queue(Class::BestEffort)]);
-            tables.add(CLASSES, 2_000, marked(class), vec![best_effort, goto(FORWARDING)]);
+            tables.add(
+                CLASSES,
+                2_000,
+                marked(class),
+                vec![best_effort, goto(FORWARDING)],
+            );
         }
     }
-    tables.add(CLASSES, 0, Match::new(), vec![apply([queue(Class::BestEffort)]), goto(FORWARDING)]);
+    tables.add(
+        CLASSES,
+        0,
+        Match::new(),
+        vec![apply([queue(Class::BestEffort)]), goto(FORWARDING)],
+    );
     // The answers to our own questions have reached the controller already.
-    tables.add(FORWARDING, 5_000, Match::new().to_mac(PROBE_MAC), vec![]);
+    tables.add(FORWARDING, 5_000, Match::new().mac_dst(PROBE_MAC), vec![]);
 }
 
 fn discovery_entry(tables: &mut Tables, port: PortNo) {
-    tables.add(ADMISSION, 65_000, Match::new().from_port(port).eth_type(LLDP), show(port));
+    tables.add(
+        ADMISSION,
+        65_000,
+        Match::new().port_in(port).eth_type(LLDP),
+        show(port),
+    );
 }
 
 fn edge_entries(config: &NetworkConfig, tables: &mut Tables, port: PortNo, full: bool) {
-    let here = || Match::new().from_port(port);
+    let here = || Match::new().port_in(port);
     tables.add(ADMISSION, OPEN_PRIORITY, here(), vec![goto(GUARD)]);
     if let Some(api) = config.api {
         // Whoever is not known cannot reach the API; the packet makes the sender known.
-        tables.add(GUARD, 4_900, here().to_ip(api.address), show(port));
-        let kbps = config.api_rate.to_sold().map_or(u32::MAX, |rate| rate.kbps());
-        tables.meters.insert(api_meter(port), MeterSpec::Kbps { rate: kbps, burst: kbps });
+        tables.add(GUARD, 4_900, here().ip_dst(api.address), show(port));
+        let kbps = config
+            .api_rate
+            .to_sold()
+            .map_or(u32::MAX, |rate| rate.kbps());
+        tables.meters.insert(
+            api_meter(port),
+            MeterSpec::Kbps {
+                rate: kbps,
+                burst: kbps,
+            },
+        );
     }
-    tables.add(LEARNING, 5_000, here().eth_type(EthType::ARP), show_and(port, CLASSES));
+    tables.add(
+        LEARNING,
+        5_000,
+        here().eth_type(EthType::ARP),
+        show_and(port, CLASSES),
+    );
     for kind in [NEIGHBOUR_SOLICITATION, NEIGHBOUR_ADVERTISEMENT] {
-        tables.add(LEARNING, 5_000, neighbour_discovery(kind).from_port(port), show_and(port, CLASSES));
+        tables.add(
+            LEARNING,
+            5_000,
+            neighbour_discovery(kind).port_in(port),
+            show_and(port, CLASSES),
+        );
     }
     if full {
         tables.add(LEARNING, 2_900, here(), vec![goto(CLASSES)]);
         return;
     }
     for ip in IP {
-        tables.add(LEARNING, 2_900, here().eth_type(ip), show_and(port, CLASSES));
+        tables.add(
+            LEARNING,
+            2_900,
+            here().eth_type(ip),
+            show_and(port, CLASSES),
+        );
     }
     tables.add(LEARNING, 100, here(), show_and(port, CLASSES));
 }
 
 /// The API itself is above the guard, at its own port.
 fn api_port_entries(tables: &mut Tables, port: PortNo, api: ApiPort) {
-    let itself = || Match::new().from_port(port).from_mac(api.mac);
+    let itself = || Match::new().port_in(port).mac_src(api.mac);
     let answers = vec![apply([mark(Class::Control)]), goto(CLASSES)];
-    tables.add(GUARD, 7_010, itself().from_ip(api.address), answers);
+    tables.add(GUARD, 7_010, itself().ip_src(api.address), answers);
     tables.add(GUARD, 7_000, itself(), vec![goto(CLASSES)]);
 }
 
 /// A station is known behind a port of this switch.
 pub(crate) fn station_entry(port: PortNo, mac: MacAddr) -> (FlowKey, FlowEntry) {
-    entry(LEARNING, STATION_PRIORITY, Match::new().from_port(port).from_mac(mac), vec![goto(CLASSES)])
+    entry(
+        LEARNING,
+        STATION_PRIORITY,
+        Match::new().port_in(port).mac_src(mac),
+        vec![goto(CLASSES)],
+    )
 }
 
 /// An address is known behind a port of this switch: its packets pass, also to the API.
@@ -259,18 +383,35 @@ pub(crate) fn address_entries(
     mac: MacAddr,
     address: IpAddr,
 ) -> Vec<(FlowKey, FlowEntry)> {
-    let sender = || Match::new().from_port(port).from_mac(mac).from_ip(address);
-    let mut entries = vec![entry(LEARNING, ADDRESS_PRIORITY, sender(), vec![goto(CLASSES)])];
-    if let Some(api) = config.api.filter(|api| api.address.is_ipv4() == address.is_ipv4()) {
-        let allowed = vec![Instruction::Meter(api_meter(port)), apply([mark(Class::Control)]), goto(CLASSES)];
-        entries.push(entry(GUARD, 5_000, sender().to_ip(api.address), allowed));
+    let sender = || Match::new().port_in(port).mac_src(mac).ip_src(address);
+    let mut entries = vec![entry(
+        LEARNING,
+        ADDRESS_PRIORITY,
+        sender(),
+        vec![goto(CLASSES)],
+    )];
+    if let Some(api) = config
+        .api
+        .filter(|api| api.address.is_ipv4() == address.is_ipv4())
+    {
+        let allowed = vec![
+            Instruction::Meter(api_meter(port)),
+            apply([mark(Class::Control)]),
+            goto(CLASSES),
+        ];
+        entries.push(entry(GUARD, 5_000, sender().ip_dst(api.address), allowed));
     }
     entries
 }
 
 /// Packets to a station leave this switch here.
 pub(crate) fn forwarding_entry(mac: MacAddr, port: PortNo) -> (FlowKey, FlowEntry) {
-    entry(FORWARDING, 2_000, Match::new().to_mac(mac), vec![apply([output(port)])])
+    entry(
+        FORWARDING,
+        2_000,
+        Match::new().mac_dst(mac),
+        vec![apply([output(port)])],
+    )
 }
 
 /// What is blocked at a claimant's port.
@@ -283,21 +424,36 @@ pub(crate) enum Claimed {
 }
 
 /// Drops what a port sends under a claimed name.
-pub(crate) fn quarantine_entries(port: PortNo, claimed: Claimed, until: Time) -> Vec<(FlowKey, FlowEntry)> {
-    let here = || Match::new().from_port(port);
+pub(crate) fn quarantine_entries(
+    port: PortNo,
+    claimed: Claimed,
+    until: Time,
+) -> Vec<(FlowKey, FlowEntry)> {
+    let here = || Match::new().port_in(port);
     let matches = match claimed {
-        Claimed::Station(mac) => vec![here().from_mac(mac)],
+        Claimed::Station(mac) => vec![here().mac_src(mac)],
         Claimed::Address(IpAddr::V4(address)) => {
-            vec![here().from_ip(address.into()), here().eth_type(EthType::ARP).arp_spa(address)]
+            vec![
+                here().ip_src(address.into()),
+                here().eth_type(EthType::ARP).arp_spa(address),
+            ]
         }
         Claimed::Address(IpAddr::V6(address)) => vec![
-            here().from_ip(address.into()),
-            neighbour_discovery(NEIGHBOUR_ADVERTISEMENT).from_port(port).ipv6_nd_target(address),
+            here().ip_src(address.into()),
+            neighbour_discovery(NEIGHBOUR_ADVERTISEMENT)
+                .port_in(port)
+                .ipv6_nd_target(address),
         ],
     };
     let drop = |matching| {
         let (key, entry) = entry(GUARD, 6_200, matching, vec![]);
-        (key, FlowEntry { until: Some(until), ..entry })
+        (
+            key,
+            FlowEntry {
+                until: Some(until),
+                ..entry
+            },
+        )
     };
     matches.into_iter().map(drop).collect()
 }
@@ -317,7 +473,10 @@ impl Remembered {
     /// Reads it out of an entry of ours.
     pub(crate) fn from_entry(key: &FlowKey, instructions: &[Instruction]) -> Option<Self> {
         let port = PortNo(key.matching.get_in_port()?.0);
-        if key.table == ADMISSION && key.priority == OPEN_PRIORITY && key.matching.fields().len() == 1 {
+        if key.table == ADMISSION
+            && key.priority == OPEN_PRIORITY
+            && key.matching.fields().len() == 1
+        {
             return match instructions {
                 [Instruction::GotoTable(GUARD)] => Some(Self::Edge(port)),
                 [Instruction::GotoTable(CLASSES)] => Some(Self::Trunk(port)),

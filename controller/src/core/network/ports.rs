@@ -54,22 +54,40 @@ impl Network {
         let switch = self.switch_mut(id);
         let before = std::mem::take(&mut switch.ports);
         for port in described {
-            let Some(number) = forwarding_port(port.port_no) else { continue };
+            let Some(number) = forwarding_port(port.port_no) else {
+                continue;
+            };
             let was_edge = remembered.contains(&Remembered::Edge(number));
-            let seen_host = before.get(&number).is_some_and(|old| old.name == port.name && old.seen_host);
+            let seen_host = before
+                .get(&number)
+                .is_some_and(|old| old.name == port.name && old.seen_host);
             let settled_at = if was_edge { now } else { settled_at };
-            let port = Port { name: port.name.clone(), up: port.is_up(), settled_at, seen_host, opening: None };
+            let port = Port {
+                name: port.name.clone(),
+                up: port.is_up(),
+                settled_at,
+                seen_host,
+                opening: None,
+            };
             switch.ports.insert(number, port);
         }
     }
 
     pub(super) fn port_changed(&mut self, id: SwitchId, status: &PortStatus, now: Time) {
-        let Some(number) = forwarding_port(status.port.port_no) else { return };
-        let port_ref = PortRef { switch: id, port: number };
+        let Some(number) = forwarding_port(status.port.port_no) else {
+            return;
+        };
+        let port_ref = PortRef {
+            switch: id,
+            port: number,
+        };
         let settled_at = now.plus(self.config.timings.settle);
         let switch = self.switch_mut(id);
         let (name, up) = (status.port.name.clone(), status.port.is_up());
-        let known = switch.ports.get(&number).map(|port| (port.name.clone(), port.up));
+        let known = switch
+            .ports
+            .get(&number)
+            .map(|port| (port.name.clone(), port.up));
         let gone = status.reason == PortReason::DELETE;
         if gone || known.as_ref().is_some_and(|(old, _)| *old != name) {
             switch.ports.remove(&number);
@@ -79,9 +97,18 @@ impl Network {
         }
         if !gone && known != Some((name.clone(), up)) {
             let switch = self.switch_mut(id);
-            let port = Port { name: name.clone(), up, settled_at, seen_host: false, opening: None };
+            let port = Port {
+                name: name.clone(),
+                up,
+                settled_at,
+                seen_host: false,
+                opening: None,
+            };
             let port = match switch.ports.remove(&number) {
-                Some(old) => Port { seen_host: old.seen_host, ..port },
+                Some(old) => Port {
+                    seen_host: old.seen_host,
+                    ..port
+                },
                 None => port,
             };
             switch.ports.insert(number, port);
@@ -95,7 +122,12 @@ impl Network {
 
     /// No port of this switch takes part in discovery while the switch is away.
     pub(super) fn stop_ports(&mut self, id: SwitchId) {
-        let ports: Vec<PortNo> = self.switches.get(&id).into_iter().flat_map(|switch| switch.ports.keys().copied()).collect();
+        let ports: Vec<PortNo> = self
+            .switches
+            .get(&id)
+            .into_iter()
+            .flat_map(|switch| switch.ports.keys().copied())
+            .collect();
         for port in ports {
             self.discovery.stop(PortRef { switch: id, port });
         }
@@ -104,7 +136,10 @@ impl Network {
 
     /// A frame of a host came in.
     pub(super) fn seen_host(&mut self, port_ref: PortRef) {
-        let port = self.switch_mut(port_ref.switch).ports.get_mut(&port_ref.port);
+        let port = self
+            .switch_mut(port_ref.switch)
+            .ports
+            .get_mut(&port_ref.port);
         if port.is_some_and(|port| !std::mem::replace(&mut port.seen_host, true)) {
             self.stale = true;
         }
@@ -116,7 +151,15 @@ impl Network {
         let mut all: Vec<(PortRef, bool)> = Vec::new();
         for (switch, known) in self.read_switches() {
             let ports = known.ports.iter();
-            all.extend(ports.map(|(port, known)| (PortRef { switch, port: *port }, self.may_be_link(switch, known))));
+            all.extend(ports.map(|(port, known)| {
+                (
+                    PortRef {
+                        switch,
+                        port: *port,
+                    },
+                    self.may_be_link(switch, known),
+                )
+            }));
         }
         for (port, may_be_link) in &all {
             if *may_be_link {
@@ -128,11 +171,17 @@ impl Network {
         let links = self.discovery.links(now);
         let before: BTreeMap<PortRef, PortRef> = self.topology.links().collect();
         if links != before {
-            for (from, to) in before.iter().filter(|(from, to)| links.get(*from) != Some(*to)) {
+            for (from, to) in before
+                .iter()
+                .filter(|(from, to)| links.get(*from) != Some(*to))
+            {
                 info!(%from, %to, "link lost");
                 self.topology.remove_link(*from);
             }
-            for (from, to) in links.iter().filter(|(from, to)| before.get(*from) != Some(*to)) {
+            for (from, to) in links
+                .iter()
+                .filter(|(from, to)| before.get(*from) != Some(*to))
+            {
                 info!(%from, %to, "link found");
                 self.topology.add_link(*from, *to);
             }
@@ -140,7 +189,13 @@ impl Network {
         }
         for (port_ref, _) in all {
             let opening = self.opening(port_ref, now);
-            let Some(port) = self.switch_mut(port_ref.switch).ports.get_mut(&port_ref.port) else { continue };
+            let Some(port) = self
+                .switch_mut(port_ref.switch)
+                .ports
+                .get_mut(&port_ref.port)
+            else {
+                continue;
+            };
             if port.opening != opening {
                 port.opening = opening;
                 self.redraw = true;
@@ -153,17 +208,29 @@ impl Network {
 
     /// When a port will have settled.
     pub(super) fn ports_deadline(&self) -> Option<Time> {
-        let ports = self.read_switches().flat_map(|(_, switch)| switch.ports.values());
-        let settling = ports.filter(|port| port.up && self.now < port.settled_at).map(|port| port.settled_at);
-        settling.chain(self.classes.values().filter_map(|classes| classes.retry_at)).min()
+        let ports = self
+            .read_switches()
+            .flat_map(|(_, switch)| switch.ports.values());
+        let settling = ports
+            .filter(|port| port.up && self.now < port.settled_at)
+            .map(|port| port.settled_at);
+        settling
+            .chain(self.classes.values().filter_map(|classes| classes.retry_at))
+            .min()
     }
 
     fn read_switches(&self) -> impl Iterator<Item = (SwitchId, &Switch)> {
-        self.switches.iter().filter(|(_, switch)| switch.is_read()).map(|(id, switch)| (*id, switch))
+        self.switches
+            .iter()
+            .filter(|(_, switch)| switch.is_read())
+            .map(|(id, switch)| (*id, switch))
     }
 
     fn role(&self, switch: SwitchId, name: &str) -> PortRole {
-        self.facts.get(&(switch, name.to_owned())).map(|facts| facts.role).unwrap_or_default()
+        self.facts
+            .get(&(switch, name.to_owned()))
+            .map(|facts| facts.role)
+            .unwrap_or_default()
     }
 
     fn may_be_link(&self, switch: SwitchId, port: &Port) -> bool {
@@ -176,19 +243,30 @@ impl Network {
     }
 
     fn opening(&self, port_ref: PortRef, now: Time) -> Option<Opening> {
-        let port = self.switches.get(&port_ref.switch)?.ports.get(&port_ref.port).filter(|port| port.up)?;
+        let port = self
+            .switches
+            .get(&port_ref.switch)?
+            .ports
+            .get(&port_ref.port)
+            .filter(|port| port.up)?;
         let role = self.role(port_ref.switch, &port.name);
         let may_be_link = self.may_be_link(port_ref.switch, port);
         let edge = |api| {
             let (full, discovery) = (self.hosts.is_full(port_ref), may_be_link);
-            Opening::Edge { api, full, discovery }
+            Opening::Edge {
+                api,
+                full,
+                discovery,
+            }
         };
         Some(match role {
             PortRole::Api => edge(true),
             _ if self.topology.peer(port_ref).is_some() => Opening::Trunk,
             PortRole::Trunk => Opening::Discovery { watched: false },
             PortRole::Unsaid if port.settled_at <= now => edge(false),
-            PortRole::Unsaid => Opening::Discovery { watched: self.config.discover_trunks },
+            PortRole::Unsaid => Opening::Discovery {
+                watched: self.config.discover_trunks,
+            },
         })
     }
 
@@ -199,33 +277,55 @@ impl Network {
         let ids: Vec<SwitchId> = self.read_switches().map(|(id, _)| id).collect();
         for id in ids {
             let Tables { entries, meters } = self.tables(id, &tree, &next_hops);
-            self.switch_mut(id).reconciler.replace_infrastructure(entries, &meters);
+            self.switch_mut(id)
+                .reconciler
+                .replace_infrastructure(entries, &meters);
         }
     }
 
     fn next_hops(&self) -> NextHops {
-        self.topology.switches().map(|to| (to, self.topology.next_hops(to))).collect()
+        self.topology
+            .switches()
+            .map(|to| (to, self.topology.next_hops(to)))
+            .collect()
     }
 
     /// Everything wanted on a switch apart from paid flows.
     fn tables(&self, id: SwitchId, tree: &BTreeSet<PortRef>, next_hops: &NextHops) -> Tables {
-        let Some(switch) = self.switches.get(&id) else { return Tables::default() };
+        let Some(switch) = self.switches.get(&id) else {
+            return Tables::default();
+        };
         let open = |(number, port): (&PortNo, &Port)| Some((*number, port.opening?));
         let ports = switch.ports.iter().filter_map(open).collect();
         let mut tables = pipeline::port_entries(&self.config, id, &ports, tree);
         for (mac, at) in self.hosts.stations() {
-            tables.entries.extend(station_entries(id, mac, at, next_hops));
+            tables
+                .entries
+                .extend(station_entries(id, mac, at, next_hops));
         }
         if let (Some(api), Some(at)) = (self.config.api, self.api_port()) {
             let entries = station_entries(id, api.mac, at, next_hops).into_iter();
             // The API is not learned: its port lets it pass.
-            tables.entries.extend(entries.filter(|(key, _)| key.matching.get_in_port().is_none()));
+            tables
+                .entries
+                .extend(entries.filter(|(key, _)| key.matching.get_in_port().is_none()));
         }
         for host in self.hosts.all().filter(|host| host.port.switch == id) {
-            tables.entries.extend(pipeline::address_entries(&self.config, host.port.port, host.mac, host.address));
+            tables.entries.extend(pipeline::address_entries(
+                &self.config,
+                host.port.port,
+                host.mac,
+                host.address,
+            ));
         }
-        for (port, claimed, until) in self.hosts.quarantines().filter(|(port, ..)| port.switch == id) {
-            tables.entries.extend(pipeline::quarantine_entries(port.port, claimed, until));
+        for (port, claimed, until) in self
+            .hosts
+            .quarantines()
+            .filter(|(port, ..)| port.switch == id)
+        {
+            tables
+                .entries
+                .extend(pipeline::quarantine_entries(port.port, claimed, until));
         }
         tables
     }
@@ -233,41 +333,61 @@ impl Network {
     /// The port declared to be the API's; the lowest if several are.
     fn api_port(&self) -> Option<PortRef> {
         let ports = self.read_switches().flat_map(|(id, switch)| {
-            let is_api = |port: &Port| matches!(port.opening, Some(Opening::Edge { api: true, .. }));
+            let is_api =
+                |port: &Port| matches!(port.opening, Some(Opening::Edge { api: true, .. }));
             let api = switch.ports.iter().filter(move |(_, port)| is_api(port));
-            api.map(move |(number, _)| PortRef { switch: id, port: *number })
+            api.map(move |(number, _)| PortRef {
+                switch: id,
+                port: *number,
+            })
         });
         ports.min()
     }
 
     /// Adds a new station to the tables of every switch.
     pub(super) fn draw_station(&mut self, mac: MacAddr) {
-        let Some((_, at)) = self.hosts.stations().find(|(station, _)| *station == mac) else { return };
+        let Some((_, at)) = self.hosts.stations().find(|(station, _)| *station == mac) else {
+            return;
+        };
         let next_hops = NextHops::from([(at.switch, self.topology.next_hops(at.switch))]);
         let ids: Vec<SwitchId> = self.read_switches().map(|(id, _)| id).collect();
         for id in ids {
             for (key, entry) in station_entries(id, mac, at, &next_hops) {
-                self.switch_mut(id).reconciler.want(INFRASTRUCTURE, key, entry);
+                self.switch_mut(id)
+                    .reconciler
+                    .want(INFRASTRUCTURE, key, entry);
             }
         }
     }
 
     /// Adds a new address to the tables of its switch.
     pub(super) fn draw_address(&mut self, host: &Host) {
-        for (key, entry) in pipeline::address_entries(&self.config, host.port.port, host.mac, host.address) {
-            self.switch_mut(host.port.switch).reconciler.want(INFRASTRUCTURE, key, entry);
+        for (key, entry) in
+            pipeline::address_entries(&self.config, host.port.port, host.mac, host.address)
+        {
+            self.switch_mut(host.port.switch)
+                .reconciler
+                .want(INFRASTRUCTURE, key, entry);
         }
     }
 
     /// Orders the class queues of a port, if its switch is there and they are not ordered yet.
     fn order_classes(&mut self, switch: SwitchId, name: &str, now: Time) {
         let ready = self.switches.get(&switch).filter(|known| known.is_ready());
-        let Some(number) = ready.and_then(|known| known.port_named(name)) else { return };
-        let port = PortRef { switch, port: number };
+        let Some(number) = ready.and_then(|known| known.port_named(name)) else {
+            return;
+        };
+        let port = PortRef {
+            switch,
+            port: number,
+        };
         let key = (switch, name.to_owned());
         let Some(capacity) = self.facts.get(&key).and_then(|facts| facts.capacity) else {
             if let Some(classes) = self.classes.get_mut(&key) {
-                *classes = Classes { unanswered: classes.unanswered, ..Classes::default() };
+                *classes = Classes {
+                    unanswered: classes.unanswered,
+                    ..Classes::default()
+                };
             }
             self.no_capacity(port);
             return;
@@ -281,32 +401,65 @@ impl Network {
         if classes.ordered == Some(capacity) && classes.unanswered > 0 || waits {
             return;
         }
-        *classes = Classes { ordered: Some(capacity), unanswered: classes.unanswered + 1, made: None, retry_at: None };
+        *classes = Classes {
+            ordered: Some(capacity),
+            unanswered: classes.unanswered + 1,
+            made: None,
+            retry_at: None,
+        };
         // What is sold is never more than what was said last.
-        if self.topology.capacity(port).is_some_and(|sold| capacity < sold) {
+        if self
+            .topology
+            .capacity(port)
+            .is_some_and(|sold| capacity < sold)
+        {
             self.set_capacity(port, capacity);
         }
-        self.outputs.push_back(NetworkOutput::MakeClasses { switch, port_name: name.to_owned(), capacity });
+        self.outputs.push_back(NetworkOutput::MakeClasses {
+            switch,
+            port_name: name.to_owned(),
+            capacity,
+        });
     }
 
     /// A switch has connected: its queues may be gone.
     pub(super) fn order_all_classes(&mut self, switch: SwitchId, now: Time) {
-        let names: Vec<String> =
-            self.facts.keys().filter(|(id, _)| *id == switch).map(|(_, name)| name.clone()).collect();
+        let names: Vec<String> = self
+            .facts
+            .keys()
+            .filter(|(id, _)| *id == switch)
+            .map(|(_, name)| name.clone())
+            .collect();
         for name in names {
             if let Some(classes) = self.classes.get_mut(&(switch, name.clone())) {
-                *classes = Classes { unanswered: classes.unanswered, ..Classes::default() };
+                *classes = Classes {
+                    unanswered: classes.unanswered,
+                    ..Classes::default()
+                };
             }
             self.order_classes(switch, &name, now);
         }
     }
 
-    pub(super) fn classes_made(&mut self, switch: SwitchId, name: &str, result: Result<(), String>, now: Time) {
+    pub(super) fn classes_made(
+        &mut self,
+        switch: SwitchId,
+        name: &str,
+        result: Result<(), String>,
+        now: Time,
+    ) {
         let retry_at = now.plus(self.config.timings.retry);
-        let port = self.switches.get(&switch).and_then(|known| known.port_named(name));
-        let Some(classes) = self.classes.get_mut(&(switch, name.to_owned())) else { return };
+        let port = self
+            .switches
+            .get(&switch)
+            .and_then(|known| known.port_named(name));
+        let Some(classes) = self.classes.get_mut(&(switch, name.to_owned())) else {
+            return;
+        };
         classes.unanswered = classes.unanswered.saturating_sub(1);
-        let (Some(capacity), 0) = (classes.ordered, classes.unanswered) else { return };
+        let (Some(capacity), 0) = (classes.ordered, classes.unanswered) else {
+            return;
+        };
         match result {
             Ok(()) => {
                 classes.made = Some(capacity);
@@ -314,7 +467,10 @@ impl Network {
             }
             Err(reason) => {
                 warn!(%switch, port = name, reason, "no class queues; nothing is sold at this port");
-                *classes = Classes { retry_at: Some(retry_at), ..Classes::default() };
+                *classes = Classes {
+                    retry_at: Some(retry_at),
+                    ..Classes::default()
+                };
                 if let Some(port) = port {
                     self.no_capacity(PortRef { switch, port });
                 }
@@ -324,8 +480,12 @@ impl Network {
 
     pub(super) fn tick_classes(&mut self, now: Time) {
         let due = |classes: &Classes| classes.retry_at.is_some_and(|at| at <= now);
-        let due: Vec<_> =
-            self.classes.iter().filter(|(_, classes)| due(classes)).map(|(key, _)| key.clone()).collect();
+        let due: Vec<_> = self
+            .classes
+            .iter()
+            .filter(|(_, classes)| due(classes))
+            .map(|(key, _)| key.clone())
+            .collect();
         for (switch, name) in due {
             if let Some(classes) = self.classes.get_mut(&(switch, name.clone())) {
                 classes.retry_at = None;
@@ -336,13 +496,19 @@ impl Network {
 
     fn set_capacity(&mut self, link: PortRef, capacity: BitRate) {
         if self.topology.set_capacity(link, capacity) != Some(capacity) {
-            self.emit(NetworkEvent::Capacity { link, capacity: Some(capacity) });
+            self.emit(NetworkEvent::Capacity {
+                link,
+                capacity: Some(capacity),
+            });
         }
     }
 
     fn no_capacity(&mut self, link: PortRef) {
         if self.topology.clear_capacity(link).is_some() {
-            self.emit(NetworkEvent::Capacity { link, capacity: None });
+            self.emit(NetworkEvent::Capacity {
+                link,
+                capacity: None,
+            });
         }
     }
 
@@ -362,8 +528,14 @@ impl Network {
                 up: port.up,
                 role: role.to_owned(),
                 capacity_bps: capacity.map(|capacity| capacity.bps()),
-                classes: self.classes.get(&key).is_some_and(|classes| classes.made.is_some()),
-                peer: self.topology.peer(PortRef { switch: id, port: *number }),
+                classes: self
+                    .classes
+                    .get(&key)
+                    .is_some_and(|classes| classes.made.is_some()),
+                peer: self.topology.peer(PortRef {
+                    switch: id,
+                    port: *number,
+                }),
             }
         };
         switch.ports.iter().map(view).collect()
@@ -377,10 +549,20 @@ fn forwarding_port(number: rust_openflow::PortNo) -> Option<PortNo> {
 }
 
 /// What a station needs on one switch: to be known at its own, and to be reached from every other.
-fn station_entries(on: SwitchId, mac: MacAddr, at: PortRef, next_hops: &NextHops) -> Vec<(FlowKey, FlowEntry)> {
+fn station_entries(
+    on: SwitchId,
+    mac: MacAddr,
+    at: PortRef,
+    next_hops: &NextHops,
+) -> Vec<(FlowKey, FlowEntry)> {
     if on == at.switch {
-        return vec![pipeline::station_entry(at.port, mac), pipeline::forwarding_entry(mac, at.port)];
+        return vec![
+            pipeline::station_entry(at.port, mac),
+            pipeline::forwarding_entry(mac, at.port),
+        ];
     }
     let next = next_hops.get(&at.switch).and_then(|next| next.get(&on));
-    next.map(|port| pipeline::forwarding_entry(mac, *port)).into_iter().collect()
+    next.map(|port| pipeline::forwarding_entry(mac, *port))
+        .into_iter()
+        .collect()
 }

@@ -178,13 +178,17 @@ impl Reconciler {
         let gone: Vec<_> = self
             .wanted
             .iter()
-            .filter(|(key, claims)| claims.contains_key(&INFRASTRUCTURE) && !entries.contains_key(*key))
+            .filter(|(key, claims)| {
+                claims.contains_key(&INFRASTRUCTURE) && !entries.contains_key(*key)
+            })
             .map(|(key, _)| key.clone())
             .collect();
         let meters_gone: Vec<_> = self
             .wanted_meters
             .iter()
-            .filter(|(meter, claims)| claims.contains_key(&INFRASTRUCTURE) && !meters.contains_key(*meter))
+            .filter(|(meter, claims)| {
+                claims.contains_key(&INFRASTRUCTURE) && !meters.contains_key(*meter)
+            })
             .map(|(meter, _)| *meter)
             .collect();
         for key in gone {
@@ -204,19 +208,25 @@ impl Reconciler {
     /// Whether another reservation wants this key.
     pub(crate) fn is_taken(&self, key: &FlowKey, by_others_than: FlowId) -> bool {
         let claims = self.wanted.get(key).into_iter().flatten();
-        claims.into_iter().any(|(owner, _)| owner.reservation != by_others_than.reservation)
+        claims
+            .into_iter()
+            .any(|(owner, _)| owner.reservation != by_others_than.reservation)
     }
 
     /// Whether an earlier generation of the same reservation wants this key.
     pub(crate) fn is_shared(&self, key: &FlowKey, flow: FlowId) -> bool {
         let claims = self.wanted.get(key).into_iter().flatten();
-        claims.into_iter().any(|(owner, _)| owner.reservation == flow.reservation && *owner != flow)
+        claims
+            .into_iter()
+            .any(|(owner, _)| owner.reservation == flow.reservation && *owner != flow)
     }
 
     /// Whether another reservation wants this meter.
     pub(crate) fn is_meter_taken(&self, meter: MeterId, by_others_than: FlowId) -> bool {
         let claims = self.wanted_meters.get(&meter).into_iter().flatten();
-        claims.into_iter().any(|(owner, _)| owner.reservation != by_others_than.reservation)
+        claims
+            .into_iter()
+            .any(|(owner, _)| owner.reservation != by_others_than.reservation)
     }
 
     /// Whether the switch holds what is wanted under this key, confirmed by a barrier.
@@ -224,7 +234,9 @@ impl Reconciler {
         self.connected
             && !self.busy.contains(&Item::Flow(key.clone()))
             && self.entry_wanted(key, now).is_some_and(|(owner, entry)| {
-                self.held.get(key).is_some_and(|held| self.agrees(held, owner, entry, now))
+                self.held
+                    .get(key)
+                    .is_some_and(|held| self.agrees(held, owner, entry, now))
             })
     }
 
@@ -249,15 +261,24 @@ impl Reconciler {
     /// Everything wanted now, by key: what the switch holds once it is in step.
     #[cfg(test)]
     pub(crate) fn wanted_entries(&self, now: Time) -> BTreeMap<FlowKey, (FlowId, FlowEntry)> {
-        let entry = |key: &FlowKey| self.entry_wanted(key, now).map(|(owner, entry)| (owner, entry.clone()));
-        self.wanted.keys().filter_map(|key| Some((key.clone(), entry(key)?))).collect()
+        let entry = |key: &FlowKey| {
+            self.entry_wanted(key, now)
+                .map(|(owner, entry)| (owner, entry.clone()))
+        };
+        self.wanted
+            .keys()
+            .filter_map(|key| Some((key.clone(), entry(key)?)))
+            .collect()
     }
 
     /// Whether nothing is under way or due, refused items apart.
     pub(crate) fn is_in_step(&self, now: Time) -> bool {
         self.connected
             && self.batches.is_empty()
-            && self.due.iter().all(|item| self.is_refused(item, now) || self.is_deferred(item, now))
+            && self
+                .due
+                .iter()
+                .all(|item| self.is_refused(item, now) || self.is_deferred(item, now))
     }
 
     /// Whether a reading that was asked for now would be complete: nothing is under way.
@@ -267,7 +288,12 @@ impl Reconciler {
 
     /// A switch has connected and told everything it holds. Entries without our tag and meters outside our
     /// ranges are left alone; gives how many such entries there are.
-    pub(crate) fn read_back(&mut self, flows: &[FlowStats], meters: &[MeterConfig], now: Time) -> usize {
+    pub(crate) fn read_back(
+        &mut self,
+        flows: &[FlowStats],
+        meters: &[MeterConfig],
+        now: Time,
+    ) -> usize {
         self.connected = true;
         self.infrastructure_from = now;
         self.compare(flows, meters, now)
@@ -280,7 +306,12 @@ impl Reconciler {
 
     /// Believes what the switch says it holds, and nothing else; nothing may be under way. Everything is
     /// compared with what is wanted.
-    pub(crate) fn compare(&mut self, flows: &[FlowStats], meters: &[MeterConfig], now: Time) -> usize {
+    pub(crate) fn compare(
+        &mut self,
+        flows: &[FlowStats],
+        meters: &[MeterConfig],
+        now: Time,
+    ) -> usize {
         let refused = std::mem::take(&mut self.refused);
         self.forget();
         self.refused = refused;
@@ -290,14 +321,29 @@ impl Reconciler {
                 foreign += 1;
                 continue;
             }
-            let key = FlowKey { table: flow.table_id, priority: flow.priority, matching: flow.flow_match.clone() };
+            let key = FlowKey {
+                table: flow.table_id,
+                priority: flow.priority,
+                matching: flow.flow_match.clone(),
+            };
             self.hold(key, Held::read(flow, now));
         }
         for meter in meters.iter().filter(|meter| is_our_meter(meter.meter_id)) {
-            self.held_meters.insert(meter.meter_id, MeterSpec::of(meter.flags, &meter.bands));
+            self.held_meters
+                .insert(meter.meter_id, MeterSpec::of(meter.flags, &meter.bands));
         }
-        let flows = self.wanted.keys().chain(self.held.keys()).cloned().map(Item::Flow);
-        let meters = self.wanted_meters.keys().chain(self.held_meters.keys()).copied().map(Item::Meter);
+        let flows = self
+            .wanted
+            .keys()
+            .chain(self.held.keys())
+            .cloned()
+            .map(Item::Flow);
+        let meters = self
+            .wanted_meters
+            .keys()
+            .chain(self.held_meters.keys())
+            .copied()
+            .map(Item::Meter);
         self.due = flows.chain(meters).collect();
         foreign
     }
@@ -305,7 +351,9 @@ impl Reconciler {
     /// The entries of ours that the switch holds: key, owner, instructions.
     pub(crate) fn held_entries(&self) -> impl Iterator<Item = (&FlowKey, FlowId, &[Instruction])> {
         let owner = |held: &Held| self.tag.owner(held.cookie);
-        self.held.iter().filter_map(move |(key, held)| Some((key, owner(held)?, held.instructions.as_slice())))
+        self.held
+            .iter()
+            .filter_map(move |(key, held)| Some((key, owner(held)?, held.instructions.as_slice())))
     }
 
     /// The connection is gone, and with it what we believe.
@@ -357,7 +405,10 @@ impl Reconciler {
 
     /// The switch refused a message. Tells whether it was one of these.
     pub(crate) fn error(&mut self, xid: u32, reason: &str) -> bool {
-        let batch = self.batches.values_mut().find(|batch| batch.by_xid.contains_key(&xid));
+        let batch = self
+            .batches
+            .values_mut()
+            .find(|batch| batch.by_xid.contains_key(&xid));
         let Some(batch) = batch else { return false };
         if let Some(item) = batch.by_xid.get(&xid) {
             batch.errors.insert(item.clone(), reason.to_owned());
@@ -367,7 +418,9 @@ impl Reconciler {
 
     /// A barrier was answered; `None` if it was not one of these.
     pub(crate) fn barrier(&mut self, xid: u32, now: Time) -> Option<Confirmed> {
-        let Batch { sent, mut errors, .. } = self.batches.remove(&xid)?;
+        let Batch {
+            sent, mut errors, ..
+        } = self.batches.remove(&xid)?;
         let mut confirmed = Confirmed::default();
         for (item, sent) in sent {
             self.busy.remove(&item);
@@ -375,7 +428,9 @@ impl Reconciler {
             match errors.remove(&item) {
                 None => self.apply(&item, sent),
                 Some(reason) => {
-                    confirmed.refused.extend(self.sender(&item, &sent).map(|owner| (owner, reason)));
+                    confirmed
+                        .refused
+                        .extend(self.sender(&item, &sent).map(|owner| (owner, reason)));
                     self.refuse(&item, sent, now);
                 }
             }
@@ -387,8 +442,15 @@ impl Reconciler {
 
     /// The switch says that an entry is gone. Gives its owner if that was not our doing.
     pub(crate) fn removed(&mut self, gone: &FlowRemoved) -> Option<FlowId> {
-        let key = FlowKey { table: gone.table_id, priority: gone.priority, matching: gone.flow_match.clone() };
-        let known = self.held.get(&key).is_some_and(|held| held.cookie == gone.cookie);
+        let key = FlowKey {
+            table: gone.table_id,
+            priority: gone.priority,
+            matching: gone.flow_match.clone(),
+        };
+        let known = self
+            .held
+            .get(&key)
+            .is_some_and(|held| held.cookie == gone.cookie);
         if !known || self.busy.contains(&Item::Flow(key.clone())) {
             return None;
         }
@@ -407,11 +469,17 @@ impl Reconciler {
 
     fn entry_wanted(&self, key: &FlowKey, now: Time) -> Option<(FlowId, &FlowEntry)> {
         let (owner, entry) = self.wanted.get(key)?.last_key_value()?;
-        entry.until.is_none_or(|until| now < until).then_some((*owner, entry))
+        entry
+            .until
+            .is_none_or(|until| now < until)
+            .then_some((*owner, entry))
     }
 
     fn meter_wanted(&self, meter: MeterId) -> Option<MeterSpec> {
-        self.wanted_meters.get(&meter)?.last_key_value().map(|(_, spec)| *spec)
+        self.wanted_meters
+            .get(&meter)?
+            .last_key_value()
+            .map(|(_, spec)| *spec)
     }
 
     fn is_refused(&self, item: &Item, now: Time) -> bool {
@@ -424,7 +492,10 @@ impl Reconciler {
             && match item {
                 Item::Meter(_) => self.owners(item).is_empty() && self.is_port_meter(item),
                 Item::Flow(key) => {
-                    let held = self.held.get(key).and_then(|held| self.tag.owner(held.cookie));
+                    let held = self
+                        .held
+                        .get(key)
+                        .and_then(|held| self.tag.owner(held.cookie));
                     self.owners(item).is_empty() && held.is_none_or(|owner| owner == INFRASTRUCTURE)
                 }
             }
@@ -437,11 +508,27 @@ impl Reconciler {
     /// The reservations that want the item or have it on the switch.
     fn owners(&self, item: &Item) -> BTreeSet<FlowId> {
         let mut owners: BTreeSet<FlowId> = match item {
-            Item::Meter(meter) => self.wanted_meters.get(meter).into_iter().flatten().map(|(owner, _)| *owner).collect(),
-            Item::Flow(key) => self.wanted.get(key).into_iter().flatten().map(|(owner, _)| *owner).collect(),
+            Item::Meter(meter) => self
+                .wanted_meters
+                .get(meter)
+                .into_iter()
+                .flatten()
+                .map(|(owner, _)| *owner)
+                .collect(),
+            Item::Flow(key) => self
+                .wanted
+                .get(key)
+                .into_iter()
+                .flatten()
+                .map(|(owner, _)| *owner)
+                .collect(),
         };
         if let Item::Flow(key) = item {
-            owners.extend(self.held.get(key).and_then(|held| self.tag.owner(held.cookie)));
+            owners.extend(
+                self.held
+                    .get(key)
+                    .and_then(|held| self.tag.owner(held.cookie)),
+            );
         }
         owners.remove(&INFRASTRUCTURE);
         owners
@@ -451,7 +538,9 @@ impl Reconciler {
     fn sender(&self, item: &Item, sent: &Sent) -> Option<FlowId> {
         match (item, sent) {
             (_, Sent::PutFlow(held)) => self.tag.owner(held.cookie),
-            (Item::Meter(meter), Sent::PutMeter(_)) => Some(*self.wanted_meters.get(meter)?.last_key_value()?.0),
+            (Item::Meter(meter), Sent::PutMeter(_)) => {
+                Some(*self.wanted_meters.get(meter)?.last_key_value()?.0)
+            }
             _ => None,
         }
     }
@@ -462,12 +551,15 @@ impl Reconciler {
         let time_agrees = match (held.expires, entry.until) {
             (None, None) => true,
             (Some(expires), Some(until)) => {
-                let early = expires < until.minus(self.grace) && expires < now.plus(longest_timeout() / 2);
+                let early =
+                    expires < until.minus(self.grace) && expires <= now.plus(longest_timeout() / 2);
                 !early && expires <= until.plus(self.grace)
             }
             _ => false,
         };
-        time_agrees && held.cookie == self.tag.cookie(owner) && held.instructions == entry.instructions
+        time_agrees
+            && held.cookie == self.tag.cookie(owner)
+            && held.instructions == entry.instructions
     }
 
     /// Up to a batch of differences, and nothing that is no longer one remains due.
@@ -479,7 +571,8 @@ impl Reconciler {
             if differences.len() == BATCH_ITEMS {
                 break;
             }
-            if self.busy.contains(item) || self.is_refused(item, now) || self.is_deferred(item, now) {
+            if self.busy.contains(item) || self.is_refused(item, now) || self.is_deferred(item, now)
+            {
                 continue;
             }
             match self.difference(item, &meters_coming, now) {
@@ -507,7 +600,8 @@ impl Reconciler {
         let Item::Flow(key) = item else { return None };
         let expires = self.held.get(key)?.expires?;
         let until = self.wanted.get(key)?.last_key_value()?.1.until?;
-        (expires < until.minus(self.grace)).then(|| (expires.minus(longest_timeout() / 2), key.clone()))
+        (expires < until.minus(self.grace))
+            .then(|| (expires.minus(longest_timeout() / 2), key.clone()))
     }
 
     fn difference(&self, item: &Item, meters_coming: &BTreeSet<MeterId>, now: Time) -> Step {
@@ -516,7 +610,11 @@ impl Reconciler {
                 (None, None) => Step::Settled,
                 (Some(spec), Some(held)) if *held == Some(spec) => Step::Settled,
                 (Some(spec), held) => {
-                    let command = if held.is_some() { MeterCommand::MODIFY } else { MeterCommand::ADD };
+                    let command = if held.is_some() {
+                        MeterCommand::MODIFY
+                    } else {
+                        MeterCommand::ADD
+                    };
                     Step::Send(Difference::PutMeter(command, spec))
                 }
                 (None, Some(_)) if self.meter_users.contains_key(meter) => Step::Wait,
@@ -524,11 +622,14 @@ impl Reconciler {
             },
             Item::Flow(key) => match (self.entry_wanted(key, now), self.held.get(key)) {
                 (None, None) => Step::Settled,
-                (Some((owner, entry)), Some(held)) if self.agrees(held, owner, entry, now) => Step::Settled,
+                (Some((owner, entry)), Some(held)) if self.agrees(held, owner, entry, now) => {
+                    Step::Settled
+                }
                 (Some((owner, entry)), _) => {
                     let has_meter = entry.meter().is_none_or(|meter| {
                         meters_coming.contains(&meter)
-                            || self.held_meters.contains_key(&meter) && !self.meters_going.contains(&meter)
+                            || self.held_meters.contains_key(&meter)
+                                && !self.meters_going.contains(&meter)
                     });
                     if has_meter {
                         Step::Send(self.put(owner, entry, now))
@@ -544,40 +645,67 @@ impl Reconciler {
     /// The entry as the switch will hold it when it is sent now.
     fn put(&self, owner: FlowId, entry: &FlowEntry, now: Time) -> Difference {
         let timeout_s = entry.until.map_or(0, |until| timeout_s(until, now));
-        let expires = entry.until.map(|_| now.plus(Duration::from_secs(u64::from(timeout_s))));
-        let held = Held { cookie: self.tag.cookie(owner), instructions: entry.instructions.clone(), expires };
+        let expires = entry
+            .until
+            .map(|_| now.plus(Duration::from_secs(u64::from(timeout_s))));
+        let held = Held {
+            cookie: self.tag.cookie(owner),
+            instructions: entry.instructions.clone(),
+            expires,
+        };
         Difference::PutFlow { held, timeout_s }
     }
 
     fn send_batch(&mut self, differences: Vec<(Item, Difference)>, outlet: &mut impl Outlet) {
         let mut batch = Batch::default();
         // Meters that flow entries need, the entries, then the meters nothing uses any more.
-        let (meters, flows): (Vec<_>, Vec<_>) =
-            differences.into_iter().partition(|(item, _)| matches!(item, Item::Meter(_)));
-        let (deleted_meters, put_meters): (Vec<_>, Vec<_>) =
-            meters.into_iter().partition(|(_, difference)| matches!(difference, Difference::DeleteMeter));
+        let (meters, flows): (Vec<_>, Vec<_>) = differences
+            .into_iter()
+            .partition(|(item, _)| matches!(item, Item::Meter(_)));
+        let (deleted_meters, put_meters): (Vec<_>, Vec<_>) = meters
+            .into_iter()
+            .partition(|(_, difference)| matches!(difference, Difference::DeleteMeter));
         // New entries before deletions: a packet always finds one of the two.
-        let (deleted_flows, put_flows): (Vec<_>, Vec<_>) =
-            flows.into_iter().partition(|(_, difference)| matches!(difference, Difference::DeleteFlow));
-        let needs_barrier = !put_meters.is_empty() && !(put_flows.is_empty() && deleted_flows.is_empty());
+        let (deleted_flows, put_flows): (Vec<_>, Vec<_>) = flows
+            .into_iter()
+            .partition(|(_, difference)| matches!(difference, Difference::DeleteFlow));
+        let needs_barrier = !put_meters.is_empty() && !put_flows.is_empty();
         for (item, difference) in put_meters {
             self.send(&mut batch, item, difference, outlet);
         }
         if needs_barrier {
             outlet.barrier();
         }
-        for (item, difference) in put_flows.into_iter().chain(deleted_flows).chain(deleted_meters) {
+        for (item, difference) in put_flows
+            .into_iter()
+            .chain(deleted_flows)
+            .chain(deleted_meters)
+        {
             self.send(&mut batch, item, difference, outlet);
         }
         self.batches.insert(outlet.barrier(), batch);
     }
 
-    fn send(&mut self, batch: &mut Batch, item: Item, difference: Difference, outlet: &mut impl Outlet) {
+    fn send(
+        &mut self,
+        batch: &mut Batch,
+        item: Item,
+        difference: Difference,
+        outlet: &mut impl Outlet,
+    ) {
         let (xid, sent) = match (&item, difference) {
             (Item::Meter(meter), Difference::PutMeter(command, spec)) => {
                 self.held_meters.entry(*meter).or_insert(None);
                 let (flags, bands) = (spec.flags(), spec.bands());
-                (outlet.meter(MeterMod { command, flags, meter_id: *meter, bands }), Sent::PutMeter(spec))
+                (
+                    outlet.meter(MeterMod {
+                        command,
+                        flags,
+                        meter_id: *meter,
+                        bands,
+                    }),
+                    Sent::PutMeter(spec),
+                )
             }
             (Item::Meter(meter), _) => {
                 self.meters_going.insert(*meter);
@@ -585,15 +713,27 @@ impl Reconciler {
             }
             (Item::Flow(key), Difference::PutFlow { held, timeout_s }) => {
                 self.use_meter(held.meter());
-                let add = FlowMod::add(key.table, key.priority, key.matching.clone(), held.instructions.clone());
-                let add = add.cookie(held.cookie).hard_timeout_s(timeout_s).flags(FlowFlags::SEND_FLOW_REM);
+                let add = FlowMod::add(
+                    key.table,
+                    key.priority,
+                    key.matching.clone(),
+                    held.instructions.clone(),
+                );
+                let add = add
+                    .cookie(held.cookie)
+                    .hard_timeout_s(timeout_s)
+                    .flags(FlowFlags::SEND_FLOW_REM);
                 (outlet.flow(add), Sent::PutFlow(held))
             }
             (Item::Flow(key), _) => {
                 // Only if it still is the entry that is believed to be there.
                 let cookie = self.held.get(key).map_or(0, |held| held.cookie);
                 let delete = FlowMod::delete_strict(key.table, key.priority, key.matching.clone());
-                let delete = FlowMod { cookie, cookie_mask: u64::MAX, ..delete };
+                let delete = FlowMod {
+                    cookie,
+                    cookie_mask: u64::MAX,
+                    ..delete
+                };
                 (outlet.flow(delete), Sent::DeleteFlow)
             }
         };
@@ -688,21 +828,30 @@ enum Difference {
 
 impl Held {
     fn read(flow: &FlowStats, now: Time) -> Self {
-        let age = Duration::new(u64::from(flow.duration_sec), flow.duration_nsec.min(999_999_999));
+        let age = Duration::new(
+            u64::from(flow.duration_sec),
+            flow.duration_nsec.min(999_999_999),
+        );
         let expires = match (flow.hard_timeout_s, flow.idle_timeout_s) {
             (0, 0) => None,
             (hard, 0) => Some(now.plus(Duration::from_secs(u64::from(hard)).saturating_sub(age))),
             // Ours never have an idle time-out: expired long ago, so that it is put right.
             (_, _) => Some(Time::default()),
         };
-        Self { cookie: flow.cookie, instructions: Instruction::canonical(flow.instructions.clone()), expires }
+        Self {
+            cookie: flow.cookie,
+            instructions: Instruction::canonical(flow.instructions.clone()),
+            expires,
+        }
     }
 
     fn meter(&self) -> Option<MeterId> {
-        self.instructions.iter().find_map(|instruction| match instruction {
-            Instruction::Meter(meter) => Some(*meter),
-            _ => None,
-        })
+        self.instructions
+            .iter()
+            .find_map(|instruction| match instruction {
+                Instruction::Meter(meter) => Some(*meter),
+                _ => None,
+            })
     }
 }
 
@@ -715,4 +864,292 @@ fn longest_timeout() -> Duration {
 fn timeout_s(until: Time, now: Time) -> u16 {
     let seconds = until.since(now).as_millis().div_ceil(1_000);
     u16::try_from(seconds).unwrap_or(LONGEST_TIMEOUT_S).max(1)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use proptest::prelude::*;
+    use rust_openflow::{FlowCommand, Match, PortNo, TableId};
+
+    const TAG: OwnerTag = OwnerTag(0x50);
+
+    fn at(seconds: u64) -> Time {
+        Time::from_millis(seconds * 1_000)
+    }
+
+    fn key(number: u32) -> FlowKey {
+        FlowKey {
+            table: TableId(0),
+            priority: 1,
+            matching: Match::new().in_port(PortNo(number)),
+        }
+    }
+
+    fn owner(reservation: u64, generation: u16) -> FlowId {
+        FlowId {
+            reservation,
+            generation,
+        }
+    }
+
+    fn reconciler() -> Reconciler {
+        let mut reconciler = Reconciler::new(TAG, Duration::from_secs(10), Duration::from_secs(5));
+        reconciler.read_back(&[], &[], at(0));
+        reconciler
+    }
+
+    /// A switch that does what it is told at once, and answers barriers when asked to.
+    #[derive(Default)]
+    struct Model {
+        xid: u32,
+        flows: BTreeMap<FlowKey, FlowMod>,
+        meters: BTreeMap<MeterId, MeterMod>,
+        barriers: Vec<u32>,
+        sent: usize,
+    }
+
+    impl Outlet for Model {
+        fn meter(&mut self, meter: MeterMod) -> u32 {
+            self.sent += 1;
+            let existed = self.meters.contains_key(&meter.meter_id);
+            match meter.command {
+                MeterCommand::DELETE => {
+                    let uses = Instruction::Meter(meter.meter_id);
+                    assert!(
+                        !self
+                            .flows
+                            .values()
+                            .any(|flow| flow.instructions.contains(&uses)),
+                        "would take flows with it"
+                    );
+                    assert!(existed, "deletes what is not there");
+                    self.meters.remove(&meter.meter_id);
+                }
+                command => {
+                    assert_eq!(
+                        existed,
+                        command == MeterCommand::MODIFY,
+                        "METER_EXISTS or UNKNOWN_METER"
+                    );
+                    self.meters.insert(meter.meter_id, meter);
+                }
+            }
+            self.barrier_free_xid()
+        }
+
+        fn flow(&mut self, flow: FlowMod) -> u32 {
+            self.sent += 1;
+            let key = FlowKey {
+                table: flow.table_id,
+                priority: flow.priority,
+                matching: flow.flow_match.clone(),
+            };
+            if flow.command == FlowCommand::DELETE_STRICT {
+                self.flows
+                    .retain(|at, old| *at != key || old.cookie != flow.cookie);
+            } else {
+                let used = flow
+                    .instructions
+                    .iter()
+                    .find_map(|instruction| match instruction {
+                        Instruction::Meter(meter) => Some(*meter),
+                        _ => None,
+                    });
+                assert!(
+                    used.is_none_or(|meter| self.meters.contains_key(&meter)),
+                    "INVALID_METER"
+                );
+                self.flows.insert(key, flow);
+            }
+            self.barrier_free_xid()
+        }
+
+        fn barrier(&mut self) -> u32 {
+            let xid = self.barrier_free_xid();
+            self.barriers.push(xid);
+            xid
+        }
+    }
+
+    impl Model {
+        fn barrier_free_xid(&mut self) -> u32 {
+            self.xid += 1;
+            self.xid
+        }
+
+        fn answer_all(&mut self, reconciler: &mut Reconciler, now: Time) {
+            while !self.barriers.is_empty() {
+                for xid in std::mem::take(&mut self.barriers) {
+                    reconciler.barrier(xid, now);
+                }
+                reconciler.flush(now, self);
+            }
+        }
+    }
+
+    fn paid_entry(meter: u32, action: u32) -> FlowEntry {
+        let output = Instruction::apply(rust_openflow::Action::output(PortNo(action)));
+        FlowEntry::new(vec![Instruction::Meter(MeterId(0x1_0000 + meter)), output])
+    }
+
+    #[test]
+    fn a_time_out_that_does_not_fit_is_renewed_when_half_of_it_is_over() {
+        let (mut reconciler, mut switch) = (reconciler(), Model::default());
+        let entry = FlowEntry {
+            until: Some(at(200_000)),
+            ..FlowEntry::new(vec![])
+        };
+        reconciler.want(owner(1, 0), key(1), entry);
+        let mut armed = Vec::new();
+        let mut now = at(0);
+        while now < at(200_000) {
+            reconciler.flush(now, &mut switch);
+            let before = switch.sent;
+            switch.answer_all(&mut reconciler, now);
+            assert_eq!(switch.sent, before);
+            armed.push((now.millis() / 1_000, switch.flows[&key(1)].hard_timeout_s));
+            let Some(next) = reconciler.next_deadline(now) else {
+                break;
+            };
+            assert!(now < next, "time goes on");
+            now = next;
+        }
+        let times: Vec<u64> = armed.iter().map(|(at, _)| *at).collect();
+        assert_eq!(
+            times,
+            [0, 32_767, 65_535, 98_302, 131_070, 163_837],
+            "{armed:?}"
+        );
+        let (last, timeout) = armed.last().unwrap();
+        assert!(last + u64::from(*timeout) >= 200_000, "{armed:?}");
+    }
+
+    #[test]
+    fn what_the_switch_refuses_is_sent_again_later_and_not_before() {
+        let (mut reconciler, mut switch) = (reconciler(), Model::default());
+        reconciler.want(owner(1, 0), key(1), FlowEntry::new(vec![]));
+        reconciler.flush(at(0), &mut switch);
+        assert!(reconciler.error(1, "TABLE_FULL"));
+        let confirmed = reconciler.barrier(2, at(0)).unwrap();
+        assert_eq!(confirmed.refused, [(owner(1, 0), "TABLE_FULL".to_owned())]);
+        assert!(!reconciler.holds(&key(1), at(0)));
+        reconciler.flush(at(4), &mut switch);
+        assert_eq!(switch.sent, 1);
+        assert_eq!(reconciler.next_deadline(at(4)), Some(at(5)));
+        reconciler.flush(at(5), &mut switch);
+        assert_eq!(switch.sent, 2);
+    }
+
+    #[test]
+    fn no_more_than_four_batches_are_under_way() {
+        let (mut reconciler, mut switch) = (reconciler(), Model::default());
+        for number in 0..10_000 {
+            reconciler.want(owner(1, 0), key(number), FlowEntry::new(vec![]));
+        }
+        reconciler.flush(at(0), &mut switch);
+        assert_eq!(
+            (switch.barriers.len(), switch.sent),
+            (MAX_BATCHES, MAX_BATCHES * BATCH_ITEMS)
+        );
+        switch.answer_all(&mut reconciler, at(0));
+        assert_eq!(switch.flows.len(), 10_000);
+        assert!(reconciler.is_in_step(at(0)));
+    }
+
+    #[derive(Clone, Debug)]
+    enum Change {
+        Want {
+            owner: FlowId,
+            key: u32,
+            meter: u32,
+            action: u32,
+            rate: u32,
+        },
+        Withdraw {
+            owner: FlowId,
+            key: u32,
+        },
+        Flush,
+        Answer,
+        Restart,
+    }
+
+    fn change() -> impl Strategy<Value = Change> {
+        let owner = || {
+            (1_u64..4, 0_u16..3)
+                .prop_map(|(reservation, generation)| owner(reservation, generation))
+        };
+        prop_oneof![
+            4 => (owner(), 0_u32..5, 1_u32..3, 1_u32..3).prop_map(|(owner, key, action, rate)| {
+                // As in life, a reservation has one meter.
+                let meter = u32::try_from(owner.reservation).unwrap();
+                Change::Want { owner, key, meter, action, rate }
+            }),
+            3 => (owner(), 0_u32..5).prop_map(|(owner, key)| Change::Withdraw { owner, key }),
+            2 => Just(Change::Flush),
+            2 => Just(Change::Answer),
+            1 => Just(Change::Restart),
+        ]
+    }
+
+    proptest! {
+        /// [`Model`] panics at every order that a switch would refuse.
+        #[test]
+        fn whatever_changes_and_whenever_barriers_come_the_switch_ends_up_with_what_is_wanted(
+            changes in proptest::collection::vec(change(), 0..60),
+        ) {
+            let (mut reconciler, mut switch) = (reconciler(), Model::default());
+            let mut meter_claims: BTreeMap<(FlowId, MeterId), BTreeSet<u32>> = BTreeMap::new();
+            for change in changes {
+                match change {
+                    Change::Want { owner, key: number, meter, action, rate } => {
+                        let spec = MeterSpec::Kbps { rate, burst: 1 };
+                        let meter_id = MeterId(0x1_0000 + meter);
+                        reconciler.want_meter(owner, meter_id, spec);
+                        meter_claims.entry((owner, meter_id)).or_default().insert(number);
+                        reconciler.want(owner, key(number), paid_entry(meter, action));
+                    }
+                    Change::Withdraw { owner, key: number } => {
+                        reconciler.withdraw(owner, &key(number));
+                        for ((of, meter), keys) in &mut meter_claims {
+                            if *of == owner && keys.remove(&number) && keys.is_empty() {
+                                reconciler.withdraw_meter(owner, *meter);
+                            }
+                        }
+                    }
+                    Change::Flush => reconciler.flush(at(0), &mut switch),
+                    Change::Answer => {
+                        for xid in std::mem::take(&mut switch.barriers) {
+                            reconciler.barrier(xid, at(0));
+                        }
+                    }
+                    Change::Restart => {
+                        reconciler.disconnected();
+                        switch = Model::default();
+                        reconciler.read_back(&[], &[], at(0));
+                    }
+                }
+            }
+            reconciler.flush(at(0), &mut switch);
+            switch.answer_all(&mut reconciler, at(0));
+            prop_assert!(reconciler.is_in_step(at(0)));
+            let wanted: Vec<(FlowKey, u64)> = reconciler
+                .wanted_entries(at(0))
+                .into_iter()
+                .map(|(key, (owner, _))| (key, TAG.cookie(owner)))
+                .collect();
+            let held: Vec<(FlowKey, u64)> = switch.flows.iter().map(|(key, flow)| (key.clone(), flow.cookie)).collect();
+            prop_assert_eq!(held, wanted);
+            let wanted: BTreeMap<MeterId, MeterSpec> =
+                reconciler.wanted_meters.keys().map(|meter| (*meter, reconciler.meter_wanted(*meter).unwrap())).collect();
+            let held: BTreeMap<MeterId, MeterSpec> = switch
+                .meters
+                .iter()
+                .map(|(id, meter)| (*id, MeterSpec::of(meter.flags, &meter.bands).unwrap()))
+                .collect();
+            prop_assert_eq!(held, wanted);
+        }
+    }
 }

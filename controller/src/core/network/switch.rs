@@ -5,9 +5,9 @@ use std::{collections::BTreeMap, time::Duration};
 
 use payflow_qos::{PortNo, SwitchId, Time};
 use rust_openflow::{
-    AsyncConfig, FlowFilter, FlowMod, FlowStats, Message, MeterConfig, MeterId, MeterMod, MeterStats,
-    MultipartReplyBody, MultipartRequest, MultipartRequestBody, PacketOut, PortReason, PortStatus, SendError, SessionConfig,
-    SwitchConfig, SwitchSession,
+    AsyncConfig, FlowFilter, FlowMod, FlowStats, Message, MeterConfig, MeterId, MeterMod,
+    MeterStats, MultipartReplyBody, MultipartRequest, MultipartRequestBody, PacketOut, PortReason,
+    PortStatus, SendError, SessionConfig, SwitchConfig, SwitchSession,
 };
 
 use super::{
@@ -98,7 +98,10 @@ impl Switch {
     }
 
     pub(crate) fn port_named(&self, name: &str) -> Option<PortNo> {
-        self.ports.iter().find(|(_, port)| port.name == name).map(|(number, _)| *number)
+        self.ports
+            .iter()
+            .find(|(_, port)| port.name == name)
+            .map(|(number, _)| *number)
     }
 
     pub(crate) fn is_up(&self, port: PortNo) -> bool {
@@ -131,7 +134,11 @@ impl Reading {
 
     /// The ports as they are now.
     pub(crate) fn ports_now(&self) -> Vec<rust_openflow::Port> {
-        let mut ports: BTreeMap<_, _> = self.ports.iter().map(|port| (port.port_no, port.clone())).collect();
+        let mut ports: BTreeMap<_, _> = self
+            .ports
+            .iter()
+            .map(|port| (port.port_no, port.clone()))
+            .collect();
         for PortStatus { reason, port } in &self.port_changes {
             if *reason == PortReason::DELETE {
                 ports.remove(&port.port_no);
@@ -163,7 +170,11 @@ pub(crate) struct Connection {
 
 impl Connection {
     pub(crate) fn new() -> Self {
-        Self { session: SwitchSession::new(SessionConfig::default()), switch: None, broken: None }
+        Self {
+            session: SwitchSession::new(SessionConfig::default()),
+            switch: None,
+            broken: None,
+        }
     }
 
     /// Sends everything that is said and asked right after the handshake.
@@ -176,8 +187,16 @@ impl Connection {
         self.ask(&mut reading, MultipartRequestBody::PortDesc, now);
         self.ask(&mut reading, MultipartRequestBody::Desc, now);
         self.ask(&mut reading, MultipartRequestBody::MeterFeatures, now);
-        self.ask(&mut reading, MultipartRequestBody::MeterConfig(MeterId::ALL), now);
-        self.ask(&mut reading, MultipartRequestBody::Flow(FlowFilter::all()), now);
+        self.ask(
+            &mut reading,
+            MultipartRequestBody::MeterConfig(MeterId::ALL),
+            now,
+        );
+        self.ask(
+            &mut reading,
+            MultipartRequestBody::Flow(FlowFilter::all()),
+            now,
+        );
         reading
     }
 
@@ -185,15 +204,25 @@ impl Connection {
     pub(crate) fn audit(&mut self, now: Time) -> Reading {
         let mut reading = Reading::default();
         self.ask(&mut reading, MultipartRequestBody::Meter(MeterId::ALL), now);
-        self.ask(&mut reading, MultipartRequestBody::MeterConfig(MeterId::ALL), now);
-        self.ask(&mut reading, MultipartRequestBody::Flow(FlowFilter::all()), now);
+        self.ask(
+            &mut reading,
+            MultipartRequestBody::MeterConfig(MeterId::ALL),
+            now,
+        );
+        self.ask(
+            &mut reading,
+            MultipartRequestBody::Flow(FlowFilter::all()),
+            now,
+        );
         reading
     }
 
     /// A frame of our own, out of one port, in the queue of the control class.
     pub(crate) fn packet_out(&mut self, port: PortNo, frame: Vec<u8>, now: Time) {
         let mut packet = PacketOut::new(rust_openflow::PortNo(port.0), frame);
-        packet.actions.insert(0, super::entry::queue(payflow_qos::Class::Control));
+        packet
+            .actions
+            .insert(0, super::entry::queue(payflow_qos::Class::Control));
         self.send(&Message::PacketOut(packet), now);
     }
 
@@ -202,7 +231,10 @@ impl Connection {
             MultipartRequestBody::Flow(_) => Part::Flows,
             _ => Part::Other,
         };
-        let request = MultipartRequest { flags: rust_openflow::MultipartFlags::default(), body };
+        let request = MultipartRequest {
+            flags: rust_openflow::MultipartFlags::default(),
+            body,
+        };
         let xid = self.send(&Message::MultipartRequest(request), now);
         reading.awaited.insert(xid, part);
     }

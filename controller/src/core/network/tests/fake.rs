@@ -1,0 +1,308 @@
+//! A small OpenFlow switch: tables, meters and ports, behind the bytes of a connection.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use rust_openflow::{
+    DatapathId, ErrorCode, FlowCommand, FlowMod, FlowStats, Framer, Hello, Instruction, Match,
+    Message, MeterCommand, MeterConfig, MeterFeatures, MeterMod, MultipartFlags, MultipartReply,
+    MultipartReplyBody, MultipartRequestBody, OfpError, PacketIn, PacketInReason, PacketOut, Port,
+    PortNo, PortReason, PortState, PortStatus, SwitchDesc, SwitchFeatures, TableId,
+};
+
+type Key = (TableId, u16, Match);
+
+pub(super) struct FakeSwitch {
+    pub(super) id: u64,
+    pub(super) ports: BTreeMap<u32, Port>,
+    pub(super) flows: BTreeMap<Key, FlowMod>,
+    /// When each entry was put in, in milliseconds.
+    added_at: BTreeMap<Key, u64>,
+    pub(super) clock_ms: u64,
+    pub(super) meters: BTreeMap<u32, MeterMod>,
+    /// Barriers are not answered.
+    pub(super) stalled: bool,
+    held_back: Vec<u32>,
+    /// Flow-mods with these cookies are refused.
+    pub(super) refuses: BTreeSet<u64>,
+    /// What changed tables or meters, as it came.
+    pub(super) changes: Vec<Message>,
+    pub(super) packets_out: Vec<PacketOut>,
+    framer: Framer,
+    pub(super) replies: Vec<u8>,
+}
+
+impl FakeSwitch {
+    pub(super) fn new(id: u64, ports: u32) -> Self {
+        let port = |number: u32| {
+            (
+                number,
+                Port {
+                    port_no: PortNo(number),
+                    hw_addr: rust_openflow::MacAddr([2, 0xff, 0, 0, 0, 0]),
+                    name: format!("s{id}-eth{number}"),
+                    config: Default::default(),
+                    state: Default::default(),
+                    curr: Default::default(),
+                    advertised: Default::default(),
+                    supported: Default::default(),
+                    peer: Default::default(),
+                    curr_speed_kbps: 0,
+                    max_speed_kbps: 0,
+                },
+            )
+        };
+        Self {
+            id,
+            ports: (1..=ports).map(port).collect(),
+            flows: BTreeMap::new(),
+            added_at: BTreeMap::new(),
+            clock_ms: 0,
+            meters: BTreeMap::new(),
+            stalled: false,
+            held_back: Vec::new(),
+            refuses: BTreeSet::new(),
+            changes: Vec::new(),
+            packets_out: Vec::new(),
+            framer: Framer::new(),
+            replies: Vec::new(),
+        }
+    }
+
+    /// The connection begins anew; tables stay.
+    pub(super) fn connect(&mut self) {
+        self.framer = Framer::new();
+        self.replies.clear();
+        self.held_back.clear();
+        self.say(0, &Message::Hello(Hello::v1_3()));
+    }
+
+    pub(super) fn say(&mut self, xid: u32, message: &Message) {
+        message.encode(xid, &mut self.replies).unwrap();
+    }
+
+    pub(super) fn take(&mut self, bytes: &[u8]) {
+        self.framer.push(bytes);
+        while let Some(frame) = self.framer.next_frame().unwrap().map(<[u8]>::to_vec) {
+            let (header, message) = Message::decode(&frame).unwrap();
+            self.obey(header.xid, message);
+        }
+    }
+
+    /// Answers the barriers that were held back.
+    pub(super) fn go_on(&mut self) {
+        self.stalled = false;
+        for xid in std::mem::take(&mut self.held_back) {
+            self.say(xid, &Message::BarrierReply);
+        }
+    }
+
+    pub(super) fn set_up(&mut self, port: u32, up: bool) {
+        let port = self.ports.get_mut(&port).unwrap();
+        port.state = if up {
+            PortState::default()
+        } else {
+            PortState::LINK_DOWN
+        };
+        let status = PortStatus {
+            reason: PortReason::MODIFY,
+            port: port.clone(),
+        };
+        self.say(0, &Message::PortStatus(status));
+    }
+
+    pub(super) fn packet_in(
+        &mut self,
+        in_port: u32,
+        table_id: TableId,
+        cookie: u64,
+        data: Vec<u8>,
+    ) {
+        let packet = PacketIn {
+            buffer_id: rust_openflow::BufferId::NO_BUFFER,
+            total_len: u16::try_from(data.len()).unwrap(),
+            reason: PacketInReason::ACTION,
+            table_id,
+            cookie,
+            flow_match: Match::new().in_port(PortNo(in_port)),
+            data,
+        };
+        self.say(0, &Message::PacketIn(packet));
+    }
+
+    fn obey(&mut self, xid: u32, message: Message) {
+        match message {
+            Message::FeaturesRequest => {
+                let features = SwitchFeatures {
+                    datapath_id: DatapathId(self.id),
+                    n_buffers: 0,
+                    n_tables: 254,
+                    auxiliary_id: 0,
+                    capabilities: Default::default(),
+                    reserved: 0,
+                };
+                self.say(xid, &Message::FeaturesReply(features));
+            }
+            Message::EchoRequest(data) => self.say(xid, &Message::EchoReply(data)),
+            Message::BarrierRequest if self.stalled => self.held_back.push(xid),
+            Message::BarrierRequest => self.say(xid, &Message::BarrierReply),
+            Message::MultipartRequest(request) => {
+                let body = self.answer(&request.body);
+                let reply = MultipartReply {
+                    flags: MultipartFlags::default(),
+                    body,
+                };
+                self.say(xid, &Message::MultipartReply(reply));
+            }
+            Message::FlowMod(flow) => {
+                self.changes.push(Message::FlowMod(flow.clone()));
+                self.flow_mod(xid, flow);
+            }
+            Message::MeterMod(meter) => {
+                self.changes.push(Message::MeterMod(meter.clone()));
+                self.meter_mod(xid, meter);
+            }
+            Message::PacketOut(packet) => self.packets_out.push(packet),
+            _ => {}
+        }
+    }
+
+    fn refuse(&mut self, xid: u32, code: ErrorCode) {
+        self.say(
+            xid,
+            &Message::Error(OfpError {
+                code,
+                data: Vec::new(),
+            }),
+        );
+    }
+
+    fn flow_mod(&mut self, xid: u32, flow: FlowMod) {
+        let key = (flow.table_id, flow.priority, flow.flow_match.clone());
+        if flow.command == FlowCommand::DELETE_STRICT {
+            let agrees =
+                |old: &FlowMod| old.cookie & flow.cookie_mask == flow.cookie & flow.cookie_mask;
+            if self.flows.get(&key).is_some_and(agrees) {
+                self.flows.remove(&key);
+            }
+            return;
+        }
+        assert_eq!(flow.command, FlowCommand::ADD);
+        let meter = flow
+            .instructions
+            .iter()
+            .find_map(|instruction| match instruction {
+                Instruction::Meter(meter) => Some(meter.0),
+                _ => None,
+            });
+        if meter.is_some_and(|meter| !self.meters.contains_key(&meter)) {
+            return self.refuse(xid, ErrorCode::INVALID_METER);
+        }
+        if self.refuses.contains(&flow.cookie) {
+            return self.refuse(xid, ErrorCode::TABLE_FULL);
+        }
+        self.added_at.insert(key.clone(), self.clock_ms);
+        self.flows.insert(key, flow);
+    }
+
+    fn age_ms(&self, flow: &FlowMod) -> u64 {
+        let key = (flow.table_id, flow.priority, flow.flow_match.clone());
+        self.clock_ms - self.added_at.get(&key).copied().unwrap_or(self.clock_ms)
+    }
+
+    /// Time passes: entries whose hard time-out is over go, and the controller is told.
+    pub(super) fn tick(&mut self, clock_ms: u64) {
+        self.clock_ms = clock_ms;
+        let over = |flow: &FlowMod| {
+            flow.hard_timeout_s != 0 && self.age_ms(flow) >= u64::from(flow.hard_timeout_s) * 1_000
+        };
+        let gone: Vec<FlowMod> = self
+            .flows
+            .values()
+            .filter(|flow| over(flow))
+            .cloned()
+            .collect();
+        for flow in gone {
+            let key = (flow.table_id, flow.priority, flow.flow_match.clone());
+            self.flows.remove(&key);
+            assert!(flow.flags.contains(rust_openflow::FlowFlags::SEND_FLOW_REM));
+            self.say(
+                0,
+                &Message::FlowRemoved(rust_openflow::FlowRemoved {
+                    cookie: flow.cookie,
+                    priority: flow.priority,
+                    reason: rust_openflow::FlowRemovedReason::HARD_TIMEOUT,
+                    table_id: flow.table_id,
+                    duration_sec: u32::from(flow.hard_timeout_s),
+                    duration_nsec: 0,
+                    idle_timeout_s: 0,
+                    hard_timeout_s: flow.hard_timeout_s,
+                    packet_count: 7,
+                    byte_count: 700,
+                    flow_match: flow.flow_match,
+                }),
+            );
+        }
+    }
+
+    fn meter_mod(&mut self, xid: u32, meter: MeterMod) {
+        let exists = self.meters.contains_key(&meter.meter_id.0);
+        match meter.command {
+            MeterCommand::ADD if exists => self.refuse(xid, ErrorCode::METER_EXISTS),
+            MeterCommand::MODIFY if !exists => self.refuse(xid, ErrorCode::UNKNOWN_METER),
+            MeterCommand::DELETE => {
+                self.meters.remove(&meter.meter_id.0);
+                // As real switches do, silently.
+                let uses = Instruction::Meter(meter.meter_id);
+                self.flows
+                    .retain(|_, flow| !flow.instructions.contains(&uses));
+            }
+            _ => {
+                self.meters.insert(meter.meter_id.0, meter);
+            }
+        }
+    }
+
+    fn answer(&self, body: &MultipartRequestBody) -> MultipartReplyBody {
+        match body {
+            MultipartRequestBody::Desc => MultipartReplyBody::Desc(Box::new(SwitchDesc {
+                manufacturer: "PayFlow".into(),
+                hardware: "none".into(),
+                software: "test".into(),
+                ..SwitchDesc::default()
+            })),
+            MultipartRequestBody::PortDesc => {
+                MultipartReplyBody::PortDesc(self.ports.values().cloned().collect())
+            }
+            MultipartRequestBody::MeterFeatures => {
+                MultipartReplyBody::MeterFeatures(MeterFeatures::default())
+            }
+            MultipartRequestBody::MeterConfig(_) => {
+                let config = |meter: &MeterMod| MeterConfig {
+                    flags: meter.flags,
+                    meter_id: meter.meter_id,
+                    bands: meter.bands.clone(),
+                };
+                MultipartReplyBody::MeterConfig(self.meters.values().map(config).collect())
+            }
+            MultipartRequestBody::Meter(_) => MultipartReplyBody::Meter(Vec::new()),
+            MultipartRequestBody::Flow(_) => {
+                let stats = |flow: &FlowMod| FlowStats {
+                    table_id: flow.table_id,
+                    duration_sec: u32::try_from(self.age_ms(flow) / 1_000).unwrap(),
+                    duration_nsec: u32::try_from(self.age_ms(flow) % 1_000).unwrap() * 1_000_000,
+                    priority: flow.priority,
+                    idle_timeout_s: flow.idle_timeout_s,
+                    hard_timeout_s: flow.hard_timeout_s,
+                    flags: flow.flags,
+                    cookie: flow.cookie,
+                    packet_count: 7,
+                    byte_count: 700,
+                    flow_match: flow.flow_match.clone(),
+                    instructions: flow.instructions.clone(),
+                };
+                MultipartReplyBody::Flow(self.flows.values().map(stats).collect())
+            }
+            other => panic!("nobody asks for {other:?}"),
+        }
+    }
+}

@@ -1,0 +1,331 @@
+//! Paid flows come and go in the order that loses no packet.
+
+use std::time::Duration;
+
+use payflow_qos::{Class, Time};
+use rust_openflow::{Message, MeterCommand};
+
+use super::{
+    lab::{Lab, flow, host, plan_through_row, port},
+    walker::Packet,
+};
+use crate::core::network::{FlowPlan, NetworkConfig, NetworkEvent};
+
+fn lab() -> Lab {
+    let mut lab = Lab::row(NetworkConfig::new([1; 32]));
+    lab.take_events();
+    lab.take_changes();
+    lab
+}
+
+fn paid_packet() -> Packet {
+    Packet::udp(host(1), host(3), 0)
+}
+
+#[test]
+fn nothing_is_on_the_first_switch_before_all_others_have_confirmed() {
+    let mut lab = lab();
+    let flow = flow(7, 0);
+    lab.switches.get_mut(&2).unwrap().stalled = true;
+    lab.install(plan_through_row(flow));
+    assert!(lab.holds(2, flow) && lab.holds(3, flow));
+    assert!(!lab.holds(1, flow), "switch 2 has not confirmed");
+    assert_eq!(lab.events, []);
+    lab.switches.get_mut(&2).unwrap().go_on();
+    lab.pump();
+    assert!(lab.holds(1, flow));
+    assert_eq!(lab.take_events(), [NetworkEvent::Installed { flow }]);
+}
+
+#[test]
+fn a_paid_packet_is_metered_once_queued_at_every_hop_and_delivered_without_a_mark() {
+    let mut lab = lab();
+    lab.install(plan_through_row(flow(7, 0)));
+    let walk = lab.enter(port(1, 1), paid_packet());
+    assert_eq!(walk.meters, [0x1_0007]);
+    assert_eq!(walk.outputs[0].1.dscp(), Some(Class::Steady.dscp()));
+    let delivered = lab.inject(port(1, 1), paid_packet());
+    assert_eq!(delivered.len(), 1);
+    assert_eq!(delivered[0].port, port(3, 1));
+    assert_eq!(delivered[0].queues, [Class::Steady.queue(); 3]);
+    assert_eq!(delivered[0].packet.dscp(), Some(0));
+}
+
+#[test]
+fn a_refused_entry_fails_the_flow_and_leaves_nothing_behind() {
+    let mut lab = lab();
+    let failing = flow(7, 0);
+    lab.switches
+        .get_mut(&3)
+        .unwrap()
+        .refuses
+        .insert(0x50 << 56 | 7 << 16);
+    lab.install(plan_through_row(failing));
+    let events = lab.take_events();
+    let [
+        NetworkEvent::InstallFailed {
+            flow: failed,
+            reason,
+        },
+    ] = &events[..]
+    else {
+        panic!("{events:?}")
+    };
+    assert_eq!(*failed, failing);
+    assert!(reason.contains("TABLE_FULL"), "{reason}");
+    for switch in 1..=3 {
+        assert!(!lab.holds(switch, failing), "switch {switch}");
+        assert!(!lab.switches[&switch].meters.contains_key(&0x1_0007));
+    }
+    lab.remove(failing);
+    assert_eq!(
+        lab.take_events(),
+        [NetworkEvent::Removed { flow: failing }],
+        "it can be removed all the same"
+    );
+}
+
+#[test]
+fn the_ingress_goes_first_then_a_drain_then_the_rest_flows_before_meters() {
+    let mut lab = lab();
+    let flow = flow(7, 0);
+    lab.install(plan_through_row(flow));
+    lab.take_events();
+    lab.take_changes();
+    lab.remove(flow);
+    assert!(!lab.holds(1, flow) && lab.holds(2, flow) && lab.holds(3, flow));
+    lab.wait(99);
+    assert!(lab.holds(2, flow) && lab.holds(3, flow), "the queues drain");
+    lab.wait(1);
+    assert!(!lab.holds(2, flow) && !lab.holds(3, flow));
+    assert_eq!(lab.take_events(), [NetworkEvent::Removed { flow }]);
+    let first: Vec<bool> = lab.take_changes()[&1]
+        .iter()
+        .map(|change| matches!(change, Message::MeterMod(_)))
+        .collect();
+    assert_eq!(first, [false, true], "the entry, then the meter");
+    assert!(!lab.switches[&1].meters.contains_key(&0x1_0007));
+}
+
+#[test]
+fn a_meter_number_is_free_again_only_when_its_deletion_is_confirmed() {
+    let mut lab = lab();
+    lab.install(plan_through_row(flow(7, 0)));
+    lab.remove(flow(7, 0));
+    lab.switches.get_mut(&1).unwrap().stalled = true;
+    lab.wait(100);
+    lab.take_changes();
+    lab.install(plan_through_row(flow(7, 1)));
+    let on_first = |lab: &mut Lab| lab.take_changes().remove(&1).unwrap_or_default();
+    assert_eq!(on_first(&mut lab), [], "the deletion is under way");
+    lab.switches.get_mut(&1).unwrap().go_on();
+    lab.pump();
+    let added = on_first(&mut lab);
+    assert!(
+        matches!(&added[0], Message::MeterMod(meter) if meter.command == MeterCommand::ADD),
+        "{added:?}"
+    );
+    assert!(
+        lab.take_events()
+            .contains(&NetworkEvent::Installed { flow: flow(7, 1) })
+    );
+}
+
+#[test]
+fn a_new_generation_replaces_shared_entries_and_the_old_one_s_removal_leaves_it_alone() {
+    let mut lab = lab();
+    lab.install(plan_through_row(flow(7, 0)));
+    lab.install(FlowPlan {
+        rate: payflow_qos::SoldRate(20_000),
+        ..plan_through_row(flow(7, 1))
+    });
+    assert!(
+        lab.take_events()
+            .contains(&NetworkEvent::Installed { flow: flow(7, 1) })
+    );
+    lab.remove(flow(7, 0));
+    lab.wait(200);
+    assert!(
+        lab.take_events()
+            .contains(&NetworkEvent::Removed { flow: flow(7, 0) })
+    );
+    for switch in 1..=3 {
+        assert!(
+            lab.holds(switch, flow(7, 1)) && !lab.holds(switch, flow(7, 0)),
+            "switch {switch}"
+        );
+    }
+    assert_eq!(
+        lab.inject(port(1, 1), paid_packet())[0].queues,
+        [Class::Steady.queue(); 3]
+    );
+    lab.remove(flow(7, 1));
+    lab.wait(200);
+    assert!((1..=3).all(|switch| !lab.holds(switch, flow(7, 1))));
+}
+
+#[test]
+fn two_reservations_cannot_have_the_same_packets() {
+    let mut lab = lab();
+    lab.install(plan_through_row(flow(7, 0)));
+    lab.take_events();
+    lab.install(plan_through_row(flow(8, 0)));
+    assert!(matches!(
+        &lab.take_events()[..],
+        [NetworkEvent::InstallFailed { .. }]
+    ));
+    assert!(lab.holds(1, flow(7, 0)));
+}
+
+#[test]
+fn an_end_that_changes_little_is_not_sent_and_one_that_changes_much_is() {
+    let mut lab = lab();
+    let plan = plan_through_row(flow(7, 0));
+    let ends = plan.ends;
+    lab.install(plan);
+    lab.take_changes();
+    let set = |lab: &mut Lab, ends: Time| {
+        lab.network.set_end(flow(7, 0), ends, lab.now);
+        lab.pump();
+        lab.take_changes().len()
+    };
+    // Armed for the end plus 10 s of grace.
+    assert_eq!(
+        set(&mut lab, ends.minus(Duration::from_secs(10))),
+        0,
+        "a grace too late is good enough"
+    );
+    assert_eq!(
+        set(&mut lab, ends.plus(Duration::from_secs(10))),
+        0,
+        "it does not end early"
+    );
+    assert_eq!(
+        set(&mut lab, ends.plus(Duration::from_secs(11))),
+        3,
+        "it would end early"
+    );
+    assert_eq!(
+        set(&mut lab, ends.minus(Duration::from_secs(60))),
+        3,
+        "it would stay far too long"
+    );
+    let timeout = |lab: &Lab| {
+        let paid = lab.switches[&2]
+            .flows
+            .values()
+            .find(|flow| flow.priority > 30_000 && flow.hard_timeout_s > 0);
+        paid.unwrap().hard_timeout_s
+    };
+    let remaining = ends.minus(Duration::from_secs(60)).since(lab.now).as_secs();
+    assert_eq!(u64::from(timeout(&lab)), remaining + 10);
+}
+
+#[test]
+fn entries_go_by_themselves_when_their_time_is_over_and_nobody_calls_that_an_error() {
+    let mut lab = lab();
+    let flow = flow(7, 0);
+    lab.install(FlowPlan {
+        ends: lab.now.plus(Duration::from_secs(20)),
+        ..plan_through_row(flow)
+    });
+    lab.take_events();
+    lab.wait(29_000);
+    assert!((1..=3).all(|switch| lab.holds(switch, flow)), "the grace");
+    lab.take_changes();
+    lab.wait(2_000);
+    assert!(!(1..=3).any(|switch| lab.holds(switch, flow)));
+    lab.wait(10_000);
+    assert_eq!(lab.take_events(), []);
+    let changes = lab.take_changes();
+    assert!(changes.is_empty(), "nothing brings them back: {changes:?}");
+}
+
+#[test]
+fn an_entry_that_goes_too_early_comes_back() {
+    let mut lab = lab();
+    let flow = flow(7, 0);
+    lab.install(FlowPlan {
+        ends: lab.now.plus(Duration::from_secs(20)),
+        ..plan_through_row(flow)
+    });
+    for entry in lab
+        .switches
+        .get_mut(&2)
+        .unwrap()
+        .flows
+        .values_mut()
+        .filter(|entry| entry.hard_timeout_s > 0)
+    {
+        entry.hard_timeout_s = 3;
+    }
+    lab.wait(3_000);
+    assert!(lab.holds(2, flow));
+    assert!(
+        !lab.events
+            .iter()
+            .any(|event| matches!(event, NetworkEvent::PathBroken { .. }))
+    );
+}
+
+#[test]
+fn a_broken_path_is_told_once_and_its_entries_stay_until_it_is_whole_again() {
+    let mut lab = lab();
+    let flow = flow(7, 0);
+    lab.install(plan_through_row(flow));
+    lab.take_events();
+    lab.take_changes();
+    lab.set_port_up(port(2, 3), false);
+    lab.wait(5_000);
+    let broken = |event: &&NetworkEvent| matches!(event, NetworkEvent::PathBroken { .. });
+    assert_eq!(lab.take_events().iter().filter(broken).count(), 1);
+    assert!((1..=3).all(|switch| lab.holds(switch, flow)));
+    lab.set_port_up(port(2, 3), true);
+    lab.wait(2_000);
+    assert_eq!(lab.take_events(), [NetworkEvent::PathRestored { flow }]);
+}
+
+#[test]
+fn a_switch_that_restarts_empty_gets_back_what_it_had() {
+    let mut lab = lab();
+    let flow = flow(7, 0);
+    lab.install(plan_through_row(flow));
+    lab.take_events();
+    let before = lab.switches[&2].flows.clone();
+    lab.disconnect(2);
+    assert!(
+        lab.take_events()
+            .iter()
+            .any(|event| matches!(event, NetworkEvent::PathBroken { .. }))
+    );
+    let switch = lab.switches.get_mut(&2).unwrap();
+    switch.flows.clear();
+    switch.meters.clear();
+    lab.wait(1_000);
+    lab.connect(2);
+    assert!(lab.holds(2, flow), "paid entries at once");
+    lab.wait(5_000);
+    assert!(
+        lab.take_events()
+            .contains(&NetworkEvent::PathRestored { flow })
+    );
+    let keys = |flows: &std::collections::BTreeMap<_, rust_openflow::FlowMod>| {
+        flows.keys().cloned().collect::<Vec<_>>()
+    };
+    assert_eq!(keys(&lab.switches[&2].flows), keys(&before));
+}
+
+#[test]
+fn removing_does_not_wait_for_a_switch_that_is_away_and_cleans_it_when_it_returns() {
+    let mut lab = lab();
+    let flow = flow(7, 0);
+    lab.install(plan_through_row(flow));
+    lab.disconnect(2);
+    lab.take_events();
+    lab.remove(flow);
+    lab.wait(200);
+    assert_eq!(lab.take_events(), [NetworkEvent::Removed { flow }]);
+    assert!(lab.holds(2, flow));
+    lab.connect(2);
+    assert!(!lab.holds(2, flow));
+}

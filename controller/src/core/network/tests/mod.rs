@@ -1,0 +1,11 @@
+//! The network as a whole, against switches that speak bytes.
+
+#![allow(clippy::unwrap_used)]
+
+mod fake;
+mod guarding;
+mod installing;
+mod lab;
+mod linking;
+mod reconciling;
+mod walker;
