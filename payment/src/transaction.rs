@@ -20,7 +20,7 @@ pub struct SignedTransaction(Vec<u8>);
 
 impl SignedTransaction {
     /// The most bytes a transaction may have: IOTA's limit is 128 KiB, and signatures come on top.
-    pub const MAX_BYTES: usize = 192 * 1024;
+    pub const MAX_BYTES: usize = 160 * 1024;
 
     /// The most signatures that are read: a sender's and a sponsor's.
     pub const MAX_SIGNATURES: usize = 2;

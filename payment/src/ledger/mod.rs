@@ -195,9 +195,10 @@ pub struct Followed {
 /// Which of the operator's coins a payout spends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum PayoutSource {
-    /// Everything that receive key holds, for the settlement of one payment.
+    /// Everything that receive key holds, for the settlement of the payment made to it. What somebody paid there
+    /// beside it goes to the remainder too, and is then refunded from the treasury.
     Receive(u64),
-    /// The treasury, for what cannot be paid from a receive address.
+    /// The treasury, for what cannot be paid from a receive address: refunds of money that was collected already.
     Treasury,
 }
 

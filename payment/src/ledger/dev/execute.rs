@@ -45,7 +45,7 @@ fn run(
         Ok(outcome) => (ExecutionStatus::Success, outcome),
         Err(failure) => {
             let command = u64::try_from(failure.command).ok();
-            let status = ExecutionStatus::new_failure(failure.error, command);
+            let status = ExecutionStatus::new_failure(*failure.error, command);
             (status, untouched.clone())
         }
     };

@@ -32,7 +32,7 @@ impl Outcome {
 
 /// Which command failed, and how.
 pub(super) struct Failure {
-    pub(super) error: ExecutionError,
+    pub(super) error: Box<ExecutionError>,
     pub(super) command: usize,
 }
 
@@ -57,7 +57,10 @@ pub(super) fn run(
             Command::TransferObjects(transfer) => run.transfer(transfer),
             _ => Err(ExecutionError::FunctionNotFound),
         };
-        let results = results.map_err(|error| Failure { error, command: n })?;
+        let results = results.map_err(|error| Failure {
+            error: Box::new(error),
+            command: n,
+        })?;
         run.results.push(results);
     }
     run.finish()
@@ -138,7 +141,10 @@ impl Run<'_> {
                 if self.outcome.objects.contains_key(id) && !self.moved.contains(id) {
                     let result = u16::try_from(command).unwrap_or(u16::MAX);
                     return Err(Failure {
-                        error: ExecutionError::UnusedValueWithoutDrop { result, subresult },
+                        error: Box::new(ExecutionError::UnusedValueWithoutDrop {
+                            result,
+                            subresult,
+                        }),
                         command,
                     });
                 }

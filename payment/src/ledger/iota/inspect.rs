@@ -54,12 +54,13 @@ pub(super) fn memo(transaction: &Transaction) -> Option<Vec<u8>> {
         return None;
     };
     let used = used_inputs(program);
+    let is_used = |n: usize| u16::try_from(n).is_ok_and(|n| used.contains(&n));
     program
         .inputs
         .iter()
-        .zip(0u16..)
-        .find_map(|(input, n)| match input {
-            Input::Pure(bytes) if !used.contains(&n) => bcs::from_bytes(bytes).ok(),
+        .enumerate()
+        .find_map(|(n, input)| match input {
+            Input::Pure(bytes) if !is_used(n) => bcs::from_bytes(bytes).ok(),
             _ => None,
         })
 }
@@ -89,6 +90,7 @@ fn verify_signatures(signed: &SignedTransaction, v1: &TransactionV1) -> Result<(
 }
 
 fn transfers(program: &ProgrammableTransaction) -> Result<Vec<Credit>, InspectError> {
+    // Commands and amounts take 3 bytes each at least, so within `SignedTransaction::MAX_BYTES` 16 bits count them.
     // The amounts of the coins that were split off and not yet transferred, by command and place.
     let mut coins = BTreeMap::new();
     let mut received = BTreeMap::<Address, Amount>::new();

@@ -115,10 +115,8 @@ impl Ledger for IotaLedger {
             let Some(executed) = found else {
                 return Ok(None);
             };
-            let transaction = executed
-                .transaction()
-                .and_then(|transaction| transaction.transaction())
-                .map_err(CallError::from)?;
+            let transaction = executed.transaction().map_err(CallError::from)?;
+            let transaction = transaction.transaction().map_err(CallError::from)?;
             Ok(inspect::memo(&transaction))
         })
     }
