@@ -20,7 +20,7 @@ pub(crate) struct Paid {
     /// One entry per hop, in order.
     hops: Vec<HopEntry>,
     stage: Stage,
-    /// After an adoption: until then an incomplete path is not broken but not there yet.
+    /// Until then an incomplete path is not broken but not there yet.
     patient_until: Option<Time>,
     pub(crate) counters: FlowCounters,
     /// What the entry at the first switch showed last.
@@ -348,6 +348,9 @@ impl Network {
                 self.want_phase(paid, next);
             } else {
                 paid.stage = Stage::Installed { broken: false };
+                // Right after a restart switches are back before their links are proven again.
+                let incomplete = self.path_problem(&paid.plan.path).is_some();
+                paid.patient_until = incomplete.then(|| now.plus(self.config.timings.adoption));
                 self.emit(NetworkEvent::Installed {
                     flow: paid.plan.flow,
                 });
