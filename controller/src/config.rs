@@ -197,7 +197,10 @@ impl Config {
 
     /// Reads and checks a file.
     pub fn load(path: &Path) -> Result<Self, ConfigError> {
-        let of_file = |problems| ConfigError { file: Some(path.to_owned()), problems };
+        let of_file = |problems| ConfigError {
+            file: Some(path.to_owned()),
+            problems,
+        };
         let text = std::fs::read_to_string(path).map_err(|error| {
             let hint = match error.kind() {
                 io::ErrorKind::NotFound => "there is no such file",
@@ -205,7 +208,11 @@ impl Config {
                 io::ErrorKind::InvalidData => "it must be text in UTF-8",
                 _ => "it must be a readable file",
             };
-            of_file(vec![ConfigProblem { line: None, key: String::new(), message: format!("{hint} ({error})") }])
+            of_file(vec![ConfigProblem {
+                line: None,
+                key: String::new(),
+                message: format!("{hint} ({error})"),
+            }])
         })?;
         Self::parse(&text).map_err(|error| of_file(error.problems))
     }
@@ -214,28 +221,57 @@ impl Config {
     pub fn parse(text: &str) -> Result<Self, ConfigError> {
         let (config, mut problems) = file::read(text);
         if problems.is_empty() {
-            problems = config.check().err().map(|error| error.problems).unwrap_or_default();
+            problems = config
+                .check()
+                .err()
+                .map(|error| error.problems)
+                .unwrap_or_default();
         }
-        if problems.is_empty() { Ok(config) } else { Err(ConfigError { file: None, problems }) }
+        if problems.is_empty() {
+            Ok(config)
+        } else {
+            Err(ConfigError {
+                file: None,
+                problems,
+            })
+        }
     }
 
     /// Checks what no single key shows. [`Self::parse`] has done so; needed again after overrides.
     pub fn check(&self) -> Result<(), ConfigError> {
         let mut problems = Vec::new();
-        let mut problem = |key: String, message: String| problems.push(ConfigProblem { line: None, key, message });
+        let mut problem = |key: String, message: String| {
+            problems.push(ConfigProblem {
+                line: None,
+                key,
+                message,
+            })
+        };
         for (address, keys) in self.shared_addresses() {
-            problem(keys.join(" and "), format!("both want {address}; give each a port of its own"));
+            problem(
+                keys.join(" and "),
+                format!("both want {address}; give each a port of its own"),
+            );
         }
         if self.openflow.max_connections == 0 {
-            problem("openflow.max_connections".into(), "0 would refuse every switch; write for example 1024".into());
+            problem(
+                "openflow.max_connections".into(),
+                "0 would refuse every switch; write for example 1024".into(),
+            );
         }
         if self.quotes.ttl.is_zero() {
-            problem("quotes.ttl_s".into(), "a quote that lasts 0 s cannot be paid; write for example 30".into());
+            problem(
+                "quotes.ttl_s".into(),
+                "a quote that lasts 0 s cannot be paid; write for example 30".into(),
+            );
         }
         if self.quotes.max_duration.is_zero() || self.quotes.max_duration > Self::MAX_DURATION {
             problem(
                 "quotes.max_duration_s".into(),
-                format!("must be from 1 to {}, which is 30 days", Self::MAX_DURATION.as_secs()),
+                format!(
+                    "must be from 1 to {}, which is 30 days",
+                    Self::MAX_DURATION.as_secs()
+                ),
             );
         }
         let mut ports = BTreeSet::new();
@@ -243,46 +279,76 @@ impl Config {
             if !ports.insert((port.switch, &port.name)) {
                 problem(
                     "port".into(),
-                    format!("port {:?} of switch {} is there twice; keep one", port.name, port.switch),
+                    format!(
+                        "port {:?} of switch {} is there twice; keep one",
+                        port.name, port.switch
+                    ),
                 );
             }
             if port.role == Some(PortRole::Api) && self.api_port.is_none() {
                 problem(
                     "api_port".into(),
-                    format!("port {:?} leads to the API; write [api_port] with its address and mac", port.name),
+                    format!(
+                        "port {:?} leads to the API; write [api_port] with its address and mac",
+                        port.name
+                    ),
                 );
             }
         }
         let mut keys = BTreeSet::new();
         for enrolled in &self.enrolled {
             if !keys.insert(enrolled.key) {
-                problem("enrolled".into(), format!("key {} is there twice; keep one", enrolled.key));
+                problem(
+                    "enrolled".into(),
+                    format!("key {} is there twice; keep one", enrolled.key),
+                );
             }
         }
-        if problems.is_empty() { Ok(()) } else { Err(ConfigError { file: None, problems }) }
+        if problems.is_empty() {
+            Ok(())
+        } else {
+            Err(ConfigError {
+                file: None,
+                problems,
+            })
+        }
     }
 
     /// What the file says of a port: what it does not say is `None`.
     #[must_use]
     pub fn port(&self, switch: SwitchId, name: &str) -> Option<&PortConfig> {
-        self.ports.iter().find(|port| port.switch == switch && port.name == name)
+        self.ports
+            .iter()
+            .find(|port| port.switch == switch && port.name == name)
     }
 
     /// Addresses that more than one listener would take. Port 0 is nobody's.
     fn shared_addresses(&self) -> Vec<(SocketAddr, Vec<&'static str>)> {
-        let mut listeners = vec![("openflow.listen", self.openflow.listen), ("http.listen", self.http.listen)];
+        let mut listeners = vec![
+            ("openflow.listen", self.openflow.listen),
+            ("http.listen", self.http.listen),
+        ];
         if let LedgerConfig::Embedded { grpc, faucet } = self.ledger {
             listeners.extend([("ledger.grpc", grpc), ("ledger.faucet", faucet)]);
         }
         let mut by_port: BTreeMap<u16, Vec<(&'static str, SocketAddr)>> = BTreeMap::new();
-        for (key, address) in listeners.into_iter().filter(|(_, address)| address.port() != 0) {
-            by_port.entry(address.port()).or_default().push((key, address));
+        for (key, address) in listeners
+            .into_iter()
+            .filter(|(_, address)| address.port() != 0)
+        {
+            by_port
+                .entry(address.port())
+                .or_default()
+                .push((key, address));
         }
         let mut shared = Vec::new();
         for listeners in by_port.values() {
             for (at, (key, address)) in listeners.iter().enumerate() {
                 for (other_key, other) in listeners.iter().skip(at + 1) {
-                    if address.ip() == other.ip() || address.ip().is_unspecified() || other.ip().is_unspecified() {
+                    if address.ip() == other.ip()
+                        || address.ip().is_unspecified()
+                        || other.ip().is_unspecified()
+                    {
                         shared.push((*other, vec![*key, *other_key]));
                     }
                 }
@@ -317,13 +383,18 @@ impl Default for DataDir {
 
 impl Default for OpenFlowConfig {
     fn default() -> Self {
-        Self { listen: SocketAddr::from((Ipv4Addr::UNSPECIFIED, 6653)), max_connections: 1024 }
+        Self {
+            listen: SocketAddr::from((Ipv4Addr::UNSPECIFIED, 6653)),
+            max_connections: 1024,
+        }
     }
 }
 
 impl Default for HttpConfig {
     fn default() -> Self {
-        Self { listen: SocketAddr::from((Ipv4Addr::UNSPECIFIED, 8080)) }
+        Self {
+            listen: SocketAddr::from((Ipv4Addr::UNSPECIFIED, 8080)),
+        }
     }
 }
 
@@ -339,7 +410,10 @@ impl Default for OvsdbConfig {
 impl Default for LedgerConfig {
     fn default() -> Self {
         let any = |port| SocketAddr::from((Ipv4Addr::UNSPECIFIED, port));
-        Self::Embedded { grpc: any(50051), faucet: any(9123) }
+        Self::Embedded {
+            grpc: any(50051),
+            faucet: any(9123),
+        }
     }
 }
 
@@ -370,7 +444,9 @@ impl FromStr for OvsdbEndpoint {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let wrong = || {
-            format!("{text:?} is not an OVSDB server; write \"unix:/var/run/openvswitch/db.sock\" or \"tcp:192.0.2.1:6640\"")
+            format!(
+                "{text:?} is not an OVSDB server; write \"unix:/var/run/openvswitch/db.sock\" or \"tcp:192.0.2.1:6640\""
+            )
         };
         match text.split_once(':') {
             Some(("unix", path)) if !path.is_empty() => Ok(Self::Unix(path.into())),

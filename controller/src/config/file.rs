@@ -1,6 +1,8 @@
 //! Reads a [`Config`] out of TOML key by key, so that one wrong key does not hide the next.
 
-use std::{cell::RefCell, fmt::Display, net::SocketAddr, path::PathBuf, str::FromStr, time::Duration};
+use std::{
+    cell::RefCell, fmt::Display, net::SocketAddr, path::PathBuf, str::FromStr, time::Duration,
+};
 
 use payflow_payment::{Amount, ChainId};
 use payflow_qos::{BitRate, SwitchId, Tariff};
@@ -10,20 +12,28 @@ use toml::{
 };
 
 use super::{
-    ApiPort, Config, ConfigProblem, DataDir, Enrolled, HttpConfig, LedgerConfig, NetworkOptions, OpenFlowConfig,
-    OvsdbConfig, PortConfig, Prices, QuoteConfig,
+    ApiPort, Config, ConfigProblem, DataDir, Enrolled, HttpConfig, LedgerConfig, NetworkOptions,
+    OpenFlowConfig, OvsdbConfig, PortConfig, Prices, QuoteConfig,
 };
 use crate::core::network::PortRole;
 
 /// The configuration, with defaults in place of what is wrong, and what is wrong, in file order.
 pub(super) fn read(text: &str) -> (Config, Vec<ConfigProblem>) {
     let (document, errors) = DeTable::parse_recoverable(text);
-    let report = Report { text, problems: RefCell::default() };
+    let report = Report {
+        text,
+        problems: RefCell::default(),
+    };
     for error in &errors {
         let at = error.span().map_or(0, |span| span.start);
         report.add(at, String::new(), format!("not TOML: {}", error.message()));
     }
-    let config = read_root(Section::new(&report, String::new(), Some(document.get_ref()), 0));
+    let config = read_root(Section::new(
+        &report,
+        String::new(),
+        Some(document.get_ref()),
+        0,
+    ));
     let mut problems = report.problems.into_inner();
     if !errors.is_empty() {
         // What the parser skipped would be told as missing.
@@ -39,14 +49,25 @@ fn read_root(mut root: Section<'_>) -> Config {
         data_dir: root.or("data_dir", path, defaults.data_dir),
         openflow: read_openflow(root.section("openflow")),
         http: read_http(root.section("http")),
-        api_port: root.has("api_port").then(|| root.section("api_port")).and_then(read_api_port),
+        api_port: root
+            .has("api_port")
+            .then(|| root.section("api_port"))
+            .and_then(read_api_port),
         ovsdb: read_ovsdb(root.section("ovsdb")),
         ledger: read_ledger(root.section("ledger")),
         prices: read_prices(root.section("prices")),
         quotes: read_quotes(root.section("quotes")),
         network: read_network(root.section("network")),
-        ports: root.sections("port").into_iter().filter_map(read_port).collect(),
-        enrolled: root.sections("enrolled").into_iter().filter_map(read_enrolled).collect(),
+        ports: root
+            .sections("port")
+            .into_iter()
+            .filter_map(read_port)
+            .collect(),
+        enrolled: root
+            .sections("enrolled")
+            .into_iter()
+            .filter_map(read_enrolled)
+            .collect(),
     }
 }
 
@@ -59,7 +80,13 @@ fn read_openflow(mut section: Section<'_>) -> OpenFlowConfig {
 }
 
 fn read_http(mut section: Section<'_>) -> HttpConfig {
-    HttpConfig { listen: section.or("listen", socket("0.0.0.0:8080"), HttpConfig::default().listen) }
+    HttpConfig {
+        listen: section.or(
+            "listen",
+            socket("0.0.0.0:8080"),
+            HttpConfig::default().listen,
+        ),
+    }
 }
 
 fn read_api_port(mut section: Section<'_>) -> Option<ApiPort> {
@@ -68,15 +95,25 @@ fn read_api_port(mut section: Section<'_>) -> Option<ApiPort> {
         parsed("an IP address without a port, such as \"10.0.0.254\""),
         "the API's IP address in the network, such as \"10.0.0.254\"",
     );
-    let mac = section.required("mac", text_as, "the API's MAC address, such as \"02:00:00:00:00:fe\"");
-    Some(ApiPort { address: address?, mac: mac? })
+    let mac = section.required(
+        "mac",
+        text_as,
+        "the API's MAC address, such as \"02:00:00:00:00:fe\"",
+    );
+    Some(ApiPort {
+        address: address?,
+        mac: mac?,
+    })
 }
 
 fn read_ovsdb(mut section: Section<'_>) -> OvsdbConfig {
     let defaults = OvsdbConfig::default();
     let endpoints = |value: &DeValue<'_>| {
         let list = value.as_array().ok_or_else(|| {
-            format!("a list is wanted, not {}; write [\"unix:/var/run/openvswitch/db.sock\"]", kind(value))
+            format!(
+                "a list is wanted, not {}; write [\"unix:/var/run/openvswitch/db.sock\"]",
+                kind(value)
+            )
         })?;
         list.iter().map(|item| text_as(item.get_ref())).collect()
     };
@@ -90,8 +127,15 @@ fn read_ledger(mut section: Section<'_>) -> LedgerConfig {
     let remote = section.has("url") || section.has("chain_id");
     let embedded = section.optional("embedded", boolean).unwrap_or(!remote);
     if embedded && remote {
-        let at = section.position("embedded").or(section.position("url")).unwrap_or(section.at);
-        section.problem(at, "embedded", "the embedded ledger has no url or chain_id; remove those, or write embedded = false");
+        let at = section
+            .position("embedded")
+            .or(section.position("url"))
+            .unwrap_or(section.at);
+        section.problem(
+            at,
+            "embedded",
+            "the embedded ledger has no url or chain_id; remove those, or write embedded = false",
+        );
     }
     if embedded {
         section.optional("url", text);
@@ -102,15 +146,30 @@ fn read_ledger(mut section: Section<'_>) -> LedgerConfig {
             faucet: section.or("faucet", socket("0.0.0.0:9123"), any(9123)),
         }
     } else {
-        let url = section.required("url", url, "the node's gRPC endpoint, such as \"http://127.0.0.1:50051\"");
-        let chain_id = section.required("chain_id", text, "the id of the chain, as the node or `payflow ledger` says it");
+        let url = section.required(
+            "url",
+            url,
+            "the node's gRPC endpoint, such as \"http://127.0.0.1:50051\"",
+        );
+        let chain_id = section.required(
+            "chain_id",
+            text,
+            "the id of the chain, as the node or `payflow ledger` says it",
+        );
         for key in ["grpc", "faucet"] {
             if let Some(at) = section.position(key) {
-                section.problem(at, key, "only the embedded ledger listens; remove this, or write embedded = true");
+                section.problem(
+                    at,
+                    key,
+                    "only the embedded ledger listens; remove this, or write embedded = true",
+                );
             }
             section.optional(key, |_| Ok(()));
         }
-        LedgerConfig::Remote { url: url.unwrap_or_default(), chain_id: ChainId::new(chain_id.unwrap_or_default()) }
+        LedgerConfig::Remote {
+            url: url.unwrap_or_default(),
+            chain_id: ChainId::new(chain_id.unwrap_or_default()),
+        }
     }
 }
 
@@ -118,8 +177,14 @@ fn read_prices(mut section: Section<'_>) -> Prices {
     let Prices(defaults) = Prices::default();
     let mut price = |key, default| section.or(key, integer, default);
     Prices(Tariff {
-        steady_nanos_per_mbit_second: price("steady_nanos_per_mbit_second", defaults.steady_nanos_per_mbit_second),
-        elastic_nanos_per_mbit_second: price("elastic_nanos_per_mbit_second", defaults.elastic_nanos_per_mbit_second),
+        steady_nanos_per_mbit_second: price(
+            "steady_nanos_per_mbit_second",
+            defaults.steady_nanos_per_mbit_second,
+        ),
+        elastic_nanos_per_mbit_second: price(
+            "elastic_nanos_per_mbit_second",
+            defaults.elastic_nanos_per_mbit_second,
+        ),
         minimum_nanos: price("minimum_nanos", defaults.minimum_nanos),
     })
 }
@@ -129,28 +194,58 @@ fn read_quotes(mut section: Section<'_>) -> QuoteConfig {
     QuoteConfig {
         ttl: section.or("ttl_s", seconds, defaults.ttl),
         grace: section.or("grace_s", seconds, defaults.grace),
-        cancellation_fee: Amount(section.or("cancellation_fee_nanos", integer, defaults.cancellation_fee.get())),
-        mispayment_fee: Amount(section.or("mispayment_fee_nanos", integer, defaults.mispayment_fee.get())),
+        cancellation_fee: Amount(section.or(
+            "cancellation_fee_nanos",
+            integer,
+            defaults.cancellation_fee.get(),
+        )),
+        mispayment_fee: Amount(section.or(
+            "mispayment_fee_nanos",
+            integer,
+            defaults.mispayment_fee.get(),
+        )),
         max_duration: section.or("max_duration_s", seconds, defaults.max_duration),
     }
 }
 
 fn read_network(mut section: Section<'_>) -> NetworkOptions {
-    NetworkOptions { discover_trunks: section.or("discover_trunks", boolean, false) }
+    NetworkOptions {
+        discover_trunks: section.or("discover_trunks", boolean, false),
+    }
 }
 
 fn read_port(mut section: Section<'_>) -> Option<PortConfig> {
-    let switch = section.required("switch", datapath, "the datapath id, such as \"0000000000000001\"");
-    let name = section.required("name", text, "the port's name on the switch, such as \"s1-eth1\"");
+    let switch = section.required(
+        "switch",
+        datapath,
+        "the datapath id, such as \"0000000000000001\"",
+    );
+    let name = section.required(
+        "name",
+        text,
+        "the port's name on the switch, such as \"s1-eth1\"",
+    );
     let capacity = section.optional("capacity", text_as::<BitRate>);
     let role = section.optional("role", role);
-    Some(PortConfig { switch: switch?, name: name?, capacity, role })
+    Some(PortConfig {
+        switch: switch?,
+        name: name?,
+        capacity,
+        role,
+    })
 }
 
 fn read_enrolled(mut section: Section<'_>) -> Option<Enrolled> {
-    let key = section.required("key", text_as, "the buyer's ed25519 public key, 64 hexadecimal digits");
+    let key = section.required(
+        "key",
+        text_as,
+        "the buyer's ed25519 public key, 64 hexadecimal digits",
+    );
     let name = section.required("name", text, "a name for people, such as \"studio\"");
-    Some(Enrolled { key: key?, name: name? })
+    Some(Enrolled {
+        key: key?,
+        name: name?,
+    })
 }
 
 /// Where problems are collected.
@@ -163,7 +258,11 @@ impl Report<'_> {
     fn add(&self, at: usize, key: String, message: String) {
         let before = self.text.as_bytes().iter().take(at);
         let line = 1 + before.filter(|byte| **byte == b'\n').count();
-        self.problems.borrow_mut().push(ConfigProblem { line: Some(line), key, message });
+        self.problems.borrow_mut().push(ConfigProblem {
+            line: Some(line),
+            key,
+            message,
+        });
     }
 }
 
@@ -177,8 +276,19 @@ struct Section<'t> {
 }
 
 impl<'t> Section<'t> {
-    fn new(report: &'t Report<'t>, path: String, table: Option<&'t DeTable<'t>>, at: usize) -> Self {
-        Self { report, path, table, at, known: Vec::new() }
+    fn new(
+        report: &'t Report<'t>,
+        path: String,
+        table: Option<&'t DeTable<'t>>,
+        at: usize,
+    ) -> Self {
+        Self {
+            report,
+            path,
+            table,
+            at,
+            known: Vec::new(),
+        }
     }
 
     fn has(&self, key: &str) -> bool {
@@ -189,8 +299,16 @@ impl<'t> Section<'t> {
         self.entry(key).map(|(key, _)| key.span().start)
     }
 
-    fn entry(&self, key: &str) -> Option<(&'t Spanned<std::borrow::Cow<'t, str>>, &'t Spanned<DeValue<'t>>)> {
-        self.table?.iter().find(|(name, _)| name.get_ref().as_ref() == key)
+    fn entry(
+        &self,
+        key: &str,
+    ) -> Option<(
+        &'t Spanned<std::borrow::Cow<'t, str>>,
+        &'t Spanned<DeValue<'t>>,
+    )> {
+        self.table?
+            .iter()
+            .find(|(name, _)| name.get_ref().as_ref() == key)
     }
 
     fn problem(&self, at: usize, key: &str, message: impl Into<String>) {
@@ -205,13 +323,24 @@ impl<'t> Section<'t> {
         }
     }
 
-    fn optional<T>(&mut self, key: &'static str, read: impl FnOnce(&DeValue<'_>) -> Result<T, String>) -> Option<T> {
+    fn optional<T>(
+        &mut self,
+        key: &'static str,
+        read: impl FnOnce(&DeValue<'_>) -> Result<T, String>,
+    ) -> Option<T> {
         self.known.push(key);
         let (_, value) = self.entry(key)?;
-        read(value.get_ref()).map_err(|message| self.problem(value.span().start, key, message)).ok()
+        read(value.get_ref())
+            .map_err(|message| self.problem(value.span().start, key, message))
+            .ok()
     }
 
-    fn or<T>(&mut self, key: &'static str, read: impl FnOnce(&DeValue<'_>) -> Result<T, String>, default: T) -> T {
+    fn or<T>(
+        &mut self,
+        key: &'static str,
+        read: impl FnOnce(&DeValue<'_>) -> Result<T, String>,
+        default: T,
+    ) -> T {
         self.optional(key, read).unwrap_or(default)
     }
 
@@ -234,7 +363,14 @@ impl<'t> Section<'t> {
         let table = entry.and_then(|(_, value)| {
             let table = value.get_ref().as_table();
             if table.is_none() {
-                self.problem(at, key, format!("a table is wanted, not {}; write [{key}]", kind(value.get_ref())));
+                self.problem(
+                    at,
+                    key,
+                    format!(
+                        "a table is wanted, not {}; write [{key}]",
+                        kind(value.get_ref())
+                    ),
+                );
             }
             table
         });
@@ -243,16 +379,29 @@ impl<'t> Section<'t> {
 
     fn sections(&mut self, key: &'static str) -> Vec<Section<'t>> {
         self.known.push(key);
-        let Some((_, value)) = self.entry(key) else { return Vec::new() };
+        let Some((_, value)) = self.entry(key) else {
+            return Vec::new();
+        };
         let mut sections = Vec::new();
-        let wrong = |at, found| self.problem(at, key, format!("tables are wanted, not {found}; write [[{key}]]"));
+        let wrong = |at, found| {
+            self.problem(
+                at,
+                key,
+                format!("tables are wanted, not {found}; write [[{key}]]"),
+            )
+        };
         match value.get_ref().as_array() {
             None => wrong(value.span().start, kind(value.get_ref())),
             Some(items) => {
                 for item in items {
                     match item.get_ref().as_table() {
                         None => wrong(item.span().start, kind(item.get_ref())),
-                        Some(table) => sections.push(Section::new(self.report, key.to_owned(), Some(table), item.span().start)),
+                        Some(table) => sections.push(Section::new(
+                            self.report,
+                            key.to_owned(),
+                            Some(table),
+                            item.span().start,
+                        )),
                     }
                 }
             }
@@ -266,7 +415,11 @@ impl Drop for Section<'_> {
         for (name, _) in self.table.into_iter().flatten() {
             let text = name.get_ref().as_ref();
             if !self.known.contains(&text) {
-                self.problem(name.span().start, text, format!("is not a key here; known are {}", self.known.join(", ")));
+                self.problem(
+                    name.span().start,
+                    text,
+                    format!("is not a key here; known are {}", self.known.join(", ")),
+                );
             }
         }
     }
@@ -299,8 +452,9 @@ fn parsed<T: FromStr>(what: &'static str) -> impl Fn(&DeValue<'_>) -> Result<T, 
 fn socket(example: &'static str) -> impl Fn(&DeValue<'_>) -> Result<SocketAddr, String> {
     move |value| {
         let text = text(value)?;
-        text.parse()
-            .map_err(|_| format!("{text:?} is not an IP address and a port; write for example {example:?}"))
+        text.parse().map_err(|_| {
+            format!("{text:?} is not an IP address and a port; write for example {example:?}")
+        })
     }
 }
 
@@ -309,7 +463,9 @@ fn url(value: &DeValue<'_>) -> Result<String, String> {
     if text.starts_with("http://") || text.starts_with("https://") {
         Ok(text)
     } else {
-        Err(format!("{text:?} is not a URL of a node; write for example \"http://127.0.0.1:50051\""))
+        Err(format!(
+            "{text:?} is not a URL of a node; write for example \"http://127.0.0.1:50051\""
+        ))
     }
 }
 
@@ -318,14 +474,20 @@ fn path(value: &DeValue<'_>) -> Result<DataDir, String> {
 }
 
 fn boolean(value: &DeValue<'_>) -> Result<bool, String> {
-    value.as_bool().ok_or_else(|| format!("write true or false, not {}", kind(value)))
+    value
+        .as_bool()
+        .ok_or_else(|| format!("write true or false, not {}", kind(value)))
 }
 
 fn integer<T: TryFrom<u64>>(value: &DeValue<'_>) -> Result<T, String> {
-    let number = value.as_integer().and_then(|number| u64::from_str_radix(number.as_str(), number.radix()).ok());
+    let number = value
+        .as_integer()
+        .and_then(|number| u64::from_str_radix(number.as_str(), number.radix()).ok());
     number
         .and_then(|number| T::try_from(number).ok())
-        .ok_or_else(|| "a whole number that is not negative is wanted, without quotes or a unit".to_owned())
+        .ok_or_else(|| {
+            "a whole number that is not negative is wanted, without quotes or a unit".to_owned()
+        })
 }
 
 fn seconds(value: &DeValue<'_>) -> Result<Duration, String> {
@@ -342,13 +504,18 @@ fn datapath(value: &DeValue<'_>) -> Result<SwitchId, String> {
 /// Up to sixteen hexadecimal digits, as `ovs-vsctl` shows and takes a datapath id; `0x` may lead.
 pub(crate) fn parse_datapath(text: &str) -> Option<SwitchId> {
     let digits = text.strip_prefix("0x").unwrap_or(text);
-    let hexadecimal = (1..=16).contains(&digits.len()) && digits.bytes().all(|byte| byte.is_ascii_hexdigit());
-    hexadecimal.then(|| u64::from_str_radix(digits, 16).ok()).flatten().map(SwitchId)
+    let hexadecimal =
+        (1..=16).contains(&digits.len()) && digits.bytes().all(|byte| byte.is_ascii_hexdigit());
+    hexadecimal
+        .then(|| u64::from_str_radix(digits, 16).ok())
+        .flatten()
+        .map(SwitchId)
 }
 
 fn role(value: &DeValue<'_>) -> Result<PortRole, String> {
     let text = text(value)?;
-    parse_role(&text).ok_or_else(|| format!("{text:?} is not a role; write \"edge\", \"trunk\" or \"api\""))
+    parse_role(&text)
+        .ok_or_else(|| format!("{text:?} is not a role; write \"edge\", \"trunk\" or \"api\""))
 }
 
 /// `edge`, `trunk` or `api`.

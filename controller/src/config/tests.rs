@@ -2,7 +2,12 @@
 use super::*;
 
 fn problems(text: &str) -> Vec<String> {
-    Config::parse(text).unwrap_err().to_string().lines().map(str::to_owned).collect()
+    Config::parse(text)
+        .unwrap_err()
+        .to_string()
+        .lines()
+        .map(str::to_owned)
+        .collect()
 }
 
 #[test]
@@ -55,12 +60,25 @@ fn every_key_is_read() {
         name = "studio"
     "#;
     let config = Config::parse(text).unwrap();
-    let port = |switch, name: &str, capacity, role| PortConfig { switch: SwitchId(switch), name: name.into(), capacity, role };
+    let port = |switch, name: &str, capacity, role| PortConfig {
+        switch: SwitchId(switch),
+        name: name.into(),
+        capacity,
+        role,
+    };
     let expected = Config {
         data_dir: DataDir("/var/lib/payflow".into()),
-        openflow: OpenFlowConfig { listen: "[::]:6653".parse().unwrap(), max_connections: 7 },
-        http: HttpConfig { listen: "127.0.0.1:80".parse().unwrap() },
-        api_port: Some(ApiPort { address: "10.0.0.254".parse().unwrap(), mac: MacAddr([2, 0, 0, 0, 0, 254]) }),
+        openflow: OpenFlowConfig {
+            listen: "[::]:6653".parse().unwrap(),
+            max_connections: 7,
+        },
+        http: HttpConfig {
+            listen: "127.0.0.1:80".parse().unwrap(),
+        },
+        api_port: Some(ApiPort {
+            address: "10.0.0.254".parse().unwrap(),
+            mac: MacAddr([2, 0, 0, 0, 0, 254]),
+        }),
         ovsdb: OvsdbConfig {
             endpoints: vec![
                 OvsdbEndpoint::Unix("/run/db.sock".into()),
@@ -68,7 +86,10 @@ fn every_key_is_read() {
             ],
             trust_link_speed: true,
         },
-        ledger: LedgerConfig::Remote { url: "https://node.example:443".into(), chain_id: "abc".into() },
+        ledger: LedgerConfig::Remote {
+            url: "https://node.example:443".into(),
+            chain_id: "abc".into(),
+        },
         prices: Prices(Tariff {
             steady_nanos_per_mbit_second: 1,
             elastic_nanos_per_mbit_second: 2,
@@ -81,12 +102,22 @@ fn every_key_is_read() {
             mispayment_fee: Amount(7),
             max_duration: Duration::from_secs(8),
         },
-        network: NetworkOptions { discover_trunks: true },
+        network: NetworkOptions {
+            discover_trunks: true,
+        },
         ports: vec![
-            port(1, "s1-eth1", Some(BitRate(10_000_000)), Some(PortRole::Trunk)),
+            port(
+                1,
+                "s1-eth1",
+                Some(BitRate(10_000_000)),
+                Some(PortRole::Trunk),
+            ),
             port(2, "s2-eth1", None, None),
         ],
-        enrolled: vec![Enrolled { key: "01".repeat(32).parse().unwrap(), name: "studio".into() }],
+        enrolled: vec![Enrolled {
+            key: "01".repeat(32).parse().unwrap(),
+            name: "studio".into(),
+        }],
     };
     assert_eq!(config, expected);
     assert_eq!(config.port(SwitchId(1), "s1-eth1"), config.ports.first());
@@ -101,7 +132,9 @@ fn an_unknown_key_is_named_with_its_line_and_what_is_known() {
     );
     let unknown = problems("\n[opnflow]\n");
     assert_eq!(unknown.len(), 1);
-    assert!(unknown.iter().all(|line| line.starts_with("line 2: opnflow: is not a key here; known are data_dir, openflow,")));
+    assert!(unknown.iter().all(|line| {
+        line.starts_with("line 2: opnflow: is not a key here; known are data_dir, openflow,")
+    }));
 }
 
 #[test]
@@ -109,7 +142,9 @@ fn a_wrong_rate_is_named_with_what_to_write() {
     let text = "[[port]]\nswitch = \"1\"\nname = \"p\"\ncapacity = \"10 bananas\"\n";
     assert_eq!(
         problems(text),
-        ["line 4: port.capacity: \"10 bananas\" is not a rate: write for example 500kbit, 10Mbit/s or 1.5Gbit"]
+        [
+            "line 4: port.capacity: \"10 bananas\" is not a rate: write for example 500kbit, 10Mbit/s or 1.5Gbit"
+        ]
     );
     assert_eq!(
         problems("[[port]]\nswitch = \"1\"\nname = \"p\"\ncapacity = 10\n"),
@@ -121,11 +156,15 @@ fn a_wrong_rate_is_named_with_what_to_write() {
 fn a_wrong_address_is_named_with_what_to_write() {
     assert_eq!(
         problems("[http]\nlisten = \"localhost\"\n"),
-        ["line 2: http.listen: \"localhost\" is not an IP address and a port; write for example \"0.0.0.0:8080\""]
+        [
+            "line 2: http.listen: \"localhost\" is not an IP address and a port; write for example \"0.0.0.0:8080\""
+        ]
     );
     assert_eq!(
         problems("[ovsdb]\nendpoints = [\"unix:\"]\n"),
-        ["line 2: ovsdb.endpoints: \"unix:\" is not an OVSDB server; write \"unix:/var/run/openvswitch/db.sock\" or \"tcp:192.0.2.1:6640\""]
+        [
+            "line 2: ovsdb.endpoints: \"unix:\" is not an OVSDB server; write \"unix:/var/run/openvswitch/db.sock\" or \"tcp:192.0.2.1:6640\""
+        ]
     );
 }
 
@@ -133,7 +172,10 @@ fn a_wrong_address_is_named_with_what_to_write() {
 fn all_problems_are_told_at_once_in_file_order() {
     let text = "nonsense = 1\n[quotes]\nttl_s = \"30s\"\n[ledger]\nembedded = false\n[api_port]\nmac = \"02:00\"\n";
     let lines = problems(text);
-    let starts: Vec<_> = lines.iter().map(|line| line.split(": ").take(2).collect::<Vec<_>>().join(": ")).collect();
+    let starts: Vec<_> = lines
+        .iter()
+        .map(|line| line.split(": ").take(2).collect::<Vec<_>>().join(": "))
+        .collect();
     assert_eq!(
         starts,
         [
@@ -151,15 +193,32 @@ fn all_problems_are_told_at_once_in_file_order() {
 fn what_is_not_toml_is_told_with_its_line_and_nothing_is_guessed() {
     let lines = problems("[http]\nlisten = = 3\n");
     assert!(!lines.is_empty());
-    assert!(lines.iter().all(|line| line.starts_with("line 2: not TOML: ")), "{lines:?}");
+    assert!(
+        lines
+            .iter()
+            .all(|line| line.starts_with("line 2: not TOML: ")),
+        "{lines:?}"
+    );
 }
 
 #[test]
 fn an_embedded_and_a_remote_ledger_exclude_each_other() {
     let both = problems("[ledger]\nembedded = true\nurl = \"http://127.0.0.1:1\"\n");
-    assert_eq!(both, ["line 2: ledger.embedded: the embedded ledger has no url or chain_id; remove those, or write embedded = false"]);
-    let remote = Config::parse("[ledger]\nurl = \"http://127.0.0.1:1\"\nchain_id = \"x\"\n").unwrap();
-    assert_eq!(remote.ledger, LedgerConfig::Remote { url: "http://127.0.0.1:1".into(), chain_id: "x".into() });
+    assert_eq!(
+        both,
+        [
+            "line 2: ledger.embedded: the embedded ledger has no url or chain_id; remove those, or write embedded = false"
+        ]
+    );
+    let remote =
+        Config::parse("[ledger]\nurl = \"http://127.0.0.1:1\"\nchain_id = \"x\"\n").unwrap();
+    assert_eq!(
+        remote.ledger,
+        LedgerConfig::Remote {
+            url: "http://127.0.0.1:1".into(),
+            chain_id: "x".into()
+        }
+    );
 }
 
 #[test]
@@ -168,20 +227,42 @@ fn two_listeners_never_share_an_address_and_port_0_is_nobodys() {
         problems("[openflow]\nlisten = \"127.0.0.1:8080\"\n"),
         ["openflow.listen and http.listen: both want 0.0.0.0:8080; give each a port of its own"]
     );
-    assert!(Config::parse("[openflow]\nlisten = \"0.0.0.0:0\"\n[http]\nlisten = \"0.0.0.0:0\"\n").is_ok());
-    assert!(Config::parse("[openflow]\nlisten = \"127.0.0.1:1\"\n[http]\nlisten = \"127.0.0.2:1\"\n").is_ok());
+    assert!(
+        Config::parse("[openflow]\nlisten = \"0.0.0.0:0\"\n[http]\nlisten = \"0.0.0.0:0\"\n")
+            .is_ok()
+    );
+    assert!(
+        Config::parse("[openflow]\nlisten = \"127.0.0.1:1\"\n[http]\nlisten = \"127.0.0.2:1\"\n")
+            .is_ok()
+    );
 }
 
 #[test]
 fn a_port_or_key_is_declared_once_and_limits_are_kept() {
     let port = "[[port]]\nswitch = \"1\"\nname = \"p\"\n";
-    assert_eq!(problems(&format!("{port}{port}")), ["port: port \"p\" of switch 0000000000000001 is there twice; keep one"]);
-    assert!(problems("[quotes]\nmax_duration_s = 99999999\n").iter().any(|line| line.contains("2592000")));
-    assert!(problems(&format!("{port}role = \"api\"\n")).iter().any(|line| line.contains("[api_port]")));
+    assert_eq!(
+        problems(&format!("{port}{port}")),
+        ["port: port \"p\" of switch 0000000000000001 is there twice; keep one"]
+    );
+    assert!(
+        problems("[quotes]\nmax_duration_s = 99999999\n")
+            .iter()
+            .any(|line| line.contains("2592000"))
+    );
+    assert!(
+        problems(&format!("{port}role = \"api\"\n"))
+            .iter()
+            .any(|line| line.contains("[api_port]"))
+    );
 }
 
 #[test]
 fn a_missing_file_is_told_by_name() {
     let error = Config::load(Path::new("/nonexistent/payflow.toml")).unwrap_err();
-    assert!(error.to_string().starts_with("/nonexistent/payflow.toml: there is no such file"), "{error}");
+    assert!(
+        error
+            .to_string()
+            .starts_with("/nonexistent/payflow.toml: there is no such file"),
+        "{error}"
+    );
 }

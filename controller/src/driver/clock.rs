@@ -30,7 +30,10 @@ impl Clock {
     #[must_use]
     pub(crate) fn starting(not_before: Time) -> Self {
         let time = wall().max(Duration::from_millis(not_before.millis()));
-        Self(Arc::new(Mutex::new(Reading { time, at: Instant::now() })))
+        Self(Arc::new(Mutex::new(Reading {
+            time,
+            at: Instant::now(),
+        })))
     }
 
     /// The time now, in whole milliseconds, rounded down.
@@ -52,7 +55,9 @@ impl Reading {
 
 /// Time since the Unix epoch; zero for a clock that is set before it.
 fn wall() -> Duration {
-    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default()
+    SystemTime::now()
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -69,15 +74,27 @@ mod tests {
 
     #[test]
     fn a_step_forwards_is_followed_and_a_step_backwards_is_walked_off_at_half_speed() {
-        let mut reading = Reading { time: T, at: Instant::now() };
+        let mut reading = Reading {
+            time: T,
+            at: Instant::now(),
+        };
         let second = Duration::from_secs(1);
         assert_eq!(read(&mut reading, T + second, second), T + second);
         assert_eq!(read(&mut reading, T + 61 * second, second), T + 61 * second);
         // A minute back.
-        assert_eq!(read(&mut reading, T + 2 * second, second), T + 61 * second + second / 2);
+        assert_eq!(
+            read(&mut reading, T + 2 * second, second),
+            T + 61 * second + second / 2
+        );
         // 119 s later the wall clock shows T + 121 s and has caught up.
-        assert_eq!(read(&mut reading, T + 121 * second, 119 * second), T + 121 * second);
-        assert_eq!(read(&mut reading, T + 122 * second, second), T + 122 * second);
+        assert_eq!(
+            read(&mut reading, T + 121 * second, 119 * second),
+            T + 121 * second
+        );
+        assert_eq!(
+            read(&mut reading, T + 122 * second, second),
+            T + 122 * second
+        );
     }
 
     #[test]

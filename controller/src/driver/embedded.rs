@@ -29,38 +29,72 @@ pub(super) struct LedgerAccess {
 }
 
 /// Reaches the ledger; an embedded one is opened, or made, in `dir`.
-pub(super) async fn reach(config: &LedgerConfig, dir: &Path, keys: Arc<Keyring>) -> Result<LedgerAccess, StartError> {
+pub(super) async fn reach(
+    config: &LedgerConfig,
+    dir: &Path,
+    keys: Arc<Keyring>,
+) -> Result<LedgerAccess, StartError> {
     let failed = |reason: String| StartError::Ledger { reason };
     match config {
         LedgerConfig::Remote { url, chain_id } => {
             let ledger = adapter(url, chain_id.clone(), keys)?;
-            Ok(LedgerAccess { ledger, embedded: None })
+            Ok(LedgerAccess {
+                ledger,
+                embedded: None,
+            })
         }
         LedgerConfig::Embedded { grpc, faucet } => {
             let dir = dir.join("ledger");
             // Every transaction is executed again: seconds, for a long ledger.
             let opened = tokio::task::spawn_blocking(move || {
-                std::fs::create_dir_all(&dir).map_err(|error| format!("{}: {error}", dir.display()))?;
+                std::fs::create_dir_all(&dir)
+                    .map_err(|error| format!("{}: {error}", dir.display()))?;
                 DevLedger::open(Some(&dir)).map_err(|error| error.to_string())
             });
-            let development = opened.await.map_err(|error| failed(error.to_string()))?.map_err(failed)?;
-            let server = serve(development.clone(), *grpc, *faucet, DEFAULT_CHECKPOINT_INTERVAL).await;
-            let server = server.map_err(|error| failed(format!("cannot listen on {grpc} and {faucet}: {error}")))?;
-            let ledger = adapter(&format!("http://{}", reachable(server.grpc_addr)), development.chain_id(), keys)?;
+            let development = opened
+                .await
+                .map_err(|error| failed(error.to_string()))?
+                .map_err(failed)?;
+            let server = serve(
+                development.clone(),
+                *grpc,
+                *faucet,
+                DEFAULT_CHECKPOINT_INTERVAL,
+            )
+            .await;
+            let server = server.map_err(|error| {
+                failed(format!("cannot listen on {grpc} and {faucet}: {error}"))
+            })?;
+            let ledger = adapter(
+                &format!("http://{}", reachable(server.grpc_addr)),
+                development.chain_id(),
+                keys,
+            )?;
             let treasury = ledger.treasury_address();
             if development.balance_of(&treasury) < TREASURY_LOW {
-                development.fund(&treasury, TREASURY_GIFT).map_err(|error| failed(error.to_string()))?;
+                development
+                    .fund(&treasury, TREASURY_GIFT)
+                    .map_err(|error| failed(error.to_string()))?;
                 info!(%treasury, nanos = TREASURY_GIFT.get(), "the faucet has filled the treasury");
             }
-            Ok(LedgerAccess { ledger, embedded: Some(server) })
+            Ok(LedgerAccess {
+                ledger,
+                embedded: Some(server),
+            })
         }
     }
 }
 
-fn adapter(url: &str, chain_id: ChainId, keys: Arc<Keyring>) -> Result<Arc<dyn Ledger>, StartError> {
+fn adapter(
+    url: &str,
+    chain_id: ChainId,
+    keys: Arc<Keyring>,
+) -> Result<Arc<dyn Ledger>, StartError> {
     match IotaLedger::new(url, chain_id, keys) {
         Ok(ledger) => Ok(Arc::new(ledger)),
-        Err(error) => Err(StartError::Ledger { reason: error.to_string() }),
+        Err(error) => Err(StartError::Ledger {
+            reason: error.to_string(),
+        }),
     }
 }
 
@@ -68,7 +102,9 @@ fn adapter(url: &str, chain_id: ChainId, keys: Arc<Keyring>) -> Result<Arc<dyn L
 fn reachable(listening: SocketAddr) -> SocketAddr {
     match listening {
         SocketAddr::V4(v4) if v4.ip().is_unspecified() => ([127, 0, 0, 1], v4.port()).into(),
-        SocketAddr::V6(v6) if v6.ip().is_unspecified() => (std::net::Ipv6Addr::LOCALHOST, v6.port()).into(),
+        SocketAddr::V6(v6) if v6.ip().is_unspecified() => {
+            (std::net::Ipv6Addr::LOCALHOST, v6.port()).into()
+        }
         other => other,
     }
 }

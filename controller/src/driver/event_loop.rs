@@ -15,7 +15,9 @@ use tokio::{
 };
 use tracing::debug;
 
-use super::{clock::Clock, ledger::LedgerWork, ovsdb::ClassOrders, store::Journal, switches::Switches};
+use super::{
+    clock::Clock, ledger::LedgerWork, ovsdb::ClassOrders, store::Journal, switches::Switches,
+};
 use crate::core::{
     Core,
     document::ReservationView,
@@ -121,10 +123,22 @@ impl EventLoop {
         while let Some(output) = self.core.poll() {
             match output {
                 Output::Send { connection, bytes } => self.switches.send(connection, bytes),
-                Output::CloseConnection { connection, reason } => self.switches.close(connection, &reason),
-                Output::MakeClasses { switch, port_name, capacity } => {
-                    if let Err((switch, port_name, reason)) = self.classes.order(switch, port_name, capacity) {
-                        let made = NetworkInput::ClassesMade { switch, port_name, result: Err(reason) };
+                Output::CloseConnection { connection, reason } => {
+                    self.switches.close(connection, &reason)
+                }
+                Output::MakeClasses {
+                    switch,
+                    port_name,
+                    capacity,
+                } => {
+                    if let Err((switch, port_name, reason)) =
+                        self.classes.order(switch, port_name, capacity)
+                    {
+                        let made = NetworkInput::ClassesMade {
+                            switch,
+                            port_name,
+                            result: Err(reason),
+                        };
                         inputs.push_back(Input::Network(made));
                     }
                 }
@@ -147,11 +161,13 @@ impl EventLoop {
     async fn stop(mut self, mut durable: watch::Receiver<u64>) -> Ended {
         self.events.close();
         let written = self.journal.written();
-        let drained = time::timeout(DRAIN_LIMIT, durable.wait_for(|through| *through >= written)).await;
+        let drained =
+            time::timeout(DRAIN_LIMIT, durable.wait_for(|through| *through >= written)).await;
         if !matches!(drained, Ok(Ok(_))) {
             return Ended::JournalFailed;
         }
-        self.core.handle(Input::Journaled { through: written }, self.clock.now());
+        self.core
+            .handle(Input::Journaled { through: written }, self.clock.now());
         // What the core wants beyond the answers is wanted again after the next start.
         while let Some(output) = self.core.poll() {
             match output {
@@ -167,11 +183,19 @@ impl Replies {
     fn admit(&mut self, event: Event) -> Input {
         match event {
             Event::Input(input) => input,
-            Event::Request { caller, request, reply } => {
+            Event::Request {
+                caller,
+                request,
+                reply,
+            } => {
                 self.last += 1;
                 let id = RequestId(self.last);
                 self.waiting.insert(id, reply);
-                Input::Request { id, caller, request }
+                Input::Request {
+                    id,
+                    caller,
+                    request,
+                }
             }
         }
     }
@@ -186,7 +210,9 @@ impl Replies {
 
 /// Ends when the deadline has passed. The wall clock may step, so it is looked at again and again.
 async fn due(deadline: Option<Time>, clock: &Clock) {
-    let Some(deadline) = deadline else { return future::pending().await };
+    let Some(deadline) = deadline else {
+        return future::pending().await;
+    };
     loop {
         let now = clock.now();
         if deadline <= now {

@@ -41,9 +41,18 @@ impl Handle {
     /// # Errors
     /// The core's own problem documents; [`ProblemKind::NotReady`] when the controller is stopping.
     pub async fn request(&self, caller: Caller, request: Request) -> Result<Answer, Problem> {
-        let stopping = || Problem::new(ProblemKind::NotReady, "the controller is stopping; ask again in a moment");
+        let stopping = || {
+            Problem::new(
+                ProblemKind::NotReady,
+                "the controller is stopping; ask again in a moment",
+            )
+        };
         let (reply, answer) = oneshot::channel();
-        let event = Event::Request { caller, request, reply };
+        let event = Event::Request {
+            caller,
+            request,
+            reply,
+        };
         self.events.send(event).await.map_err(|_| stopping())?;
         answer.await.map_err(|_| stopping())?
     }
@@ -86,6 +95,8 @@ impl Handle {
 
 impl std::fmt::Debug for Handle {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Handle").field("addresses", &self.addresses).finish_non_exhaustive()
+        f.debug_struct("Handle")
+            .field("addresses", &self.addresses)
+            .finish_non_exhaustive()
     }
 }

@@ -5,7 +5,9 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 use futures::{StreamExt as _, stream};
 use payflow_payment::{
     Address, ChainId,
-    ledger::{BuildError, FollowEvent, Followed, Ledger, LedgerStatus, Lookup, Submission, Unavailable},
+    ledger::{
+        BuildError, FollowEvent, Followed, Ledger, LedgerStatus, Lookup, Submission, Unavailable,
+    },
 };
 use tokio::{
     sync::{mpsc, watch},
@@ -46,18 +48,32 @@ impl LedgerWork {
         let mut tasks = JoinSet::new();
         let mut lane = |concurrency| {
             let (orders, queue) = mpsc::channel(QUEUE);
-            tasks.spawn(carry_out(ledger.clone(), queue, concurrency, events.clone()));
+            tasks.spawn(carry_out(
+                ledger.clone(),
+                queue,
+                concurrency,
+                events.clone(),
+            ));
             orders
         };
         let (payouts, submissions, questions) = (lane(1), lane(SUBMISSIONS), lane(QUESTIONS));
         let watched = watch::Sender::default();
-        Self { ledger, events, payouts, submissions, questions, watched, tasks }
+        Self {
+            ledger,
+            events,
+            payouts,
+            submissions,
+            questions,
+            watched,
+            tasks,
+        }
     }
 
     /// Starts to follow the chain from checkpoint `from` on. The addresses of a restart must be watched by now.
     pub(super) fn follow(&mut self, from: u64) {
         let (ledger, events) = (self.ledger.clone(), self.events.clone());
-        self.tasks.spawn(follow(ledger, from, self.watched.subscribe(), events));
+        self.tasks
+            .spawn(follow(ledger, from, self.watched.subscribe(), events));
     }
 
     /// Takes an order. Its answer comes as an event, or at once when the lane is full.
@@ -73,11 +89,15 @@ impl LedgerWork {
             }
             LedgerOrder::BuildPayout { .. } => &self.payouts,
             LedgerOrder::Submit { .. } => &self.submissions,
-            LedgerOrder::LookUp { .. } | LedgerOrder::Gas { .. } | LedgerOrder::TreasuryBalance => &self.questions,
+            LedgerOrder::LookUp { .. } | LedgerOrder::Gas { .. } | LedgerOrder::TreasuryBalance => {
+                &self.questions
+            }
         };
         match lane.try_send(order) {
             Ok(()) => None,
-            Err(mpsc::error::TrySendError::Full(order) | mpsc::error::TrySendError::Closed(order)) => not_asked(order),
+            Err(
+                mpsc::error::TrySendError::Full(order) | mpsc::error::TrySendError::Closed(order),
+            ) => not_asked(order),
         }
     }
 }
@@ -87,14 +107,22 @@ fn not_asked(order: LedgerOrder) -> Option<LedgerEvent> {
     let reason = || "too many questions are waiting for the ledger".to_owned();
     Some(match order {
         LedgerOrder::Watch { .. } => return None,
-        LedgerOrder::Submit { digest, .. } => {
-            LedgerEvent::Submitted { digest, outcome: Submission::Unknown { reason: reason() } }
-        }
-        LedgerOrder::LookUp { digest } => LedgerEvent::LookedUp { digest, result: Lookup::Unknown { reason: reason() } },
-        LedgerOrder::BuildPayout { payout, .. } => {
-            LedgerEvent::PayoutBuilt { payout, result: Err(BuildError::Unknown { reason: reason() }) }
-        }
-        LedgerOrder::Gas { digest } => LedgerEvent::Gas { digest, nanos: None },
+        LedgerOrder::Submit { digest, .. } => LedgerEvent::Submitted {
+            digest,
+            outcome: Submission::Unknown { reason: reason() },
+        },
+        LedgerOrder::LookUp { digest } => LedgerEvent::LookedUp {
+            digest,
+            result: Lookup::Unknown { reason: reason() },
+        },
+        LedgerOrder::BuildPayout { payout, .. } => LedgerEvent::PayoutBuilt {
+            payout,
+            result: Err(BuildError::Unknown { reason: reason() }),
+        },
+        LedgerOrder::Gas { digest } => LedgerEvent::Gas {
+            digest,
+            nanos: None,
+        },
         LedgerOrder::TreasuryBalance => LedgerEvent::TreasuryBalance { balance: None },
     })
 }
@@ -107,7 +135,11 @@ async fn carry_out(
     events: mpsc::Sender<Event>,
 ) {
     let orders = stream::poll_fn(|context| queue.poll_recv(context));
-    let mut answers = std::pin::pin!(orders.map(|order| ask(&*ledger, order)).buffer_unordered(concurrency));
+    let mut answers = std::pin::pin!(
+        orders
+            .map(|order| ask(&*ledger, order))
+            .buffer_unordered(concurrency)
+    );
     while let Some(answer) = answers.next().await {
         if let Some(event) = answer
             && !tell(&events, event).await
@@ -120,20 +152,38 @@ async fn carry_out(
 async fn ask(ledger: &dyn Ledger, order: LedgerOrder) -> Option<LedgerEvent> {
     Some(match order {
         LedgerOrder::Watch { .. } => return None,
-        LedgerOrder::Submit { digest, transaction } => {
-            LedgerEvent::Submitted { outcome: ledger.submit(&transaction).await, digest }
-        }
-        LedgerOrder::LookUp { digest } => LedgerEvent::LookedUp { result: ledger.lookup(&digest).await, digest },
-        LedgerOrder::BuildPayout { payout, order } => {
-            LedgerEvent::PayoutBuilt { payout, result: ledger.build_payout(&order).await }
-        }
+        LedgerOrder::Submit {
+            digest,
+            transaction,
+        } => LedgerEvent::Submitted {
+            outcome: ledger.submit(&transaction).await,
+            digest,
+        },
+        LedgerOrder::LookUp { digest } => LedgerEvent::LookedUp {
+            result: ledger.lookup(&digest).await,
+            digest,
+        },
+        LedgerOrder::BuildPayout { payout, order } => LedgerEvent::PayoutBuilt {
+            payout,
+            result: ledger.build_payout(&order).await,
+        },
         LedgerOrder::Gas { digest } => {
-            let cost = ledger.gas_of(&digest).await.map_err(|error| unanswered(&error)).ok().flatten();
-            LedgerEvent::Gas { nanos: cost.and_then(|cost| i64::try_from(cost.net()).ok()), digest }
+            let cost = ledger
+                .gas_of(&digest)
+                .await
+                .map_err(|error| unanswered(&error))
+                .ok()
+                .flatten();
+            LedgerEvent::Gas {
+                nanos: cost.and_then(|cost| i64::try_from(cost.net()).ok()),
+                digest,
+            }
         }
         LedgerOrder::TreasuryBalance => {
             let balance = ledger.balance(&ledger.treasury_address()).await;
-            LedgerEvent::TreasuryBalance { balance: balance.map_err(|error| unanswered(&error)).ok() }
+            LedgerEvent::TreasuryBalance {
+                balance: balance.map_err(|error| unanswered(&error)).ok(),
+            }
         }
     })
 }
@@ -144,7 +194,10 @@ fn unanswered(error: &Unavailable) {
 
 /// `false` when the controller is stopping.
 async fn tell(events: &mpsc::Sender<Event>, event: LedgerEvent) -> bool {
-    events.send(Event::Input(Input::Ledger(event))).await.is_ok()
+    events
+        .send(Event::Input(Input::Ledger(event)))
+        .await
+        .is_ok()
 }
 
 /// Follows the chain for ever, and says when the ledger can be relied on.
@@ -154,7 +207,12 @@ async fn follow(
     addresses: watch::Receiver<Arc<BTreeSet<Address>>>,
     events: mpsc::Sender<Event>,
 ) {
-    let mut health = Health { chain_id: ledger.chain_id().clone(), next: from, goal: None, state: State::Unknown };
+    let mut health = Health {
+        chain_id: ledger.chain_id().clone(),
+        next: from,
+        goal: None,
+        state: State::Unknown,
+    };
     let mut checkpoints = ledger.follow(from, addresses.clone());
     let mut retry = time::interval(RETRY);
     retry.set_missed_tick_behavior(time::MissedTickBehavior::Delay);
@@ -225,7 +283,9 @@ impl Health {
         }
         self.state = State::Up;
         info!(chain_id = %self.chain_id, next_checkpoint = self.next, "the ledger is up");
-        Some(LedgerEvent::Up { chain_id: self.chain_id.clone() })
+        Some(LedgerEvent::Up {
+            chain_id: self.chain_id.clone(),
+        })
     }
 
     fn lost(&mut self, reason: String) -> Option<LedgerEvent> {
@@ -247,16 +307,28 @@ mod tests {
     use super::*;
 
     fn health(next: u64) -> Health {
-        Health { chain_id: ChainId::new("c"), next, goal: None, state: State::Unknown }
+        Health {
+            chain_id: ChainId::new("c"),
+            next,
+            goal: None,
+            state: State::Unknown,
+        }
     }
 
     fn status(checkpoint: u64) -> Result<LedgerStatus, Unavailable> {
         let timestamp = UnixMillis(0);
-        Ok(LedgerStatus { checkpoint, timestamp, lowest_available_checkpoint: None, chain_name: None })
+        Ok(LedgerStatus {
+            checkpoint,
+            timestamp,
+            lowest_available_checkpoint: None,
+            chain_name: None,
+        })
     }
 
     fn up() -> Option<LedgerEvent> {
-        Some(LedgerEvent::Up { chain_id: ChainId::new("c") })
+        Some(LedgerEvent::Up {
+            chain_id: ChainId::new("c"),
+        })
     }
 
     #[test]
@@ -278,10 +350,19 @@ mod tests {
     fn down_is_told_once_and_up_again_only_after_it_was_asked_again() {
         let mut health = health(5);
         assert_eq!(health.asked(status(4)), up());
-        let down = |reason: &str| Some(LedgerEvent::Down { reason: reason.to_owned() });
+        let down = |reason: &str| {
+            Some(LedgerEvent::Down {
+                reason: reason.to_owned(),
+            })
+        };
         assert_eq!(health.lost("gone".to_owned()), down("gone"));
         assert_eq!(health.lost("still gone".to_owned()), None);
-        assert_eq!(health.asked(Err(Unavailable { reason: "no".to_owned() })), None);
+        assert_eq!(
+            health.asked(Err(Unavailable {
+                reason: "no".to_owned()
+            })),
+            None
+        );
         assert_eq!(health.followed(5), None);
         assert_eq!(health.asked(status(5)), up());
     }
@@ -290,10 +371,29 @@ mod tests {
     fn an_order_that_is_not_carried_out_is_answered_as_unknown_and_never_as_refused() {
         let digest = || payflow_payment::TxDigest::new("d");
         let answer = not_asked(LedgerOrder::LookUp { digest: digest() }).unwrap();
-        assert!(matches!(answer, LedgerEvent::LookedUp { result: Lookup::Unknown { .. }, .. }));
+        assert!(matches!(
+            answer,
+            LedgerEvent::LookedUp {
+                result: Lookup::Unknown { .. },
+                ..
+            }
+        ));
         let transaction = payflow_payment::SignedTransaction::from_bytes(vec![1]).unwrap();
-        let answer = not_asked(LedgerOrder::Submit { digest: digest(), transaction }).unwrap();
-        assert!(matches!(answer, LedgerEvent::Submitted { outcome: Submission::Unknown { .. }, .. }));
-        assert_eq!(not_asked(LedgerOrder::TreasuryBalance), Some(LedgerEvent::TreasuryBalance { balance: None }));
+        let answer = not_asked(LedgerOrder::Submit {
+            digest: digest(),
+            transaction,
+        })
+        .unwrap();
+        assert!(matches!(
+            answer,
+            LedgerEvent::Submitted {
+                outcome: Submission::Unknown { .. },
+                ..
+            }
+        ));
+        assert_eq!(
+            not_asked(LedgerOrder::TreasuryBalance),
+            Some(LedgerEvent::TreasuryBalance { balance: None })
+        );
     }
 }

@@ -20,8 +20,7 @@ use std::{collections::BTreeSet, net::SocketAddr, path::Path, sync::Arc};
 use payflow_payment::{
     Address, Amount, Asset, ChainId, SigningKey,
     ledger::{
-        Ledger,
-        dev,
+        Ledger, dev,
         keys::{Keyring, SecretFileError},
     },
 };
@@ -98,13 +97,17 @@ pub enum StartError {
     #[error(transparent)]
     Keys(#[from] SecretFileError),
     /// Without the old key the money of the journal could not be moved; a new one is not made.
-    #[error("{file} is missing, and the journal beside it holds records made with it; restore it from a backup")]
+    #[error(
+        "{file} is missing, and the journal beside it holds records made with it; restore it from a backup"
+    )]
     KeysMissing {
         /// Where the key belongs.
         file: String,
     },
     /// The data directory was made for something else.
-    #[error("this data_dir was made with {what} {made}, and now it is {found}; use the former, or a data_dir of its own")]
+    #[error(
+        "this data_dir was made with {what} {made}, and now it is {found}; use the former, or a data_dir of its own"
+    )]
     Changed {
         /// `chain` or `operator key`.
         what: &'static str,
@@ -157,29 +160,53 @@ pub async fn run(config: Config) -> Result<Controller, StartError> {
     let keys = Arc::new(operator_keys(&dir, &store)?);
     let records = store.load().await?;
     let clock = Clock::starting(store.last_recorded_at().await?);
-    let LedgerAccess { ledger, embedded } = embedded::reach(&config.ledger, &dir, keys.clone()).await?;
+    let LedgerAccess { ledger, embedded } =
+        embedded::reach(&config.ledger, &dir, keys.clone()).await?;
     let signing = keys.document_key();
     let operator = signing.public_key();
-    bind(&mut store, "chain", &ledger.chain_id().to_string()).await?;
+    bind(&mut store, "chain", ledger.chain_id().as_str()).await?;
     bind(&mut store, "operator key", &operator.to_string()).await?;
     let start_of_following = first_checkpoint(&mut store, &*ledger).await?;
 
     let network = Network::new(network_config(&config, &keys));
-    let keys = LedgerKeys { ledger: ledger.clone(), signing };
+    let keys = LedgerKeys {
+        ledger: ledger.clone(),
+        signing,
+    };
     let core_config = core_config(&config, ledger.chain_id().clone());
     let count = records.len();
-    let mut core = Core::restore(core_config, Box::new(keys), Box::new(network), records, clock.now())?;
+    let mut core = Core::restore(
+        core_config,
+        Box::new(keys),
+        Box::new(network),
+        records,
+        clock.now(),
+    )?;
     info!(records = count, dir = %dir.display(), "the journal is read");
-    let follow_from = core.followed().map_or(start_of_following, |last| last.saturating_add(1));
+    let follow_from = core
+        .followed()
+        .map_or(start_of_following, |last| last.saturating_add(1));
     for port in &config.ports {
-        core.handle(Input::Network(NetworkInput::Port(port.facts())), clock.now());
+        core.handle(
+            Input::Network(NetworkInput::Port(port.facts())),
+            clock.now(),
+        );
     }
 
     let config = Arc::new(config);
     let (sender, mut events) = mpsc::channel(event_loop::QUEUE);
-    let classes = while_serving(ClassOrders::start(&config, &sender), &mut events, &mut core, &clock).await;
+    let classes = while_serving(
+        ClassOrders::start(&config, &sender),
+        &mut events,
+        &mut core,
+        &clock,
+    )
+    .await;
     let listening = Switches::listen(&config.openflow, sender.clone()).await;
-    let switches = listening.map_err(|error| StartError::Listen { address: config.openflow.listen, error })?;
+    let switches = listening.map_err(|error| StartError::Listen {
+        address: config.openflow.listen,
+        error,
+    })?;
     let changes = broadcast::Sender::new(CHANGES);
     let handle = Handle {
         events: sender.clone(),
@@ -195,11 +222,32 @@ pub async fn run(config: Config) -> Result<Controller, StartError> {
     let (journal, writer) = store.start(clock.clone());
     let ledger = LedgerWork::start(ledger, sender);
     let replies = Replies::default();
-    let event_loop = EventLoop { core, clock, events, journal, switches, classes, ledger, changes, replies, follow_from };
+    let event_loop = EventLoop {
+        core,
+        clock,
+        events,
+        journal,
+        switches,
+        classes,
+        ledger,
+        changes,
+        replies,
+        follow_from,
+    };
     let (stop, stopping) = oneshot::channel();
     let (outcome, stopped) = watch::channel(None);
-    let running = tokio::spawn(supervise(tokio::spawn(event_loop.run(stopping)), writer, embedded, outcome));
-    Ok(Controller { handle, _stop: stop, outcome: stopped, running })
+    let running = tokio::spawn(supervise(
+        tokio::spawn(event_loop.run(stopping)),
+        writer,
+        embedded,
+        outcome,
+    ));
+    Ok(Controller {
+        handle,
+        _stop: stop,
+        outcome: stopped,
+        running,
+    })
 }
 
 impl Controller {
@@ -220,7 +268,12 @@ impl Controller {
 
     /// Stops it: nothing new is taken, the journal catches up, everything is closed. Paid flows keep running.
     pub async fn shutdown(self) -> Result<(), RunError> {
-        let Self { _stop: stop, outcome, running, .. } = self;
+        let Self {
+            _stop: stop,
+            outcome,
+            running,
+            ..
+        } = self;
         drop(stop);
         if let Err(error) = running.await {
             return Err(RunError::Panicked(error.to_string()));
@@ -276,7 +329,9 @@ async fn while_serving<T>(
 fn operator_keys(dir: &Path, store: &Store) -> Result<Keyring, StartError> {
     let file = dir.join("operator.key");
     if store.last() > 0 && !file.exists() {
-        return Err(StartError::KeysMissing { file: file.display().to_string() });
+        return Err(StartError::KeysMissing {
+            file: file.display().to_string(),
+        });
     }
     Ok(Keyring::load_or_create(&file)?)
 }
@@ -285,7 +340,11 @@ fn operator_keys(dir: &Path, store: &Store) -> Result<Keyring, StartError> {
 async fn bind(store: &mut Store, what: &'static str, found: &str) -> Result<(), StartError> {
     match store.setting(what).await? {
         Some(made) if made == found => Ok(()),
-        Some(made) => Err(StartError::Changed { what, made, found: found.to_owned() }),
+        Some(made) => Err(StartError::Changed {
+            what,
+            made,
+            found: found.to_owned(),
+        }),
         None => Ok(store.set(what, found).await?),
     }
 }
@@ -294,11 +353,17 @@ async fn bind(store: &mut Store, what: &'static str, found: &str) -> Result<(), 
 /// of ours was known to anybody before.
 async fn first_checkpoint(store: &mut Store, ledger: &dyn Ledger) -> Result<u64, StartError> {
     const NAME: &str = "first checkpoint";
-    if let Some(checkpoint) = store.setting(NAME).await?.and_then(|text| text.parse().ok()) {
+    if let Some(checkpoint) = store
+        .setting(NAME)
+        .await?
+        .and_then(|text| text.parse().ok())
+    {
         return Ok(checkpoint);
     }
     let status = ledger.status().await.map_err(|error| StartError::Ledger {
-        reason: format!("{error}; the first start needs it, to know from where on to look for payments"),
+        reason: format!(
+            "{error}; the first start needs it, to know from where on to look for payments"
+        ),
     })?;
     store.set(NAME, &status.checkpoint.to_string()).await?;
     Ok(status.checkpoint)
@@ -317,13 +382,20 @@ fn core_config(config: &Config, chain_id: ChainId) -> CoreConfig {
         install_patience: INSTALL_PATIENCE,
         suspend_patience: SUSPEND_PATIENCE,
         treasury_minimum: TREASURY_MINIMUM,
-        enrolled: config.enrolled.iter().map(|buyer| buyer.key).collect::<BTreeSet<_>>(),
+        enrolled: config
+            .enrolled
+            .iter()
+            .map(|buyer| buyer.key)
+            .collect::<BTreeSet<_>>(),
     }
 }
 
 fn network_config(config: &Config, keys: &Keyring) -> NetworkConfig {
     NetworkConfig {
-        api: config.api_port.as_ref().map(|port| ApiPort { address: port.address, mac: port.mac }),
+        api: config.api_port.as_ref().map(|port| ApiPort {
+            address: port.address,
+            mac: port.mac,
+        }),
         discover_trunks: config.network.discover_trunks,
         ..NetworkConfig::new(keys.purpose_seed("link discovery"))
     }

@@ -168,31 +168,57 @@ impl Store {
             .create_if_missing(false)
             .journal_mode(SqliteJournalMode::Wal)
             .synchronous(SqliteSynchronous::Full);
-        let mut connection = SqliteConnection::connect_with(&options).await.map_err(|error| sqlite(&file, error))?;
-        let verdict = sqlx::query("PRAGMA quick_check(1)").fetch_one(&mut connection).await;
-        let verdict: String = verdict.and_then(|row| row.try_get(0)).map_err(|error| sqlite(&file, error))?;
+        let mut connection = SqliteConnection::connect_with(&options)
+            .await
+            .map_err(|error| sqlite(&file, error))?;
+        let verdict = sqlx::query("PRAGMA quick_check(1)")
+            .fetch_one(&mut connection)
+            .await;
+        let verdict: String = verdict
+            .and_then(|row| row.try_get(0))
+            .map_err(|error| sqlite(&file, error))?;
         if verdict != "ok" {
-            return Err(StoreError::Damaged { file, reason: verdict });
+            return Err(StoreError::Damaged {
+                file,
+                reason: verdict,
+            });
         }
-        let last = sqlx::query("SELECT coalesce(max(sequence), 0) FROM journal").fetch_one(&mut connection).await;
-        let last: i64 = last.and_then(|row| row.try_get(0)).map_err(|error| sqlite(&file, error))?;
-        let last = u64::try_from(last)
-            .map_err(|_| StoreError::Damaged { file: file.clone(), reason: format!("record number {last}") })?;
-        Ok(Self { connection, file, last, _lock: lock })
+        let last = sqlx::query("SELECT coalesce(max(sequence), 0) FROM journal")
+            .fetch_one(&mut connection)
+            .await;
+        let last: i64 = last
+            .and_then(|row| row.try_get(0))
+            .map_err(|error| sqlite(&file, error))?;
+        let last = u64::try_from(last).map_err(|_| StoreError::Damaged {
+            file: file.clone(),
+            reason: format!("record number {last}"),
+        })?;
+        Ok(Self {
+            connection,
+            file,
+            last,
+            _lock: lock,
+        })
     }
 
     /// Every record, in order. A gap is an error.
     pub(crate) async fn load(&mut self) -> Result<Vec<(u64, Record)>, StoreError> {
         let file = &self.file;
-        let damaged = |reason: String| StoreError::Damaged { file: file.clone(), reason };
-        let mut rows = sqlx::query("SELECT sequence, body FROM journal ORDER BY sequence").fetch(&mut self.connection);
+        let damaged = |reason: String| StoreError::Damaged {
+            file: file.clone(),
+            reason,
+        };
+        let mut rows = sqlx::query("SELECT sequence, body FROM journal ORDER BY sequence")
+            .fetch(&mut self.connection);
         let mut records = Vec::new();
         let mut expected = 1;
         while let Some(row) = rows.try_next().await.map_err(|error| sqlite(file, error))? {
             let sequence: i64 = row.try_get(0).map_err(|error| sqlite(file, error))?;
             let body: &str = row.try_get(1).map_err(|error| sqlite(file, error))?;
             if u64::try_from(sequence) != Ok(expected) {
-                return Err(damaged(format!("record {expected} is missing; the next one is {sequence}")));
+                return Err(damaged(format!(
+                    "record {expected} is missing; the next one is {sequence}"
+                )));
             }
             let record = serde_json::from_str(body)
                 .map_err(|error| damaged(format!("record {sequence} cannot be read: {error}")))?;
@@ -203,13 +229,20 @@ impl Store {
     }
 
     /// Makes records durable, all of them or none: when this returns, they survive a crash.
-    pub(crate) async fn append(&mut self, batch: &[(u64, Record)], at: Time) -> Result<(), StoreError> {
+    pub(crate) async fn append(
+        &mut self,
+        batch: &[(u64, Record)],
+        at: Time,
+    ) -> Result<(), StoreError> {
         let mut rows = Vec::with_capacity(batch.len());
         let mut consumed = Vec::new();
         let mut last = self.last;
         for (sequence, record) in batch {
             if *sequence != last + 1 {
-                return Err(StoreError::OutOfOrder { expected: last + 1, found: *sequence });
+                return Err(StoreError::OutOfOrder {
+                    expected: last + 1,
+                    found: *sequence,
+                });
             }
             last = *sequence;
             let body = serde_json::to_string(record)
@@ -220,10 +253,12 @@ impl Store {
             }
         }
         let written = self.insert(&rows, &consumed, at).await;
-        written.map_err(|error| sqlite(&self.file, error))?.map_err(|(sequence, key)| StoreError::ConsumedTwice {
-            sequence,
-            key: Box::new(key.clone()),
-        })?;
+        written
+            .map_err(|error| sqlite(&self.file, error))?
+            .map_err(|(sequence, key)| StoreError::ConsumedTwice {
+                sequence,
+                key: Box::new(key.clone()),
+            })?;
         self.last = last;
         Ok(())
     }
@@ -236,7 +271,8 @@ impl Store {
         at: Time,
     ) -> Result<Result<(), (u64, &'k PaymentKey)>, sqlx::Error> {
         // All rows in one statement: a call to SQLite costs more than a row.
-        let rows = serde_json::to_string(rows).map_err(|error| sqlx::Error::Encode(Box::new(error)))?;
+        let rows =
+            serde_json::to_string(rows).map_err(|error| sqlx::Error::Encode(Box::new(error)))?;
         let mut transaction = self.connection.begin_with("BEGIN IMMEDIATE").await?;
         sqlx::query(
             "INSERT INTO journal(sequence, recorded_at_ms, body)
@@ -273,21 +309,33 @@ impl Store {
 
     /// When the newest record was made durable; the epoch when there is none.
     pub(crate) async fn last_recorded_at(&mut self) -> Result<Time, StoreError> {
-        let row = sqlx::query("SELECT coalesce(max(recorded_at_ms), 0) FROM journal").fetch_one(&mut self.connection).await;
-        let at: i64 = row.and_then(|row| row.try_get(0)).map_err(|error| sqlite(&self.file, error))?;
+        let row = sqlx::query("SELECT coalesce(max(recorded_at_ms), 0) FROM journal")
+            .fetch_one(&mut self.connection)
+            .await;
+        let at: i64 = row
+            .and_then(|row| row.try_get(0))
+            .map_err(|error| sqlite(&self.file, error))?;
         Ok(Time::from_millis(u64::try_from(at).unwrap_or_default()))
     }
 
     /// A setting that was made once for this data directory.
     pub(crate) async fn setting(&mut self, name: &str) -> Result<Option<String>, StoreError> {
-        let row = sqlx::query("SELECT value FROM setting WHERE name = ?").bind(name).fetch_optional(&mut self.connection).await;
-        row.and_then(|row| row.map(|row| row.try_get(0)).transpose()).map_err(|error| sqlite(&self.file, error))
+        let row = sqlx::query("SELECT value FROM setting WHERE name = ?")
+            .bind(name)
+            .fetch_optional(&mut self.connection)
+            .await;
+        row.and_then(|row| row.map(|row| row.try_get(0)).transpose())
+            .map_err(|error| sqlite(&self.file, error))
     }
 
     /// Makes a setting. One that was made already is an error.
     pub(crate) async fn set(&mut self, name: &str, value: &str) -> Result<(), StoreError> {
         let made = sqlx::query("INSERT INTO setting(name, value) VALUES (?, ?)");
-        let made = made.bind(name).bind(value).execute(&mut self.connection).await;
+        let made = made
+            .bind(name)
+            .bind(value)
+            .execute(&mut self.connection)
+            .await;
         made.map(|_| ()).map_err(|error| sqlite(&self.file, error))
     }
 
@@ -296,7 +344,14 @@ impl Store {
     pub(crate) fn start(self, clock: Clock) -> (Journal, JoinHandle<Result<(), StoreError>>) {
         let (records, queue) = mpsc::channel(QUEUE);
         let (through, durable) = watch::channel(self.last);
-        (Journal { records, written: self.last, durable }, tokio::spawn(self.write(queue, through, clock)))
+        (
+            Journal {
+                records,
+                written: self.last,
+                durable,
+            },
+            tokio::spawn(self.write(queue, through, clock)),
+        )
     }
 
     async fn write(
@@ -311,7 +366,10 @@ impl Store {
             through.send_replace(self.last);
             batch.clear();
         }
-        self.connection.close().await.map_err(|error| sqlite(&self.file, error))
+        self.connection
+            .close()
+            .await
+            .map_err(|error| sqlite(&self.file, error))
     }
 }
 
@@ -334,33 +392,61 @@ impl Journal {
 }
 
 fn prepare_directory(dir: &Path) -> Result<(), StoreError> {
-    let failed = |error| StoreError::File { path: dir.to_owned(), error };
-    DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(failed)?;
+    let failed = |error| StoreError::File {
+        path: dir.to_owned(),
+        error,
+    };
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(dir)
+        .map_err(failed)?;
     let mode = dir.metadata().map_err(failed)?.permissions().mode() & 0o777;
     if mode & 0o077 == 0 {
         return Ok(());
     }
     // An empty directory was made for us; whatever else lies open was perhaps not meant for us at all.
     if dir.read_dir().map_err(failed)?.next().is_some() {
-        return Err(StoreError::OpenToOthers { dir: dir.to_owned(), mode });
+        return Err(StoreError::OpenToOthers {
+            dir: dir.to_owned(),
+            mode,
+        });
     }
     std::fs::set_permissions(dir, Permissions::from_mode(0o700)).map_err(failed)
 }
 
 fn lock_directory(dir: &Path) -> Result<File, StoreError> {
     let path = dir.join("controller.lock");
-    let failed = |error| StoreError::File { path: path.clone(), error };
-    let mut lock = File::options().create(true).truncate(false).read(true).write(true).open(&path).map_err(failed)?;
+    let failed = |error| StoreError::File {
+        path: path.clone(),
+        error,
+    };
+    let mut lock = File::options()
+        .create(true)
+        .truncate(false)
+        .read(true)
+        .write(true)
+        .open(&path)
+        .map_err(failed)?;
     match lock.try_lock() {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => {
             let holder = std::fs::read_to_string(&path).unwrap_or_default();
-            let holder = holder.trim().parse::<u32>().map(|pid| format!(" (process {pid})")).unwrap_or_default();
-            return Err(StoreError::Locked { dir: dir.to_owned(), holder });
+            let holder = holder
+                .trim()
+                .parse::<u32>()
+                .map(|pid| format!(" (process {pid})"))
+                .unwrap_or_default();
+            return Err(StoreError::Locked {
+                dir: dir.to_owned(),
+                holder,
+            });
         }
         Err(TryLockError::Error(error)) => return Err(failed(error)),
     }
-    lock.set_len(0).and_then(|()| writeln!(lock, "{}", std::process::id())).map_err(failed)?;
+    lock.set_len(0)
+        .and_then(|()| writeln!(lock, "{}", std::process::id()))
+        .map_err(failed)?;
     Ok(lock)
 }
 
@@ -372,16 +458,32 @@ fn is_ours(file: &Path) -> Result<bool, StoreError> {
         Ok(0) => return Ok(false),
         Ok(_) => {}
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
-        Err(error) => return Err(StoreError::File { path: file.to_owned(), error }),
+        Err(error) => {
+            return Err(StoreError::File {
+                path: file.to_owned(),
+                error,
+            });
+        }
     }
-    let word = |at| header.get(at..).and_then(|rest| rest.first_chunk()).copied().map(u32::from_be_bytes);
-    let alien = || StoreError::Alien { file: file.to_owned() };
+    let word = |at| {
+        header
+            .get(at..)
+            .and_then(|rest| rest.first_chunk())
+            .copied()
+            .map(u32::from_be_bytes)
+    };
+    let alien = || StoreError::Alien {
+        file: file.to_owned(),
+    };
     if !header.starts_with(b"SQLite format 3\0") || word(68) != Some(APPLICATION_ID) {
         return Err(alien());
     }
     match word(60).ok_or_else(alien)? {
         SCHEMA_VERSION => Ok(true),
-        found if found > SCHEMA_VERSION => Err(StoreError::Newer { file: file.to_owned(), found }),
+        found if found > SCHEMA_VERSION => Err(StoreError::Newer {
+            file: file.to_owned(),
+            found,
+        }),
         _ => Err(alien()),
     }
 }
@@ -398,8 +500,12 @@ async fn create(file: &Path) -> Result<(), StoreError> {
         let mut connection = SqliteConnection::connect_with(&options).await?;
         let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
         sqlx::raw_sql(SCHEMA).execute(&mut *transaction).await?;
-        let mark = format!("PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {SCHEMA_VERSION}");
-        sqlx::raw_sql(sqlx::AssertSqlSafe(mark)).execute(&mut *transaction).await?;
+        let mark = format!(
+            "PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {SCHEMA_VERSION}"
+        );
+        sqlx::raw_sql(sqlx::AssertSqlSafe(mark))
+            .execute(&mut *transaction)
+            .await?;
         transaction.commit().await?;
         connection.close().await
     };
@@ -409,9 +515,14 @@ async fn create(file: &Path) -> Result<(), StoreError> {
 /// `SQLITE_CORRUPT` (11) and `SQLITE_NOTADB` (26), with their extended codes, are damage; the rest is told as it is.
 fn sqlite(file: &Path, error: sqlx::Error) -> StoreError {
     let file = file.to_owned();
-    let code = error.as_database_error().and_then(|error| error.code()?.parse::<u32>().ok());
+    let code = error
+        .as_database_error()
+        .and_then(|error| error.code()?.parse::<u32>().ok());
     match code.map(|code| code & 0xff) {
-        Some(11 | 26) => StoreError::Damaged { file, reason: error.to_string() },
+        Some(11 | 26) => StoreError::Damaged {
+            file,
+            reason: error.to_string(),
+        },
         _ => StoreError::Database { file, error },
     }
 }

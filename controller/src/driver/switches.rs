@@ -68,13 +68,25 @@ struct Outbox {
 
 impl Switches {
     /// Listens for switches.
-    pub(super) async fn listen(config: &OpenFlowConfig, events: mpsc::Sender<Event>) -> io::Result<Self> {
+    pub(super) async fn listen(
+        config: &OpenFlowConfig,
+        events: mpsc::Sender<Event>,
+    ) -> io::Result<Self> {
         let listener = TcpListener::bind(config.listen).await?;
         let address = listener.local_addr()?;
         let connections = Connections::default();
-        let accepting = tokio::spawn(accept(listener, config.max_connections, connections.clone(), events));
+        let accepting = tokio::spawn(accept(
+            listener,
+            config.max_connections,
+            connections.clone(),
+            events,
+        ));
         info!(%address, "listening for switches");
-        Ok(Self { connections, address, accepting })
+        Ok(Self {
+            connections,
+            address,
+            accepting,
+        })
     }
 
     /// The address that is listened on.
@@ -85,10 +97,18 @@ impl Switches {
     /// Queues bytes for a switch. Nothing happens when the connection is gone already.
     pub(super) fn send(&self, connection: ConnectionId, bytes: Vec<u8>) {
         let mut connections = self.connections.lock();
-        let Some(outbox) = connections.get(&connection) else { return };
-        let queued = outbox.queued.fetch_add(bytes.len(), Ordering::Relaxed).saturating_add(bytes.len());
+        let Some(outbox) = connections.get(&connection) else {
+            return;
+        };
+        let queued = outbox
+            .queued
+            .fetch_add(bytes.len(), Ordering::Relaxed)
+            .saturating_add(bytes.len());
         if queued > OUTPUT_LIMIT {
-            warn!(connection = connection.0, queued, "closing: the switch does not read what it is sent");
+            warn!(
+                connection = connection.0,
+                queued, "closing: the switch does not read what it is sent"
+            );
             connections.remove(&connection);
         } else if outbox.bytes.send(bytes).is_err() {
             // The connection is ending by itself and says so.
@@ -99,7 +119,10 @@ impl Switches {
     /// Closes a connection after what is queued for it.
     pub(super) fn close(&self, connection: ConnectionId, reason: &str) {
         if self.connections.lock().remove(&connection).is_some() {
-            info!(connection = connection.0, reason, "closing the connection to a switch");
+            info!(
+                connection = connection.0,
+                reason, "closing the connection to a switch"
+            );
         }
     }
 }
@@ -110,11 +133,15 @@ impl Drop for Switches {
     }
 }
 
-async fn accept(listener: TcpListener, limit: usize, connections: Connections, events: mpsc::Sender<Event>) {
+async fn accept(
+    listener: TcpListener,
+    limit: usize,
+    connections: Connections,
+    events: mpsc::Sender<Event>,
+) {
     // Dropped with this task, and every connection with it.
     let mut serving = JoinSet::new();
-    let mut ids = (1..).map(ConnectionId);
-    while let Some(id) = ids.next() {
+    for id in (1..).map(ConnectionId) {
         let (stream, peer) = match listener.accept().await {
             Ok(accepted) => accepted,
             Err(error) => {
@@ -131,7 +158,14 @@ async fn accept(listener: TcpListener, limit: usize, connections: Connections, e
         let (bytes, queue) = mpsc::unbounded_channel();
         let (open, closing) = oneshot::channel();
         let queued = Arc::new(AtomicUsize::new(0));
-        connections.lock().insert(id, Outbox { bytes, queued: queued.clone(), _open: open });
+        connections.lock().insert(
+            id,
+            Outbox {
+                bytes,
+                queued: queued.clone(),
+                _open: open,
+            },
+        );
         let (connections, events) = (connections.clone(), events.clone());
         serving.spawn(async move {
             debug!(connection = id.0, %peer, "connected");
@@ -139,7 +173,9 @@ async fn accept(listener: TcpListener, limit: usize, connections: Connections, e
             debug!(connection = id.0, %peer, reason, "disconnected");
             connections.lock().remove(&id);
             // Fails only when the controller is stopping.
-            let _ = events.send(Event::network(NetworkInput::Closed { connection: id })).await;
+            let _ = events
+                .send(Event::network(NetworkInput::Closed { connection: id }))
+                .await;
         });
     }
 }
@@ -156,7 +192,11 @@ async fn serve(
     if let Err(error) = stream.set_nodelay(true) {
         return error.to_string();
     }
-    if events.send(Event::network(NetworkInput::Connected { connection: id })).await.is_err() {
+    if events
+        .send(Event::network(NetworkInput::Connected { connection: id }))
+        .await
+        .is_err()
+    {
         return "the controller is stopping".to_owned();
     }
     let (reader, writer) = stream.split();
@@ -171,13 +211,25 @@ async fn serve(
     }
 }
 
-async fn read(id: ConnectionId, mut reader: ReadHalf<'_>, events: &mpsc::Sender<Event>) -> io::Result<()> {
+async fn read(
+    id: ConnectionId,
+    mut reader: ReadHalf<'_>,
+    events: &mpsc::Sender<Event>,
+) -> io::Result<()> {
     let mut buffer = vec![0; READ_BUFFER];
     loop {
         let count = reader.read(&mut buffer).await?;
-        let Some(bytes) = buffer.get(..count).filter(|bytes| !bytes.is_empty()) else { return Ok(()) };
-        let bytes = NetworkInput::Bytes { connection: id, bytes: bytes.to_vec() };
-        events.send(Event::network(bytes)).await.map_err(io::Error::other)?;
+        let Some(bytes) = buffer.get(..count).filter(|bytes| !bytes.is_empty()) else {
+            return Ok(());
+        };
+        let bytes = NetworkInput::Bytes {
+            connection: id,
+            bytes: bytes.to_vec(),
+        };
+        events
+            .send(Event::network(bytes))
+            .await
+            .map_err(io::Error::other)?;
     }
 }
 
@@ -208,12 +260,19 @@ mod tests {
 
     async fn listening(capacity: usize) -> (Switches, mpsc::Receiver<Event>) {
         let (events, inputs) = mpsc::channel(capacity);
-        let config = OpenFlowConfig { listen: ([127, 0, 0, 1], 0).into(), max_connections: LIMIT };
+        let config = OpenFlowConfig {
+            listen: ([127, 0, 0, 1], 0).into(),
+            max_connections: LIMIT,
+        };
         (Switches::listen(&config, events).await.unwrap(), inputs)
     }
 
     async fn next(inputs: &mut mpsc::Receiver<Event>) -> NetworkInput {
-        match time::timeout(Duration::from_secs(10), inputs.recv()).await.unwrap().unwrap() {
+        match time::timeout(Duration::from_secs(10), inputs.recv())
+            .await
+            .unwrap()
+            .unwrap()
+        {
             Event::Input(Input::Network(input)) => input,
             _ => panic!("not from a switch"),
         }
@@ -225,9 +284,18 @@ mod tests {
         for number in 1..=2 {
             let connection = ConnectionId(number);
             let mut peer = TcpStream::connect(switches.address()).await.unwrap();
-            assert_eq!(next(&mut inputs).await, NetworkInput::Connected { connection });
+            assert_eq!(
+                next(&mut inputs).await,
+                NetworkInput::Connected { connection }
+            );
             peer.write_all(b"hello").await.unwrap();
-            assert_eq!(next(&mut inputs).await, NetworkInput::Bytes { connection, bytes: b"hello".to_vec() });
+            assert_eq!(
+                next(&mut inputs).await,
+                NetworkInput::Bytes {
+                    connection,
+                    bytes: b"hello".to_vec()
+                }
+            );
             switches.send(connection, b"wel".to_vec());
             switches.send(connection, b"come".to_vec());
             let mut answer = [0; 7];
@@ -244,7 +312,10 @@ mod tests {
         let (switches, mut inputs) = listening(16).await;
         let mut peer = TcpStream::connect(switches.address()).await.unwrap();
         let connection = ConnectionId(1);
-        assert_eq!(next(&mut inputs).await, NetworkInput::Connected { connection });
+        assert_eq!(
+            next(&mut inputs).await,
+            NetworkInput::Connected { connection }
+        );
         switches.send(connection, b"last words".to_vec());
         switches.close(connection, "a test");
         let mut heard = Vec::new();
@@ -258,13 +329,20 @@ mod tests {
         let (switches, mut inputs) = listening(16).await;
         let _peer = TcpStream::connect(switches.address()).await.unwrap();
         let connection = ConnectionId(1);
-        assert_eq!(next(&mut inputs).await, NetworkInput::Connected { connection });
+        assert_eq!(
+            next(&mut inputs).await,
+            NetworkInput::Connected { connection }
+        );
         for _ in 0..(OUTPUT_LIMIT / (1 << 20) + 40) {
             switches.send(connection, vec![0; 1 << 20]);
             tokio::task::yield_now().await;
         }
         assert_eq!(next(&mut inputs).await, NetworkInput::Closed { connection });
-        assert!(time::timeout(Duration::from_millis(100), inputs.recv()).await.is_err());
+        assert!(
+            time::timeout(Duration::from_millis(100), inputs.recv())
+                .await
+                .is_err()
+        );
     }
 
     #[tokio::test]
@@ -277,8 +355,14 @@ mod tests {
             }
         });
         time::sleep(Duration::from_millis(300)).await;
-        assert!(!flood.is_finished(), "64 MiB were taken though nobody asked for them");
-        assert!(matches!(next(&mut inputs).await, NetworkInput::Connected { .. }));
+        assert!(
+            !flood.is_finished(),
+            "64 MiB were taken though nobody asked for them"
+        );
+        assert!(matches!(
+            next(&mut inputs).await,
+            NetworkInput::Connected { .. }
+        ));
         let mut taken = 0;
         while let NetworkInput::Bytes { bytes, .. } = next(&mut inputs).await {
             taken += bytes.len();
@@ -293,22 +377,34 @@ mod tests {
         let mut peers = Vec::new();
         for _ in 0..LIMIT {
             peers.push(TcpStream::connect(switches.address()).await.unwrap());
-            assert!(matches!(next(&mut inputs).await, NetworkInput::Connected { .. }));
+            assert!(matches!(
+                next(&mut inputs).await,
+                NetworkInput::Connected { .. }
+            ));
         }
         let mut refused = TcpStream::connect(switches.address()).await.unwrap();
         assert_eq!(refused.read(&mut [0]).await.unwrap(), 0);
         peers.pop();
-        assert!(matches!(next(&mut inputs).await, NetworkInput::Closed { .. }));
+        assert!(matches!(
+            next(&mut inputs).await,
+            NetworkInput::Closed { .. }
+        ));
         time::sleep(Duration::from_millis(50)).await;
         let _peer = TcpStream::connect(switches.address()).await.unwrap();
-        assert!(matches!(next(&mut inputs).await, NetworkInput::Connected { .. }));
+        assert!(matches!(
+            next(&mut inputs).await,
+            NetworkInput::Connected { .. }
+        ));
     }
 
     #[tokio::test]
     async fn dropping_it_disconnects_every_switch() {
         let (switches, mut inputs) = listening(16).await;
         let mut peer = TcpStream::connect(switches.address()).await.unwrap();
-        assert!(matches!(next(&mut inputs).await, NetworkInput::Connected { .. }));
+        assert!(matches!(
+            next(&mut inputs).await,
+            NetworkInput::Connected { .. }
+        ));
         drop(switches);
         assert_eq!(peer.read(&mut [0]).await.unwrap_or(0), 0);
     }

@@ -22,15 +22,27 @@ use crate::{
 
 fn config(dir: &Path) -> Config {
     let any = SocketAddr::from(([127, 0, 0, 1], 0));
-    let mut config = Config { data_dir: DataDir(dir.join("data")), ..Config::default() };
+    let mut config = Config {
+        data_dir: DataDir(dir.join("data")),
+        ..Config::default()
+    };
     config.openflow.listen = any;
-    config.ledger = LedgerConfig::Embedded { grpc: any, faucet: any };
-    config.ovsdb.endpoints = vec![crate::config::OvsdbEndpoint::Unix(PathBuf::from("/nonexistent"))];
+    config.ledger = LedgerConfig::Embedded {
+        grpc: any,
+        faucet: any,
+    };
+    config.ovsdb.endpoints = vec![crate::config::OvsdbEndpoint::Unix(PathBuf::from(
+        "/nonexistent",
+    ))];
     config
 }
 
 async fn readiness(controller: &Controller) -> Readiness {
-    match controller.handle().request(Caller::default(), Request::Readiness).await {
+    match controller
+        .handle()
+        .request(Caller::default(), Request::Readiness)
+        .await
+    {
         Ok(Answer::Readiness(readiness)) => readiness,
         other => panic!("{other:?}"),
     }
@@ -44,7 +56,10 @@ async fn until_the_ledger_is_up(controller: &Controller) -> Readiness {
         }
         time::sleep(Duration::from_millis(50)).await;
     }
-    panic!("the ledger did not come up: {:?}", readiness(controller).await);
+    panic!(
+        "the ledger did not come up: {:?}",
+        readiness(controller).await
+    );
 }
 
 #[tokio::test]
@@ -54,7 +69,10 @@ async fn it_starts_with_an_embedded_ledger_a_filled_treasury_and_room_for_switch
     until_the_ledger_is_up(&controller).await;
     let addresses = controller.handle().addresses().clone();
     let url = format!("http://{}", addresses.ledger.unwrap());
-    assert_eq!(IotaLedger::discover_chain_id(&url).await.unwrap(), *controller.handle().chain_id());
+    assert_eq!(
+        IotaLedger::discover_chain_id(&url).await.unwrap(),
+        *controller.handle().chain_id()
+    );
     let mut switch = TcpStream::connect(addresses.openflow).await.unwrap();
     switch.write_all(&[4, 0, 0, 8, 0, 0, 0, 1]).await.unwrap(); // OFPT_HELLO, version 1.3
     let mut hello = [0; 2];
@@ -63,9 +81,15 @@ async fn it_starts_with_an_embedded_ledger_a_filled_treasury_and_room_for_switch
     let handle = controller.handle().clone();
     controller.shutdown().await.unwrap();
     assert!(TcpStream::connect(addresses.openflow).await.is_err());
-    let refused = handle.request(Caller::default(), Request::Readiness).await.unwrap_err();
+    let refused = handle
+        .request(Caller::default(), Request::Readiness)
+        .await
+        .unwrap_err();
     assert_eq!(refused.kind, ProblemKind::NotReady);
-    assert!(matches!(handle.changes().recv().await, Err(broadcast::error::RecvError::Closed)));
+    assert!(matches!(
+        handle.changes().recv().await,
+        Err(broadcast::error::RecvError::Closed)
+    ));
 }
 
 #[tokio::test]
@@ -78,7 +102,12 @@ async fn a_restart_keeps_chain_keys_and_treasury() {
         let handle = controller.handle();
         let treasury = handle.ledger().treasury_address();
         let balance = handle.ledger().balance(&treasury).await.unwrap();
-        seen.push((handle.chain_id().clone(), handle.operator_key(), treasury, balance));
+        seen.push((
+            handle.chain_id().clone(),
+            handle.operator_key(),
+            treasury,
+            balance,
+        ));
         controller.shutdown().await.unwrap();
     }
     assert_eq!(seen.first(), seen.last());
@@ -89,24 +118,46 @@ async fn a_second_controller_on_the_same_directory_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     let controller = run(config(dir.path())).await.unwrap();
     let error = run(config(dir.path())).await.unwrap_err();
-    assert!(matches!(error, StartError::Store(StoreError::Locked { .. })), "{error}");
+    assert!(
+        matches!(error, StartError::Store(StoreError::Locked { .. })),
+        "{error}"
+    );
     controller.shutdown().await.unwrap();
-    run(config(dir.path())).await.unwrap().shutdown().await.unwrap();
+    run(config(dir.path()))
+        .await
+        .unwrap()
+        .shutdown()
+        .await
+        .unwrap();
 }
 
 #[tokio::test]
 async fn a_data_directory_belongs_to_one_chain_and_one_key() {
     let dir = tempfile::tempdir().unwrap();
-    run(config(dir.path())).await.unwrap().shutdown().await.unwrap();
+    run(config(dir.path()))
+        .await
+        .unwrap()
+        .shutdown()
+        .await
+        .unwrap();
     let data = dir.path().join("data");
     std::fs::rename(data.join("ledger"), data.join("ledger.old")).unwrap();
     let error = run(config(dir.path())).await.unwrap_err();
-    assert!(matches!(error, StartError::Changed { what: "chain", .. }), "{error}");
+    assert!(
+        matches!(error, StartError::Changed { what: "chain", .. }),
+        "{error}"
+    );
     std::fs::remove_dir_all(data.join("ledger")).unwrap();
     std::fs::rename(data.join("ledger.old"), data.join("ledger")).unwrap();
     std::fs::remove_file(data.join("operator.key")).unwrap();
     let error = run(config(dir.path())).await.unwrap_err();
-    let lost = matches!(error, StartError::Changed { what: "operator key", .. } | StartError::KeysMissing { .. });
+    let lost = matches!(
+        error,
+        StartError::Changed {
+            what: "operator key",
+            ..
+        } | StartError::KeysMissing { .. }
+    );
     assert!(lost, "{error}");
 }
 
@@ -114,9 +165,16 @@ async fn a_data_directory_belongs_to_one_chain_and_one_key() {
 async fn a_first_start_without_its_ledger_says_so() {
     let dir = tempfile::tempdir().unwrap();
     let mut config = config(dir.path());
-    config.ledger = LedgerConfig::Remote { url: "http://127.0.0.1:1".to_owned(), chain_id: ChainId::new("x") };
+    let chain_id = ChainId::new("1".repeat(32)); // base58 of 32 zero bytes
+    config.ledger = LedgerConfig::Remote {
+        url: "http://127.0.0.1:1".to_owned(),
+        chain_id,
+    };
     let error = run(config).await.unwrap_err();
-    assert!(matches!(&error, StartError::Ledger { reason } if reason.contains("first start")), "{error}");
+    assert!(
+        matches!(&error, StartError::Ledger { reason } if reason.contains("first start")),
+        "{error}"
+    );
 }
 
 #[tokio::test]

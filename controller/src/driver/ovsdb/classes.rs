@@ -41,13 +41,19 @@ impl ClassOrder {
 /// The operations of one transaction (RFC 7047 section 5.2) that make the queues of these ports and delete those of
 /// our rows that nothing uses any more. Empty when all is as it should be. The ports that are not in the
 /// database are told with a reason. No port may be ordered twice.
-pub(super) fn plan<'o>(replica: &Replica, orders: &'o [ClassOrder]) -> (Vec<Value>, Vec<(&'o ClassOrder, String)>) {
+pub(super) fn plan<'o>(
+    replica: &Replica,
+    orders: &'o [ClassOrder],
+) -> (Vec<Value>, Vec<(&'o ClassOrder, String)>) {
     let mut operations = Vec::new();
     let mut unknown = Vec::new();
     let mut replaced = BTreeSet::new();
     for (number, order) in orders.iter().enumerate() {
         let Some((uuid, port)) = replica.port(order.switch, &order.port_name) else {
-            let reason = format!("port {} of switch {} is not in the database", order.port_name, order.switch);
+            let reason = format!(
+                "port {} of switch {} is not in the database",
+                order.port_name, order.switch
+            );
             unknown.push((order, reason));
             continue;
         };
@@ -63,8 +69,13 @@ pub(super) fn plan<'o>(replica: &Replica, orders: &'o [ClassOrder]) -> (Vec<Valu
 
 /// Whether the port's rows are exactly these.
 fn has_classes(replica: &Replica, port: &Port, plan: &ClassPlan) -> bool {
-    let Some(qos) = port.qos.as_ref().and_then(|uuid| replica.qos.get(uuid)) else { return false };
-    let numbers: BTreeSet<_> = Class::ALL.iter().map(|class| u64::from(class.queue())).collect();
+    let Some(qos) = port.qos.as_ref().and_then(|uuid| replica.qos.get(uuid)) else {
+        return false;
+    };
+    let numbers: BTreeSet<_> = Class::ALL
+        .iter()
+        .map(|class| u64::from(class.queue()))
+        .collect();
     let wanted = Qos {
         kind: "linux-htb".to_owned(),
         other_config: root_config(plan),
@@ -74,8 +85,17 @@ fn has_classes(replica: &Replica, port: &Port, plan: &ClassPlan) -> bool {
     *qos == wanted
         && qos.queues.keys().copied().collect::<BTreeSet<_>>() == numbers
         && Class::ALL.iter().all(|class| {
-            let queue = qos.queues.get(&u64::from(class.queue())).and_then(|uuid| replica.queues.get(uuid));
-            queue.is_some_and(|queue| *queue == Queue { other_config: queue_config(plan.share(*class)), external_ids: owner() })
+            let queue = qos
+                .queues
+                .get(&u64::from(class.queue()))
+                .and_then(|uuid| replica.queues.get(uuid));
+            queue.is_some_and(|queue| {
+                *queue
+                    == Queue {
+                        other_config: queue_config(plan.share(*class)),
+                        external_ids: owner(),
+                    }
+            })
         })
 }
 
@@ -89,7 +109,10 @@ fn insert(number: usize, port: &Uuid, plan: &ClassPlan) -> Vec<Value> {
             json!({"op": "insert", "table": "Queue", "uuid-name": queue_name(*class), "row": row})
         })
         .collect();
-    let queues: Vec<_> = Class::ALL.iter().map(|class| json!([class.queue(), ["named-uuid", queue_name(*class)]])).collect();
+    let queues: Vec<_> = Class::ALL
+        .iter()
+        .map(|class| json!([class.queue(), ["named-uuid", queue_name(*class)]]))
+        .collect();
     let row = json!({
         "type": "linux-htb",
         "other_config": as_map(&root_config(plan)),
@@ -105,17 +128,34 @@ fn insert(number: usize, port: &Uuid, plan: &ClassPlan) -> Vec<Value> {
 
 /// Deletes our rows that no port uses once the ports in `replaced` have new ones.
 fn collect_garbage(replica: &Replica, replaced: &BTreeSet<&Uuid>) -> Vec<Value> {
-    let kept = replica.ports.iter().filter(|(uuid, _)| !replaced.contains(uuid));
+    let kept = replica
+        .ports
+        .iter()
+        .filter(|(uuid, _)| !replaced.contains(uuid));
     let used: BTreeSet<_> = kept.filter_map(|(_, port)| port.qos.as_ref()).collect();
-    let ours = |external_ids: &Texts| external_ids.get(OWNER_KEY).is_some_and(|value| value == OWNER);
-    let gone: BTreeSet<_> =
-        replica.qos.iter().filter(|(uuid, qos)| ours(&qos.external_ids) && !used.contains(uuid)).map(|(uuid, _)| uuid).collect();
+    let ours = |external_ids: &Texts| {
+        external_ids
+            .get(OWNER_KEY)
+            .is_some_and(|value| value == OWNER)
+    };
+    let gone: BTreeSet<_> = replica
+        .qos
+        .iter()
+        .filter(|(uuid, qos)| ours(&qos.external_ids) && !used.contains(uuid))
+        .map(|(uuid, _)| uuid)
+        .collect();
     let left = replica.qos.iter().filter(|(uuid, _)| !gone.contains(uuid));
     let queues_used: BTreeSet<_> = left.flat_map(|(_, qos)| qos.queues.values()).collect();
-    let queues = replica.queues.iter().filter(|(uuid, queue)| ours(&queue.external_ids) && !queues_used.contains(uuid));
-    let delete = |table: &str, uuid: &Uuid| json!({"op": "delete", "table": table, "where": by_uuid(uuid)});
+    let queues = replica
+        .queues
+        .iter()
+        .filter(|(uuid, queue)| ours(&queue.external_ids) && !queues_used.contains(uuid));
+    let delete =
+        |table: &str, uuid: &Uuid| json!({"op": "delete", "table": table, "where": by_uuid(uuid)});
     let delete_qos = gone.iter().map(|uuid| delete("QoS", uuid));
-    delete_qos.chain(queues.map(|(uuid, _)| delete("Queue", uuid))).collect()
+    delete_qos
+        .chain(queues.map(|(uuid, _)| delete("Queue", uuid)))
+        .collect()
 }
 
 fn root_config(plan: &ClassPlan) -> Texts {
@@ -124,14 +164,19 @@ fn root_config(plan: &ClassPlan) -> Texts {
 
 /// Rates in bit/s and the burst in bits, as whole numbers in text (ovs-vswitchd.conf.db(5), table Queue).
 fn queue_config(share: &ClassShare) -> Texts {
-    let burst = (share.guaranteed_bps / 1_000).saturating_mul(BURST_MS).max(MIN_BURST_BITS);
+    let burst = (share.guaranteed_bps / 1_000)
+        .saturating_mul(BURST_MS)
+        .max(MIN_BURST_BITS);
     let pairs = [
         ("min-rate", share.guaranteed_bps),
         ("max-rate", share.ceiling_bps),
         ("burst", burst),
         ("priority", u64::from(share.priority)),
     ];
-    pairs.into_iter().map(|(key, value)| (key.to_owned(), value.to_string())).collect()
+    pairs
+        .into_iter()
+        .map(|(key, value)| (key.to_owned(), value.to_string()))
+        .collect()
 }
 
 fn owner() -> Texts {
@@ -139,7 +184,13 @@ fn owner() -> Texts {
 }
 
 fn as_map(texts: &Texts) -> Value {
-    json!(["map", texts.iter().map(|(key, value)| [key, value]).collect::<Vec<_>>()])
+    json!([
+        "map",
+        texts
+            .iter()
+            .map(|(key, value)| [key, value])
+            .collect::<Vec<_>>()
+    ])
 }
 
 fn by_uuid(uuid: &Uuid) -> Value {

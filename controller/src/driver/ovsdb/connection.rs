@@ -60,13 +60,22 @@ impl Connection {
             })
         };
         let connected = time::timeout(CALL_LIMIT, connecting).await;
-        let stream = connected.map_err(|_| OvsdbError::NoAnswer { method: "connect".to_owned() })??;
+        let stream = connected.map_err(|_| OvsdbError::NoAnswer {
+            method: "connect".to_owned(),
+        })??;
         Ok(Self::over(stream))
     }
 
     fn over(stream: Box<dyn Stream>) -> Self {
         let buffer = vec![0; 64 << 10];
-        Self { stream, framer: Framer::default(), buffer, out: Vec::new(), last_id: 0, updates: VecDeque::new() }
+        Self {
+            stream,
+            framer: Framer::default(),
+            buffer,
+            out: Vec::new(),
+            last_id: 0,
+            updates: VecDeque::new(),
+        }
     }
 
     /// Calls a method and waits for its result. Updates that come meanwhile are kept.
@@ -79,15 +88,23 @@ impl Connection {
                 let mut message = self.receive().await?;
                 if message.get("method").is_none() && message.get("id") == Some(&json!(id)) {
                     return match message.get_mut("error").map(Value::take) {
-                        None | Some(Value::Null) => Ok(message.get_mut("result").map(Value::take).unwrap_or_default()),
-                        Some(error) => Err(OvsdbError::Refused { method: method.to_owned(), error }),
+                        None | Some(Value::Null) => Ok(message
+                            .get_mut("result")
+                            .map(Value::take)
+                            .unwrap_or_default()),
+                        Some(error) => Err(OvsdbError::Refused {
+                            method: method.to_owned(),
+                            error,
+                        }),
                     };
                 }
                 self.keep(message);
             }
         };
         let answer = time::timeout(CALL_LIMIT, answer).await;
-        answer.map_err(|_| OvsdbError::NoAnswer { method: method.to_owned() })?
+        answer.map_err(|_| OvsdbError::NoAnswer {
+            method: method.to_owned(),
+        })?
     }
 
     /// The next `update` notification: its parameters (RFC 7047 section 4.1.6). May be given up at any time.
@@ -113,7 +130,9 @@ impl Connection {
                 let (id, params) = (message.get("id").cloned(), message.get("params").cloned());
                 self.send(&json!({"id": id, "result": params, "error": null}));
             }
-            Some("update") => self.updates.extend(message.get_mut("params").map(Value::take)),
+            Some("update") => self
+                .updates
+                .extend(message.get_mut("params").map(Value::take)),
             _ => {}
         }
     }
@@ -167,21 +186,31 @@ impl Framer {
                 (false, _, b'{') => self.depth += 1,
                 (false, _, b'}') if self.depth == 1 => {
                     let message = self.bytes.get(..=at).unwrap_or_default();
-                    let message = serde_json::from_slice(message).map_err(|error| malformed(error.to_string()))?;
+                    let message = serde_json::from_slice(message)
+                        .map_err(|error| malformed(error.to_string()))?;
                     self.bytes.drain(..=at);
-                    *self = Self { bytes: std::mem::take(&mut self.bytes), ..Self::default() };
+                    *self = Self {
+                        bytes: std::mem::take(&mut self.bytes),
+                        ..Self::default()
+                    };
                     return Ok(Some(message));
                 }
                 (false, _, b'}') if self.depth > 1 => self.depth -= 1,
                 (false, _, b'"') if self.depth > 0 => self.in_string = true,
                 (false, _, b' ' | b'\t' | b'\r' | b'\n') => {}
                 (false, _, _) if self.depth > 0 => {}
-                (false, _, other) => return Err(malformed(format!("byte {other:#04x} where an object begins"))),
+                (false, _, other) => {
+                    return Err(malformed(format!(
+                        "byte {other:#04x} where an object begins"
+                    )));
+                }
             }
         }
         self.scanned = self.bytes.len();
         if self.scanned > MESSAGE_LIMIT {
-            return Err(malformed(format!("a message of more than {MESSAGE_LIMIT} bytes")));
+            return Err(malformed(format!(
+                "a message of more than {MESSAGE_LIMIT} bytes"
+            )));
         }
         Ok(None)
     }
@@ -248,14 +277,27 @@ mod tests {
             let mut heard = vec![0; 1024];
             let count = server.read(&mut heard).await.unwrap();
             let request: Value = serde_json::from_slice(&heard[..count]).unwrap();
-            assert_eq!(request, json!({"id": 1, "method": "list_dbs", "params": []}));
+            assert_eq!(
+                request,
+                json!({"id": 1, "method": "list_dbs", "params": []})
+            );
             let echo = json!({"id": "echo", "method": "echo", "params": [7]});
             let update = json!({"id": null, "method": "update", "params": ["m", {}]});
-            server.write_all(format!("{echo}{update}").as_bytes()).await.unwrap();
+            server
+                .write_all(format!("{echo}{update}").as_bytes())
+                .await
+                .unwrap();
             let count = server.read(&mut heard).await.unwrap();
             let reply: Value = serde_json::from_slice(&heard[..count]).unwrap();
             assert_eq!(reply, json!({"id": "echo", "result": [7], "error": null}));
-            server.write_all(json!({"id": 1, "result": ["db"], "error": null}).to_string().as_bytes()).await.unwrap();
+            server
+                .write_all(
+                    json!({"id": 1, "result": ["db"], "error": null})
+                        .to_string()
+                        .as_bytes(),
+                )
+                .await
+                .unwrap();
         };
         let (result, ()) = tokio::join!(connection.call("list_dbs", json!([])), script);
         assert_eq!(result.unwrap(), json!(["db"]));
@@ -267,8 +309,14 @@ mod tests {
     #[tokio::test]
     async fn an_error_is_told_with_the_method() {
         let (mut connection, mut server) = pair();
-        server.write_all(b"{\"id\":1,\"result\":null,\"error\":\"unknown database\"}").await.unwrap();
+        server
+            .write_all(b"{\"id\":1,\"result\":null,\"error\":\"unknown database\"}")
+            .await
+            .unwrap();
         let error = connection.call("monitor", json!([])).await.unwrap_err();
-        assert_eq!(error.to_string(), "the server refused monitor: \"unknown database\"");
+        assert_eq!(
+            error.to_string(),
+            "the server refused monitor: \"unknown database\""
+        );
     }
 }

@@ -69,7 +69,11 @@ type Homes = Arc<Mutex<BTreeMap<SwitchId, usize>>>;
 impl ClassOrders {
     /// Starts a task per server; returns when each has told what it knows, or has failed to, or is slow.
     pub(super) async fn start(config: &Arc<Config>, events: &mpsc::Sender<Event>) -> Self {
-        let mut orders = Self { servers: Vec::new(), homes: Homes::default(), _tasks: JoinSet::new() };
+        let mut orders = Self {
+            servers: Vec::new(),
+            homes: Homes::default(),
+            _tasks: JoinSet::new(),
+        };
         let mut first_copies = Vec::new();
         for (index, endpoint) in config.ovsdb.endpoints.iter().enumerate() {
             let (sender, queue) = mpsc::channel(QUEUE);
@@ -89,7 +93,10 @@ impl ClassOrders {
             orders.servers.push(sender);
             first_copies.push(first_copy);
         }
-        if time::timeout(FIRST_COPY_LIMIT, futures::future::join_all(first_copies)).await.is_err() {
+        if time::timeout(FIRST_COPY_LIMIT, futures::future::join_all(first_copies))
+            .await
+            .is_err()
+        {
             warn!("an OVSDB server is slow; its ports are not sellable yet");
         }
         orders
@@ -105,12 +112,26 @@ impl ClassOrders {
     ) -> Result<(), (SwitchId, String, String)> {
         let home = self.homes.lock().get(&switch).copied();
         let Some(server) = home.and_then(|index| self.servers.get(index)) else {
-            return Err((switch, port_name, format!("no OVSDB server of ovsdb.endpoints knows switch {switch}")));
+            return Err((
+                switch,
+                port_name,
+                format!("no OVSDB server of ovsdb.endpoints knows switch {switch}"),
+            ));
         };
-        server.try_send(ClassOrder { switch, port_name, capacity }).map_err(|refused| {
-            let order = refused.into_inner();
-            (order.switch, order.port_name, "too many orders are waiting for the OVSDB server".to_owned())
-        })
+        server
+            .try_send(ClassOrder {
+                switch,
+                port_name,
+                capacity,
+            })
+            .map_err(|refused| {
+                let order = refused.into_inner();
+                (
+                    order.switch,
+                    order.port_name,
+                    "too many orders are waiting for the OVSDB server".to_owned(),
+                )
+            })
     }
 }
 
@@ -150,7 +171,9 @@ impl Server {
         loop {
             let since = time::Instant::now();
             let Err(end) = self.session(&mut queue).await;
-            let SessionEnd::Failed(error) = end else { return };
+            let SessionEnd::Failed(error) = end else {
+                return;
+            };
             if since.elapsed() > LONGEST_PAUSE {
                 (pause, quiet) = (FIRST_PAUSE, false);
             }
@@ -164,7 +187,14 @@ impl Server {
             let until = time::Instant::now() + pause;
             while let Ok(order) = time::timeout_at(until, queue.recv()).await {
                 let Some(order) = order else { return };
-                if self.answer(order, Err(format!("OVSDB {} is away: {error}", self.endpoint))).await.is_err() {
+                if self
+                    .answer(
+                        order,
+                        Err(format!("OVSDB {} is away: {error}", self.endpoint)),
+                    )
+                    .await
+                    .is_err()
+                {
                     return;
                 }
             }
@@ -172,10 +202,18 @@ impl Server {
         }
     }
 
-    async fn session(&mut self, queue: &mut mpsc::Receiver<ClassOrder>) -> Result<std::convert::Infallible, SessionEnd> {
+    async fn session(
+        &mut self,
+        queue: &mut mpsc::Receiver<ClassOrder>,
+    ) -> Result<std::convert::Infallible, SessionEnd> {
         let mut connection = Connection::open(&self.endpoint).await?;
         let mut replica = Replica::default();
-        let initial = connection.call("monitor", json!([DATABASE, "payflow", Replica::monitor_request()])).await?;
+        let initial = connection
+            .call(
+                "monitor",
+                json!([DATABASE, "payflow", Replica::monitor_request()]),
+            )
+            .await?;
         replica.apply(&initial).map_err(OvsdbError::Malformed)?;
         info!(endpoint = %self.endpoint, switches = replica.switches().len(), "connected to OVSDB");
         self.tell(&mut replica).await?;
@@ -207,7 +245,12 @@ impl Server {
         {
             let mut homes = self.homes.lock();
             homes.retain(|_, home| *home != self.index);
-            homes.extend(replica.switches().into_iter().map(|switch| (switch, self.index)));
+            homes.extend(
+                replica
+                    .switches()
+                    .into_iter()
+                    .map(|switch| (switch, self.index)),
+            );
         }
         for problem in replica.misunderstood() {
             if !self.warned.contains(&problem) {
@@ -216,13 +259,25 @@ impl Server {
             }
         }
         let facts = replica.facts(&self.config);
-        let gone = self.told.keys().filter(|port| !facts.contains_key(*port)).map(|(switch, name)| {
-            // What the configuration says of a port does not go with its row.
-            let configured = self.config.port(*switch, name).map(|port| port.facts());
-            let nothing = PortFacts { switch: *switch, port_name: name.clone(), capacity: None, role: Default::default() };
-            configured.unwrap_or(nothing)
-        });
-        let changed = facts.iter().filter(|(port, facts)| self.told.get(*port) != Some(facts)).map(|(_, facts)| facts.clone());
+        let gone = self
+            .told
+            .keys()
+            .filter(|port| !facts.contains_key(*port))
+            .map(|(switch, name)| {
+                // What the configuration says of a port does not go with its row.
+                let configured = self.config.port(*switch, name).map(|port| port.facts());
+                let nothing = PortFacts {
+                    switch: *switch,
+                    port_name: name.clone(),
+                    capacity: None,
+                    role: Default::default(),
+                };
+                configured.unwrap_or(nothing)
+            });
+        let changed = facts
+            .iter()
+            .filter(|(port, facts)| self.told.get(*port) != Some(facts))
+            .map(|(_, facts)| facts.clone());
         for facts in gone.chain(changed) {
             self.send(NetworkInput::Port(facts)).await?;
         }
@@ -239,15 +294,26 @@ impl Server {
         orders: &mut Vec<ClassOrder>,
     ) -> Result<(), SessionEnd> {
         // The newest order for a port counts; every one is answered.
-        let newest: BTreeMap<_, _> = orders.iter().map(|order| (order.port(), order.clone())).collect();
+        let newest: BTreeMap<_, _> = orders
+            .iter()
+            .map(|order| (order.port(), order.clone()))
+            .collect();
         let mut results = BTreeMap::new();
-        match write_classes(connection, replica, &newest.values().cloned().collect::<Vec<_>>()).await {
+        match write_classes(
+            connection,
+            replica,
+            &newest.values().cloned().collect::<Vec<_>>(),
+        )
+        .await
+        {
             Ok(unknown) => results.extend(unknown),
             Err(OvsdbError::Refused { .. }) => {
                 for (port, order) in &newest {
                     match write_classes(connection, replica, std::slice::from_ref(order)).await {
                         Ok(unknown) => results.extend(unknown),
-                        Err(error @ OvsdbError::Refused { .. }) => drop(results.insert(port.clone(), error.to_string())),
+                        Err(error @ OvsdbError::Refused { .. }) => {
+                            drop(results.insert(port.clone(), error.to_string()))
+                        }
                         Err(error) => return self.give_up(orders, error).await,
                     }
                 }
@@ -262,20 +328,38 @@ impl Server {
     }
 
     /// The connection failed in the middle: whether the rows are there is not known, and looked at next time.
-    async fn give_up(&self, orders: &mut Vec<ClassOrder>, error: OvsdbError) -> Result<(), SessionEnd> {
+    async fn give_up(
+        &self,
+        orders: &mut Vec<ClassOrder>,
+        error: OvsdbError,
+    ) -> Result<(), SessionEnd> {
         for order in orders.drain(..) {
             self.answer(order, Err(error.to_string())).await?;
         }
         Err(error.into())
     }
 
-    async fn answer(&self, order: ClassOrder, result: Result<(), String>) -> Result<(), SessionEnd> {
-        let ClassOrder { switch, port_name, .. } = order;
-        self.send(NetworkInput::ClassesMade { switch, port_name, result }).await
+    async fn answer(
+        &self,
+        order: ClassOrder,
+        result: Result<(), String>,
+    ) -> Result<(), SessionEnd> {
+        let ClassOrder {
+            switch, port_name, ..
+        } = order;
+        self.send(NetworkInput::ClassesMade {
+            switch,
+            port_name,
+            result,
+        })
+        .await
     }
 
     async fn send(&self, input: NetworkInput) -> Result<(), SessionEnd> {
-        self.events.send(Event::network(input)).await.map_err(|_| SessionEnd::Stopping)
+        self.events
+            .send(Event::network(input))
+            .await
+            .map_err(|_| SessionEnd::Stopping)
     }
 }
 
@@ -286,20 +370,34 @@ async fn write_classes(
     orders: &[ClassOrder],
 ) -> Result<BTreeMap<(SwitchId, String), String>, OvsdbError> {
     let (operations, unknown) = classes::plan(replica, orders);
-    let unknown = unknown.into_iter().map(|(order, reason)| (order.port(), reason)).collect();
+    let unknown = unknown
+        .into_iter()
+        .map(|(order, reason)| (order.port(), reason))
+        .collect();
     if operations.is_empty() {
         return Ok(unknown);
     }
-    debug!(ports = orders.len(), operations = operations.len(), "writing class queues");
+    debug!(
+        ports = orders.len(),
+        operations = operations.len(),
+        "writing class queues"
+    );
     let mut params = vec![json!(DATABASE)];
     params.extend(operations);
     let results = connection.call("transact", Value::Array(params)).await?;
     // The server sends the update before the answer, so the copy is right for the next plan.
     take_in_waiting(connection, replica)?;
-    let failed = results.as_array().into_iter().flatten().find(|result| result.get("error").is_some_and(|error| !error.is_null()));
+    let failed = results
+        .as_array()
+        .into_iter()
+        .flatten()
+        .find(|result| result.get("error").is_some_and(|error| !error.is_null()));
     match failed {
         None => Ok(unknown),
-        Some(error) => Err(OvsdbError::Refused { method: "transact".to_owned(), error: error.clone() }),
+        Some(error) => Err(OvsdbError::Refused {
+            method: "transact".to_owned(),
+            error: error.clone(),
+        }),
     }
 }
 
@@ -313,7 +411,11 @@ fn take_in_waiting(connection: &mut Connection, replica: &mut Replica) -> Result
 /// Parameters of an `update` notification: our name of the monitor, and the table updates.
 fn take_in(replica: &mut Replica, update: &Value) -> Result<(), OvsdbError> {
     match update.as_array().map(Vec::as_slice) {
-        Some([name, updates]) if name == "payflow" => replica.apply(updates).map_err(OvsdbError::Malformed),
-        _ => Err(OvsdbError::Malformed("an update of something that is not monitored".to_owned())),
+        Some([name, updates]) if name == "payflow" => {
+            replica.apply(updates).map_err(OvsdbError::Malformed)
+        }
+        _ => Err(OvsdbError::Malformed(
+            "an update of something that is not monitored".to_owned(),
+        )),
     }
 }

@@ -73,9 +73,9 @@ impl Replica {
     pub(super) fn monitor_request() -> Value {
         let columns = |columns: &[&str]| json!({ "columns": columns });
         json!({
-            "Bridge": columns(&["datapath_id", "name", "ports", "controller"]),
+            "Bridge": columns(&["datapath_id", "ports"]),
             "Port": columns(&["name", "interfaces", "external_ids", "qos"]),
-            "Interface": columns(&["name", "ofport", "link_speed", "type", "status", "external_ids"]),
+            "Interface": columns(&["link_speed", "type", "status"]),
             "QoS": columns(&["type", "other_config", "external_ids", "queues"]),
             "Queue": columns(&["other_config", "external_ids"]),
         })
@@ -113,12 +113,17 @@ impl Replica {
 
     /// The switches in this database.
     pub(super) fn switches(&self) -> BTreeSet<SwitchId> {
-        self.bridges.values().filter_map(|bridge| bridge.switch).collect()
+        self.bridges
+            .values()
+            .filter_map(|bridge| bridge.switch)
+            .collect()
     }
 
     /// A port by switch and name.
     pub(super) fn port(&self, switch: SwitchId, name: &str) -> Option<(&Uuid, &Port)> {
-        self.ports_of_switches().find(|(of, _, port)| *of == switch && port.name == name).map(|(_, uuid, port)| (uuid, port))
+        self.ports_of_switches()
+            .find(|(of, _, port)| *of == switch && port.name == name)
+            .map(|(_, uuid, port)| (uuid, port))
     }
 
     /// What is known of every port: the configuration goes before `external_ids`, and those before the
@@ -130,10 +135,20 @@ impl Replica {
             let capacity = configured
                 .and_then(|port| port.capacity)
                 .or_else(|| said(CAPACITY_KEY)?.parse().ok().map(BitRate))
-                .or_else(|| self.link_speed(port).filter(|_| config.ovsdb.trust_link_speed))
+                .or_else(|| {
+                    self.link_speed(port)
+                        .filter(|_| config.ovsdb.trust_link_speed)
+                })
                 .filter(|capacity| capacity.bps() > 0);
-            let role = configured.and_then(|port| port.role).or_else(|| parse_role(said(ROLE_KEY)?));
-            let facts = PortFacts { switch, port_name: port.name.clone(), capacity, role: role.unwrap_or(PortRole::Unsaid) };
+            let role = configured
+                .and_then(|port| port.role)
+                .or_else(|| parse_role(said(ROLE_KEY)?));
+            let facts = PortFacts {
+                switch,
+                port_name: port.name.clone(),
+                capacity,
+                role: role.unwrap_or(PortRole::Unsaid),
+            };
             ((switch, port.name.clone()), facts)
         });
         facts.collect()
@@ -143,29 +158,51 @@ impl Replica {
     pub(super) fn misunderstood(&self) -> BTreeSet<String> {
         let mut told = BTreeSet::new();
         for port in self.ports.values() {
-            let wrong = |key: &str, right: fn(&str) -> bool| port.external_ids.get(key).filter(|text| !right(text));
-            if let Some(text) = wrong(CAPACITY_KEY, |text| text.parse::<u64>().is_ok_and(|bps| bps > 0)) {
-                told.insert(format!("port {}: {CAPACITY_KEY}={text:?} is not a whole number of bit/s above 0", port.name));
+            let wrong = |key: &str, right: fn(&str) -> bool| {
+                port.external_ids.get(key).filter(|text| !right(text))
+            };
+            if let Some(text) = wrong(CAPACITY_KEY, |text| {
+                text.parse::<u64>().is_ok_and(|bps| bps > 0)
+            }) {
+                told.insert(format!(
+                    "port {}: {CAPACITY_KEY}={text:?} is not a whole number of bit/s above 0",
+                    port.name
+                ));
             }
             if let Some(text) = wrong(ROLE_KEY, |text| parse_role(text).is_some()) {
-                told.insert(format!("port {}: {ROLE_KEY}={text:?} is not edge, trunk or api", port.name));
+                told.insert(format!(
+                    "port {}: {ROLE_KEY}={text:?} is not edge, trunk or api",
+                    port.name
+                ));
             }
         }
         told
     }
 
     fn ports_of_switches(&self) -> impl Iterator<Item = (SwitchId, &Uuid, &Port)> {
-        let bridges = self.bridges.values().filter_map(|bridge| Some((bridge.switch?, bridge)));
+        let bridges = self
+            .bridges
+            .values()
+            .filter_map(|bridge| Some((bridge.switch?, bridge)));
         bridges.flat_map(move |(switch, bridge)| {
-            bridge.ports.iter().filter_map(move |uuid| Some((switch, uuid, self.ports.get(uuid)?)))
+            bridge
+                .ports
+                .iter()
+                .filter_map(move |uuid| Some((switch, uuid, self.ports.get(uuid)?)))
         })
     }
 
     /// The speed a physical link has negotiated; a virtual one (`veth`) shows a number without meaning.
     fn link_speed(&self, port: &Port) -> Option<BitRate> {
-        let [interface] = port.interfaces.as_slice() else { return None };
+        let [interface] = port.interfaces.as_slice() else {
+            return None;
+        };
         let interface = self.interfaces.get(interface)?;
-        let physical = interface.kind.is_empty() && interface.driver.as_deref().is_some_and(|driver| driver != "veth");
+        let physical = interface.kind.is_empty()
+            && interface
+                .driver
+                .as_deref()
+                .is_some_and(|driver| driver != "veth");
         interface.link_speed.filter(|_| physical).map(BitRate)
     }
 }
@@ -185,8 +222,13 @@ fn put<T>(
 
 impl Bridge {
     fn read(row: &Value) -> Result<Self, String> {
-        let switch = texts(row, "datapath_id")?.first().and_then(|text| parse_datapath(text));
-        Ok(Self { switch, ports: uuids(row, "ports")? })
+        let switch = texts(row, "datapath_id")?
+            .first()
+            .and_then(|text| parse_datapath(text));
+        Ok(Self {
+            switch,
+            ports: uuids(row, "ports")?,
+        })
     }
 }
 
@@ -203,32 +245,46 @@ impl Port {
 
 impl Interface {
     fn read(row: &Value) -> Result<Self, String> {
-        let link_speed = set(row, "link_speed")?.first().and_then(|speed| speed.as_u64());
+        let link_speed = set(row, "link_speed")?
+            .first()
+            .and_then(|speed| speed.as_u64());
         let driver = text_map(row, "status")?.remove("driver_name");
-        Ok(Self { kind: text(row, "type")?, driver, link_speed })
+        Ok(Self {
+            kind: text(row, "type")?,
+            driver,
+            link_speed,
+        })
     }
 }
 
 impl Qos {
     fn read(row: &Value) -> Result<Self, String> {
-        let queues = map(row, "queues")?.into_iter().map(|(number, queue)| Some((number.as_u64()?, uuid(queue)?)));
+        let queues = map(row, "queues")?
+            .into_iter()
+            .map(|(number, queue)| Some((number.as_u64()?, uuid(queue)?)));
         Ok(Self {
             kind: text(row, "type")?,
             other_config: text_map(row, "other_config")?,
             external_ids: text_map(row, "external_ids")?,
-            queues: queues.collect::<Option<_>>().ok_or("queues do not map numbers to rows")?,
+            queues: queues
+                .collect::<Option<_>>()
+                .ok_or("queues do not map numbers to rows")?,
         })
     }
 }
 
 impl Queue {
     fn read(row: &Value) -> Result<Self, String> {
-        Ok(Self { other_config: text_map(row, "other_config")?, external_ids: text_map(row, "external_ids")? })
+        Ok(Self {
+            other_config: text_map(row, "other_config")?,
+            external_ids: text_map(row, "external_ids")?,
+        })
     }
 }
 
 fn column<'r>(row: &'r Value, name: &str) -> Result<&'r Value, String> {
-    row.get(name).ok_or_else(|| format!("column {name} is missing"))
+    row.get(name)
+        .ok_or_else(|| format!("column {name} is missing"))
 }
 
 /// A set is written as `["set", [...]]`, a set of one as the atom alone (RFC 7047 section 5.1).
@@ -246,25 +302,41 @@ fn map<'r>(row: &'r Value, name: &str) -> Result<Vec<(&'r Value, &'r Value)>, St
         Some([tag, pairs]) if tag == "map" => pairs.as_array(),
         _ => None,
     };
-    let pairs = pairs.ok_or_else(|| format!("column {name} is no map"))?.iter().map(|pair| match pair.as_array()?.as_slice() {
-        [key, value] => Some((key, value)),
-        _ => None,
-    });
-    pairs.collect::<Option<_>>().ok_or_else(|| format!("column {name} is no map"))
+    let pairs = pairs
+        .ok_or_else(|| format!("column {name} is no map"))?
+        .iter()
+        .map(|pair| match pair.as_array()?.as_slice() {
+            [key, value] => Some((key, value)),
+            _ => None,
+        });
+    pairs
+        .collect::<Option<_>>()
+        .ok_or_else(|| format!("column {name} is no map"))
 }
 
 fn text(row: &Value, name: &str) -> Result<String, String> {
-    column(row, name)?.as_str().map(str::to_owned).ok_or_else(|| format!("column {name} is no text"))
+    column(row, name)?
+        .as_str()
+        .map(str::to_owned)
+        .ok_or_else(|| format!("column {name} is no text"))
 }
 
 fn texts(row: &Value, name: &str) -> Result<Vec<String>, String> {
-    let texts = set(row, name)?.into_iter().map(|item| item.as_str().map(str::to_owned));
-    texts.collect::<Option<_>>().ok_or_else(|| format!("column {name} holds more than text"))
+    let texts = set(row, name)?
+        .into_iter()
+        .map(|item| item.as_str().map(str::to_owned));
+    texts
+        .collect::<Option<_>>()
+        .ok_or_else(|| format!("column {name} holds more than text"))
 }
 
 fn text_map(row: &Value, name: &str) -> Result<Texts, String> {
-    let pairs = map(row, name)?.into_iter().map(|(key, value)| Some((key.as_str()?.to_owned(), value.as_str()?.to_owned())));
-    pairs.collect::<Option<_>>().ok_or_else(|| format!("column {name} does not map text to text"))
+    let pairs = map(row, name)?
+        .into_iter()
+        .map(|(key, value)| Some((key.as_str()?.to_owned(), value.as_str()?.to_owned())));
+    pairs
+        .collect::<Option<_>>()
+        .ok_or_else(|| format!("column {name} does not map text to text"))
 }
 
 /// `["uuid", "..."]`.
@@ -277,5 +349,7 @@ fn uuid(value: &Value) -> Option<Uuid> {
 
 fn uuids(row: &Value, name: &str) -> Result<Vec<Uuid>, String> {
     let uuids = set(row, name)?.into_iter().map(uuid);
-    uuids.collect::<Option<_>>().ok_or_else(|| format!("column {name} holds more than rows"))
+    uuids
+        .collect::<Option<_>>()
+        .ok_or_else(|| format!("column {name} holds more than rows"))
 }

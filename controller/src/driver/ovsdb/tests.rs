@@ -61,12 +61,17 @@ impl Database {
 
     fn vsctl(&self, args: &[&str]) -> String {
         let database = format!("--db=unix:{}", path(&self.dir, "sock"));
-        run("ovs-vsctl", &[&["--no-wait", &database, "--timeout=10"], args].concat())
+        run(
+            "ovs-vsctl",
+            &[&["--no-wait", &database, "--timeout=10"], args].concat(),
+        )
     }
 
     /// Switch 1 as bridge `s1` with ports `s1-eth1` and `s1-eth2`, which are no devices.
     fn with_switch(self) -> Self {
-        self.vsctl(&["add-br", "s1", "--", "add-port", "s1", "s1-eth1", "--", "add-port", "s1", "s1-eth2"]);
+        self.vsctl(&[
+            "add-br", "s1", "--", "add-port", "s1", "s1-eth1", "--", "add-port", "s1", "s1-eth2",
+        ]);
         self.vsctl(&["set", "bridge", "s1", "datapath_id=\"0000000000000001\""]);
         self
     }
@@ -84,7 +89,11 @@ impl Database {
     /// `_uuid` of every row.
     fn rows(&self, table: &str) -> Vec<String> {
         let listing = self.vsctl(&["--bare", "--columns=_uuid", "list", table]);
-        listing.lines().filter(|line| !line.is_empty()).map(str::to_owned).collect()
+        listing
+            .lines()
+            .filter(|line| !line.is_empty())
+            .map(str::to_owned)
+            .collect()
     }
 }
 
@@ -99,13 +108,24 @@ fn path(dir: &tempfile::TempDir, name: &str) -> String {
 }
 
 fn run(program: &str, args: &[&str]) -> String {
-    let output = Command::new(program).args(args).output().unwrap_or_else(|error| panic!("{program}: {error}"));
-    assert!(output.status.success(), "{program} {args:?}: {}", String::from_utf8_lossy(&output.stderr));
+    let output = Command::new(program)
+        .args(args)
+        .output()
+        .unwrap_or_else(|error| panic!("{program}: {error}"));
+    assert!(
+        output.status.success(),
+        "{program} {args:?}: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     String::from_utf8(output.stdout).unwrap()
 }
 
 async fn next(events: &mut Receiver<Event>) -> NetworkInput {
-    match time::timeout(Duration::from_secs(15), events.recv()).await.unwrap().unwrap() {
+    match time::timeout(Duration::from_secs(15), events.recv())
+        .await
+        .unwrap()
+        .unwrap()
+    {
         Event::Input(Input::Network(input)) => input,
         _ => panic!("not from a database"),
     }
@@ -113,7 +133,11 @@ async fn next(events: &mut Receiver<Event>) -> NetworkInput {
 
 async fn next_facts(events: &mut Receiver<Event>) -> (String, Option<u64>, PortRole) {
     match next(events).await {
-        NetworkInput::Port(facts) => (facts.port_name, facts.capacity.map(BitRate::bps), facts.role),
+        NetworkInput::Port(facts) => (
+            facts.port_name,
+            facts.capacity.map(BitRate::bps),
+            facts.role,
+        ),
         other => panic!("{other:?}"),
     }
 }
@@ -128,10 +152,19 @@ async fn started(config: &Arc<Config>) -> (ClassOrders, Receiver<Event>) {
     (orders, events)
 }
 
-async fn make(orders: &ClassOrders, events: &mut Receiver<Event>, port: &str, bps: u64) -> Result<(), String> {
+async fn make(
+    orders: &ClassOrders,
+    events: &mut Receiver<Event>,
+    port: &str,
+    bps: u64,
+) -> Result<(), String> {
     orders.order(S1, port.to_owned(), BitRate(bps)).unwrap();
     match next(events).await {
-        NetworkInput::ClassesMade { switch: S1, port_name, result } if port_name == port => result,
+        NetworkInput::ClassesMade {
+            switch: S1,
+            port_name,
+            result,
+        } if port_name == port => result,
         other => panic!("{other:?}"),
     }
 }
@@ -140,39 +173,88 @@ async fn make(orders: &ClassOrders, events: &mut Receiver<Event>, port: &str, bp
 async fn configuration_goes_before_external_ids_and_changes_are_told() {
     let database = Database::new().with_switch();
     let set = |port: &str, ids: &[&str]| database.vsctl(&[&["set", "port", port], ids].concat());
-    set("s1-eth1", &["external_ids:payflow-capacity-bps=5000000", "external_ids:payflow-role=trunk"]);
+    set(
+        "s1-eth1",
+        &[
+            "external_ids:payflow-capacity-bps=5000000",
+            "external_ids:payflow-role=trunk",
+        ],
+    );
     set("s1-eth2", &["external_ids:payflow-capacity-bps=5000000"]);
     let config = database.config("[[port]]\nswitch = \"1\"\nname = \"s1-eth2\"\ncapacity = \"7Mbit\"\nrole = \"api\"\n[api_port]\naddress = \"10.0.0.254\"\nmac = \"02:00:00:00:00:fe\"\n");
     let (sender, mut events) = mpsc::channel(64);
     let _orders = ClassOrders::start(&config, &sender).await;
-    assert_eq!(next_facts(&mut events).await, ("s1".to_owned(), None, PortRole::Unsaid));
-    assert_eq!(next_facts(&mut events).await, ("s1-eth1".to_owned(), Some(5 * MBIT), PortRole::Trunk));
-    assert_eq!(next_facts(&mut events).await, ("s1-eth2".to_owned(), Some(7 * MBIT), PortRole::Api));
+    assert_eq!(
+        next_facts(&mut events).await,
+        ("s1".to_owned(), None, PortRole::Unsaid)
+    );
+    assert_eq!(
+        next_facts(&mut events).await,
+        ("s1-eth1".to_owned(), Some(5 * MBIT), PortRole::Trunk)
+    );
+    assert_eq!(
+        next_facts(&mut events).await,
+        ("s1-eth2".to_owned(), Some(7 * MBIT), PortRole::Api)
+    );
 
     set("s1-eth1", &["external_ids:payflow-capacity-bps=6000000"]);
-    assert_eq!(next_facts(&mut events).await, ("s1-eth1".to_owned(), Some(6 * MBIT), PortRole::Trunk));
-    set("s1-eth1", &["external_ids:payflow-capacity-bps=plenty", "external_ids:payflow-role=king"]);
-    assert_eq!(next_facts(&mut events).await, ("s1-eth1".to_owned(), None, PortRole::Unsaid));
+    assert_eq!(
+        next_facts(&mut events).await,
+        ("s1-eth1".to_owned(), Some(6 * MBIT), PortRole::Trunk)
+    );
+    set(
+        "s1-eth1",
+        &[
+            "external_ids:payflow-capacity-bps=plenty",
+            "external_ids:payflow-role=king",
+        ],
+    );
+    assert_eq!(
+        next_facts(&mut events).await,
+        ("s1-eth1".to_owned(), None, PortRole::Unsaid)
+    );
     set("s1-eth2", &["external_ids:payflow-capacity-bps=1"]); // configured otherwise: nothing changes
     set("s1-eth1", &["external_ids:payflow-capacity-bps=9000000"]);
-    assert_eq!(next_facts(&mut events).await, ("s1-eth1".to_owned(), Some(9 * MBIT), PortRole::Unsaid));
+    assert_eq!(
+        next_facts(&mut events).await,
+        ("s1-eth1".to_owned(), Some(9 * MBIT), PortRole::Unsaid)
+    );
     database.vsctl(&["del-port", "s1-eth2"]);
     // The row is gone, the configuration is not.
-    assert_eq!(next_facts(&mut events).await, ("s1-eth2".to_owned(), Some(7 * MBIT), PortRole::Api));
+    assert_eq!(
+        next_facts(&mut events).await,
+        ("s1-eth2".to_owned(), Some(7 * MBIT), PortRole::Api)
+    );
     database.vsctl(&["del-br", "s1"]);
-    assert_eq!(next_facts(&mut events).await, ("s1".to_owned(), None, PortRole::Unsaid));
-    assert_eq!(next_facts(&mut events).await, ("s1-eth1".to_owned(), None, PortRole::Unsaid));
+    assert_eq!(
+        next_facts(&mut events).await,
+        ("s1".to_owned(), None, PortRole::Unsaid)
+    );
+    assert_eq!(
+        next_facts(&mut events).await,
+        ("s1-eth1".to_owned(), None, PortRole::Unsaid)
+    );
 }
 
 #[tokio::test]
 async fn the_four_queues_are_made_once_and_not_written_again() {
     let database = Database::new().with_switch();
     let (orders, mut events) = started(&database.config("")).await;
-    make(&orders, &mut events, "s1-eth1", 20 * MBIT).await.unwrap();
+    make(&orders, &mut events, "s1-eth1", 20 * MBIT)
+        .await
+        .unwrap();
     let qos = database.vsctl(&["get", "port", "s1-eth1", "qos"]);
-    let get = |table: &str, row: &str, column: &str| database.vsctl(&["get", table, row, column]).trim().replace('"', "");
+    let get = |table: &str, row: &str, column: &str| {
+        database
+            .vsctl(&["get", table, row, column])
+            .trim()
+            .replace('"', "")
+    };
     assert_eq!(get("qos", qos.trim(), "type"), "linux-htb");
-    assert_eq!(get("qos", qos.trim(), "other_config"), "{max-rate=20000000}");
+    assert_eq!(
+        get("qos", qos.trim(), "other_config"),
+        "{max-rate=20000000}"
+    );
     let plan = ClassPlan::for_capacity(BitRate(20 * MBIT));
     for class in Class::ALL {
         let queue = get("qos", qos.trim(), &format!("queues:{}", class.queue()));
@@ -188,27 +270,55 @@ async fn the_four_queues_are_made_once_and_not_written_again() {
     }
     let rows = (database.rows("qos"), database.rows("queue"));
     assert_eq!((rows.0.len(), rows.1.len()), (1, 4));
-    make(&orders, &mut events, "s1-eth1", 20 * MBIT).await.unwrap();
+    make(&orders, &mut events, "s1-eth1", 20 * MBIT)
+        .await
+        .unwrap();
     // Neither by a controller that starts anew.
     drop(orders);
     let (orders, mut events) = started(&database.config("")).await;
-    make(&orders, &mut events, "s1-eth1", 20 * MBIT).await.unwrap();
+    make(&orders, &mut events, "s1-eth1", 20 * MBIT)
+        .await
+        .unwrap();
     assert_eq!((database.rows("qos"), database.rows("queue")), rows);
 }
 
 #[tokio::test]
 async fn other_rows_are_replaced_and_only_ours_are_collected() {
     let database = Database::new().with_switch();
-    let foreign = ["--id=@q", "create", "qos", "type=linux-htb", "other_config:max-rate=1", "queues:0=@a"];
-    let queue = ["--", "--id=@a", "create", "queue", "other_config:max-rate=1"];
-    database.vsctl(&[&["set", "port", "s1-eth1", "qos=@q", "--"], &foreign[..], &queue[..]].concat());
+    let foreign = [
+        "--id=@q",
+        "create",
+        "qos",
+        "type=linux-htb",
+        "other_config:max-rate=1",
+        "queues:0=@a",
+    ];
+    let queue = [
+        "--",
+        "--id=@a",
+        "create",
+        "queue",
+        "other_config:max-rate=1",
+    ];
+    database.vsctl(
+        &[
+            &["set", "port", "s1-eth1", "qos=@q", "--"],
+            &foreign[..],
+            &queue[..],
+        ]
+        .concat(),
+    );
     let (orders, mut events) = started(&database.config("")).await;
     for mbit in [10, 20, 30] {
         for port in ["s1-eth1", "s1-eth2"] {
             make(&orders, &mut events, port, mbit * MBIT).await.unwrap();
         }
         // Ours for two ports, and the foreign rows, which nobody uses now.
-        assert_eq!((database.rows("qos").len(), database.rows("queue").len()), (3, 9), "at {mbit} Mbit/s");
+        assert_eq!(
+            (database.rows("qos").len(), database.rows("queue").len()),
+            (3, 9),
+            "at {mbit} Mbit/s"
+        );
     }
     // Somebody tampers with a queue: it is mended.
     let qos = database.vsctl(&["get", "port", "s1-eth2", "qos"]);
@@ -217,15 +327,24 @@ async fn other_rows_are_replaced_and_only_ours_are_collected() {
     // A port that goes leaves its rows to be collected with the next order.
     database.vsctl(&["del-port", "s1-eth1"]);
     assert_eq!(next_facts(&mut events).await.0, "s1-eth1");
-    make(&orders, &mut events, "s1-eth2", 30 * MBIT).await.unwrap();
+    make(&orders, &mut events, "s1-eth2", 30 * MBIT)
+        .await
+        .unwrap();
     assert_ne!(database.vsctl(&["get", "port", "s1-eth2", "qos"]), qos);
-    assert_eq!((database.rows("qos").len(), database.rows("queue").len()), (2, 5));
+    assert_eq!(
+        (database.rows("qos").len(), database.rows("queue").len()),
+        (2, 5)
+    );
 }
 
 #[tokio::test]
 async fn many_ports_are_made_in_one_go_and_each_is_answered() {
     let database = Database::new().with_switch();
-    let mut add = vec!["--may-exist".to_owned(), "add-br".to_owned(), "s1".to_owned()];
+    let mut add = vec![
+        "--may-exist".to_owned(),
+        "add-br".to_owned(),
+        "s1".to_owned(),
+    ];
     for number in 10..110 {
         add.extend(["--", "add-port", "s1", &format!("p{number}")].map(str::to_owned));
     }
@@ -233,27 +352,43 @@ async fn many_ports_are_made_in_one_go_and_each_is_answered() {
     let (sender, mut events) = mpsc::channel(256);
     let orders = ClassOrders::start(&database.config(""), &sender).await;
     for number in 10..110 {
-        orders.order(S1, format!("p{number}"), BitRate(MBIT)).unwrap();
+        orders
+            .order(S1, format!("p{number}"), BitRate(MBIT))
+            .unwrap();
     }
     orders.order(S1, "p999".to_owned(), BitRate(MBIT)).unwrap();
     let mut made = BTreeMap::new();
     while made.len() < 101 {
-        if let NetworkInput::ClassesMade { port_name, result, .. } = next(&mut events).await {
+        if let NetworkInput::ClassesMade {
+            port_name, result, ..
+        } = next(&mut events).await
+        {
             assert!(made.insert(port_name, result).is_none());
         }
     }
     let refused = made.remove("p999").unwrap().unwrap_err();
-    assert_eq!(refused, "port p999 of switch 0000000000000001 is not in the database");
+    assert_eq!(
+        refused,
+        "port p999 of switch 0000000000000001 is not in the database"
+    );
     assert!(made.values().all(Result::is_ok));
-    assert_eq!((database.rows("qos").len(), database.rows("queue").len()), (100, 400));
+    assert_eq!(
+        (database.rows("qos").len(), database.rows("queue").len()),
+        (100, 400)
+    );
 }
 
 #[tokio::test]
 async fn a_switch_in_no_database_is_told_at_once() {
     let database = Database::new().with_switch();
     let (orders, _events) = started(&database.config("")).await;
-    let (_, port, reason) = orders.order(SwitchId(2), "p".to_owned(), BitRate(MBIT)).unwrap_err();
-    assert_eq!((port.as_str(), reason.contains("0000000000000002")), ("p", true));
+    let (_, port, reason) = orders
+        .order(SwitchId(2), "p".to_owned(), BitRate(MBIT))
+        .unwrap_err();
+    assert_eq!(
+        (port.as_str(), reason.contains("0000000000000002")),
+        ("p", true)
+    );
 }
 
 #[tokio::test]
@@ -263,13 +398,28 @@ async fn after_an_outage_it_goes_on_where_it_was() {
     make(&orders, &mut events, "s1-eth1", MBIT).await.unwrap();
     database.stop();
     time::sleep(Duration::from_millis(50)).await;
-    let away = make(&orders, &mut events, "s1-eth1", 2 * MBIT).await.unwrap_err();
+    let away = make(&orders, &mut events, "s1-eth1", 2 * MBIT)
+        .await
+        .unwrap_err();
     assert!(away.contains("is away"), "{away}");
     database.start();
-    database.vsctl(&["set", "port", "s1-eth1", "external_ids:payflow-capacity-bps=3"]);
-    assert_eq!(next_facts(&mut events).await, ("s1-eth1".to_owned(), Some(3), PortRole::Unsaid));
-    make(&orders, &mut events, "s1-eth1", 2 * MBIT).await.unwrap();
-    assert_eq!((database.rows("qos").len(), database.rows("queue").len()), (1, 4));
+    database.vsctl(&[
+        "set",
+        "port",
+        "s1-eth1",
+        "external_ids:payflow-capacity-bps=3",
+    ]);
+    assert_eq!(
+        next_facts(&mut events).await,
+        ("s1-eth1".to_owned(), Some(3), PortRole::Unsaid)
+    );
+    make(&orders, &mut events, "s1-eth1", 2 * MBIT)
+        .await
+        .unwrap();
+    assert_eq!(
+        (database.rows("qos").len(), database.rows("queue").len()),
+        (1, 4)
+    );
 }
 
 #[tokio::test]

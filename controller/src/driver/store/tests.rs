@@ -18,7 +18,11 @@ fn followed(checkpoint: u64) -> Record {
 fn paid(number: u64, digest: &str) -> Record {
     Record::Paid {
         number: ReservationNumber(number),
-        key: PaymentKey { chain_id: "chain".into(), digest: digest.into(), pay_to: "0x1".into() },
+        key: PaymentKey {
+            chain_id: "chain".into(),
+            digest: digest.into(),
+            pay_to: "0x1".into(),
+        },
         amount: Amount(7),
         checkpoint: 9,
         at: AT,
@@ -56,8 +60,12 @@ async fn what_was_appended_is_loaded_in_order_after_reopening() {
 async fn an_operator_can_query_the_journal_by_kind_and_reservation() {
     let (_outer, dir) = data_dir();
     let mut store = Store::open(&dir).await.unwrap();
-    store.append(&numbered([followed(1), paid(17, "d1")]), AT).await.unwrap();
-    let row = sqlx::query("SELECT sequence, recorded_at_ms, kind FROM journal WHERE reservation = 17");
+    store
+        .append(&numbered([followed(1), paid(17, "d1")]), AT)
+        .await
+        .unwrap();
+    let row =
+        sqlx::query("SELECT sequence, recorded_at_ms, kind FROM journal WHERE reservation = 17");
     let row = row.fetch_one(&mut store.connection).await.unwrap();
     let found: (i64, i64, String) = (row.get(0), row.get(1), row.get(2));
     assert_eq!(found, (2, 1_700_000_000_000, "paid".to_owned()));
@@ -70,7 +78,10 @@ async fn a_payment_that_would_buy_twice_stops_the_store_and_writes_nothing() {
     store.append(&[(1, paid(1, "d1"))], AT).await.unwrap();
     let twice = [(2, followed(1)), (3, paid(2, "d1"))];
     let error = store.append(&twice, AT).await.unwrap_err();
-    assert!(matches!(error, StoreError::ConsumedTwice { sequence: 3, .. }), "{error}");
+    assert!(
+        matches!(error, StoreError::ConsumedTwice { sequence: 3, .. }),
+        "{error}"
+    );
     assert_eq!(store.load().await.unwrap(), [(1, paid(1, "d1"))]);
 }
 
@@ -78,8 +89,20 @@ async fn a_payment_that_would_buy_twice_stops_the_store_and_writes_nothing() {
 async fn records_out_of_order_are_refused() {
     let (_outer, dir) = data_dir();
     let mut store = Store::open(&dir).await.unwrap();
-    let error = store.append(&[(1, followed(1)), (3, followed(2))], AT).await.unwrap_err();
-    assert!(matches!(error, StoreError::OutOfOrder { expected: 2, found: 3 }), "{error}");
+    let error = store
+        .append(&[(1, followed(1)), (3, followed(2))], AT)
+        .await
+        .unwrap_err();
+    assert!(
+        matches!(
+            error,
+            StoreError::OutOfOrder {
+                expected: 2,
+                found: 3
+            }
+        ),
+        "{error}"
+    );
     assert_eq!(store.load().await.unwrap(), []);
 }
 
@@ -87,10 +110,21 @@ async fn records_out_of_order_are_refused() {
 async fn a_gap_in_the_journal_is_told_and_not_skipped() {
     let (_outer, dir) = data_dir();
     let mut store = Store::open(&dir).await.unwrap();
-    store.append(&numbered([followed(1), followed(2), followed(3)]), AT).await.unwrap();
-    sqlx::query("DELETE FROM journal WHERE sequence = 2").execute(&mut store.connection).await.unwrap();
+    store
+        .append(&numbered([followed(1), followed(2), followed(3)]), AT)
+        .await
+        .unwrap();
+    sqlx::query("DELETE FROM journal WHERE sequence = 2")
+        .execute(&mut store.connection)
+        .await
+        .unwrap();
     let error = store.load().await.unwrap_err();
-    assert!(error.to_string().contains("record 2 is missing; the next one is 3"), "{error}");
+    assert!(
+        error
+            .to_string()
+            .contains("record 2 is missing; the next one is 3"),
+        "{error}"
+    );
 }
 
 #[tokio::test]
@@ -99,7 +133,10 @@ async fn two_controllers_never_share_a_data_directory() {
     let store = Store::open(&dir).await.unwrap();
     let error = Store::open(&dir).await.unwrap_err();
     let pid = format!("(process {})", std::process::id());
-    assert!(matches!(error, StoreError::Locked { .. }) && error.to_string().contains(&pid), "{error}");
+    assert!(
+        matches!(error, StoreError::Locked { .. }) && error.to_string().contains(&pid),
+        "{error}"
+    );
     drop(store);
     Store::open(&dir).await.unwrap();
 }
@@ -113,7 +150,10 @@ async fn a_directory_that_others_can_read_is_refused_unless_it_is_empty() {
     assert_eq!(dir.metadata().unwrap().permissions().mode() & 0o777, 0o700);
     std::fs::set_permissions(&dir, Permissions::from_mode(0o750)).unwrap();
     let error = Store::open(&dir).await.unwrap_err();
-    assert!(matches!(error, StoreError::OpenToOthers { mode: 0o750, .. }), "{error}");
+    assert!(
+        matches!(error, StoreError::OpenToOthers { mode: 0o750, .. }),
+        "{error}"
+    );
 }
 
 #[tokio::test]
@@ -123,9 +163,14 @@ async fn a_file_that_is_not_a_journal_is_refused_and_not_touched() {
     let file = dir.join("journal.sqlite");
     let other_database = {
         let path = dir.join("other.sqlite");
-        let options = SqliteConnectOptions::new().filename(&path).create_if_missing(true);
+        let options = SqliteConnectOptions::new()
+            .filename(&path)
+            .create_if_missing(true);
         let mut connection = SqliteConnection::connect_with(&options).await.unwrap();
-        sqlx::raw_sql("CREATE TABLE t(x)").execute(&mut connection).await.unwrap();
+        sqlx::raw_sql("CREATE TABLE t(x)")
+            .execute(&mut connection)
+            .await
+            .unwrap();
         connection.close().await.unwrap();
         std::fs::read(path).unwrap()
     };
@@ -141,11 +186,17 @@ async fn a_file_that_is_not_a_journal_is_refused_and_not_touched() {
 async fn a_journal_of_a_newer_version_is_refused() {
     let (_outer, dir) = data_dir();
     let mut store = Store::open(&dir).await.unwrap();
-    sqlx::raw_sql("PRAGMA user_version = 2").execute(&mut store.connection).await.unwrap();
+    sqlx::raw_sql("PRAGMA user_version = 2")
+        .execute(&mut store.connection)
+        .await
+        .unwrap();
     store.connection.close().await.unwrap();
     drop(store._lock);
     let error = Store::open(&dir).await.unwrap_err();
-    assert!(matches!(error, StoreError::Newer { found: 2, .. }), "{error}");
+    assert!(
+        matches!(error, StoreError::Newer { found: 2, .. }),
+        "{error}"
+    );
 }
 
 #[tokio::test]
@@ -161,7 +212,10 @@ async fn a_torn_file_is_told_as_damaged() {
     for torn in [whole.len() / 2, 4096 + 100] {
         std::fs::write(&file, whole.get(..torn).unwrap()).unwrap();
         let error = Store::open(&dir).await.unwrap_err();
-        assert!(matches!(error, StoreError::Damaged { .. }), "cut at {torn}: {error}");
+        assert!(
+            matches!(error, StoreError::Damaged { .. }),
+            "cut at {torn}: {error}"
+        );
     }
 }
 
@@ -188,7 +242,10 @@ async fn the_writer_makes_everything_queued_durable_before_it_ends() {
     writer.await.unwrap().unwrap();
     assert_eq!(*durable.borrow(), count);
     let mut store = Store::open(&dir).await.unwrap();
-    assert_eq!(store.load().await.unwrap(), numbered((1..=count).map(followed)));
+    assert_eq!(
+        store.load().await.unwrap(),
+        numbered((1..=count).map(followed))
+    );
 }
 
 #[tokio::test]
@@ -197,7 +254,10 @@ async fn a_failed_write_ends_the_writer_and_nothing_more_is_taken() {
     let (mut journal, writer) = Store::open(&dir).await.unwrap().start(Clock::starting(AT));
     assert!(journal.append(1, paid(1, "d1")).await);
     assert!(journal.append(2, paid(2, "d1")).await);
-    assert!(matches!(writer.await.unwrap(), Err(StoreError::ConsumedTwice { .. })));
+    assert!(matches!(
+        writer.await.unwrap(),
+        Err(StoreError::ConsumedTwice { .. })
+    ));
     assert!(!journal.append(3, followed(1)).await);
     assert!(journal.durable().changed().await.is_ok() || *journal.durable().borrow() <= 1);
 }
@@ -208,8 +268,13 @@ const CHILD_DIR: &str = "PAYFLOW_TEST_STORE_DIR";
 #[tokio::test]
 #[ignore = "run by a_killed_writer_loses_nothing_that_was_reported"]
 async fn child_that_appends_until_it_is_killed() {
-    let Some(dir) = std::env::var_os(CHILD_DIR) else { return };
-    let (mut journal, _writer) = Store::open(Path::new(&dir)).await.unwrap().start(Clock::starting(AT));
+    let Some(dir) = std::env::var_os(CHILD_DIR) else {
+        return;
+    };
+    let (mut journal, _writer) = Store::open(Path::new(&dir))
+        .await
+        .unwrap()
+        .start(Clock::starting(AT));
     let mut durable = journal.durable();
     tokio::spawn(async move {
         while durable.changed().await.is_ok() {
@@ -217,7 +282,11 @@ async fn child_that_appends_until_it_is_killed() {
         }
     });
     for sequence in 1.. {
-        assert!(journal.append(sequence, paid(sequence, &format!("d{sequence}"))).await);
+        assert!(
+            journal
+                .append(sequence, paid(sequence, &format!("d{sequence}")))
+                .await
+        );
     }
 }
 
@@ -227,15 +296,26 @@ async fn a_killed_writer_loses_nothing_that_was_reported() {
     for kill_after in [1, 700, 5_000] {
         let (_outer, dir) = data_dir();
         let mut child = Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", &format!("{module}::child_that_appends_until_it_is_killed"), "--ignored", "--nocapture"])
+            .args([
+                "--exact",
+                &format!("{module}::child_that_appends_until_it_is_killed"),
+                "--ignored",
+                "--nocapture",
+            ])
             .env(CHILD_DIR, &dir)
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn()
             .unwrap();
         let mut reported = 0;
-        for line in BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok) {
-            let Some(through) = line.rsplit_once("through ").and_then(|(_, number)| number.parse::<u64>().ok()) else {
+        for line in BufReader::new(child.stdout.take().unwrap())
+            .lines()
+            .map_while(Result::ok)
+        {
+            let Some(through) = line
+                .rsplit_once("through ")
+                .and_then(|(_, number)| number.parse::<u64>().ok())
+            else {
                 continue;
             };
             reported = through;
@@ -244,10 +324,17 @@ async fn a_killed_writer_loses_nothing_that_was_reported() {
             }
         }
         child.wait().unwrap();
-        assert!(reported >= kill_after, "the child ended by itself after {reported}");
+        assert!(
+            reported >= kill_after,
+            "the child ended by itself after {reported}"
+        );
         let mut store = Store::open(&dir).await.unwrap();
         let loaded = store.load().await.unwrap();
-        assert!(loaded.len() as u64 >= reported, "{} loaded, {reported} reported", loaded.len());
+        assert!(
+            loaded.len() as u64 >= reported,
+            "{} loaded, {reported} reported",
+            loaded.len()
+        );
         for (sequence, record) in &loaded {
             assert_eq!(*record, paid(*sequence, &format!("d{sequence}")));
         }
