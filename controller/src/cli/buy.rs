@@ -551,3 +551,171 @@ fn parse_key(text: &str) -> Result<PublicKey, String> {
     text.parse()
         .map_err(|_| "write an ed25519 public key: 64 hexadecimal digits".to_owned())
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::api::testing::{buyer_key, operator_key, quote, quote_request};
+
+    fn known() -> WellKnown {
+        let operator_key = operator_key().public_key();
+        WellKnown {
+            version: "0".to_owned(),
+            operator_key,
+            signature_tag: crate::api::signature::audience(&operator_key),
+            chain_id: ChainId::new("chain-1"),
+            ledger_url: None,
+            faucet_url: None,
+        }
+    }
+
+    fn request() -> QuoteRequest {
+        let mut request: QuoteRequest = serde_json::from_value(quote_request()).unwrap();
+        request.refund_to = Address::new("0xab");
+        request
+    }
+
+    #[test]
+    fn the_quote_that_was_asked_for_is_believed() {
+        let (request, known) = (request(), known());
+        assert_eq!(
+            Expected {
+                request: &request,
+                buyer: buyer_key(),
+                known: &known
+            }
+            .check(&quote()),
+            Ok(())
+        );
+    }
+
+    #[test]
+    fn a_quote_for_anything_else_is_not_paid() {
+        let asked = request();
+        let changed: [(&str, QuoteRequest); 8] = [
+            (
+                "source",
+                QuoteRequest {
+                    source: Some("10.0.0.2".parse().unwrap()),
+                    ..asked.clone()
+                },
+            ),
+            (
+                "destination",
+                QuoteRequest {
+                    destination: "10.0.0.5".parse().unwrap(),
+                    ..asked.clone()
+                },
+            ),
+            (
+                "protocol",
+                QuoteRequest {
+                    protocol: Protocol::Tcp,
+                    ..asked.clone()
+                },
+            ),
+            (
+                "destination port",
+                QuoteRequest {
+                    destination_port: None,
+                    ..asked.clone()
+                },
+            ),
+            (
+                "rate",
+                QuoteRequest {
+                    rate_bps: 10_000_001,
+                    ..asked.clone()
+                },
+            ),
+            (
+                "duration",
+                QuoteRequest {
+                    duration_s: 31,
+                    ..asked.clone()
+                },
+            ),
+            (
+                "class",
+                QuoteRequest {
+                    class: Some(Class::Elastic),
+                    ..asked.clone()
+                },
+            ),
+            (
+                "refunds",
+                QuoteRequest {
+                    refund_to: Address::new("0xac"),
+                    ..asked.clone()
+                },
+            ),
+        ];
+        for (what, request) in changed {
+            let error = Expected {
+                request: &request,
+                buyer: buyer_key(),
+                known: &known(),
+            }
+            .check(&quote())
+            .unwrap_err();
+            assert!(error.contains(what), "{error}");
+        }
+        let (other_buyer, other_chain) = (
+            PublicKey([1; 32]),
+            WellKnown {
+                chain_id: ChainId::new("chain-2"),
+                ..known()
+            },
+        );
+        assert!(
+            Expected {
+                request: &asked,
+                buyer: other_buyer,
+                known: &known()
+            }
+            .check(&quote())
+            .is_err()
+        );
+        assert!(
+            Expected {
+                request: &asked,
+                buyer: buyer_key(),
+                known: &other_chain
+            }
+            .check(&quote())
+            .is_err()
+        );
+    }
+
+    #[test]
+    fn a_quote_signed_by_another_or_changed_is_not_paid() {
+        let (request, known) = (request(), known());
+        let expected = Expected {
+            request: &request,
+            buyer: buyer_key(),
+            known: &known,
+        };
+        let mut cheaper = quote();
+        cheaper.document.payment.pay_to = Address::new("0xee");
+        assert!(
+            expected
+                .check(&cheaper)
+                .unwrap_err()
+                .contains("not the operator's")
+        );
+        let pinned = WellKnown {
+            operator_key: PublicKey([1; 32]),
+            ..known.clone()
+        };
+        assert!(
+            Expected {
+                known: &pinned,
+                ..expected
+            }
+            .check(&quote())
+            .unwrap_err()
+            .contains("not the operator's")
+        );
+    }
+}

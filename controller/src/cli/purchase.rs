@@ -245,3 +245,171 @@ fn sync_parent(path: &Path) -> io::Result<()> {
         _ => File::open(".")?.sync_all(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use payflow_payment::ledger::keys::Wallet;
+
+    use super::*;
+    use crate::{
+        api::{
+            signature,
+            testing::{Served, operator_key, quote, quote_request, reservation},
+        },
+        cli::client::Identity,
+        core::{
+            io::{PaymentProof, Request},
+            problem::{Problem, ProblemKind},
+        },
+    };
+
+    fn wallet(dir: &Path) -> HostWallet {
+        let path = dir.join("wallet.key");
+        Wallet::create(&path).unwrap();
+        HostWallet::load(&path).unwrap()
+    }
+
+    fn purchase(api: &str) -> Unfinished {
+        Unfinished {
+            api: api.to_owned(),
+            request: serde_json::from_value(quote_request()).unwrap(),
+            quote: quote().document,
+            digest: TxDigest::new("d1"),
+            transaction: SignedTransaction::from_bytes(b"ok!".to_vec()).unwrap(),
+        }
+    }
+
+    fn client(served: &Served, wallet: &HostWallet) -> Client {
+        let tag = signature::audience(&operator_key().public_key());
+        Client::new(&format!("http://{}", served.address))
+            .unwrap()
+            .with_identity(Identity::Buyer {
+                wallet: wallet.clone(),
+                tag,
+            })
+    }
+
+    #[test]
+    fn what_is_remembered_is_found_again_until_it_is_forgotten() {
+        let dir = tempfile::tempdir().unwrap();
+        let wallet = wallet(dir.path());
+        assert_eq!(Unfinished::load(&wallet).unwrap(), None);
+        let purchase = purchase("http://10.0.0.254:8080");
+        purchase.remember(&wallet).unwrap();
+        assert_eq!(Unfinished::load(&wallet).unwrap(), Some(purchase));
+        Unfinished::forget(&wallet).unwrap();
+        Unfinished::forget(&wallet).unwrap();
+        assert_eq!(Unfinished::load(&wallet).unwrap(), None);
+    }
+
+    #[test]
+    fn a_torn_memory_is_an_error_and_not_a_second_payment() {
+        let dir = tempfile::tempdir().unwrap();
+        let wallet = wallet(dir.path());
+        fs::write(file_of(&wallet), "{").unwrap();
+        let error = Unfinished::load(&wallet).unwrap_err().to_string();
+        assert!(error.contains("outcome is not known"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn the_same_bytes_are_handed_over_until_it_is_decided() {
+        let dir = tempfile::tempdir().unwrap();
+        let wallet = wallet(dir.path());
+        let served = Served::new([
+            Err(Problem::new(ProblemKind::LedgerUnavailable, "later")),
+            reservation("active", json!({ "active_at": 1 })),
+        ])
+        .await;
+        let purchase = purchase(&format!("http://{}", served.address));
+        let decided = purchase
+            .hand_over(
+                &client(&served, &wallet),
+                Duration::from_secs(10),
+                &Progress::new(true),
+            )
+            .await
+            .unwrap();
+        assert!(matches!(decided, Decided::Bought(_)), "{decided:?}");
+        let transactions: Vec<_> = served
+            .asked()
+            .into_iter()
+            .map(|(caller, request)| match request {
+                Request::Reserve {
+                    payment: Some(PaymentProof::Transaction { transaction, .. }),
+                    ..
+                } => {
+                    assert_eq!(caller.key, Some(wallet.buyer()));
+                    transaction
+                }
+                other => panic!("{other:?}"),
+            })
+            .collect();
+        assert_eq!(transactions, vec![purchase.transaction.clone(); 2]);
+    }
+
+    #[tokio::test]
+    async fn a_refusal_is_final_and_an_open_answer_is_not() {
+        let dir = tempfile::tempdir().unwrap();
+        let wallet = wallet(dir.path());
+        let served = Served::new([
+            Err(Problem::new(ProblemKind::QuoteExpired, "too late")),
+            Err(Problem::new(ProblemKind::NotReady, "starting")),
+            reservation("pending", json!({})),
+        ])
+        .await;
+        let (client, purchase) = (client(&served, &wallet), purchase("http://x"));
+        let hand_over = async |patience| {
+            purchase
+                .hand_over(
+                    &client,
+                    Duration::from_millis(patience),
+                    &Progress::new(true),
+                )
+                .await
+                .unwrap()
+        };
+        assert!(matches!(hand_over(0).await, Decided::Refused(problem) if problem.status == 410));
+        assert!(matches!(
+            hand_over(0).await,
+            Decided::Open {
+                view: Value::Null,
+                ..
+            }
+        ));
+        assert!(matches!(
+            hand_over(0).await,
+            Decided::Open {
+                view: Value::Object(_),
+                ..
+            }
+        ));
+    }
+
+    #[tokio::test]
+    async fn nobody_there_leaves_it_open() {
+        let dir = tempfile::tempdir().unwrap();
+        let wallet = wallet(dir.path());
+        let mut served = Served::new([]).await;
+        let client = client(&served, &wallet);
+        served.stop.take().unwrap().send(()).unwrap();
+        served.task.await.unwrap();
+        let decided = purchase("http://x")
+            .hand_over(&client, Duration::ZERO, &Progress::new(true))
+            .await
+            .unwrap();
+        assert!(matches!(decided, Decided::Open { .. }), "{decided:?}");
+    }
+
+    #[tokio::test]
+    async fn two_purchases_of_one_wallet_take_turns() {
+        let dir = tempfile::tempdir().unwrap();
+        let wallet = wallet(dir.path());
+        let first = Turn::take(&wallet).await.unwrap();
+        let second = tokio::spawn(async move { Turn::take(&wallet).await });
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        assert!(!second.is_finished());
+        drop(first);
+        second.await.unwrap().unwrap();
+    }
+}

@@ -232,3 +232,72 @@ fn stop_signal() -> std::io::Result<impl Future<Output = ()>> {
         }
     })
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn args() -> ControllerArgs {
+        ControllerArgs {
+            config: None,
+            data_dir: None,
+            http: None,
+            openflow: None,
+            ledger_grpc: None,
+            faucet: None,
+        }
+    }
+
+    #[test]
+    fn the_example_configuration_is_valid() {
+        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/operator.toml");
+        let config = Config::load(&file).unwrap();
+        assert!(config.api_port.is_some());
+        assert!(!config.ports.is_empty());
+        // What the comments promise about defaults.
+        assert_eq!(config.prices, Config::default().prices);
+        assert_eq!(config.quotes, Config::default().quotes);
+    }
+
+    #[test]
+    fn options_go_over_the_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("payflow.toml");
+        std::fs::write(
+            &file,
+            "data_dir = \"/a\"\n[http]\nlisten = \"127.0.0.1:1\"\n",
+        )
+        .unwrap();
+        let config = ControllerArgs {
+            config: Some(file),
+            data_dir: Some("/b".into()),
+            openflow: Some("127.0.0.1:2".parse().unwrap()),
+            ledger_grpc: Some("127.0.0.1:3".parse().unwrap()),
+            ..args()
+        }
+        .config()
+        .unwrap();
+        assert_eq!(config.data_dir.0, Path::new("/b"));
+        assert_eq!(config.http.listen, "127.0.0.1:1".parse().unwrap());
+        assert_eq!(config.openflow.listen, "127.0.0.1:2".parse().unwrap());
+        assert!(matches!(config.ledger, LedgerConfig::Embedded { grpc, .. } if grpc.port() == 3));
+    }
+
+    #[test]
+    fn a_faucet_of_a_ledger_elsewhere_makes_no_sense() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("payflow.toml");
+        std::fs::write(
+            &file,
+            "[ledger]\nurl = \"http://127.0.0.1:50051\"\nchain_id = \"c\"\n",
+        )
+        .unwrap();
+        let args = ControllerArgs {
+            config: Some(file),
+            faucet: Some("127.0.0.1:4".parse().unwrap()),
+            ..args()
+        };
+        assert!(matches!(args.config(), Err(CliError::Usage(_))));
+    }
+}

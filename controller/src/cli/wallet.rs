@@ -104,7 +104,7 @@ impl WalletArgs {
 }
 
 impl HostWallet {
-    fn load(path: &Path) -> Result<Self, CliError> {
+    pub(super) fn load(path: &Path) -> Result<Self, CliError> {
         let wallet = Wallet::load(path).map_err(|error| CliError::Failed(error.to_string()))?;
         let key = fs::read_to_string(path)
             .map_err(|error| error.to_string())
