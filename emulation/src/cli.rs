@@ -166,7 +166,7 @@ fn run_network(topology: &str, regular: Regular) -> anyhow::Result<()> {
         println!(
             "a shell where the controller belongs:  sudo nsenter --target {pid} --net --mount --pid bash"
         );
-        println!("in a host, from there:                 mnexec -a $(pgrep -f mininet:h1$) bash");
+        println!("in a host, from there:                 mnexec -a $(pgrep -f 'mininet:h1$') bash");
     }
     println!("the end of standard input (Ctrl-D) ends it");
     std::io::copy(&mut std::io::stdin().lock(), &mut std::io::sink())?;

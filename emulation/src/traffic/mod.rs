@@ -1,7 +1,7 @@
 //! Traffic that is sent on a schedule and measured packet by packet: `payflow-lab traffic send`, `recv`, `tcp-send`,
 //! `tcp-recv`, run inside the hosts of a lab.
 //!
-//! Every UDP payload begins with a [`Stamp`]: the stream it belongs to, its number, and when it was sent. The receiver
+//! Every UDP payload begins with a [`stamp::Stamp`]: the stream it belongs to, its number, and when it was sent. The receiver
 //! therefore tells spoofed packets from real ones that look the same to the network. Sender and receiver share one
 //! machine and its clock, so one-way delays need no synchronisation.
 //!
