@@ -6,7 +6,7 @@ mod common;
 use std::sync::Arc;
 use std::time::Duration;
 
-use common::{IOTA, Net, serve_at};
+use common::{IOTA, Net, reachable, serve_at};
 use payflow_payment::ledger::dev::{DevLedger, Faults};
 use payflow_payment::ledger::iota::IotaLedger;
 use payflow_payment::ledger::keys::Keyring;
@@ -71,6 +71,7 @@ async fn a_ledger_that_is_down_says_unknown_and_never_not_paid() {
     assert!(host.pay(&wallet, &to, Amount(1)).await.is_err());
 
     let _handle = serve_at(dev, at).await;
+    reachable(&operator).await;
     assert!(
         matches!(operator.lookup(&digest).await, Lookup::Found(_)),
         "back again"
@@ -173,6 +174,7 @@ async fn a_ledger_restarted_from_its_directory_is_the_same_ledger() {
     );
 
     let net = Net::at(dev.clone(), serve_at(dev, at).await);
+    reachable(&operator).await;
     assert_eq!(operator.lookup(&first).await, Lookup::Found(evidence));
     assert_eq!(operator.submit(&signed).await, Submission::Accepted);
     assert_eq!(net.dev.balance_of(&to), balance, "paid once");
@@ -221,6 +223,7 @@ async fn what_was_in_no_checkpoint_can_be_submitted_again_after_a_crash() {
 
     let dev = DevLedger::open(Some(dir.path())).unwrap();
     let net = Net::at(dev.clone(), serve_at(dev, at).await);
+    reachable(&operator).await;
     assert_eq!(operator.lookup(&digest).await, Lookup::NotFound);
     assert_eq!(net.dev.balance_of(&to), Amount::ZERO);
     assert_eq!(operator.submit(&signed).await, Submission::Accepted);

@@ -144,3 +144,13 @@ impl Follower {
         }
     }
 }
+
+/// Waits until the node answers again: the first call after a restart may still be told of the lost connection.
+pub(crate) async fn reachable(ledger: &IotaLedger) {
+    let wait = async {
+        while ledger.status().await.is_err() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, wait).await.unwrap();
+}

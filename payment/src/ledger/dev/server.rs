@@ -21,6 +21,9 @@ pub const DEFAULT_CHECKPOINT_INTERVAL: Duration = Duration::from_millis(250);
 /// A checkpoint is made after this time even if there is nothing to put in, so that followers see life.
 const EMPTY_CHECKPOINT_INTERVAL: Duration = Duration::from_secs(2);
 
+/// How long stopping waits for calls that are under way.
+const SHUTDOWN_GRACE: Duration = Duration::from_secs(5);
+
 /// A ledger that is being served. Dropping it stops the serving, after the calls that are under way.
 pub struct Handle {
     /// Where the node's interface is.
@@ -47,9 +50,13 @@ impl Handle {
     /// Stops: no new calls, streams end, calls under way are finished. The ports are free when this returns.
     pub async fn shutdown(mut self) {
         self.stop.send_replace(true);
-        for task in std::mem::take(&mut self.tasks) {
-            if let Err(error) = task.await {
-                tracing::error!(%error, "the development ledger did not stop cleanly");
+        for mut task in std::mem::take(&mut self.tasks) {
+            match tokio::time::timeout(SHUTDOWN_GRACE, &mut task).await {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => {
+                    tracing::error!(%error, "the development ledger did not stop cleanly")
+                }
+                Err(_) => task.abort(),
             }
         }
     }
