@@ -101,9 +101,9 @@ impl Discovery {
 
     /// A discovery frame came in at `port`. Gives the port it left by, if it proves anything.
     pub(crate) fn heard(&mut self, port: PortRef, frame: &[u8], now: Time) -> Option<PortRef> {
-        let (from, sequence) = open(&self.secret, frame)?;
+        let (from, proof) = open(&self.secret, frame)?;
         let sent = &mut self.ports.get_mut(&from)?.outstanding;
-        let place = sent.iter().position(|(number, _)| *number == sequence)?;
+        let place = sent.iter().position(|sent| *sent == proof)?;
         let (_, sent_at) = sent.remove(place)?; // Once only.
         let fresh = sent_at <= now && now < sent_at.plus(self.timings.lldp_age);
         if !fresh || from == port || !self.ports.contains_key(&port) {
@@ -193,8 +193,8 @@ fn signature(secret: &[u8; 32], signed: &[u8]) -> Option<Hmac<Sha256>> {
     Some(mac)
 }
 
-/// Port and sequence number of a frame that was signed with the secret.
-fn open(secret: &[u8; 32], frame: &[u8]) -> Option<(PortRef, u64)> {
+/// Port, sequence number and time of a frame that was signed with the secret.
+fn open(secret: &[u8; 32], frame: &[u8]) -> Option<(PortRef, (u64, Time))> {
     let mut rest = frame.get(14..)?;
     loop {
         let (header, after) = rest.split_first_chunk::<2>()?;
@@ -210,19 +210,21 @@ fn open(secret: &[u8; 32], frame: &[u8]) -> Option<(PortRef, u64)> {
     }
 }
 
-fn verify(secret: &[u8; 32], proof: &[u8]) -> Option<(PortRef, u64)> {
+fn verify(secret: &[u8; 32], proof: &[u8]) -> Option<(PortRef, (u64, Time))> {
     let (signed, tag) = proof
         .get(ORGANISATION.len()..)?
         .split_at_checked(SIGNED_LEN)?;
     signature(secret, signed)?.verify_slice(tag).ok()?;
     let (switch, rest) = signed.split_first_chunk::<8>()?;
     let (port, rest) = rest.split_first_chunk::<4>()?;
-    let (sequence, _) = rest.split_first_chunk::<8>()?;
+    let (sequence, rest) = rest.split_first_chunk::<8>()?;
+    let (time, _) = rest.split_first_chunk::<8>()?;
     let port = PortRef {
         switch: SwitchId(u64::from_be_bytes(*switch)),
         port: PortNo(u32::from_be_bytes(*port)),
     };
-    Some((port, u64::from_be_bytes(*sequence)))
+    let time = Time::from_millis(u64::from_be_bytes(*time));
+    Some((port, (u64::from_be_bytes(*sequence), time)))
 }
 
 #[cfg(test)]
@@ -302,10 +304,10 @@ mod tests {
         for at in 0..frame.len() {
             let mut forged = frame.clone();
             forged[at] ^= 0x10;
-            if let Some((port, sequence)) = open(&[7; 32], &forged) {
+            if let Some((port, proof)) = open(&[7; 32], &forged) {
                 assert_eq!(
-                    (port, sequence),
-                    (A, 1),
+                    (port, proof),
+                    (A, (1, T0)),
                     "what is signed cannot be changed (byte {at})"
                 );
             }
@@ -319,11 +321,8 @@ mod tests {
     fn a_frame_of_an_earlier_run_proves_nothing() {
         let old = frame_of(&mut two_ports(), A, T0);
         let mut restarted = two_ports();
-        assert_eq!(
-            restarted.heard(B, &old, after(1)),
-            None,
-            "the new run has sent nothing yet"
-        );
+        restarted.due(after(500)); // The same sequence number, at another time.
+        assert_eq!(restarted.heard(B, &old, after(501)), None);
     }
 
     #[test]

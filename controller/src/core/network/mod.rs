@@ -64,6 +64,8 @@ pub struct Network {
     hosts: Hosts,
     topology: Topology,
     flows: BTreeMap<FlowId, Paid>,
+    /// When to look at a flow again; some have been overtaken by events, which does no harm.
+    flow_timers: BTreeSet<(Time, FlowId)>,
     /// What the meter of a reservation showed last, packets and bytes dropped.
     meters_seen: BTreeMap<(SwitchId, u32), (u64, u64)>,
     outputs: VecDeque<NetworkOutput>,
@@ -89,6 +91,7 @@ impl Network {
             hosts: Hosts::new(&config),
             topology: Topology::new(),
             flows: BTreeMap::new(),
+            flow_timers: BTreeSet::new(),
             meters_seen: BTreeMap::new(),
             outputs: VecDeque::new(),
             stale: false,
@@ -139,7 +142,7 @@ impl Network {
             .into_iter()
             .flatten()
         });
-        let flows = self.flows.values().filter_map(Paid::next_deadline);
+        let flows = self.flow_timers.first().map(|(at, _)| *at);
         let others = [
             self.discovery.next_deadline(self.now),
             self.hosts.next_deadline(),
@@ -223,14 +226,10 @@ impl Network {
             // A path may have broken or be whole again, whoever it belongs to.
             self.stirred.extend(self.flows.keys());
         }
-        let due = |paid: &Paid| paid.next_deadline().is_some_and(|at| at <= now);
-        let due: Vec<FlowId> = self
-            .flows
-            .iter()
-            .filter(|(_, paid)| due(paid))
-            .map(|(flow, _)| *flow)
-            .collect();
-        self.stirred.extend(due);
+        while self.flow_timers.first().is_some_and(|(at, _)| *at <= now) {
+            let due = self.flow_timers.pop_first().map(|(_, flow)| flow);
+            self.stirred.extend(due);
+        }
         for flow in std::mem::take(&mut self.stirred) {
             self.progress(flow, now);
         }

@@ -81,7 +81,7 @@ impl Paid {
     }
 
     /// When something happens that no switch will bring about.
-    pub(crate) fn next_deadline(&self) -> Option<Time> {
+    fn next_deadline(&self) -> Option<Time> {
         match self.stage {
             Stage::Removing {
                 step: Step::Draining { until },
@@ -134,6 +134,8 @@ impl Network {
         for index in 0..paid.hops.len() {
             self.want_hop(&mut paid, index);
         }
+        self.flow_timers
+            .extend(paid.next_deadline().map(|at| (at, flow)));
         self.flows.insert(flow, paid);
         self.settle(now);
     }
@@ -329,6 +331,8 @@ impl Network {
             Stage::Removing { .. } => self.go_on_removing(&mut paid, now),
         };
         if stays {
+            self.flow_timers
+                .extend(paid.next_deadline().map(|at| (at, flow)));
             self.flows.insert(flow, paid);
         }
     }
@@ -375,7 +379,8 @@ impl Network {
             return;
         };
         let (was_broken, problem) = (*broken, self.path_problem(&paid.plan.path));
-        let patient = paid.patient_until.is_some_and(|until| now < until);
+        paid.patient_until = paid.patient_until.filter(|until| now < *until);
+        let patient = paid.patient_until.is_some();
         match problem {
             Some(reason) if !was_broken && !patient => {
                 *broken = true;

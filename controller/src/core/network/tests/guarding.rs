@@ -236,3 +236,18 @@ fn one_packet_makes_a_host_known_and_no_other_is_shown() {
         assert_eq!(lab.enter(port(1, 4), packet).shown.len(), 0);
     }
 }
+
+#[test]
+fn a_paid_mark_without_a_paid_entry_goes_no_further_than_the_next_switch() {
+    let mut lab = with_api();
+    for dscp in [Class::Steady, Class::Elastic].map(Class::dscp) {
+        let walk = lab.enter(port(2, 2), Packet::udp(host(1), host(3), dscp));
+        let [(3, packet, queue)] = &walk.outputs[..] else {
+            panic!("{walk:?}")
+        };
+        assert_eq!(
+            (*queue, packet.dscp()),
+            (Class::BestEffort.queue(), Some(0))
+        );
+    }
+}

@@ -329,3 +329,96 @@ fn removing_does_not_wait_for_a_switch_that_is_away_and_cleans_it_when_it_return
     lab.connect(2);
     assert!(!lab.holds(2, flow));
 }
+
+#[test]
+fn a_reroute_replaces_shared_entries_from_last_to_first_and_the_ingress_at_the_end() {
+    let mut lab = lab();
+    lab.install(plan_through_row(flow(7, 0)));
+    let next = flow(7, 1);
+    for switch in [3, 2] {
+        lab.switches.get_mut(&switch).unwrap().stalled = true;
+    }
+    lab.install(plan_through_row(next));
+    assert!(lab.holds(3, next) && !lab.holds(2, next) && !lab.holds(1, next));
+    lab.switches.get_mut(&3).unwrap().go_on();
+    lab.pump();
+    assert!(lab.holds(2, next) && !lab.holds(1, next));
+    lab.switches.get_mut(&2).unwrap().go_on();
+    lab.pump();
+    assert!(lab.holds(1, next));
+}
+
+#[test]
+fn when_a_reroute_fails_the_path_before_is_there_again() {
+    let mut lab = lab();
+    lab.install(plan_through_row(flow(7, 0)));
+    lab.take_events();
+    lab.switches
+        .get_mut(&1)
+        .unwrap()
+        .refuses
+        .insert(0x50 << 56 | 7 << 16 | 1);
+    lab.install(plan_through_row(flow(7, 1)));
+    let events = lab.take_events();
+    assert!(
+        matches!(&events[..], [NetworkEvent::InstallFailed { .. }]),
+        "{events:?}"
+    );
+    lab.wait(200);
+    for switch in 1..=3 {
+        assert!(
+            lab.holds(switch, flow(7, 0)) && !lab.holds(switch, flow(7, 1)),
+            "switch {switch}"
+        );
+    }
+    assert_eq!(
+        lab.inject(port(1, 1), paid_packet())[0].queues,
+        [Class::Steady.queue(); 3]
+    );
+}
+
+#[test]
+fn a_path_of_one_hop_is_metered_and_queued_and_leaves_no_mark() {
+    let mut lab = lab();
+    lab.host_arrives(port(1, 4), host(4));
+    let mut plan = plan_through_row(flow(7, 0));
+    plan.path.hops.truncate(1);
+    plan.path.hops[0].out_port = payflow_qos::PortNo(4);
+    plan.selector.destination = host(4).1.into();
+    lab.install(plan);
+    let walk = lab.enter(port(1, 1), Packet::udp(host(1), host(4), 0));
+    assert_eq!(walk.meters, [0x1_0007]);
+    let [(4, packet, queue)] = &walk.outputs[..] else {
+        panic!("{walk:?}")
+    };
+    assert_eq!((*queue, packet.dscp()), (Class::Steady.queue(), Some(0)));
+}
+
+#[test]
+fn plans_that_cannot_be_are_refused_at_once() {
+    let mut lab = lab();
+    let good = plan_through_row(flow(7, 0));
+    let mut no_path = good.clone();
+    no_path.path.hops.clear();
+    let mut mixed = good.clone();
+    mixed.selector.destination = "2001:db8::1".parse().unwrap();
+    let unsold = FlowPlan {
+        class: Class::BestEffort,
+        ..good.clone()
+    };
+    for bad in [
+        no_path,
+        mixed,
+        unsold,
+        plan_through_row(flow(0, 0)),
+        plan_through_row(flow(1 << 40, 0)),
+    ] {
+        lab.install(bad.clone());
+        let events = lab.take_events();
+        assert!(
+            matches!(&events[..], [NetworkEvent::InstallFailed { .. }]),
+            "{bad:?}"
+        );
+    }
+    assert!(lab.take_changes().is_empty());
+}
