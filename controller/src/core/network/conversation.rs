@@ -1,28 +1,19 @@
 //! What is said between the controller and its switches: connections that come and go, what they bring, and
 //! what is sent when.
 
-use std::collections::{BTreeMap, BTreeSet};
-
-use payflow_qos::{PortNo, PortRef, SwitchId, Time};
+use payflow_qos::{PortRef, SwitchId, Time};
 use rust_openflow::{
-    DownReason, FlowRemovedReason, Input, Message, MultipartReplyBody, Output, PacketIn,
-    SwitchFeatures,
+    DownReason, FlowRemovedReason, Input, Message, MultipartReplyBody, Output, SwitchFeatures,
 };
 use tracing::{debug, info, warn};
 
 use super::{
     ConnectionId, FlowId, Network, NetworkEvent, NetworkOutput,
     cookie::INFRASTRUCTURE,
-    entry::reservation_meter,
-    frames,
-    hosts::{News, Presence},
-    pipeline::{self, LLDP, Opening, Remembered},
+    pipeline::Remembered,
     reconcile::Confirmed,
     switch::{Connection, Reading, State, Switch, Through, session_time},
 };
-
-/// How long nothing moves away from a switch that is not connected: it may well carry packets.
-const AWAY_PATIENCE: std::time::Duration = std::time::Duration::from_secs(30);
 
 impl Network {
     pub(super) fn connected(&mut self, id: ConnectionId, now: Time) {
@@ -408,193 +399,9 @@ impl Network {
         }
     }
 
-    fn owner(&self, cookie: u64) -> Option<FlowId> {
+    pub(super) fn owner(&self, cookie: u64) -> Option<FlowId> {
         super::cookie::OwnerTag(self.config.owner_tag)
             .owner(cookie)
             .filter(|owner| *owner != INFRASTRUCTURE)
-    }
-
-    fn packet_in(&mut self, switch: SwitchId, packet: &PacketIn, now: Time) {
-        let Some(port) = packet.in_port() else { return };
-        let port = PortRef {
-            switch,
-            port: PortNo(port.0),
-        };
-        if packet.data.get(12..14) == Some(&LLDP.0.to_be_bytes()) {
-            self.stale |= self.discovery.heard(port, &packet.data, now).is_some();
-            return;
-        }
-        let opening = self
-            .switches
-            .get(&switch)
-            .and_then(|known| known.ports.get(&port.port)?.opening);
-        match opening {
-            Some(Opening::Edge { .. }) => {
-                self.seen_host(port);
-                if let Some(sender) = frames::sender(&packet.data) {
-                    let (hosts, switches) = (&mut self.hosts, &self.switches);
-                    let news =
-                        hosts.heard(port, sender, |owner| presence(switches, owner, now), now);
-                    self.take_news(news, now);
-                }
-            }
-            Some(Opening::Discovery { watched: true }) => self.seen_host(port),
-            Some(Opening::Discovery { watched: false } | Opening::Trunk) | None => {}
-        }
-    }
-
-    pub(super) fn tick_hosts(&mut self, now: Time) {
-        let news = self.hosts.tick(now);
-        self.take_news(news, now);
-    }
-
-    /// Does what follows from what was learned of hosts.
-    fn take_news(&mut self, news: Vec<News>, now: Time) {
-        for news in news {
-            match news {
-                News::Station(mac) => self.draw_station(mac),
-                News::Address(host) => {
-                    self.draw_address(&host);
-                    self.emit(NetworkEvent::Host(host));
-                }
-                News::Moved(hosts) => {
-                    self.redraw = true;
-                    for host in hosts {
-                        info!(address = %host.address, mac = %host.mac, port = %host.port, "host moved");
-                        self.emit(NetworkEvent::Host(host));
-                    }
-                }
-                News::Quarantine(port, claimed, until) => {
-                    warn!(%port, ?claimed, "a name that belongs elsewhere is blocked here");
-                    let reconciler = &mut self.switch_mut(port.switch).reconciler;
-                    for (key, entry) in pipeline::quarantine_entries(port.port, claimed, until) {
-                        reconciler.want(INFRASTRUCTURE, key, entry);
-                    }
-                }
-                News::Released(port, claimed) => {
-                    let reconciler = &mut self.switch_mut(port.switch).reconciler;
-                    for (key, _) in pipeline::quarantine_entries(port.port, claimed, now) {
-                        reconciler.withdraw(INFRASTRUCTURE, &key);
-                    }
-                }
-                News::Ask(port, frame) => self.send_frame(port, frame, now),
-                News::Full(port) => {
-                    warn!(%port, "no more addresses are learned at this port");
-                    self.stale = true;
-                    self.redraw = true;
-                }
-            }
-        }
-    }
-
-    pub(super) fn send_discovery(&mut self, now: Time) {
-        for (port, frame) in self.discovery.due(now) {
-            self.send_frame(port, frame, now);
-        }
-    }
-
-    fn send_frame(&mut self, port: PortRef, frame: Vec<u8>, now: Time) {
-        let connection = self
-            .spokesmen
-            .get(&port.switch)
-            .and_then(|id| self.connections.get_mut(id));
-        if let Some(connection) = connection {
-            connection.packet_out(port.port, frame, now);
-        }
-    }
-
-    /// Adds what the counters of an audit show more than the last one.
-    fn count(&mut self, switch: SwitchId, reading: &Reading) {
-        for flow in &reading.flows {
-            if let Some(owner) = self.owner(flow.cookie) {
-                self.count_entry(
-                    switch,
-                    owner,
-                    &flow.flow_match,
-                    (flow.packet_count, flow.byte_count),
-                );
-            }
-        }
-        let there: BTreeSet<u32> = reading
-            .meter_stats
-            .iter()
-            .map(|meter| meter.meter_id.0)
-            .collect();
-        self.meters_seen
-            .retain(|(at, meter), _| *at != switch || there.contains(meter));
-        for meter in &reading.meter_stats {
-            let dropped = meter
-                .bands
-                .iter()
-                .fold((0_u64, 0_u64), |(packets, bytes), band| {
-                    (
-                        packets.saturating_add(band.packet_count),
-                        bytes.saturating_add(band.byte_count),
-                    )
-                });
-            let seen = self
-                .meters_seen
-                .insert((switch, meter.meter_id.0), dropped)
-                .unwrap_or_default();
-            let (packets, bytes) = grown(seen, dropped);
-            // The meter is shared by the generations of a path; the newest one has it.
-            let uses = |flow: &FlowId| reservation_meter(flow.reservation) == meter.meter_id;
-            let newest = self.flows.iter_mut().rev().find(|(flow, paid)| {
-                uses(flow) && paid.ingress().is_some_and(|(hop, _)| hop.switch == switch)
-            });
-            if let Some((_, paid)) = newest {
-                paid.counters.dropped_packets += packets;
-                paid.counters.dropped_bytes += bytes;
-            }
-        }
-    }
-
-    /// What an entry shows; counts if it is the one at the first switch.
-    fn count_entry(
-        &mut self,
-        switch: SwitchId,
-        flow: FlowId,
-        matching: &rust_openflow::Match,
-        seen: (u64, u64),
-    ) {
-        let Some(paid) = self.flows.get_mut(&flow) else {
-            return;
-        };
-        if paid
-            .ingress()
-            .is_some_and(|(hop, key)| hop.switch == switch && key.matching == *matching)
-        {
-            let (packets, bytes) = grown(paid.last_seen, seen);
-            paid.last_seen = seen;
-            paid.counters.packets += packets;
-            paid.counters.bytes += bytes;
-        }
-    }
-}
-
-/// By how much counters have grown since they were last seen; they begin at zero again when an entry
-/// or meter is made anew.
-fn grown(last: (u64, u64), now: (u64, u64)) -> (u64, u64) {
-    match (now.0.checked_sub(last.0), now.1.checked_sub(last.1)) {
-        (Some(packets), Some(bytes)) => (packets, bytes),
-        _ => now,
-    }
-}
-
-/// Whether the owner of a claimed name can be asked at its port.
-fn presence(switches: &BTreeMap<SwitchId, Switch>, port: PortRef, now: Time) -> Presence {
-    match switches.get(&port.switch) {
-        Some(switch) if switch.is_read() => {
-            if switch.is_up(port.port) {
-                Presence::Up
-            } else {
-                Presence::Down
-            }
-        }
-        Some(switch) => match switch.state {
-            State::Away { since } if since.plus(AWAY_PATIENCE) <= now => Presence::Down,
-            _ => Presence::Unknown,
-        },
-        None => Presence::Down,
     }
 }

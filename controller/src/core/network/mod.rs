@@ -9,17 +9,20 @@
 //! | `switch`, `conversation` | a switch, its connections, what is asked at the start and at audits |
 //! | `reconcile` | the difference between what is wanted on a switch and what it holds |
 //! | `pipeline` | the flow tables of a switch |
-//! | `ports`, `discovery` | what a port is open for, which ports are links, what they can carry |
-//! | `hosts`, `frames` | who is where, and the frames that tell |
-//! | `paid` | the life of a paid flow |
+//! | `ports`, `discovery`, `capacity` | what a port is open for, which ports are links, what they can carry |
+//! | `hosts`, `frames`, `learning` | who is where, and the frames that tell |
+//! | `paid`, `counting` | the life of a paid flow, and what was counted of it |
 
+mod capacity;
 mod conversation;
 mod cookie;
+mod counting;
 mod discovery;
 mod entry;
 mod frames;
 mod hosts;
 mod interface;
+mod learning;
 mod paid;
 mod pipeline;
 mod ports;
@@ -39,10 +42,10 @@ use std::{
 
 use payflow_qos::{SwitchId, Time, Topology};
 
+use capacity::Classes;
 use discovery::Discovery;
 use hosts::Hosts;
 use paid::Paid;
-use ports::Classes;
 use switch::{Connection, Switch};
 
 /// The network half of the deterministic core.

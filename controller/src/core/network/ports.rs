@@ -8,27 +8,17 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use payflow_qos::{BitRate, PortNo, PortRef, SwitchId, Time};
+use payflow_qos::{PortNo, PortRef, SwitchId, Time};
 use rust_openflow::{PortReason, PortStatus};
-use tracing::{info, warn};
+use tracing::info;
 
 use super::{
-    Host, MacAddr, Network, NetworkEvent, NetworkOutput, PortFacts, PortRole, PortView,
+    Host, MacAddr, Network, PortFacts, PortRole, PortView,
     cookie::INFRASTRUCTURE,
     entry::{FlowEntry, FlowKey},
     pipeline::{self, Opening, Remembered, Tables},
     switch::{Port, Switch},
 };
-
-/// How far the class queues of a port are.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Classes {
-    ordered: Option<BitRate>,
-    /// Orders that have not been answered; only the last answer counts.
-    unanswered: u32,
-    made: Option<BitRate>,
-    retry_at: Option<Time>,
-}
 
 /// Next hop from every switch towards one, by that one.
 type NextHops = BTreeMap<SwitchId, BTreeMap<SwitchId, PortNo>>;
@@ -368,147 +358,6 @@ impl Network {
             self.switch_mut(host.port.switch)
                 .reconciler
                 .want(INFRASTRUCTURE, key, entry);
-        }
-    }
-
-    /// Orders the class queues of a port, if its switch is there and they are not ordered yet.
-    fn order_classes(&mut self, switch: SwitchId, name: &str, now: Time) {
-        let ready = self.switches.get(&switch).filter(|known| known.is_ready());
-        let Some(number) = ready.and_then(|known| known.port_named(name)) else {
-            return;
-        };
-        let port = PortRef {
-            switch,
-            port: number,
-        };
-        let key = (switch, name.to_owned());
-        let Some(capacity) = self.facts.get(&key).and_then(|facts| facts.capacity) else {
-            if let Some(classes) = self.classes.get_mut(&key) {
-                *classes = Classes {
-                    unanswered: classes.unanswered,
-                    ..Classes::default()
-                };
-            }
-            self.no_capacity(port);
-            return;
-        };
-        let classes = self.classes.entry(key).or_default();
-        if classes.made == Some(capacity) && classes.ordered == Some(capacity) {
-            self.set_capacity(port, capacity);
-            return;
-        }
-        let waits = classes.retry_at.is_some_and(|at| now < at);
-        if classes.ordered == Some(capacity) && classes.unanswered > 0 || waits {
-            return;
-        }
-        *classes = Classes {
-            ordered: Some(capacity),
-            unanswered: classes.unanswered + 1,
-            made: None,
-            retry_at: None,
-        };
-        // What is sold is never more than what was said last.
-        if self
-            .topology
-            .capacity(port)
-            .is_some_and(|sold| capacity < sold)
-        {
-            self.set_capacity(port, capacity);
-        }
-        self.outputs.push_back(NetworkOutput::MakeClasses {
-            switch,
-            port_name: name.to_owned(),
-            capacity,
-        });
-    }
-
-    /// A switch has connected: its queues may be gone.
-    pub(super) fn order_all_classes(&mut self, switch: SwitchId, now: Time) {
-        let names: Vec<String> = self
-            .facts
-            .keys()
-            .filter(|(id, _)| *id == switch)
-            .map(|(_, name)| name.clone())
-            .collect();
-        for name in names {
-            if let Some(classes) = self.classes.get_mut(&(switch, name.clone())) {
-                *classes = Classes {
-                    unanswered: classes.unanswered,
-                    ..Classes::default()
-                };
-            }
-            self.order_classes(switch, &name, now);
-        }
-    }
-
-    pub(super) fn classes_made(
-        &mut self,
-        switch: SwitchId,
-        name: &str,
-        result: Result<(), String>,
-        now: Time,
-    ) {
-        let retry_at = now.plus(self.config.timings.retry);
-        let port = self
-            .switches
-            .get(&switch)
-            .and_then(|known| known.port_named(name));
-        let Some(classes) = self.classes.get_mut(&(switch, name.to_owned())) else {
-            return;
-        };
-        classes.unanswered = classes.unanswered.saturating_sub(1);
-        let (Some(capacity), 0) = (classes.ordered, classes.unanswered) else {
-            return;
-        };
-        match result {
-            Ok(()) => {
-                classes.made = Some(capacity);
-                self.order_classes(switch, name, now);
-            }
-            Err(reason) => {
-                warn!(%switch, port = name, reason, "no class queues; nothing is sold at this port");
-                *classes = Classes {
-                    retry_at: Some(retry_at),
-                    ..Classes::default()
-                };
-                if let Some(port) = port {
-                    self.no_capacity(PortRef { switch, port });
-                }
-            }
-        }
-    }
-
-    pub(super) fn tick_classes(&mut self, now: Time) {
-        let due = |classes: &Classes| classes.retry_at.is_some_and(|at| at <= now);
-        let due: Vec<_> = self
-            .classes
-            .iter()
-            .filter(|(_, classes)| due(classes))
-            .map(|(key, _)| key.clone())
-            .collect();
-        for (switch, name) in due {
-            if let Some(classes) = self.classes.get_mut(&(switch, name.clone())) {
-                classes.retry_at = None;
-            }
-            self.order_classes(switch, &name, now);
-        }
-    }
-
-    fn set_capacity(&mut self, link: PortRef, capacity: BitRate) {
-        if self.topology.set_capacity(link, capacity) != Some(capacity) {
-            self.emit(NetworkEvent::Capacity {
-                link,
-                capacity: Some(capacity),
-            });
-        }
-    }
-
-    fn no_capacity(&mut self, link: PortRef) {
-        if self.topology.clear_capacity(link).is_some() {
-            self.emit(NetworkEvent::Capacity {
-                link,
-                capacity: None,
-            });
         }
     }
 

@@ -1,0 +1,86 @@
+//! What the first switch has counted of every paid flow.
+
+use std::collections::BTreeSet;
+
+use payflow_qos::SwitchId;
+
+use super::{FlowId, Network, entry::reservation_meter, switch::Reading};
+
+impl Network {
+    /// Adds what the counters of an audit show more than the last one.
+    pub(super) fn count(&mut self, switch: SwitchId, reading: &Reading) {
+        for flow in &reading.flows {
+            if let Some(owner) = self.owner(flow.cookie) {
+                self.count_entry(
+                    switch,
+                    owner,
+                    &flow.flow_match,
+                    (flow.packet_count, flow.byte_count),
+                );
+            }
+        }
+        let there: BTreeSet<u32> = reading
+            .meter_stats
+            .iter()
+            .map(|meter| meter.meter_id.0)
+            .collect();
+        self.meters_seen
+            .retain(|(at, meter), _| *at != switch || there.contains(meter));
+        for meter in &reading.meter_stats {
+            let dropped = meter
+                .bands
+                .iter()
+                .fold((0_u64, 0_u64), |(packets, bytes), band| {
+                    (
+                        packets.saturating_add(band.packet_count),
+                        bytes.saturating_add(band.byte_count),
+                    )
+                });
+            let seen = self
+                .meters_seen
+                .insert((switch, meter.meter_id.0), dropped)
+                .unwrap_or_default();
+            let (packets, bytes) = grown(seen, dropped);
+            // The meter is shared by the generations of a path; the newest one has it.
+            let uses = |flow: &FlowId| reservation_meter(flow.reservation) == meter.meter_id;
+            let newest = self.flows.iter_mut().rev().find(|(flow, paid)| {
+                uses(flow) && paid.ingress().is_some_and(|(hop, _)| hop.switch == switch)
+            });
+            if let Some((_, paid)) = newest {
+                paid.counters.dropped_packets += packets;
+                paid.counters.dropped_bytes += bytes;
+            }
+        }
+    }
+
+    /// What an entry shows; counts if it is the one at the first switch.
+    pub(super) fn count_entry(
+        &mut self,
+        switch: SwitchId,
+        flow: FlowId,
+        matching: &rust_openflow::Match,
+        seen: (u64, u64),
+    ) {
+        let Some(paid) = self.flows.get_mut(&flow) else {
+            return;
+        };
+        if paid
+            .ingress()
+            .is_some_and(|(hop, key)| hop.switch == switch && key.matching == *matching)
+        {
+            let (packets, bytes) = grown(paid.last_seen, seen);
+            paid.last_seen = seen;
+            paid.counters.packets += packets;
+            paid.counters.bytes += bytes;
+        }
+    }
+}
+
+/// By how much counters have grown since they were last seen; they begin at zero again when an entry
+/// or meter is made anew.
+fn grown(last: (u64, u64), now: (u64, u64)) -> (u64, u64) {
+    match (now.0.checked_sub(last.0), now.1.checked_sub(last.1)) {
+        (Some(packets), Some(bytes)) => (packets, bytes),
+        _ => now,
+    }
+}
