@@ -161,7 +161,7 @@ pub(super) async fn reserve(args: ReserveArgs, common: &Common, out: Out) -> Res
         && let Some(view) = resume(unfinished, &request, &wallet, &args, &progress).await?
     {
         progress.done();
-        return out.print(&view, || show::bought(&view));
+        return out.print(&view, || show::reservation(&view));
     }
 
     let (client, known) = greet(common, &wallet, &args.trust).await?;
@@ -230,7 +230,7 @@ pub(super) async fn reserve(args: ReserveArgs, common: &Common, out: Out) -> Res
         });
         members.insert("timing_ms".to_owned(), timing);
     }
-    out.print(&document, || show::bought(&view))
+    out.print(&document, || show::reservation(&view))
 }
 
 /// Shows one reservation, or all.

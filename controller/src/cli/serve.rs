@@ -1,6 +1,7 @@
 //! What runs: the controller, and the development ledger alone.
 
 use std::{
+    io::IsTerminal as _,
     net::SocketAddr,
     path::{Path, PathBuf},
     sync::Arc,
@@ -217,6 +218,7 @@ fn log_to_stderr() {
     let filter = EnvFilter::try_from_env("PAYFLOW_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
     tracing_subscriber::fmt()
         .with_env_filter(filter)
+        .with_ansi(std::io::stderr().is_terminal())
         .with_writer(std::io::stderr)
         .init();
 }

@@ -93,11 +93,6 @@ pub(super) fn quote(quote: &QuoteDocument) -> String {
     )
 }
 
-/// A reservation that was just bought.
-pub(super) fn bought(view: &ReservationView) -> String {
-    reservation(view)
-}
-
 /// A reservation.
 pub(super) fn reservation(view: &ReservationView) -> String {
     let quote = &view.quote;
