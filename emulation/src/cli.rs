@@ -2,11 +2,13 @@
 
 use std::io::Write;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::bail;
 use clap::{Parser, Subcommand};
 
+use crate::demo;
 use crate::mininet::{Lab, LabConfig, Regular, Topology};
 use crate::selftest;
 use crate::table::{Table, mbit, percent};
@@ -25,6 +27,12 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// The main job on real switches: pay, be served, be refunded; writes report.json and throughput.svg
+    Demo {
+        /// Where to write
+        #[arg(long, default_value = "target/demo")]
+        dir: PathBuf,
+    },
     /// Shows that this machine can carry a guarantee at all: hand-written flows, no controller
     Selftest,
     /// Brings a network up and keeps it until the end of standard input, for looking around by hand
@@ -42,6 +50,8 @@ enum Command {
         #[arg(long, default_value_t = 20)]
         trunk_mbit: u64,
     },
+    /// Asks a ledger for balances, gas and receipt hashes; the answer is JSON
+    Ledger(demo::AuditorArgs),
     /// Generates and measures traffic; runs inside the hosts of a lab
     #[command(subcommand)]
     Traffic(Traffic),
@@ -126,8 +136,21 @@ pub fn run() -> anyhow::Result<()> {
                 trunk_bps: trunk_mbit.saturating_mul(1_000_000),
             },
         ),
+        Command::Demo { dir } => run_demo(dir),
+        Command::Ledger(args) => print(&demo::audit(&args)?),
         Command::Traffic(traffic) => run_traffic(traffic),
     }
+}
+
+fn run_demo(dir: PathBuf) -> anyhow::Result<()> {
+    let report = demo::run(&demo::DemoOptions { dir: dir.clone() })?;
+    print!("{}", report.tables());
+    println!("\nreport  {}", dir.join("report.json").display());
+    println!("plot    {}", dir.join("throughput.svg").display());
+    if report.passed {
+        return Ok(());
+    }
+    bail!("a bar was missed; see the table")
 }
 
 fn run_network(topology: &str, regular: Regular) -> anyhow::Result<()> {

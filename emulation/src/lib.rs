@@ -1,6 +1,7 @@
 //! Mininet harness, traffic, demo and reports: the `payflow-lab` command.
 
 pub mod cli;
+pub mod demo;
 pub mod mininet;
 pub mod plot;
 pub mod report;

@@ -236,8 +236,14 @@ impl ReservationNumber {
     }
 
     fn parse(digits: &str) -> Option<Self> {
-        let canonical = !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit()) && !digits.starts_with('0');
-        let number = if canonical { digits.parse().ok()? } else { return None };
+        let canonical = !digits.is_empty()
+            && digits.bytes().all(|b| b.is_ascii_digit())
+            && !digits.starts_with('0');
+        let number = if canonical {
+            digits.parse().ok()?
+        } else {
+            return None;
+        };
         (number <= Self::MAX).then_some(Self(number))
     }
 }
@@ -262,8 +268,21 @@ mod tests {
 
     #[test]
     fn only_the_canonical_form_names_a_reservation() {
-        assert_eq!(ReservationNumber::from_quote_id("q17"), Some(ReservationNumber(17)));
-        for wrong in ["17", "r17", "q", "q017", "q-1", "q+1", "q1 ", "q1099511627776", "q99999999999999999999"] {
+        assert_eq!(
+            ReservationNumber::from_quote_id("q17"),
+            Some(ReservationNumber(17))
+        );
+        for wrong in [
+            "17",
+            "r17",
+            "q",
+            "q017",
+            "q-1",
+            "q+1",
+            "q1 ",
+            "q1099511627776",
+            "q99999999999999999999",
+        ] {
             assert_eq!(ReservationNumber::from_quote_id(wrong), None, "{wrong}");
         }
     }

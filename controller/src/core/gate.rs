@@ -17,7 +17,11 @@ pub(super) struct Gate<T> {
 impl<T> Gate<T> {
     /// A gate behind a journal that ends at `sequence`, all of it durable.
     pub(super) fn after(sequence: u64) -> Self {
-        Self { written: sequence, durable: sequence, waiting: VecDeque::new() }
+        Self {
+            written: sequence,
+            durable: sequence,
+            waiting: VecDeque::new(),
+        }
     }
 
     /// The sequence number for the next record.
@@ -75,6 +79,9 @@ mod tests {
         gate.queue("second");
         assert_eq!(gate.release(), None);
         gate.durable(1);
-        assert_eq!((gate.release(), gate.release()), (Some("first"), Some("second")));
+        assert_eq!(
+            (gate.release(), gate.release()),
+            (Some("first"), Some("second"))
+        );
     }
 }

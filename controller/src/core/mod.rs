@@ -168,7 +168,11 @@ impl Core {
         self.book.advance(self.now);
         match input {
             Input::Network(input) => self.network.handle(input, self.now),
-            Input::Request { id, caller, request } => self.request(id, &caller, request),
+            Input::Request {
+                id,
+                caller,
+                request,
+            } => self.request(id, &caller, request),
             Input::Ledger(event) => self.ledger_event(event),
             Input::Journaled { through } => self.gate.durable(through),
             Input::DeadlineReached => self.deadline_reached(),
@@ -184,7 +188,11 @@ impl Core {
     /// When [`Input::DeadlineReached`] is due.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Time> {
-        self.alarms.next().into_iter().chain(self.network.next_deadline()).min()
+        self.alarms
+            .next()
+            .into_iter()
+            .chain(self.network.next_deadline())
+            .min()
     }
 
     /// The checkpoint after which the chain is to be followed; `None` follows from the newest.
@@ -194,7 +202,11 @@ impl Core {
     }
 
     fn deadline_reached(&mut self) {
-        if self.network.next_deadline().is_some_and(|at| at <= self.now) {
+        if self
+            .network
+            .next_deadline()
+            .is_some_and(|at| at <= self.now)
+        {
             self.network.handle(NetworkInput::DeadlineReached, self.now);
         }
         while let Some(alarm) = self.alarms.due(self.now) {
@@ -223,10 +235,19 @@ impl Core {
                         self.outputs.push_back(Output::Send { connection, bytes });
                     }
                     NetworkOutput::Close { connection, reason } => {
-                        self.outputs.push_back(Output::CloseConnection { connection, reason });
+                        self.outputs
+                            .push_back(Output::CloseConnection { connection, reason });
                     }
-                    NetworkOutput::MakeClasses { switch, port_name, capacity } => {
-                        self.outputs.push_back(Output::MakeClasses { switch, port_name, capacity });
+                    NetworkOutput::MakeClasses {
+                        switch,
+                        port_name,
+                        capacity,
+                    } => {
+                        self.outputs.push_back(Output::MakeClasses {
+                            switch,
+                            port_name,
+                            capacity,
+                        });
                     }
                     NetworkOutput::Event(event) => self.network_event(event),
                 }
@@ -286,7 +307,10 @@ fn commitment(number: ReservationNumber) -> CommitmentId {
 
 /// One path per reservation for its whole life, for now: generation 0.
 fn flow(number: ReservationNumber) -> FlowId {
-    FlowId { reservation: number.0, generation: 0 }
+    FlowId {
+        reservation: number.0,
+        generation: 0,
+    }
 }
 
 fn plan(reservation: &Reservation, ends: Time) -> Option<FlowPlan> {

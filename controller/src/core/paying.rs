@@ -73,27 +73,43 @@ impl Core {
         if self.register.consumed_digests.contains(&digest) {
             return Err(Problem::new(
                 ProblemKind::PaymentAlreadyUsed,
-                format!("{digest} has bought something else; it paid nothing to {}", terms.pay_to),
+                format!(
+                    "{digest} has bought something else; it paid nothing to {}",
+                    terms.pay_to
+                ),
             ));
         }
         if self.unix_now() > terms.expires_at {
             return Err(expired(number));
         }
         let transaction = match proof {
-            PaymentProof::Transaction { transaction, inspected } => {
+            PaymentProof::Transaction {
+                transaction,
+                inspected,
+            } => {
                 pays_enough(&terms, &inspected)?;
                 Some(transaction)
             }
             PaymentProof::Digest(_) => None,
         };
-        self.record(Record::PaymentOffered { number, digest, transaction, at: self.now });
+        self.record(Record::PaymentOffered {
+            number,
+            digest,
+            transaction,
+            at: self.now,
+        });
         self.arm(number);
         self.pursue(number);
         self.changed(number);
         self.as_it_is(number)
     }
 
-    fn how_to_pay(&self, number: ReservationNumber, state: State, terms: &PaymentTerms) -> Result<Answer, Problem> {
+    fn how_to_pay(
+        &self,
+        number: ReservationNumber,
+        state: State,
+        terms: &PaymentTerms,
+    ) -> Result<Answer, Problem> {
         if state != State::Held {
             return self.as_it_is(number);
         }
@@ -102,7 +118,10 @@ impl Core {
         }
         Err(Problem::new(
             ProblemKind::PaymentRequired,
-            format!("pay {} to {} and hand over the signed transaction, or its digest", terms.price, terms.pay_to),
+            format!(
+                "pay {} to {} and hand over the signed transaction, or its digest",
+                terms.price, terms.pay_to
+            ),
         )
         .with("quote", number.quote_id())
         .with("payment", terms))
@@ -116,25 +135,47 @@ impl Core {
 
     /// Submits or looks for the offered payment, once the offer is durable.
     pub(super) fn pursue(&mut self, number: ReservationNumber) {
-        let Some(offered) = self.register.reservations.get(&number).and_then(|it| it.offered.clone()) else { return };
+        let Some(offered) = self
+            .register
+            .reservations
+            .get(&number)
+            .and_then(|it| it.offered.clone())
+        else {
+            return;
+        };
         self.pending.insert(
             number,
-            PendingPayment { digest: offered.digest.clone(), asked: 0, rejected: None },
+            PendingPayment {
+                digest: offered.digest.clone(),
+                asked: 0,
+                rejected: None,
+            },
         );
         self.queue(Output::Ledger(match offered.transaction {
-            Some(transaction) => LedgerOrder::Submit { digest: offered.digest, transaction },
-            None => LedgerOrder::LookUp { digest: offered.digest },
+            Some(transaction) => LedgerOrder::Submit {
+                digest: offered.digest,
+                transaction,
+            },
+            None => LedgerOrder::LookUp {
+                digest: offered.digest,
+            },
         }));
-        self.alarms.set(Alarm::Payment(number), self.now.plus(FIRST_QUESTION));
+        self.alarms
+            .set(Alarm::Payment(number), self.now.plus(FIRST_QUESTION));
     }
 
     /// Asks the ledger again, less and less often.
     pub(super) fn ask_for_payment(&mut self, number: ReservationNumber) {
-        let Some(pending) = self.pending.get_mut(&number) else { return };
+        let Some(pending) = self.pending.get_mut(&number) else {
+            return;
+        };
         pending.asked = pending.asked.saturating_add(1);
-        let pause = FIRST_QUESTION.saturating_mul(1 << pending.asked.min(4)).min(SLOWEST_QUESTION);
+        let pause = FIRST_QUESTION
+            .saturating_mul(1 << pending.asked.min(4))
+            .min(SLOWEST_QUESTION);
         let digest = pending.digest.clone();
-        self.alarms.set(Alarm::Payment(number), self.now.plus(pause));
+        self.alarms
+            .set(Alarm::Payment(number), self.now.plus(pause));
         self.order(LedgerOrder::LookUp { digest });
     }
 
@@ -156,13 +197,18 @@ impl Core {
             }
             LedgerEvent::Submitted { digest, outcome } => self.submitted(&digest, outcome),
             LedgerEvent::LookedUp { digest, result } => self.looked_up(&digest, result),
-            LedgerEvent::Followed { checkpoint, payments, .. } => self.followed_to(checkpoint, &payments),
+            LedgerEvent::Followed {
+                checkpoint,
+                payments,
+                ..
+            } => self.followed_to(checkpoint, &payments),
             LedgerEvent::PayoutBuilt { payout, result } => self.payout_built(payout, result),
             LedgerEvent::Gas { digest, nanos } => self.payout_gas(&digest, nanos),
             LedgerEvent::TreasuryBalance { balance } => {
                 // An unanswered question changes nothing.
                 self.treasury = balance.or(self.treasury);
-                self.alarms.set(Alarm::Treasury, self.now.plus(super::TREASURY_INTERVAL));
+                self.alarms
+                    .set(Alarm::Treasury, self.now.plus(super::TREASURY_INTERVAL));
             }
         }
     }
@@ -171,7 +217,11 @@ impl Core {
         if self.payout_submitted(digest, &outcome) {
             return;
         }
-        let Some((number, pending)) = self.pending.iter_mut().find(|(_, pending)| pending.digest == *digest) else {
+        let Some((number, pending)) = self
+            .pending
+            .iter_mut()
+            .find(|(_, pending)| pending.digest == *digest)
+        else {
             return;
         };
         let number = *number;
@@ -185,8 +235,14 @@ impl Core {
         if self.payout_looked_up(digest, &result) {
             return;
         }
-        let pending = self.pending.iter().find(|(_, pending)| pending.digest == *digest);
-        let Some((number, pending)) = pending.map(|(number, pending)| (*number, pending.clone())) else { return };
+        let pending = self
+            .pending
+            .iter()
+            .find(|(_, pending)| pending.digest == *digest);
+        let Some((number, pending)) = pending.map(|(number, pending)| (*number, pending.clone()))
+        else {
+            return;
+        };
         match result {
             Lookup::Found(evidence) => {
                 self.payment_seen(&evidence);
@@ -201,15 +257,44 @@ impl Core {
     /// as well are given up, and the buyer may offer others. (Should they execute after all, the payment is seen at
     /// its address and buys, or goes back.)
     fn payment_unknown(&mut self, number: ReservationNumber, pending: &PendingPayment) {
-        let offered = self.register.reservations.get(&number).and_then(|it| it.offered.clone());
+        let offered = self
+            .register
+            .reservations
+            .get(&number)
+            .and_then(|it| it.offered.clone());
         match (offered, &pending.rejected) {
-            (Some(Offered { transaction: Some(_), .. }), Some(reason)) => {
-                self.payment_dead(number, format!("the ledger refused the transaction: {reason}"));
+            (
+                Some(Offered {
+                    transaction: Some(_),
+                    ..
+                }),
+                Some(reason),
+            ) => {
+                self.payment_dead(
+                    number,
+                    format!("the ledger refused the transaction: {reason}"),
+                );
             }
-            (Some(Offered { transaction: Some(transaction), digest, .. }), None) => {
-                self.order(LedgerOrder::Submit { digest, transaction });
+            (
+                Some(Offered {
+                    transaction: Some(transaction),
+                    digest,
+                    ..
+                }),
+                None,
+            ) => {
+                self.order(LedgerOrder::Submit {
+                    digest,
+                    transaction,
+                });
             }
-            (Some(Offered { transaction: None, .. }) | None, _) => {}
+            (
+                Some(Offered {
+                    transaction: None, ..
+                })
+                | None,
+                _,
+            ) => {}
         }
     }
 
@@ -218,7 +303,10 @@ impl Core {
             self.payment_seen(evidence);
         }
         let last = self.register.followed.unwrap_or(0);
-        if !payments.is_empty() || checkpoint >= last + CURSOR_INTERVAL || self.register.followed.is_none() {
+        if !payments.is_empty()
+            || checkpoint >= last + CURSOR_INTERVAL
+            || self.register.followed.is_none()
+        {
             self.record(Record::Followed { checkpoint });
         }
     }
@@ -236,21 +324,35 @@ impl Core {
     }
 
     fn payment_for(&mut self, number: ReservationNumber, evidence: &Evidence) {
-        let Some(reservation) = self.register.reservations.get(&number) else { return };
+        let Some(reservation) = self.register.reservations.get(&number) else {
+            return;
+        };
         let terms = reservation.terms_for(evidence);
         let key = PaymentKey {
             chain_id: self.config.chain_id.clone(),
             digest: evidence.digest.clone(),
             pay_to: terms.pay_to.clone(),
         };
-        let (Some(checkpoint), false) = (evidence.checkpoint, self.register.consumed.contains(&key)) else { return };
+        let (Some(checkpoint), false) =
+            (evidence.checkpoint, self.register.consumed.contains(&key))
+        else {
+            return;
+        };
         let (stimulus, amount, reason) = match judge(&terms, evidence, self.unix_now()) {
             Verdict::Paid { amount, .. } => (Stimulus::PaymentFinal, amount, None),
-            Verdict::TooLittle { paid } => {
-                (Stimulus::PaymentUseless, paid, Some(format!("{paid} is less than the price of {}", terms.price)))
+            Verdict::TooLittle { paid } => (
+                Stimulus::PaymentUseless,
+                paid,
+                Some(format!("{paid} is less than the price of {}", terms.price)),
+            ),
+            Verdict::TooLate { paid } => (
+                Stimulus::PaymentUseless,
+                paid,
+                Some("it came too late".to_owned()),
+            ),
+            Verdict::NotFinal | Verdict::Failed | Verdict::WrongAsset { .. } | Verdict::NotToUs => {
+                return;
             }
-            Verdict::TooLate { paid } => (Stimulus::PaymentUseless, paid, Some("it came too late".to_owned())),
-            Verdict::NotFinal | Verdict::Failed | Verdict::WrongAsset { .. } | Verdict::NotToUs => return,
         };
         match respond(reservation.state, stimulus) {
             Response::Record(Fact::Paid) => self.paid(number, key, amount, checkpoint),
@@ -262,8 +364,20 @@ impl Core {
         }
     }
 
-    fn paid(&mut self, number: ReservationNumber, key: PaymentKey, amount: Amount, checkpoint: u64) {
-        self.record(Record::Paid { number, key, amount, checkpoint, at: self.now });
+    fn paid(
+        &mut self,
+        number: ReservationNumber,
+        key: PaymentKey,
+        amount: Amount,
+        checkpoint: u64,
+    ) {
+        self.record(Record::Paid {
+            number,
+            key,
+            amount,
+            checkpoint,
+            at: self.now,
+        });
         self.pending.remove(&number);
         self.alarms.clear(Alarm::Payment(number));
         self.book.mark_paid(commitment(number));
@@ -274,12 +388,14 @@ impl Core {
 
     /// Installs a paid flow, once the payment is durable.
     pub(super) fn install(&mut self, number: ReservationNumber) {
-        let Some(reservation) = self.register.reservations.get(&number) else { return };
-        let longest = self
+        let Some(reservation) = self.register.reservations.get(&number) else {
+            return;
+        };
+        // The paid time begins at the last barrier; the end is set again then, should that take long.
+        let ends = self
             .now
-            .plus(self.config.install_patience)
             .plus(Duration::from_millis(reservation.quote().duration_ms));
-        if let Some(plan) = plan(reservation, longest) {
+        if let Some(plan) = plan(reservation, ends) {
             self.gate.queue(Effect::Install(plan));
         }
     }
@@ -293,15 +409,30 @@ impl Core {
         reason: String,
     ) {
         let (refund, fee, payout) = match settle_mispayment(amount, terms.mispayment_fee) {
-            Mispayment::Refund(account) => {
-                (account.refunded(), account.fee(), Some(self.register.next_payout()))
-            }
+            Mispayment::Refund(account) => (
+                account.refunded(),
+                account.fee(),
+                Some(self.register.next_payout()),
+            ),
             Mispayment::Credit(_) => (Amount::ZERO, Amount::ZERO, None),
         };
         tracing::info!(reservation = %number.reservation_id(), %amount, %refund, reason, "a payment bought nothing");
         let digest = key.digest.clone();
-        self.record(Record::Mispaid { number, key, amount, refund, fee, payout, reason: reason.clone(), at: self.now });
-        if self.pending.get(&number).is_some_and(|pending| pending.digest == digest) {
+        self.record(Record::Mispaid {
+            number,
+            key,
+            amount,
+            refund,
+            fee,
+            payout,
+            reason: reason.clone(),
+            at: self.now,
+        });
+        if self
+            .pending
+            .get(&number)
+            .is_some_and(|pending| pending.digest == digest)
+        {
             self.payment_dead(number, reason);
         }
         self.advance_payout();
@@ -310,23 +441,38 @@ impl Core {
 
     /// What became of the very transaction that was offered, when it does not pay at all.
     fn judge_offer(&mut self, number: ReservationNumber, evidence: &Evidence) {
-        let Some(reservation) = self.register.reservations.get(&number) else { return };
+        let Some(reservation) = self.register.reservations.get(&number) else {
+            return;
+        };
         let terms = reservation.terms_for(evidence);
         let reason = match judge(&terms, evidence, self.unix_now()) {
             Verdict::Failed => "the transaction failed on the ledger".to_owned(),
             Verdict::NotToUs => format!("the transaction paid nothing to {}", terms.pay_to),
-            Verdict::WrongAsset { asset, .. } => format!("the transaction paid in {asset}, not in {}", terms.asset),
-            Verdict::NotFinal | Verdict::Paid { .. } | Verdict::TooLate { .. } | Verdict::TooLittle { .. } => return,
+            Verdict::WrongAsset { asset, .. } => {
+                format!("the transaction paid in {asset}, not in {}", terms.asset)
+            }
+            Verdict::NotFinal
+            | Verdict::Paid { .. }
+            | Verdict::TooLate { .. }
+            | Verdict::TooLittle { .. } => return,
         };
         self.payment_dead(number, reason);
     }
 
     fn payment_dead(&mut self, number: ReservationNumber, reason: String) {
-        let Some(pending) = self.pending.remove(&number) else { return };
+        let Some(pending) = self.pending.remove(&number) else {
+            return;
+        };
         self.alarms.clear(Alarm::Payment(number));
-        let Some(reservation) = self.register.reservations.get(&number) else { return };
+        let Some(reservation) = self.register.reservations.get(&number) else {
+            return;
+        };
         if let Response::Record(Fact::Refused) = respond(reservation.state, Stimulus::PaymentDead) {
-            self.record(Record::PaymentRefused { number, digest: pending.digest, reason });
+            self.record(Record::PaymentRefused {
+                number,
+                digest: pending.digest,
+                reason,
+            });
             self.changed(number);
         }
     }
@@ -335,8 +481,13 @@ impl Core {
 impl Reservation {
     /// Whether the buyer has shown this payment here before.
     fn knows(&self, digest: &TxDigest) -> bool {
-        self.offered.as_ref().is_some_and(|offered| offered.digest == *digest)
-            || self.paid.as_ref().is_some_and(|paid| paid.digest == *digest)
+        self.offered
+            .as_ref()
+            .is_some_and(|offered| offered.digest == *digest)
+            || self
+                .paid
+                .as_ref()
+                .is_some_and(|paid| paid.digest == *digest)
     }
 
     /// The terms under which a transaction is judged. Handing over the signed bytes before the expiry is in time,
@@ -344,7 +495,9 @@ impl Reservation {
     fn terms_for(&self, evidence: &Evidence) -> PaymentTerms {
         let mut terms = self.quote().payment.clone();
         let handed_over_in_time = self.offered.as_ref().is_some_and(|offered| {
-            offered.digest == evidence.digest && offered.transaction.is_some() && unix(offered.at) <= terms.expires_at
+            offered.digest == evidence.digest
+                && offered.transaction.is_some()
+                && unix(offered.at) <= terms.expires_at
         });
         if handed_over_in_time {
             terms.expires_at = terms.expires_at.saturating_add_ms(terms.grace_ms);
@@ -360,18 +513,26 @@ fn pays_enough(terms: &PaymentTerms, inspected: &Inspected) -> Result<(), Proble
         .transfers
         .iter()
         .filter(|credit| credit.address == terms.pay_to && credit.asset == terms.asset)
-        .fold(Amount::ZERO, |sum, credit| Amount(sum.0.saturating_add(credit.amount.0)));
+        .fold(Amount::ZERO, |sum, credit| {
+            Amount(sum.0.saturating_add(credit.amount.0))
+        });
     if paid.is_zero() {
         return Err(Problem::new(
             ProblemKind::PaymentInvalid,
-            format!("the transaction pays nothing to {}; it was not submitted", terms.pay_to),
+            format!(
+                "the transaction pays nothing to {}; it was not submitted",
+                terms.pay_to
+            ),
         )
         .with("payment", terms));
     }
     if paid < terms.price {
         return Err(Problem::new(
             ProblemKind::PaymentInsufficient,
-            format!("the transaction pays {paid}, the price is {}; it was not submitted", terms.price),
+            format!(
+                "the transaction pays {paid}, the price is {}; it was not submitted",
+                terms.price
+            ),
         )
         .with("payment", terms));
     }
@@ -381,6 +542,9 @@ fn pays_enough(terms: &PaymentTerms, inspected: &Inspected) -> Result<(), Proble
 fn expired(number: ReservationNumber) -> Problem {
     Problem::new(
         ProblemKind::QuoteExpired,
-        format!("{} has expired; ask for a new quote. Nothing was submitted", number.quote_id()),
+        format!(
+            "{} has expired; ask for a new quote. Nothing was submitted",
+            number.quote_id()
+        ),
     )
 }

@@ -34,7 +34,11 @@ enum Step {
     /// Signed and submitted; the ledger is asked whether it is final.
     Await(TxDigest),
     /// Final or failed for ever; only its gas is not known yet.
-    Gas { digest: TxDigest, checkpoint: u64, succeeded: bool },
+    Gas {
+        digest: TxDigest,
+        checkpoint: u64,
+        succeeded: bool,
+    },
 }
 
 const SHORTEST_PAUSE: Duration = Duration::from_millis(250);
@@ -52,15 +56,25 @@ impl Core {
             return;
         };
         let signed = payout.signed.clone();
-        let begun = self.payout.as_ref().is_some_and(|progress| progress.id == id);
+        let begun = self
+            .payout
+            .as_ref()
+            .is_some_and(|progress| progress.id == id);
         if !begun {
             let step = match &signed {
                 Some((digest, _)) => Step::Await(digest.clone()),
                 None => Step::Build { asked: false },
             };
-            self.payout = Some(PayoutProgress { id, step, failures: 0, from_treasury: false });
+            self.payout = Some(PayoutProgress {
+                id,
+                step,
+                failures: 0,
+                from_treasury: false,
+            });
         }
-        let Some(progress) = &mut self.payout else { return };
+        let Some(progress) = &mut self.payout else {
+            return;
+        };
         match &mut progress.step {
             Step::Build { asked: true } => {}
             Step::Build { asked } => {
@@ -82,20 +96,35 @@ impl Core {
     }
 
     fn build_payout(&mut self, id: u64, from_treasury: bool) {
-        let Some(payout) = self.register.payouts.get(&id) else { return };
-        let line = (!payout.amount.is_zero()).then(|| Line { to: payout.to.clone(), amount: payout.amount });
+        let Some(payout) = self.register.payouts.get(&id) else {
+            return;
+        };
+        let line = (!payout.amount.is_zero()).then(|| Line {
+            to: payout.to.clone(),
+            amount: payout.amount,
+        });
         let order = PayoutOrder {
-            from: if from_treasury { PayoutSource::Treasury } else { PayoutSource::Receive(payout.number.0) },
+            from: if from_treasury {
+                PayoutSource::Treasury
+            } else {
+                PayoutSource::Receive(payout.number.0)
+            },
             payouts: line.into_iter().collect(),
             remainder_to: self.keys.treasury_address(),
             memo: payout.memo.clone(),
         };
         // Behind the record that plans it: nothing is paid for what a crash would forget.
-        self.queue(Output::Ledger(LedgerOrder::BuildPayout { payout: id, order }));
+        self.queue(Output::Ledger(LedgerOrder::BuildPayout {
+            payout: id,
+            order,
+        }));
     }
 
     pub(super) fn payout_built(&mut self, id: u64, result: Result<Outgoing, BuildError>) {
-        let Some(progress) = self.payout.as_mut().filter(|it| it.id == id && it.step == Step::Build { asked: true })
+        let Some(progress) = self
+            .payout
+            .as_mut()
+            .filter(|it| it.id == id && it.step == Step::Build { asked: true })
         else {
             return;
         };
@@ -109,13 +138,20 @@ impl Core {
                     digest: digest.clone(),
                     transaction: transaction.clone(),
                 });
-                self.queue(Output::Ledger(LedgerOrder::Submit { digest, transaction }));
+                self.queue(Output::Ledger(LedgerOrder::Submit {
+                    digest,
+                    transaction,
+                }));
                 self.pause_payout();
             }
             Err(error) => {
                 progress.step = Step::Build { asked: false };
                 if let BuildError::Impossible { reason } = &error {
-                    tracing::warn!(payout = id, reason, "the payout cannot be built from this source");
+                    tracing::warn!(
+                        payout = id,
+                        reason,
+                        "the payout cannot be built from this source"
+                    );
                     // What a sweep for another payment took along is in the treasury.
                     progress.from_treasury = !progress.from_treasury;
                 }
@@ -127,7 +163,10 @@ impl Core {
 
     /// Whether the digest is a payout's, and if so, what its submission came to.
     pub(super) fn payout_submitted(&mut self, digest: &TxDigest, outcome: &Submission) -> bool {
-        let ours = self.payout.as_ref().is_some_and(|it| it.step == Step::Await(digest.clone()));
+        let ours = self
+            .payout
+            .as_ref()
+            .is_some_and(|it| it.step == Step::Await(digest.clone()));
         if let (true, Submission::Rejected { reason }) = (ours, outcome) {
             tracing::warn!(%digest, reason, "a payout was refused; it is looked up and submitted again");
             self.slow_down();
@@ -137,13 +176,24 @@ impl Core {
 
     /// Whether the digest is a payout's, and if so, what the ledger knows of it.
     pub(super) fn payout_looked_up(&mut self, digest: &TxDigest, result: &Lookup) -> bool {
-        let Some(progress) = self.payout.as_mut().filter(|it| it.step == Step::Await(digest.clone())) else {
+        let Some(progress) = self
+            .payout
+            .as_mut()
+            .filter(|it| it.step == Step::Await(digest.clone()))
+        else {
             return false;
         };
         match result {
-            Lookup::Found(Evidence { checkpoint: Some(checkpoint), succeeded, .. }) => {
-                progress.step =
-                    Step::Gas { digest: digest.clone(), checkpoint: *checkpoint, succeeded: *succeeded };
+            Lookup::Found(Evidence {
+                checkpoint: Some(checkpoint),
+                succeeded,
+                ..
+            }) => {
+                progress.step = Step::Gas {
+                    digest: digest.clone(),
+                    checkpoint: *checkpoint,
+                    succeeded: *succeeded,
+                };
                 self.advance_payout();
             }
             Lookup::Found(_) => {}
@@ -155,22 +205,42 @@ impl Core {
 
     fn resubmit_payout(&mut self) {
         let id = self.payout.as_ref().map(|progress| progress.id);
-        let signed = id.and_then(|id| self.register.payouts.get(&id)).and_then(|payout| payout.signed.clone());
+        let signed = id
+            .and_then(|id| self.register.payouts.get(&id))
+            .and_then(|payout| payout.signed.clone());
         if let Some((digest, transaction)) = signed {
             // Behind the record that holds the bytes.
-            self.queue(Output::Ledger(LedgerOrder::Submit { digest, transaction }));
+            self.queue(Output::Ledger(LedgerOrder::Submit {
+                digest,
+                transaction,
+            }));
             self.slow_down();
         }
     }
 
     pub(super) fn payout_gas(&mut self, digest: &TxDigest, nanos: Option<i64>) {
-        let Some(progress) = &mut self.payout else { return };
-        let Step::Gas { digest: ours, checkpoint, succeeded } = progress.step.clone() else { return };
-        let (true, Some(gas_nanos)) = (ours == *digest, nanos) else { return };
+        let Some(progress) = &mut self.payout else {
+            return;
+        };
+        let Step::Gas {
+            digest: ours,
+            checkpoint,
+            succeeded,
+        } = progress.step.clone()
+        else {
+            return;
+        };
+        let (true, Some(gas_nanos)) = (ours == *digest, nanos) else {
+            return;
+        };
         let id = progress.id;
         if succeeded {
             let number = self.register.payouts.get(&id).map(|payout| payout.number);
-            self.record(Record::PayoutFinal { payout: id, checkpoint, gas_nanos });
+            self.record(Record::PayoutFinal {
+                payout: id,
+                checkpoint,
+                gas_nanos,
+            });
             self.payout = None;
             if let Some(number) = number {
                 self.changed(number);
@@ -179,7 +249,11 @@ impl Core {
             let reason = "it failed on the ledger, in a checkpoint".to_owned();
             tracing::warn!(payout = id, reason, "a payout is built again");
             progress.step = Step::Build { asked: false };
-            self.record(Record::PayoutDead { payout: id, reason, gas_nanos });
+            self.record(Record::PayoutDead {
+                payout: id,
+                reason,
+                gas_nanos,
+            });
             self.slow_down();
         }
         self.order(LedgerOrder::TreasuryBalance);
@@ -194,7 +268,9 @@ impl Core {
 
     fn pause_payout(&mut self) {
         let failures = self.payout.as_ref().map_or(0, |progress| progress.failures);
-        let pause = SHORTEST_PAUSE.saturating_mul(1 << failures.min(8)).min(LONGEST_PAUSE);
+        let pause = SHORTEST_PAUSE
+            .saturating_mul(1 << failures.min(8))
+            .min(LONGEST_PAUSE);
         self.alarms.set(Alarm::Payout, self.now.plus(pause));
     }
 }

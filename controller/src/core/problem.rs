@@ -65,7 +65,10 @@ impl ProblemKind {
             | Self::PriceTooHigh => 409,
             Self::QuoteExpired => 410,
             Self::BodyTooLarge => 413,
-            Self::PaymentInvalid | Self::PaymentInsufficient | Self::PaymentFailed | Self::IdempotencyConflict => 422,
+            Self::PaymentInvalid
+            | Self::PaymentInsufficient
+            | Self::PaymentFailed
+            | Self::IdempotencyConflict => 422,
             Self::HoldLimit | Self::TooManyRequests => 429,
             Self::Internal => 500,
             Self::LedgerUnavailable | Self::NotReady => 503,
@@ -141,7 +144,11 @@ impl Problem {
     /// A problem without extension members.
     #[must_use]
     pub fn new(kind: ProblemKind, detail: impl Into<String>) -> Self {
-        Self { kind, detail: detail.into(), extensions: Map::new() }
+        Self {
+            kind,
+            detail: detail.into(),
+            extensions: Map::new(),
+        }
     }
 
     /// Adds an extension member. The value must serialise, as every document of ours does.

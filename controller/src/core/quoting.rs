@@ -20,7 +20,7 @@ use super::{
 };
 
 /// The domain under which quotes are signed.
-pub const QUOTE_DOMAIN: &str = "payflow-quote";
+pub(crate) const QUOTE_DOMAIN: &str = "payflow-quote";
 
 /// A request that has been understood.
 struct Wanted {
@@ -44,8 +44,10 @@ impl Core {
     ) -> Result<Answer, Problem> {
         let buyer = key_of(caller)?;
         if let Some(idempotency) = &idempotency
-            && let Some((fingerprint, number)) =
-                self.register.idempotency.get(&(buyer, idempotency.key.clone()))
+            && let Some((fingerprint, number)) = self
+                .register
+                .idempotency
+                .get(&(buyer, idempotency.key.clone()))
         {
             return if *fingerprint == idempotency.fingerprint {
                 self.get_quote(caller, *number)
@@ -57,32 +59,44 @@ impl Core {
             };
         }
         self.can_sell()?;
-        let refund_to = self.keys.parse_address(body.refund_to.as_str()).ok_or_else(|| {
-            Problem::new(
-                ProblemKind::InvalidField,
-                "refund_to is not an address on the ledger; write 0x and 64 hexadecimal digits",
-            )
-            .with("field", "refund_to")
-        })?;
+        let refund_to = self
+            .keys
+            .parse_address(body.refund_to.as_str())
+            .ok_or_else(|| {
+                Problem::new(
+                    ProblemKind::InvalidField,
+                    "refund_to is not an address on the ledger; write 0x and 64 hexadecimal digits",
+                )
+                .with("field", "refund_to")
+            })?;
         let max_price = body.max_price;
         let wanted = self.understand(buyer, caller, body)?;
         if let Some(most) = max_price.filter(|most| *most < wanted.price) {
             return Err(Problem::new(
                 ProblemKind::PriceTooHigh,
-                format!("the price is {}, above the {most} that max_price allows", wanted.price),
+                format!(
+                    "the price is {}, above the {most} that max_price allows",
+                    wanted.price
+                ),
             )
             .with("price", wanted.price));
         }
 
         let number = self.register.next_number();
         if number.0 > ReservationNumber::MAX {
-            return Err(Problem::new(ProblemKind::Internal, "reservation numbers are used up"));
+            return Err(Problem::new(
+                ProblemKind::Internal,
+                "reservation numbers are used up",
+            ));
         }
         let expires = self.now.plus(self.config.quote_ttl);
         let hold_ends = expires.plus(self.config.grace);
         let window = Window::new(
             self.now,
-            hold_ends.plus(self.config.install_patience).plus(wanted.duration).plus(super::SERVICE_TAIL),
+            hold_ends
+                .plus(self.config.install_patience)
+                .plus(wanted.duration)
+                .plus(super::SERVICE_TAIL),
         )
         .ok_or_else(|| Problem::new(ProblemKind::Internal, "the window of the quote is empty"))?;
         let path = self.admit(number, &wanted, window)?;
@@ -110,10 +124,14 @@ impl Core {
                 mispayment_fee: self.config.mispayment_fee,
             },
         };
-        let quote = Signed::sign(self.keys.signing_key(), QUOTE_DOMAIN, document).map_err(|error| {
-            self.book.release(commitment(number));
-            Problem::new(ProblemKind::Internal, format!("the quote cannot be signed: {error}"))
-        })?;
+        let quote =
+            Signed::sign(self.keys.signing_key(), QUOTE_DOMAIN, document).map_err(|error| {
+                self.book.release(commitment(number));
+                Problem::new(
+                    ProblemKind::Internal,
+                    format!("the quote cannot be signed: {error}"),
+                )
+            })?;
         let pay_to = quote.document.payment.pay_to.clone();
         // Watched before anybody is told of the address, so that no payment to it is missed.
         self.order(LedgerOrder::Watch { address: pay_to });
@@ -133,7 +151,11 @@ impl Core {
     }
 
     /// A quote as it was issued, for its buyer.
-    pub(super) fn get_quote(&self, caller: &Caller, number: ReservationNumber) -> Result<Answer, Problem> {
+    pub(super) fn get_quote(
+        &self,
+        caller: &Caller,
+        number: ReservationNumber,
+    ) -> Result<Answer, Problem> {
         let reservation = self.visible(caller, number)?;
         Ok(Answer::Quote(Box::new(reservation.issued.quote.clone())))
     }
@@ -146,7 +168,10 @@ impl Core {
                 "the ledger does not answer, so nothing can be paid; try again in a moment",
             ));
         }
-        if self.treasury.is_none_or(|balance| balance < self.config.treasury_minimum) {
+        if self
+            .treasury
+            .is_none_or(|balance| balance < self.config.treasury_minimum)
+        {
             return Err(Problem::new(
                 ProblemKind::NotReady,
                 "the operator's treasury cannot pay for the gas of refunds, so nothing is sold",
@@ -155,32 +180,58 @@ impl Core {
         Ok(())
     }
 
-    fn understand(&self, buyer: BuyerKey, caller: &Caller, body: QuoteRequest) -> Result<Wanted, Problem> {
-        let source = body.source.or(caller.address).ok_or_else(|| field("source", "source is missing"))?;
+    fn understand(
+        &self,
+        buyer: BuyerKey,
+        caller: &Caller,
+        body: QuoteRequest,
+    ) -> Result<Wanted, Problem> {
+        let source = body
+            .source
+            .or(caller.address)
+            .ok_or_else(|| field("source", "source is missing"))?;
         let destination = body.destination;
         if source == destination {
-            return Err(field("destination", "source and destination are the same address"));
+            return Err(field(
+                "destination",
+                "source and destination are the same address",
+            ));
         }
         if source.is_ipv4() != destination.is_ipv4() {
-            return Err(field("destination", "source and destination are of different address families"));
+            return Err(field(
+                "destination",
+                "source and destination are of different address families",
+            ));
         }
         self.may_buy(buyer, caller, source, destination)?;
 
         if body.rate_bps == 0 {
-            return Err(field("rate_bps", "the rate is zero; ask for at least 1000 bit/s"));
+            return Err(field(
+                "rate_bps",
+                "the rate is zero; ask for at least 1000 bit/s",
+            ));
         }
-        let rate = BitRate(body.rate_bps)
-            .to_sold()
-            .ok_or_else(|| field("rate_bps", "the rate is above 4.29 Tbit/s, the most a meter can be set to"))?;
+        let rate = BitRate(body.rate_bps).to_sold().ok_or_else(|| {
+            field(
+                "rate_bps",
+                "the rate is above 4.29 Tbit/s, the most a meter can be set to",
+            )
+        })?;
         let duration = Duration::from_secs(body.duration_s);
         if duration.is_zero() || duration > self.config.max_duration {
             return Err(field(
                 "duration_s",
-                &format!("the duration must be from 1 to {} seconds", self.config.max_duration.as_secs()),
+                &format!(
+                    "the duration must be from 1 to {} seconds",
+                    self.config.max_duration.as_secs()
+                ),
             ));
         }
         if body.source_port == Some(0) || body.destination_port == Some(0) {
-            return Err(field("destination_port", "port 0 names no flow; leave the port out for any"));
+            return Err(field(
+                "destination_port",
+                "port 0 names no flow; leave the port out for any",
+            ));
         }
         let class = body.class.unwrap_or(match body.protocol {
             Protocol::Udp => Class::Steady,
@@ -201,7 +252,10 @@ impl Core {
         if let Some(other) = self.overlapping(&selector) {
             return Err(Problem::new(
                 ProblemKind::FlowConflict,
-                format!("{} covers some of these packets until it ends", other.reservation_id()),
+                format!(
+                    "{} covers some of these packets until it ends",
+                    other.reservation_id()
+                ),
             ));
         }
         Ok(Wanted {
@@ -224,9 +278,9 @@ impl Core {
         source: IpAddr,
         destination: IpAddr,
     ) -> Result<(), Problem> {
-        let owner = caller
-            .address
-            .is_some_and(|address| (address == source || address == destination) && self.network.host(address).is_some());
+        let owner = caller.address.is_some_and(|address| {
+            (address == source || address == destination) && self.network.host(address).is_some()
+        });
         if owner || self.config.enrolled.contains(&buyer) {
             return Ok(());
         }
@@ -251,12 +305,19 @@ impl Core {
         self.register
             .reservations
             .iter()
-            .find(|(_, other)| other.state.holds_capacity() && overlap(&other.quote().flow, selector))
+            .find(|(_, other)| {
+                other.state.holds_capacity() && overlap(&other.quote().flow, selector)
+            })
             .map(|(number, _)| *number)
     }
 
     /// Finds a path and books it as an unpaid hold, in one decision.
-    fn admit(&mut self, number: ReservationNumber, wanted: &Wanted, window: Window) -> Result<Path, Problem> {
+    fn admit(
+        &mut self,
+        number: ReservationNumber,
+        wanted: &Wanted,
+        window: Window,
+    ) -> Result<Path, Problem> {
         let ask = Ask {
             from: wanted.source.port,
             to: wanted.destination.port,
@@ -266,7 +327,8 @@ impl Core {
             unpaid: true,
             replacing: None,
         };
-        let path = find_path(self.network.topology(), &self.book, &ask).map_err(|refusal| refused(&refusal))?;
+        let path = find_path(self.network.topology(), &self.book, &ask)
+            .map_err(|refusal| refused(&refusal))?;
         let hold = Commitment {
             path: path.egress_ports().collect(),
             class: wanted.class,
@@ -277,19 +339,25 @@ impl Core {
             unpaid: true,
             value: wanted.price.0,
         };
-        self.book.commit(commitment(number), &hold).map_err(|refusal| refused(&refusal))?;
+        self.book
+            .commit(commitment(number), &hold)
+            .map_err(|refusal| refused(&refusal))?;
         Ok(path)
     }
 
     fn delay_bound_ms(&self, wanted: &Wanted, path: &Path) -> Result<u64, Problem> {
         self.book
             .delay_bound_ms(path.egress_ports(), wanted.class)
-            .ok_or_else(|| Problem::new(ProblemKind::Internal, "the path has no bound on its delay"))
+            .ok_or_else(|| {
+                Problem::new(ProblemKind::Internal, "the path has no bound on its delay")
+            })
     }
 
     /// Restores the holds and bookings of a reservation after a restart.
     pub(super) fn rebook(&mut self, number: ReservationNumber) {
-        let Some(reservation) = self.register.reservations.get(&number) else { return };
+        let Some(reservation) = self.register.reservations.get(&number) else {
+            return;
+        };
         let quote = reservation.quote();
         let end = match reservation.active {
             Some(active) => active.to.plus(super::SERVICE_TAIL),
@@ -301,7 +369,9 @@ impl Core {
                 .plus(Duration::from_millis(quote.duration_ms))
                 .plus(super::SERVICE_TAIL),
         };
-        let (Some(window), Some(rate)) = (Window::new(self.now, end), quote.rate()) else { return };
+        let (Some(window), Some(rate)) = (Window::new(self.now, end), quote.rate()) else {
+            return;
+        };
         self.book.restore(
             commitment(number),
             Commitment {
@@ -340,12 +410,17 @@ fn overlap(a: &Selector, b: &Selector) -> bool {
 fn refused(refusal: &Refusal) -> Problem {
     let kind = match &refusal.reason {
         Reason::NoRoute => ProblemKind::NoRoute,
-        Reason::UnknownCapacity { .. } | Reason::NoCapacity { .. } | Reason::NoBuffer { .. } => ProblemKind::NoCapacity,
+        Reason::UnknownCapacity { .. } | Reason::NoCapacity { .. } | Reason::NoBuffer { .. } => {
+            ProblemKind::NoCapacity
+        }
         Reason::HoldLimit { .. } | Reason::CoolingDown { .. } => ProblemKind::HoldLimit,
-        Reason::BeyondHorizon { .. } | Reason::Past | Reason::NotSold { .. } => ProblemKind::InvalidField,
+        Reason::BeyondHorizon { .. } | Reason::Past | Reason::NotSold { .. } => {
+            ProblemKind::InvalidField
+        }
         Reason::Conflict => ProblemKind::Internal,
     };
-    let mut problem = Problem::new(kind, refusal.reason.to_string()).with("refusal", &refusal.reason);
+    let mut problem =
+        Problem::new(kind, refusal.reason.to_string()).with("refusal", &refusal.reason);
     if let Some(offer) = &refusal.offer {
         problem = problem.with("counter_offer", offer);
     }
@@ -382,7 +457,16 @@ mod tests {
         let other = selector(Some(9), Some(5202));
         assert!(overlap(&any, &one) && overlap(&one, &any) && overlap(&one, &one));
         assert!(!overlap(&one, &other));
-        assert!(overlap(&selector(Some(9), None), &one), "source 9 to 5201 is in both");
-        assert!(!overlap(&Selector { protocol: Protocol::Tcp, ..one.clone() }, &one));
+        assert!(
+            overlap(&selector(Some(9), None), &one),
+            "source 9 to 5201 is in both"
+        );
+        assert!(!overlap(
+            &Selector {
+                protocol: Protocol::Tcp,
+                ..one.clone()
+            },
+            &one
+        ));
     }
 }

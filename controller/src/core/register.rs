@@ -2,9 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use payflow_payment::{
-    Address, Amount, PaymentKey, Signed, SignedTransaction, TxDigest, memo,
-};
+use payflow_payment::{Address, Amount, PaymentKey, Signed, SignedTransaction, TxDigest, memo};
 use payflow_qos::Time;
 
 use super::{
@@ -127,26 +125,43 @@ impl Register {
 
     /// The number for the next quote.
     pub(super) fn next_number(&self) -> ReservationNumber {
-        ReservationNumber(self.reservations.last_key_value().map_or(1, |(last, _)| last.0 + 1))
+        ReservationNumber(
+            self.reservations
+                .last_key_value()
+                .map_or(1, |(last, _)| last.0 + 1),
+        )
     }
 
     /// The number for the next payout.
     pub(super) fn next_payout(&self) -> u64 {
-        self.payouts.last_key_value().map_or(1, |(last, _)| last + 1)
+        self.payouts
+            .last_key_value()
+            .map_or(1, |(last, _)| last + 1)
     }
 
     /// The first payout that is not final.
     pub(super) fn open_payout(&self) -> Option<(u64, &Payout)> {
-        self.payouts.iter().find(|(_, payout)| payout.done.is_none()).map(|(id, payout)| (*id, payout))
+        self.payouts
+            .iter()
+            .find(|(_, payout)| payout.done.is_none())
+            .map(|(id, payout)| (*id, payout))
     }
 
     fn try_apply(&mut self, record: &Record) -> Result<(), String> {
         match record {
             Record::QuoteIssued(issued) => self.quote_issued(issued),
-            Record::PaymentOffered { number, digest, transaction, at } => {
+            Record::PaymentOffered {
+                number,
+                digest,
+                transaction,
+                at,
+            } => {
                 let reservation = self.follow(*number, Fact::Offered)?;
-                reservation.offered =
-                    Some(Offered { digest: digest.clone(), transaction: transaction.clone(), at: *at });
+                reservation.offered = Some(Offered {
+                    digest: digest.clone(),
+                    transaction: transaction.clone(),
+                    at: *at,
+                });
                 reservation.detail = None;
                 Ok(())
             }
@@ -156,15 +171,34 @@ impl Register {
                 reservation.detail = Some(reason.clone());
                 Ok(())
             }
-            Record::Paid { number, key, amount, checkpoint, at } => {
+            Record::Paid {
+                number,
+                key,
+                amount,
+                checkpoint,
+                at,
+            } => {
                 self.consume(key)?;
                 let reservation = self.follow(*number, Fact::Paid)?;
-                reservation.paid =
-                    Some(Paid { digest: key.digest.clone(), amount: *amount, checkpoint: *checkpoint, at: *at });
+                reservation.paid = Some(Paid {
+                    digest: key.digest.clone(),
+                    amount: *amount,
+                    checkpoint: *checkpoint,
+                    at: *at,
+                });
                 reservation.detail = None;
                 Ok(())
             }
-            Record::Mispaid { number, key, amount, refund, fee, payout, reason, .. } => {
+            Record::Mispaid {
+                number,
+                key,
+                amount,
+                refund,
+                fee,
+                payout,
+                reason,
+                ..
+            } => {
                 self.consume(key)?;
                 let reservation = self.follow(*number, Fact::Mispaid)?;
                 reservation.mispaid.push(Mispaid {
@@ -181,8 +215,12 @@ impl Register {
                 }
             }
             Record::Activated { number, at, ends } => {
-                self.follow(*number, Fact::Activated)?.active =
-                    Some(Active { from: *at, to: *ends, credited_ms: 0, suspended_since: None });
+                self.follow(*number, Fact::Activated)?.active = Some(Active {
+                    from: *at,
+                    to: *ends,
+                    credited_ms: 0,
+                    suspended_since: None,
+                });
                 Ok(())
             }
             Record::Suspended { number, at, reason } => {
@@ -197,7 +235,12 @@ impl Register {
                 reservation.active_mut()?.resume(*at);
                 Ok(())
             }
-            Record::Ended { number, cause, at, detail } => {
+            Record::Ended {
+                number,
+                cause,
+                at,
+                detail,
+            } => {
                 let reservation = self.follow(*number, Fact::Ended(*cause))?;
                 reservation.ended_at = Some(*at);
                 if detail.is_some() {
@@ -208,7 +251,12 @@ impl Register {
                 }
                 Ok(())
             }
-            Record::Settled { number, receipt, payout, .. } => {
+            Record::Settled {
+                number,
+                receipt,
+                payout,
+                ..
+            } => {
                 let reservation = self.follow(*number, Fact::Settled)?;
                 reservation.receipt = Some(receipt.as_ref().clone());
                 reservation.settlement = Some(*payout);
@@ -223,17 +271,27 @@ impl Register {
                 );
                 self.plan(*payout, payout_record)
             }
-            Record::PayoutSigned { payout, digest, transaction } => {
+            Record::PayoutSigned {
+                payout,
+                digest,
+                transaction,
+            } => {
                 self.open(*payout)?.signed = Some((digest.clone(), transaction.clone()));
                 Ok(())
             }
-            Record::PayoutDead { payout, gas_nanos, .. } => {
+            Record::PayoutDead {
+                payout, gas_nanos, ..
+            } => {
                 let payout = self.open(*payout)?;
                 payout.signed = None;
                 payout.wasted_gas += gas_nanos;
                 Ok(())
             }
-            Record::PayoutFinal { payout, checkpoint, gas_nanos } => {
+            Record::PayoutFinal {
+                payout,
+                checkpoint,
+                gas_nanos,
+            } => {
                 let payout = self.open(*payout)?;
                 payout.done = Some(PayoutDone {
                     checkpoint: *checkpoint,
@@ -255,17 +313,22 @@ impl Register {
     fn quote_issued(&mut self, issued: &QuoteIssued) -> Result<(), String> {
         let number = issued.number;
         if number != self.next_number() {
-            return Err(format!("quote {} is not the next number", number.quote_id()));
+            return Err(format!(
+                "quote {} is not the next number",
+                number.quote_id()
+            ));
         }
         let document = &issued.quote.document;
-        self.by_address.insert(document.payment.pay_to.clone(), number);
+        self.by_address
+            .insert(document.payment.pay_to.clone(), number);
         if let Some(idempotency) = &issued.idempotency {
             self.idempotency.insert(
                 (document.buyer, idempotency.key.clone()),
                 (idempotency.fingerprint.clone(), number),
             );
         }
-        self.reservations.insert(number, Reservation::new(issued.clone()));
+        self.reservations
+            .insert(number, Reservation::new(issued.clone()));
         Ok(())
     }
 
@@ -278,7 +341,11 @@ impl Register {
         }
     }
 
-    fn follow(&mut self, number: ReservationNumber, fact: Fact) -> Result<&mut Reservation, String> {
+    fn follow(
+        &mut self,
+        number: ReservationNumber,
+        fact: Fact,
+    ) -> Result<&mut Reservation, String> {
         let reservation = self
             .reservations
             .get_mut(&number)
@@ -329,7 +396,9 @@ impl Reservation {
     pub(super) fn ended_by(&self) -> Option<EndCause> {
         match self.state {
             State::Stopping(cause) | State::Settling(cause) | State::Over(cause) => Some(cause),
-            State::Held | State::Pending | State::Installing | State::Active | State::Suspended => None,
+            State::Held | State::Pending | State::Installing | State::Active | State::Suspended => {
+                None
+            }
         }
     }
 
@@ -341,11 +410,15 @@ impl Reservation {
         if let Some(since) = active.suspended_since {
             credited += span_ms(since, until);
         }
-        span_ms(active.from, until).saturating_sub(credited).min(self.quote().duration_ms)
+        span_ms(active.from, until)
+            .saturating_sub(credited)
+            .min(self.quote().duration_ms)
     }
 
     fn active_mut(&mut self) -> Result<&mut Active, String> {
-        self.active.as_mut().ok_or_else(|| "it was never active".to_owned())
+        self.active
+            .as_mut()
+            .ok_or_else(|| "it was never active".to_owned())
     }
 }
 
@@ -358,8 +431,23 @@ impl Active {
 }
 
 impl Payout {
-    fn new(number: ReservationNumber, to: Address, amount: Amount, memo: Option<Vec<u8>>, settles: bool) -> Self {
-        Self { number, to, amount, memo, signed: None, done: None, settles, wasted_gas: 0 }
+    fn new(
+        number: ReservationNumber,
+        to: Address,
+        amount: Amount,
+        memo: Option<Vec<u8>>,
+        settles: bool,
+    ) -> Self {
+        Self {
+            number,
+            to,
+            amount,
+            memo,
+            signed: None,
+            done: None,
+            settles,
+            wasted_gas: 0,
+        }
     }
 }
 

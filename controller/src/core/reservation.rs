@@ -118,15 +118,18 @@ pub fn respond(state: State, stimulus: Stimulus) -> Response {
     match (state, stimulus) {
         // A payment can be offered while the hold lives; another one may follow a dead one.
         (Held, S::PaymentOffered) => Record(Fact::Offered),
-        (Pending, S::PaymentOffered) => Refuse("a payment is being settled; wait for the ledger's answer"),
+        (Pending, S::PaymentOffered) => {
+            Refuse("a payment is being settled; wait for the ledger's answer")
+        }
         (Installing | Active | Suspended, S::PaymentOffered) => Refuse(PAID_ALREADY),
         (Stopping(_) | Settling(_) | Over(_), S::PaymentOffered) => Refuse(ENDED),
 
         // Whichever way a good payment is seen, it buys if the hold lives, else it goes back.
         (Held | Pending, S::PaymentFinal) => Record(Fact::Paid),
-        (Installing | Active | Suspended | Stopping(_) | Settling(_) | Over(_), S::PaymentFinal) => {
-            Record(Fact::Mispaid)
-        }
+        (
+            Installing | Active | Suspended | Stopping(_) | Settling(_) | Over(_),
+            S::PaymentFinal,
+        ) => Record(Fact::Mispaid),
 
         // What buys nothing goes back, in every state.
         (
@@ -135,29 +138,47 @@ pub fn respond(state: State, stimulus: Stimulus) -> Response {
         ) => Record(Fact::Mispaid),
 
         (Pending, S::PaymentDead) => Record(Fact::Refused),
-        (Held | Installing | Active | Suspended | Stopping(_) | Settling(_) | Over(_), S::PaymentDead) => Ignore,
+        (
+            Held | Installing | Active | Suspended | Stopping(_) | Settling(_) | Over(_),
+            S::PaymentDead,
+        ) => Ignore,
 
         (Held | Pending, S::HoldOver) => Record(Fact::Ended(EndCause::Unpaid)),
-        (Installing | Active | Suspended | Stopping(_) | Settling(_) | Over(_), S::HoldOver) => Ignore,
+        (Installing | Active | Suspended | Stopping(_) | Settling(_) | Over(_), S::HoldOver) => {
+            Ignore
+        }
 
         (Installing, S::Installed) => Record(Fact::Activated),
         (Suspended, S::Installed) => Record(Fact::Resumed),
         (Held | Pending | Active | Stopping(_) | Settling(_) | Over(_), S::Installed) => Ignore,
 
-        (Installing | Active | Suspended, S::InstallFailed) => Record(Fact::Ended(EndCause::Failed)),
+        (Installing | Active | Suspended, S::InstallFailed) => {
+            Record(Fact::Ended(EndCause::Failed))
+        }
         (Held | Pending | Stopping(_) | Settling(_) | Over(_), S::InstallFailed) => Ignore,
 
         (Active, S::PathBroken) => Record(Fact::Suspended),
-        (Held | Pending | Installing | Suspended | Stopping(_) | Settling(_) | Over(_), S::PathBroken) => Ignore,
+        (
+            Held | Pending | Installing | Suspended | Stopping(_) | Settling(_) | Over(_),
+            S::PathBroken,
+        ) => Ignore,
 
         (Suspended, S::PathRestored) => Record(Fact::Resumed),
-        (Held | Pending | Installing | Active | Stopping(_) | Settling(_) | Over(_), S::PathRestored) => Ignore,
+        (
+            Held | Pending | Installing | Active | Stopping(_) | Settling(_) | Over(_),
+            S::PathRestored,
+        ) => Ignore,
 
         (Suspended, S::PatienceOver) => Record(Fact::Ended(EndCause::Failed)),
-        (Held | Pending | Installing | Active | Stopping(_) | Settling(_) | Over(_), S::PatienceOver) => Ignore,
+        (
+            Held | Pending | Installing | Active | Stopping(_) | Settling(_) | Over(_),
+            S::PatienceOver,
+        ) => Ignore,
 
         (Held, S::Cancel) => Record(Fact::Ended(EndCause::Unpaid)),
-        (Pending, S::Cancel) => Refuse("a payment is being settled; cancel again once the ledger has answered"),
+        (Pending, S::Cancel) => {
+            Refuse("a payment is being settled; cancel again once the ledger has answered")
+        }
         (Installing | Active | Suspended, S::Cancel) => Record(Fact::Ended(EndCause::Cancelled)),
         (Stopping(_) | Settling(_) | Over(_), S::Cancel) => Ignore,
 
@@ -165,10 +186,15 @@ pub fn respond(state: State, stimulus: Stimulus) -> Response {
         (Held | Pending | Installing | Stopping(_) | Settling(_) | Over(_), S::TimeOver) => Ignore,
 
         (Stopping(_), S::Removed) => Record(Fact::Settled),
-        (Held | Pending | Installing | Active | Suspended | Settling(_) | Over(_), S::Removed) => Ignore,
+        (Held | Pending | Installing | Active | Suspended | Settling(_) | Over(_), S::Removed) => {
+            Ignore
+        }
 
         (Settling(_), S::SettlementFinal) => Record(Fact::SettlementFinal),
-        (Held | Pending | Installing | Active | Suspended | Stopping(_) | Over(_), S::SettlementFinal) => Ignore,
+        (
+            Held | Pending | Installing | Active | Suspended | Stopping(_) | Over(_),
+            S::SettlementFinal,
+        ) => Ignore,
     }
 }
 
@@ -194,17 +220,41 @@ pub fn next(state: State, fact: Fact) -> Option<State> {
         (Stopping(cause), Fact::Settled) => Some(Settling(cause)),
         (Settling(cause), Fact::SettlementFinal) => Some(Over(cause)),
 
-        (Pending | Installing | Active | Suspended | Stopping(_) | Settling(_) | Over(_), Fact::Offered)
-        | (Held | Installing | Active | Suspended | Stopping(_) | Settling(_) | Over(_), Fact::Refused)
+        (
+            Pending | Installing | Active | Suspended | Stopping(_) | Settling(_) | Over(_),
+            Fact::Offered,
+        )
+        | (
+            Held | Installing | Active | Suspended | Stopping(_) | Settling(_) | Over(_),
+            Fact::Refused,
+        )
         | (Installing | Active | Suspended | Stopping(_) | Settling(_) | Over(_), Fact::Paid)
-        | (Held | Pending | Active | Suspended | Stopping(_) | Settling(_) | Over(_), Fact::Activated)
-        | (Held | Pending | Installing | Suspended | Stopping(_) | Settling(_) | Over(_), Fact::Suspended)
-        | (Held | Pending | Installing | Active | Stopping(_) | Settling(_) | Over(_), Fact::Resumed)
-        | (Held | Pending, Fact::Ended(EndCause::Expired | EndCause::Cancelled | EndCause::Failed))
+        | (
+            Held | Pending | Active | Suspended | Stopping(_) | Settling(_) | Over(_),
+            Fact::Activated,
+        )
+        | (
+            Held | Pending | Installing | Suspended | Stopping(_) | Settling(_) | Over(_),
+            Fact::Suspended,
+        )
+        | (
+            Held | Pending | Installing | Active | Stopping(_) | Settling(_) | Over(_),
+            Fact::Resumed,
+        )
+        | (
+            Held | Pending,
+            Fact::Ended(EndCause::Expired | EndCause::Cancelled | EndCause::Failed),
+        )
         | (Installing | Active | Suspended, Fact::Ended(EndCause::Unpaid))
         | (Stopping(_) | Settling(_) | Over(_), Fact::Ended(_))
-        | (Held | Pending | Installing | Active | Suspended | Settling(_) | Over(_), Fact::Settled)
-        | (Held | Pending | Installing | Active | Suspended | Stopping(_) | Over(_), Fact::SettlementFinal) => None,
+        | (
+            Held | Pending | Installing | Active | Suspended | Settling(_) | Over(_),
+            Fact::Settled,
+        )
+        | (
+            Held | Pending | Installing | Active | Suspended | Stopping(_) | Over(_),
+            Fact::SettlementFinal,
+        ) => None,
     }
 }
 
@@ -224,7 +274,9 @@ impl State {
                 EndCause::Failed => Status::Failed,
             },
             Self::Over(EndCause::Unpaid) => Status::Expired,
-            Self::Over(EndCause::Expired | EndCause::Cancelled | EndCause::Failed) => Status::Settled,
+            Self::Over(EndCause::Expired | EndCause::Cancelled | EndCause::Failed) => {
+                Status::Settled
+            }
         }
     }
 
@@ -232,7 +284,12 @@ impl State {
     #[must_use]
     pub fn holds_capacity(self) -> bool {
         match self {
-            Self::Held | Self::Pending | Self::Installing | Self::Active | Self::Suspended | Self::Stopping(_) => true,
+            Self::Held
+            | Self::Pending
+            | Self::Installing
+            | Self::Active
+            | Self::Suspended
+            | Self::Stopping(_) => true,
             Self::Settling(_) | Self::Over(_) => false,
         }
     }
@@ -242,7 +299,12 @@ impl State {
 mod tests {
     use super::*;
 
-    const CAUSES: [EndCause; 4] = [EndCause::Unpaid, EndCause::Expired, EndCause::Cancelled, EndCause::Failed];
+    const CAUSES: [EndCause; 4] = [
+        EndCause::Unpaid,
+        EndCause::Expired,
+        EndCause::Cancelled,
+        EndCause::Failed,
+    ];
     const STIMULI: [Stimulus; 14] = [
         Stimulus::PaymentOffered,
         Stimulus::PaymentFinal,
@@ -261,9 +323,19 @@ mod tests {
     ];
 
     fn states() -> Vec<State> {
-        let mut all = vec![State::Held, State::Pending, State::Installing, State::Active, State::Suspended];
+        let mut all = vec![
+            State::Held,
+            State::Pending,
+            State::Installing,
+            State::Active,
+            State::Suspended,
+        ];
         for cause in CAUSES {
-            all.extend([State::Stopping(cause), State::Settling(cause), State::Over(cause)]);
+            all.extend([
+                State::Stopping(cause),
+                State::Settling(cause),
+                State::Over(cause),
+            ]);
         }
         all
     }
@@ -273,7 +345,10 @@ mod tests {
         for state in states() {
             for stimulus in STIMULI {
                 if let Response::Record(fact) = respond(state, stimulus) {
-                    assert!(next(state, fact).is_some(), "{state:?} on {stimulus:?} records {fact:?}");
+                    assert!(
+                        next(state, fact).is_some(),
+                        "{state:?} on {stimulus:?} records {fact:?}"
+                    );
                 }
             }
         }
@@ -296,7 +371,11 @@ mod tests {
     fn only_a_payment_starts_service_and_it_buys_once() {
         for state in states() {
             let buys = respond(state, Stimulus::PaymentFinal) == Response::Record(Fact::Paid);
-            assert_eq!(buys, matches!(state, State::Held | State::Pending), "{state:?}");
+            assert_eq!(
+                buys,
+                matches!(state, State::Held | State::Pending),
+                "{state:?}"
+            );
             for stimulus in STIMULI {
                 if let Response::Record(fact) = respond(state, stimulus)
                     && state != State::Installing
@@ -324,7 +403,10 @@ mod tests {
                     }
                 }
             }
-            assert!(reached.iter().any(|state| matches!(state, State::Over(_))), "{start:?}");
+            assert!(
+                reached.iter().any(|state| matches!(state, State::Over(_))),
+                "{start:?}"
+            );
         }
     }
 

@@ -19,7 +19,7 @@ use super::{
 };
 
 /// The domain under which receipts are signed.
-pub const RECEIPT_DOMAIN: &str = "payflow-receipt";
+pub(crate) const RECEIPT_DOMAIN: &str = "payflow-receipt";
 
 impl Core {
     /// Takes up every reservation where the journal left it.
@@ -27,7 +27,9 @@ impl Core {
         self.order(LedgerOrder::TreasuryBalance);
         let numbers: Vec<_> = self.register.reservations.keys().copied().collect();
         for number in numbers {
-            let Some(reservation) = self.register.reservations.get(&number) else { continue };
+            let Some(reservation) = self.register.reservations.get(&number) else {
+                continue;
+            };
             let (state, active) = (reservation.state, reservation.active);
             let address = reservation.quote().payment.pay_to.clone();
             self.order(LedgerOrder::Watch { address });
@@ -54,7 +56,9 @@ impl Core {
 
     /// Sets the deadline of whatever the reservation is in.
     pub(super) fn arm(&mut self, number: ReservationNumber) {
-        let Some(reservation) = self.register.reservations.get(&number) else { return };
+        let Some(reservation) = self.register.reservations.get(&number) else {
+            return;
+        };
         let at = match reservation.state {
             State::Held | State::Pending => Some(reservation.issued.hold_ends),
             State::Installing => Some(self.now.plus(self.config.install_patience)),
@@ -73,15 +77,21 @@ impl Core {
 
     /// The deadline set by [`Self::arm`] has come.
     pub(super) fn reservation_deadline(&mut self, number: ReservationNumber) {
-        let Some(reservation) = self.register.reservations.get(&number) else { return };
-        let time_over = reservation.active.is_some_and(|active| active.to <= self.now);
+        let Some(reservation) = self.register.reservations.get(&number) else {
+            return;
+        };
+        let time_over = reservation
+            .active
+            .is_some_and(|active| active.to <= self.now);
         match reservation.state {
             State::Held | State::Pending => self.stimulate(number, Stimulus::HoldOver, None),
             State::Installing => {
                 let detail = "the switches did not confirm in time";
                 self.stimulate(number, Stimulus::InstallFailed, Some(detail.to_owned()));
             }
-            State::Active | State::Suspended if time_over => self.stimulate(number, Stimulus::TimeOver, None),
+            State::Active | State::Suspended if time_over => {
+                self.stimulate(number, Stimulus::TimeOver, None)
+            }
             State::Active => self.arm(number),
             State::Suspended => self.stimulate(number, Stimulus::PatienceOver, None),
             State::Stopping(_) | State::Settling(_) | State::Over(_) => {}
@@ -89,7 +99,11 @@ impl Core {
     }
 
     /// `DELETE /v1/reservations/{id}`. Asking twice is asking once.
-    pub(super) fn cancel(&mut self, caller: &Caller, number: ReservationNumber) -> Result<Answer, Problem> {
+    pub(super) fn cancel(
+        &mut self,
+        caller: &Caller,
+        number: ReservationNumber,
+    ) -> Result<Answer, Problem> {
         if !caller.operator {
             key_of(caller)?;
         }
@@ -106,15 +120,21 @@ impl Core {
     /// The network has found something out.
     pub(super) fn network_event(&mut self, event: NetworkEvent) {
         match event {
-            NetworkEvent::Installed { flow } => self.stimulate(number_of(flow), Stimulus::Installed, None),
+            NetworkEvent::Installed { flow } => {
+                self.stimulate(number_of(flow), Stimulus::Installed, None)
+            }
             NetworkEvent::InstallFailed { flow, reason } => {
                 self.stimulate(number_of(flow), Stimulus::InstallFailed, Some(reason));
             }
-            NetworkEvent::Removed { flow } => self.stimulate(number_of(flow), Stimulus::Removed, None),
+            NetworkEvent::Removed { flow } => {
+                self.stimulate(number_of(flow), Stimulus::Removed, None)
+            }
             NetworkEvent::PathBroken { flow, reason } => {
                 self.stimulate(number_of(flow), Stimulus::PathBroken, Some(reason));
             }
-            NetworkEvent::PathRestored { flow } => self.stimulate(number_of(flow), Stimulus::PathRestored, None),
+            NetworkEvent::PathRestored { flow } => {
+                self.stimulate(number_of(flow), Stimulus::PathRestored, None)
+            }
             NetworkEvent::Capacity { link, capacity } => {
                 let too_much = match capacity {
                     Some(capacity) => self.book.set_capacity(link, capacity),
@@ -132,8 +152,12 @@ impl Core {
 
     /// Applies a stimulus: records the fact it means, and does what follows.
     fn stimulate(&mut self, number: ReservationNumber, stimulus: Stimulus, detail: Option<String>) {
-        let Some(reservation) = self.register.reservations.get(&number) else { return };
-        let Response::Record(fact) = respond(reservation.state, stimulus) else { return };
+        let Some(reservation) = self.register.reservations.get(&number) else {
+            return;
+        };
+        let Response::Record(fact) = respond(reservation.state, stimulus) else {
+            return;
+        };
         let duration = std::time::Duration::from_millis(reservation.quote().duration_ms);
         let at = self.now;
         match fact {
@@ -144,11 +168,20 @@ impl Core {
                 self.gate.queue(Effect::SetEnd(flow(number), ends));
             }
             Fact::Suspended => {
-                self.record(Record::Suspended { number, at, reason: detail.unwrap_or_default() });
+                self.record(Record::Suspended {
+                    number,
+                    at,
+                    reason: detail.unwrap_or_default(),
+                });
             }
             Fact::Resumed => self.record(Record::Resumed { number, at }),
             Fact::Ended(cause) => {
-                self.record(Record::Ended { number, cause, at, detail });
+                self.record(Record::Ended {
+                    number,
+                    cause,
+                    at,
+                    detail,
+                });
                 self.ended(number, cause);
             }
             Fact::Settled => self.settle(number),
@@ -161,7 +194,10 @@ impl Core {
     /// The booking ends no later than this.
     fn trim(&mut self, number: ReservationNumber, end: Time) {
         let id = commitment(number);
-        let window = self.book.get(id).and_then(|it| Window::new(it.window.start(), it.window.end().min(end)));
+        let window = self
+            .book
+            .get(id)
+            .and_then(|it| Window::new(it.window.start(), it.window.end().min(end)));
         let trimmed = window.map(|window| self.book.trim(id, window));
         if !matches!(trimmed, Some(Ok(()))) {
             tracing::error!(reservation = %number.reservation_id(), ?trimmed, "the booking could not be trimmed");
@@ -186,12 +222,22 @@ impl Core {
 
     /// Accounts for an ended reservation: receipt, refund, and the transfer that does both.
     fn settle(&mut self, number: ReservationNumber) {
-        let Some(receipt) = self.register.reservations.get(&number).and_then(|it| self.account(it)) else {
+        let Some(receipt) = self
+            .register
+            .reservations
+            .get(&number)
+            .and_then(|it| self.account(it))
+        else {
             tracing::error!(reservation = %number.reservation_id(), "cannot be accounted for; its money stays held");
             return;
         };
         let payout = self.register.next_payout();
-        self.record(Record::Settled { number, receipt: Box::new(receipt), payout, at: self.now });
+        self.record(Record::Settled {
+            number,
+            receipt: Box::new(receipt),
+            payout,
+            at: self.now,
+        });
         self.book.release(commitment(number));
         self.advance_payout();
     }
@@ -233,11 +279,15 @@ impl Core {
     fn no_longer_fits(&mut self, id: CommitmentId, link: &str) {
         let number = ReservationNumber(id.0);
         let detail = Some(format!("the capacity of link {link} was reduced"));
-        let Some(reservation) = self.register.reservations.get(&number) else { return };
+        let Some(reservation) = self.register.reservations.get(&number) else {
+            return;
+        };
         match reservation.state {
             State::Held | State::Pending => self.stimulate(number, Stimulus::HoldOver, detail),
             State::Installing => self.stimulate(number, Stimulus::InstallFailed, detail),
-            State::Active | State::Suspended => self.stimulate(number, Stimulus::InstallFailed, detail),
+            State::Active | State::Suspended => {
+                self.stimulate(number, Stimulus::InstallFailed, detail)
+            }
             State::Stopping(_) | State::Settling(_) | State::Over(_) => {}
         }
     }
@@ -267,7 +317,11 @@ impl Core {
         for (number, state, at_home) in bound {
             match (state, at_home) {
                 (State::Active, false) => {
-                    self.stimulate(number, Stimulus::PathBroken, Some(format!("{address} has moved to {port}")));
+                    self.stimulate(
+                        number,
+                        Stimulus::PathBroken,
+                        Some(format!("{address} has moved to {port}")),
+                    );
                 }
                 (State::Suspended, true) => self.stimulate(number, Stimulus::PathRestored, None),
                 _ => {}

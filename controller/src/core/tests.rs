@@ -6,7 +6,8 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use payflow_payment::{
-    Address, Amount, Asset, Credit, Evidence, Signed, SignedTransaction, SigningKey, TxDigest, UnixMillis,
+    Address, Amount, Asset, Credit, Evidence, Signed, SignedTransaction, SigningKey, TxDigest,
+    UnixMillis,
     ledger::{BuildError, Inspected, Lookup, Outgoing, Submission},
 };
 use payflow_qos::{BitRate, PortNo, PortRef, SwitchId, Tariff, Time, Topology};
@@ -14,9 +15,15 @@ use payflow_qos::{BitRate, PortNo, PortRef, SwitchId, Tariff, Time, Topology};
 use super::{
     Core, CoreConfig, DataPlane, OperatorKeys,
     document::{BuyerKey, QuoteDocument, QuoteRequest, ReservationNumber, ReservationView, Status},
-    io::{Caller, Idempotency, Input, LedgerEvent, LedgerOrder, Output, PaymentProof, Request, RequestId},
+    io::{
+        Caller, Idempotency, Input, LedgerEvent, LedgerOrder, Output, PaymentProof, Request,
+        RequestId,
+    },
     journal::Record,
-    network::{FlowId, FlowPlan, Host, MacAddr, NetworkEvent, NetworkInput, NetworkOutput, Protocol, SwitchView},
+    network::{
+        FlowId, FlowPlan, Host, MacAddr, NetworkEvent, NetworkInput, NetworkOutput, Protocol,
+        SwitchView,
+    },
     problem::{Problem, ProblemKind},
     reply::{Answer, Books},
 };
@@ -56,23 +63,39 @@ impl DataPlane for Scripted {
         Vec::new()
     }
     fn install(&mut self, plan: FlowPlan, _: Time) {
-        self.log.lock().unwrap().push(format!("install {}", plan.flow.reservation));
+        self.log
+            .lock()
+            .unwrap()
+            .push(format!("install {}", plan.flow.reservation));
         if self.confirms {
             self.installed.insert(plan.flow);
-            self.outputs.push_back(NetworkOutput::Event(NetworkEvent::Installed { flow: plan.flow }));
+            self.outputs
+                .push_back(NetworkOutput::Event(NetworkEvent::Installed {
+                    flow: plan.flow,
+                }));
         }
     }
     fn adopt(&mut self, plan: FlowPlan, _: Time) {
-        self.log.lock().unwrap().push(format!("adopt {}", plan.flow.reservation));
+        self.log
+            .lock()
+            .unwrap()
+            .push(format!("adopt {}", plan.flow.reservation));
         self.installed.insert(plan.flow);
     }
     fn set_end(&mut self, flow: FlowId, _: Time, _: Time) {
-        self.log.lock().unwrap().push(format!("end {}", flow.reservation));
+        self.log
+            .lock()
+            .unwrap()
+            .push(format!("end {}", flow.reservation));
     }
     fn remove(&mut self, flow: FlowId, _: Time) {
-        self.log.lock().unwrap().push(format!("remove {}", flow.reservation));
+        self.log
+            .lock()
+            .unwrap()
+            .push(format!("remove {}", flow.reservation));
         self.installed.remove(&flow);
-        self.outputs.push_back(NetworkOutput::Event(NetworkEvent::Removed { flow }));
+        self.outputs
+            .push_back(NetworkOutput::Event(NetworkEvent::Removed { flow }));
     }
 }
 
@@ -112,7 +135,10 @@ fn ip(last: u8) -> IpAddr {
 }
 
 fn port(switch: u64, number: u32) -> PortRef {
-    PortRef { switch: SwitchId(switch), port: PortNo(number) }
+    PortRef {
+        switch: SwitchId(switch),
+        port: PortNo(number),
+    }
 }
 
 fn start(journal: Vec<(u64, Record)>, now: Time, confirms: bool) -> Desk {
@@ -124,7 +150,10 @@ fn start(journal: Vec<(u64, Record)>, now: Time, confirms: bool) -> Desk {
     let mut outputs = VecDeque::new();
     let mut known = |topology: &mut Topology, link: PortRef, bps: u64| {
         topology.set_capacity(link, BitRate(bps));
-        outputs.push_back(NetworkOutput::Event(NetworkEvent::Capacity { link, capacity: Some(BitRate(bps)) }));
+        outputs.push_back(NetworkOutput::Event(NetworkEvent::Capacity {
+            link,
+            capacity: Some(BitRate(bps)),
+        }));
     };
     for (a, b, bps) in links {
         topology.add_link(port(a, 10 + b as u32), port(b, 10 + a as u32));
@@ -136,7 +165,12 @@ fn start(journal: Vec<(u64, Record)>, now: Time, confirms: bool) -> Desk {
     for (last, switch, number) in [(1, 1, 1), (2, 1, 2), (4, 3, 1)] {
         known(&mut topology, port(switch, number), 1_000_000_000);
         let mac = MacAddr([2, 0, 0, 0, 0, last]);
-        let host = Host { address: ip(last), mac, port: port(switch, number), since: now };
+        let host = Host {
+            address: ip(last),
+            mac,
+            port: port(switch, number),
+            since: now,
+        };
         hosts.insert(ip(last), host);
     }
     let log = std::sync::Arc::default();
@@ -167,7 +201,14 @@ fn start(journal: Vec<(u64, Record)>, now: Time, confirms: bool) -> Desk {
         enrolled: BTreeSet::new(),
     };
     let keys = TestKeys(SigningKey::from_seed([1; 32]));
-    let core = Core::restore(config, Box::new(keys), Box::new(network), journal.clone(), now).unwrap();
+    let core = Core::restore(
+        config,
+        Box::new(keys),
+        Box::new(network),
+        journal.clone(),
+        now,
+    )
+    .unwrap();
     let mut desk = Desk {
         core,
         now,
@@ -180,8 +221,12 @@ fn start(journal: Vec<(u64, Record)>, now: Time, confirms: bool) -> Desk {
         confirms,
     };
     desk.drain();
-    desk.ledger(LedgerEvent::Up { chain_id: CHAIN.into() });
-    desk.ledger(LedgerEvent::TreasuryBalance { balance: Some(Amount(1_000_000_000)) });
+    desk.ledger(LedgerEvent::Up {
+        chain_id: CHAIN.into(),
+    });
+    desk.ledger(LedgerEvent::TreasuryBalance {
+        balance: Some(Amount(1_000_000_000)),
+    });
     desk
 }
 
@@ -198,7 +243,8 @@ impl Desk {
                     assert_eq!(sequence, before + 1);
                     self.journal.push((sequence, record));
                     if self.durable {
-                        self.core.handle(Input::Journaled { through: sequence }, self.now);
+                        self.core
+                            .handle(Input::Journaled { through: sequence }, self.now);
                     }
                 }
                 Output::Ledger(order) => self.orders.push(order),
@@ -206,7 +252,9 @@ impl Desk {
                     assert!(self.replies.insert(id, reply).is_none(), "answered twice");
                 }
                 Output::Changed(_) => {}
-                Output::Send { .. } | Output::CloseConnection { .. } | Output::MakeClasses { .. } => {}
+                Output::Send { .. }
+                | Output::CloseConnection { .. }
+                | Output::MakeClasses { .. } => {}
             }
         }
     }
@@ -223,13 +271,19 @@ impl Desk {
     fn post(&mut self, caller: &Caller, request: Request) -> RequestId {
         self.next_request += 1;
         let id = RequestId(self.next_request);
-        self.feed(Input::Request { id, caller: caller.clone(), request });
+        self.feed(Input::Request {
+            id,
+            caller: caller.clone(),
+            request,
+        });
         id
     }
 
     fn ask(&mut self, caller: &Caller, request: Request) -> Result<Answer, Problem> {
         let id = self.post(caller, request);
-        self.replies.remove(&id).expect("an answer at once, as the journal is quick")
+        self.replies
+            .remove(&id)
+            .expect("an answer at once, as the journal is quick")
     }
 
     fn wait(&mut self, time: Duration) {
@@ -242,10 +296,19 @@ impl Desk {
         self.feed(Input::DeadlineReached);
     }
 
-    fn quote_with(&mut self, change: impl FnOnce(&mut QuoteRequest)) -> Result<Signed<QuoteDocument>, Problem> {
+    fn quote_with(
+        &mut self,
+        change: impl FnOnce(&mut QuoteRequest),
+    ) -> Result<Signed<QuoteDocument>, Problem> {
         let mut body = request();
         change(&mut body);
-        match self.ask(&buyer(), Request::Quote { body, idempotency: None })? {
+        match self.ask(
+            &buyer(),
+            Request::Quote {
+                body,
+                idempotency: None,
+            },
+        )? {
             Answer::Quote(quote) => Ok(*quote),
             other => panic!("{other:?}"),
         }
@@ -256,7 +319,12 @@ impl Desk {
         (ReservationNumber::from_quote_id(&quote.id).unwrap(), quote)
     }
 
-    fn hand_over(&mut self, number: ReservationNumber, digest: &str, amount: u64) -> Result<ReservationView, Problem> {
+    fn hand_over(
+        &mut self,
+        number: ReservationNumber,
+        digest: &str,
+        amount: u64,
+    ) -> Result<ReservationView, Problem> {
         let inspected = Inspected {
             digest: digest.into(),
             payer: "0xbuyer".into(),
@@ -270,7 +338,10 @@ impl Desk {
             expires_after_epoch: None,
         };
         let transaction = bytes(digest);
-        let payment = Some(PaymentProof::Transaction { transaction, inspected });
+        let payment = Some(PaymentProof::Transaction {
+            transaction,
+            inspected,
+        });
         self.reserve(number, payment)
     }
 
@@ -279,7 +350,13 @@ impl Desk {
         number: ReservationNumber,
         payment: Option<PaymentProof>,
     ) -> Result<ReservationView, Problem> {
-        match self.ask(&buyer(), Request::Reserve { quote: number, payment })? {
+        match self.ask(
+            &buyer(),
+            Request::Reserve {
+                quote: number,
+                payment,
+            },
+        )? {
             Answer::Reservation(view) => Ok(*view),
             other => panic!("{other:?}"),
         }
@@ -287,7 +364,11 @@ impl Desk {
 
     fn checkpoint(&mut self, checkpoint: u64, payments: Vec<Evidence>) {
         let timestamp = UnixMillis(self.now.millis());
-        self.ledger(LedgerEvent::Followed { checkpoint, timestamp, payments });
+        self.ledger(LedgerEvent::Followed {
+            checkpoint,
+            timestamp,
+            payments,
+        });
     }
 
     fn view(&mut self, number: ReservationNumber) -> ReservationView {
@@ -298,11 +379,26 @@ impl Desk {
     }
 
     fn books(&mut self) -> Books {
-        let operator = Caller { operator: true, ..Caller::default() };
+        let operator = Caller {
+            operator: true,
+            ..Caller::default()
+        };
         match self.ask(&operator, Request::Books).unwrap() {
             Answer::Books(books) => {
-                let Books { paid, earned, fees, refunded, held, credited, .. } = books;
-                assert_eq!(paid.0, earned.0 + fees.0 + refunded.0 + held.0 + credited.0, "{books:?}");
+                let Books {
+                    paid,
+                    earned,
+                    fees,
+                    refunded,
+                    held,
+                    credited,
+                    ..
+                } = books;
+                assert_eq!(
+                    paid.0,
+                    earned.0 + fees.0 + refunded.0 + held.0 + credited.0,
+                    "{books:?}"
+                );
                 books
             }
             other => panic!("{other:?}"),
@@ -312,7 +408,8 @@ impl Desk {
     /// Buys 10 Mbit/s for 30 s; active at once.
     fn buy(&mut self) -> ReservationNumber {
         let (number, quote) = self.quote();
-        self.hand_over(number, "pay", quote.payment.price.0).unwrap();
+        self.hand_over(number, "pay", quote.payment.price.0)
+            .unwrap();
         let payment = self.evidence("pay", number, quote.payment.price.0);
         self.checkpoint(1, vec![payment]);
         assert_eq!(self.view(number).status, Status::Active);
@@ -338,11 +435,25 @@ impl Desk {
     fn pay_out(&mut self) -> (Address, Amount) {
         let (payout, order) = self.take_build();
         let digest = TxDigest::new(format!("payout-{payout}"));
-        self.ledger(LedgerEvent::PayoutBuilt { payout, result: Ok(outgoing(&digest)) });
-        assert!(self.submitted(&digest), "signed bytes are journaled, then submitted");
-        self.ledger(LedgerEvent::Submitted { digest: digest.clone(), outcome: Submission::Accepted });
+        self.ledger(LedgerEvent::PayoutBuilt {
+            payout,
+            result: Ok(outgoing(&digest)),
+        });
+        assert!(
+            self.submitted(&digest),
+            "signed bytes are journaled, then submitted"
+        );
+        self.ledger(LedgerEvent::Submitted {
+            digest: digest.clone(),
+            outcome: Submission::Accepted,
+        });
         self.finalise(&digest);
-        order.payouts.first().map_or((Address::new("nobody"), Amount(0)), |line| (line.to.clone(), line.amount))
+        order
+            .payouts
+            .first()
+            .map_or((Address::new("nobody"), Amount(0)), |line| {
+                (line.to.clone(), line.amount)
+            })
     }
 
     fn finalise(&mut self, digest: &TxDigest) {
@@ -354,8 +465,14 @@ impl Desk {
             sender: None,
             credits: vec![],
         };
-        self.ledger(LedgerEvent::LookedUp { digest: digest.clone(), result: Lookup::Found(found) });
-        self.ledger(LedgerEvent::Gas { digest: digest.clone(), nanos: Some(1_980_400) });
+        self.ledger(LedgerEvent::LookedUp {
+            digest: digest.clone(),
+            result: Lookup::Found(found),
+        });
+        self.ledger(LedgerEvent::Gas {
+            digest: digest.clone(),
+            nanos: Some(1_980_400),
+        });
     }
 
     fn take_build(&mut self) -> (u64, payflow_payment::ledger::PayoutOrder) {
@@ -371,7 +488,9 @@ impl Desk {
     }
 
     fn submitted(&self, digest: &TxDigest) -> bool {
-        self.orders.iter().any(|order| matches!(order, LedgerOrder::Submit { digest: it, .. } if it == digest))
+        self.orders
+            .iter()
+            .any(|order| matches!(order, LedgerOrder::Submit { digest: it, .. } if it == digest))
     }
 
     /// Kills the controller and starts another one on what was durable.
@@ -398,7 +517,11 @@ fn bytes(text: &str) -> SignedTransaction {
 }
 
 fn buyer() -> Caller {
-    Caller { key: Some(BUYER), address: Some(ip(1)), operator: false }
+    Caller {
+        key: Some(BUYER),
+        address: Some(ip(1)),
+        operator: false,
+    }
 }
 
 fn request() -> QuoteRequest {
@@ -426,25 +549,45 @@ const PRICE: u64 = 300_000_000;
 fn a_host_quotes_pays_is_served_and_gets_a_receipt() {
     let mut desk = open();
     let (number, quote) = desk.quote();
-    assert_eq!(quote.payment.price, Amount(PRICE), "10 Mbit/s for 30 s at 0.001 IOTA a Mbit and second");
+    assert_eq!(
+        quote.payment.price,
+        Amount(PRICE),
+        "10 Mbit/s for 30 s at 0.001 IOTA a Mbit and second"
+    );
     assert_eq!(quote.path, [port(1, 12), port(2, 13), port(3, 1)]);
     let view = desk.hand_over(number, "pay", PRICE).unwrap();
     assert_eq!(view.status, Status::Pending);
     assert!(desk.submitted(&"pay".into()));
-    assert!(desk.network_log().is_empty(), "nothing is installed before the payment is final");
+    assert!(
+        desk.network_log().is_empty(),
+        "nothing is installed before the payment is final"
+    );
 
     let payment = desk.evidence("pay", number, PRICE);
     desk.checkpoint(1, vec![payment]);
     let view = desk.view(number);
-    assert_eq!((view.status, desk.network_log()), (Status::Active, vec!["install 1".into(), "end 1".into()]));
+    assert_eq!(
+        (view.status, desk.network_log()),
+        (Status::Active, vec!["install 1".into(), "end 1".into()])
+    );
     assert_eq!(desk.books().held, Amount(PRICE));
 
     desk.wait(Duration::from_secs(30));
     let view = desk.view(number);
-    assert_eq!((view.status, view.ended_by.as_deref()), (Status::Expired, Some("expired")));
+    assert_eq!(
+        (view.status, view.ended_by.as_deref()),
+        (Status::Expired, Some("expired"))
+    );
     let receipt = view.receipt.unwrap().document;
-    assert_eq!((receipt.served_ms, receipt.earned, receipt.refunded), (30_000, Amount(PRICE), Amount(0)));
-    assert_eq!(desk.pay_out().1, Amount(0), "the sweep writes the receipt's hash");
+    assert_eq!(
+        (receipt.served_ms, receipt.earned, receipt.refunded),
+        (30_000, Amount(PRICE), Amount(0))
+    );
+    assert_eq!(
+        desk.pay_out().1,
+        Amount(0),
+        "the sweep writes the receipt's hash"
+    );
     assert_eq!(desk.view(number).status, Status::Settled);
     assert_eq!(desk.books().earned, Amount(PRICE));
 }
@@ -459,28 +602,50 @@ fn cancelling_half_way_refunds_the_unserved_half_less_the_printed_fee() {
     let receipt = desk.view(number).receipt.unwrap().document;
     assert_eq!(receipt.unserved_charge, Amount(PRICE / 2));
     assert_eq!(receipt.refunded, Amount(PRICE / 2 - 2_000_000));
-    assert_eq!(desk.pay_out(), ("0xbuyer".into(), Amount(PRICE / 2 - 2_000_000)));
+    assert_eq!(
+        desk.pay_out(),
+        ("0xbuyer".into(), Amount(PRICE / 2 - 2_000_000))
+    );
     desk.ask(&buyer(), Request::Cancel(number)).unwrap();
-    assert_eq!(desk.books().fees, Amount(2_000_000), "cancelling twice is cancelling once");
+    assert_eq!(
+        desk.books().fees,
+        Amount(2_000_000),
+        "cancelling twice is cancelling once"
+    );
 }
 
 #[test]
 fn nobody_hears_of_a_quote_and_no_money_moves_before_the_record_is_durable() {
     let mut desk = open();
     desk.durable = false;
-    let id = desk.post(&buyer(), Request::Quote { body: request(), idempotency: None });
+    let id = desk.post(
+        &buyer(),
+        Request::Quote {
+            body: request(),
+            idempotency: None,
+        },
+    );
     assert!(!desk.replies.contains_key(&id));
     let through = desk.journal.last().unwrap().0;
     desk.feed(Input::Journaled { through });
-    assert!(matches!(desk.replies.remove(&id), Some(Ok(Answer::Quote(_)))));
+    assert!(matches!(
+        desk.replies.remove(&id),
+        Some(Ok(Answer::Quote(_)))
+    ));
 
     let number = ReservationNumber(1);
     let inspected_ok = desk.evidence("pay", number, PRICE);
     desk.checkpoint(1, vec![inspected_ok]);
-    assert!(desk.network_log().is_empty(), "not installed: the payment is not durable");
+    assert!(
+        desk.network_log().is_empty(),
+        "not installed: the payment is not durable"
+    );
     let through = desk.journal.last().unwrap().0;
     desk.feed(Input::Journaled { through });
-    assert_eq!(desk.network_log().first().map(String::as_str), Some("install 1"));
+    assert_eq!(
+        desk.network_log().first().map(String::as_str),
+        Some("install 1")
+    );
 }
 
 #[test]
@@ -493,12 +658,19 @@ fn a_payment_buys_once_however_often_it_is_seen() {
     }
     assert_eq!(desk.books().paid, Amount(PRICE));
     let again = desk.hand_over(number, "pay", PRICE).unwrap();
-    assert_eq!(again.status, Status::Active, "the same request twice is one request");
+    assert_eq!(
+        again.status,
+        Status::Active,
+        "the same request twice is one request"
+    );
     let (other, _) = {
         desk.ask(&buyer(), Request::Cancel(number)).unwrap();
         desk.quote()
     };
-    assert_eq!(kind(desk.hand_over(other, "pay", PRICE)), ProblemKind::PaymentAlreadyUsed);
+    assert_eq!(
+        kind(desk.hand_over(other, "pay", PRICE)),
+        ProblemKind::PaymentAlreadyUsed
+    );
     let shown = desk.reserve(other, Some(PaymentProof::Digest("pay".into())));
     assert_eq!(kind(shown), ProblemKind::PaymentAlreadyUsed);
 }
@@ -509,7 +681,10 @@ fn short_late_and_double_payments_go_back_less_the_fee() {
     let (number, _) = desk.quote();
     let short = desk.evidence("short", number, PRICE - 1);
     desk.checkpoint(1, vec![short]);
-    assert_eq!(desk.pay_out(), ("0xbuyer".into(), Amount(PRICE - 1 - 2_000_000)));
+    assert_eq!(
+        desk.pay_out(),
+        ("0xbuyer".into(), Amount(PRICE - 1 - 2_000_000))
+    );
 
     desk.wait(Duration::from_secs(41));
     assert_eq!(desk.view(number).ended_by.as_deref(), Some("unpaid"));
@@ -525,7 +700,11 @@ fn short_late_and_double_payments_go_back_less_the_fee() {
         desk.checkpoint(3, vec![payment]);
     }
     assert_eq!(desk.view(number).status, Status::Active);
-    assert_eq!(desk.pay_out().1, Amount(PRICE - 2_000_000), "what is paid twice goes back");
+    assert_eq!(
+        desk.pay_out().1,
+        Amount(PRICE - 2_000_000),
+        "what is paid twice goes back"
+    );
     let books = desk.books();
     assert_eq!((books.held, books.fees), (Amount(PRICE), Amount(6_000_000)));
 }
@@ -537,7 +716,12 @@ fn a_payment_not_worth_its_gas_is_recorded_and_not_sent_back() {
     let crumb = desk.evidence("crumb", number, 2_000_000);
     desk.checkpoint(1, vec![crumb]);
     assert_eq!(desk.books().credited, Amount(2_000_000));
-    assert!(!desk.orders.iter().any(|order| matches!(order, LedgerOrder::BuildPayout { .. })));
+    assert!(
+        !desk
+            .orders
+            .iter()
+            .any(|order| matches!(order, LedgerOrder::BuildPayout { .. }))
+    );
 }
 
 #[test]
@@ -550,7 +734,11 @@ fn what_the_network_refuses_is_refunded_whole() {
     desk.wait(Duration::from_secs(10));
     let view = desk.view(number);
     assert_eq!(view.status, Status::Failed);
-    assert_eq!(desk.pay_out(), ("0xbuyer".into(), Amount(PRICE + 5)), "no fee, and the excess goes back too");
+    assert_eq!(
+        desk.pay_out(),
+        ("0xbuyer".into(), Amount(PRICE + 5)),
+        "no fee, and the excess goes back too"
+    );
 }
 
 #[test]
@@ -558,22 +746,46 @@ fn a_timeout_from_the_ledger_is_never_a_refusal() {
     let mut desk = open();
     let (number, _) = desk.quote();
     desk.hand_over(number, "pay", PRICE).unwrap();
-    let unknown = Submission::Unknown { reason: "timed out".into() };
-    desk.ledger(LedgerEvent::Submitted { digest: "pay".into(), outcome: unknown });
+    let unknown = Submission::Unknown {
+        reason: "timed out".into(),
+    };
+    desk.ledger(LedgerEvent::Submitted {
+        digest: "pay".into(),
+        outcome: unknown,
+    });
     for _ in 0..5 {
         desk.wait(Duration::from_secs(1));
-        let result = Lookup::Unknown { reason: "timed out".into() };
-        desk.ledger(LedgerEvent::LookedUp { digest: "pay".into(), result });
+        let result = Lookup::Unknown {
+            reason: "timed out".into(),
+        };
+        desk.ledger(LedgerEvent::LookedUp {
+            digest: "pay".into(),
+            result,
+        });
     }
     assert_eq!(desk.view(number).status, Status::Pending);
-    let asked = desk.orders.iter().filter(|it| matches!(it, LedgerOrder::LookUp { .. })).count();
+    let asked = desk
+        .orders
+        .iter()
+        .filter(|it| matches!(it, LedgerOrder::LookUp { .. }))
+        .count();
     assert!((3..=8).contains(&asked), "asked {asked} times in 5 s");
-    desk.ledger(LedgerEvent::LookedUp { digest: "pay".into(), result: Lookup::NotFound });
-    let submits = desk.orders.iter().filter(|it| matches!(it, LedgerOrder::Submit { .. })).count();
+    desk.ledger(LedgerEvent::LookedUp {
+        digest: "pay".into(),
+        result: Lookup::NotFound,
+    });
+    let submits = desk
+        .orders
+        .iter()
+        .filter(|it| matches!(it, LedgerOrder::Submit { .. }))
+        .count();
     assert_eq!(submits, 2, "the same bytes again");
     let mut found = desk.evidence("pay", number, PRICE);
     found.timestamp = Some(UnixMillis(desk.now.millis()));
-    desk.ledger(LedgerEvent::LookedUp { digest: "pay".into(), result: Lookup::Found(found) });
+    desk.ledger(LedgerEvent::LookedUp {
+        digest: "pay".into(),
+        result: Lookup::Found(found),
+    });
     assert_eq!(desk.view(number).status, Status::Active);
 }
 
@@ -582,11 +794,23 @@ fn a_refused_transaction_frees_the_buyer_to_pay_with_another() {
     let mut desk = open();
     let (number, _) = desk.quote();
     desk.hand_over(number, "stale", PRICE).unwrap();
-    let rejected = Submission::Rejected { reason: "object is not available".into() };
-    desk.ledger(LedgerEvent::Submitted { digest: "stale".into(), outcome: rejected });
-    assert_eq!(kind(desk.hand_over(number, "other", PRICE)), ProblemKind::WrongState, "not before it is looked up");
+    let rejected = Submission::Rejected {
+        reason: "object is not available".into(),
+    };
+    desk.ledger(LedgerEvent::Submitted {
+        digest: "stale".into(),
+        outcome: rejected,
+    });
+    assert_eq!(
+        kind(desk.hand_over(number, "other", PRICE)),
+        ProblemKind::WrongState,
+        "not before it is looked up"
+    );
     desk.wait(Duration::from_millis(1));
-    desk.ledger(LedgerEvent::LookedUp { digest: "stale".into(), result: Lookup::NotFound });
+    desk.ledger(LedgerEvent::LookedUp {
+        digest: "stale".into(),
+        result: Lookup::NotFound,
+    });
     let view = desk.view(number);
     assert_eq!(view.status, Status::Held);
     assert!(view.detail.unwrap().contains("not available"));
@@ -598,15 +822,24 @@ fn a_transaction_failed_or_for_another_buys_nothing() {
     for (digest, change) in [
         ("failed", (|it| it.succeeded = false) as fn(&mut Evidence)),
         ("elsewhere", |it| it.credits = vec![]),
-        ("asset", |it| it.credits.iter_mut().for_each(|credit| credit.asset = Asset::new("0xbad::coin::COIN"))),
+        ("asset", |it| {
+            it.credits
+                .iter_mut()
+                .for_each(|credit| credit.asset = Asset::new("0xbad::coin::COIN"))
+        }),
     ] {
         let mut desk = open();
         let (number, _) = desk.quote();
-        let view = desk.reserve(number, Some(PaymentProof::Digest(digest.into()))).unwrap();
+        let view = desk
+            .reserve(number, Some(PaymentProof::Digest(digest.into())))
+            .unwrap();
         assert_eq!(view.status, Status::Pending);
         let mut evidence = desk.evidence(digest, number, PRICE);
         change(&mut evidence);
-        desk.ledger(LedgerEvent::LookedUp { digest: digest.into(), result: Lookup::Found(evidence) });
+        desk.ledger(LedgerEvent::LookedUp {
+            digest: digest.into(),
+            result: Lookup::Found(evidence),
+        });
         let view = desk.view(number);
         assert_eq!(view.status, Status::Held, "{digest}");
         assert!(view.detail.is_some());
@@ -618,9 +851,15 @@ fn a_transaction_failed_or_for_another_buys_nothing() {
 fn bytes_that_pay_too_little_or_another_are_never_submitted() {
     let mut desk = open();
     let (number, _) = desk.quote();
-    assert_eq!(kind(desk.hand_over(number, "pay", PRICE - 1)), ProblemKind::PaymentInsufficient);
+    assert_eq!(
+        kind(desk.hand_over(number, "pay", PRICE - 1)),
+        ProblemKind::PaymentInsufficient
+    );
     let (other, _) = (ReservationNumber(99), ());
-    assert_eq!(kind(desk.hand_over(other, "pay", PRICE)), ProblemKind::NotFound);
+    assert_eq!(
+        kind(desk.hand_over(other, "pay", PRICE)),
+        ProblemKind::NotFound
+    );
     assert!(!desk.submitted(&"pay".into()));
 }
 
@@ -633,7 +872,10 @@ fn an_unpaid_request_is_told_how_to_pay_and_an_expired_one_is_told_so() {
     assert_eq!(problem.extensions["payment"]["pay_to"], "receive-1");
     desk.wait(Duration::from_secs(31));
     assert_eq!(kind(desk.reserve(number, None)), ProblemKind::QuoteExpired);
-    assert_eq!(kind(desk.hand_over(number, "pay", PRICE)), ProblemKind::QuoteExpired);
+    assert_eq!(
+        kind(desk.hand_over(number, "pay", PRICE)),
+        ProblemKind::QuoteExpired
+    );
     assert!(!desk.submitted(&"pay".into()));
 }
 
@@ -641,22 +883,56 @@ fn an_unpaid_request_is_told_how_to_pay_and_an_expired_one_is_told_so() {
 fn only_the_owner_buys_and_only_the_buyer_sees_and_cancels() {
     let mut desk = open();
     let number = desk.buy();
-    let elsewhere = Caller { address: Some(ip(2)), ..buyer() };
-    let quote = |body| Request::Quote { body, idempotency: None };
+    let elsewhere = Caller {
+        address: Some(ip(2)),
+        ..buyer()
+    };
+    let quote = |body| Request::Quote {
+        body,
+        idempotency: None,
+    };
     let mut body = request();
     body.source = Some(ip(1));
     body.destination_port = Some(1);
-    assert_eq!(kind(desk.ask(&elsewhere, quote(body.clone()))), ProblemKind::NotTheOwner);
-    let unsigned = Caller { key: None, ..buyer() };
-    assert_eq!(kind(desk.ask(&unsigned, quote(body.clone()))), ProblemKind::Unauthenticated);
-    let outside = Caller { address: None, ..buyer() };
-    assert_eq!(kind(desk.ask(&outside, quote(body.clone()))), ProblemKind::NotTheOwner);
+    assert_eq!(
+        kind(desk.ask(&elsewhere, quote(body.clone()))),
+        ProblemKind::NotTheOwner
+    );
+    let unsigned = Caller {
+        key: None,
+        ..buyer()
+    };
+    assert_eq!(
+        kind(desk.ask(&unsigned, quote(body.clone()))),
+        ProblemKind::Unauthenticated
+    );
+    let outside = Caller {
+        address: None,
+        ..buyer()
+    };
+    assert_eq!(
+        kind(desk.ask(&outside, quote(body.clone()))),
+        ProblemKind::NotTheOwner
+    );
     body.rate_bps = 1_000_000;
-    let receiver = Caller { address: Some(ip(4)), ..buyer() };
-    assert!(desk.ask(&receiver, quote(body)).is_ok(), "the receiver may buy as well");
+    let receiver = Caller {
+        address: Some(ip(4)),
+        ..buyer()
+    };
+    assert!(
+        desk.ask(&receiver, quote(body)).is_ok(),
+        "the receiver may buy as well"
+    );
 
-    let stranger = Caller { key: Some(STRANGER), ..buyer() };
-    for request in [Request::GetReservation(number), Request::Cancel(number), Request::GetQuote(number)] {
+    let stranger = Caller {
+        key: Some(STRANGER),
+        ..buyer()
+    };
+    for request in [
+        Request::GetReservation(number),
+        Request::Cancel(number),
+        Request::GetQuote(number),
+    ] {
         assert_eq!(kind(desk.ask(&stranger, request)), ProblemKind::NotTheOwner);
     }
     let mine = desk.ask(&stranger, Request::ListReservations).unwrap();
@@ -674,19 +950,38 @@ fn absurd_requests_are_refused_with_the_field_that_is_wrong() {
         ("duration_s", |it| it.duration_s = 0),
         ("duration_s", |it| it.duration_s = u64::MAX),
         ("destination", |it| it.destination = ip(1)),
-        ("destination", |it| it.destination = "fe80::1".parse().unwrap()),
+        ("destination", |it| {
+            it.destination = "fe80::1".parse().unwrap()
+        }),
         ("destination_port", |it| it.destination_port = Some(0)),
         ("refund_to", |it| it.refund_to = "me".into()),
-        ("class", |it| it.class = Some(payflow_qos::Class::BestEffort)),
+        ("class", |it| {
+            it.class = Some(payflow_qos::Class::BestEffort)
+        }),
     ];
     for (name, change) in cases {
         let problem = desk.quote_with(change).unwrap_err();
-        assert_eq!((problem.kind, problem.extensions["field"].as_str()), (ProblemKind::InvalidField, Some(name)));
+        assert_eq!(
+            (problem.kind, problem.extensions["field"].as_str()),
+            (ProblemKind::InvalidField, Some(name))
+        );
     }
-    assert_eq!(kind(desk.quote_with(|it| it.destination = ip(77))), ProblemKind::UnknownHost);
-    assert_eq!(kind(desk.quote_with(|it| it.rate_bps = 19_000_000)), ProblemKind::NoCapacity);
-    assert_eq!(kind(desk.quote_with(|it| it.max_price = Some(Amount(PRICE - 1)))), ProblemKind::PriceTooHigh);
-    assert!(desk.journal.is_empty(), "a refused request leaves nothing behind");
+    assert_eq!(
+        kind(desk.quote_with(|it| it.destination = ip(77))),
+        ProblemKind::UnknownHost
+    );
+    assert_eq!(
+        kind(desk.quote_with(|it| it.rate_bps = 19_000_000)),
+        ProblemKind::NoCapacity
+    );
+    assert_eq!(
+        kind(desk.quote_with(|it| it.max_price = Some(Amount(PRICE - 1)))),
+        ProblemKind::PriceTooHigh
+    );
+    assert!(
+        desk.journal.is_empty(),
+        "a refused request leaves nothing behind"
+    );
 }
 
 #[test]
@@ -695,36 +990,75 @@ fn the_network_is_not_sold_twice() {
     desk.buy();
     let other = |it: &mut QuoteRequest| it.destination_port = Some(5202);
     let problem = desk.quote_with(other).unwrap_err();
-    assert_eq!(problem.kind, ProblemKind::NoCapacity, "18 Mbit/s are for sale, 10 are sold");
-    assert_eq!(kind(desk.quote_with(|_| ())), ProblemKind::FlowConflict, "the same packets twice");
+    assert_eq!(
+        problem.kind,
+        ProblemKind::NoCapacity,
+        "18 Mbit/s are for sale, 10 are sold"
+    );
+    assert_eq!(
+        kind(desk.quote_with(|_| ())),
+        ProblemKind::FlowConflict,
+        "the same packets twice"
+    );
 }
 
 #[test]
 fn the_same_request_twice_is_one_request() {
     let mut desk = open();
-    let key = Idempotency { key: "k".into(), fingerprint: "a".into() };
+    let key = Idempotency {
+        key: "k".into(),
+        fingerprint: "a".into(),
+    };
     let mut ask = |fingerprint: &str| {
-        let idempotency = Some(Idempotency { fingerprint: fingerprint.into(), ..key.clone() });
-        desk.ask(&buyer(), Request::Quote { body: request(), idempotency })
+        let idempotency = Some(Idempotency {
+            fingerprint: fingerprint.into(),
+            ..key.clone()
+        });
+        desk.ask(
+            &buyer(),
+            Request::Quote {
+                body: request(),
+                idempotency,
+            },
+        )
     };
     let first = ask("a").unwrap();
     assert_eq!(ask("a").unwrap(), first);
     assert_eq!(kind(ask("b")), ProblemKind::IdempotencyConflict);
     let mut desk = desk.crash();
     let idempotency = Some(key);
-    let again = desk.ask(&buyer(), Request::Quote { body: request(), idempotency }).unwrap();
+    let again = desk
+        .ask(
+            &buyer(),
+            Request::Quote {
+                body: request(),
+                idempotency,
+            },
+        )
+        .unwrap();
     assert_eq!(again, first, "also after a restart");
 }
 
 #[test]
 fn nothing_is_sold_while_refunds_could_not_be_sent() {
     let mut desk = open();
-    desk.ledger(LedgerEvent::TreasuryBalance { balance: Some(Amount(1)) });
+    desk.ledger(LedgerEvent::TreasuryBalance {
+        balance: Some(Amount(1)),
+    });
     assert_eq!(kind(desk.quote_with(|_| ())), ProblemKind::NotReady);
     desk.ledger(LedgerEvent::TreasuryBalance { balance: None });
-    assert_eq!(kind(desk.quote_with(|_| ())), ProblemKind::NotReady, "no answer changes nothing");
-    desk.ledger(LedgerEvent::Down { reason: "connection refused".into() });
-    assert_eq!(kind(desk.quote_with(|_| ())), ProblemKind::LedgerUnavailable);
+    assert_eq!(
+        kind(desk.quote_with(|_| ())),
+        ProblemKind::NotReady,
+        "no answer changes nothing"
+    );
+    desk.ledger(LedgerEvent::Down {
+        reason: "connection refused".into(),
+    });
+    assert_eq!(
+        kind(desk.quote_with(|_| ())),
+        ProblemKind::LedgerUnavailable
+    );
 }
 
 #[test]
@@ -732,8 +1066,14 @@ fn time_without_service_is_credited() {
     let mut desk = open();
     let number = desk.buy();
     desk.wait(Duration::from_secs(10));
-    let flow = FlowId { reservation: 1, generation: 0 };
-    let broken = NetworkEvent::PathBroken { flow, reason: "link down".into() };
+    let flow = FlowId {
+        reservation: 1,
+        generation: 0,
+    };
+    let broken = NetworkEvent::PathBroken {
+        flow,
+        reason: "link down".into(),
+    };
     desk.core.network_event(broken);
     desk.drain();
     assert_eq!(desk.view(number).status, Status::Suspended);
@@ -742,7 +1082,10 @@ fn time_without_service_is_credited() {
     desk.drain();
     desk.wait(Duration::from_secs(20));
     let receipt = desk.view(number).receipt.unwrap().document;
-    assert_eq!((receipt.served_ms, receipt.refunded), (25_000, Amount(PRICE / 6)));
+    assert_eq!(
+        (receipt.served_ms, receipt.refunded),
+        (25_000, Amount(PRICE / 6))
+    );
 }
 
 #[test]
@@ -776,8 +1119,14 @@ fn a_crash_after_any_record_loses_nothing_and_pays_nothing_twice() {
             });
             match signed {
                 Some(digest) => {
-                    desk.ledger(LedgerEvent::LookedUp { digest: digest.clone(), result: Lookup::NotFound });
-                    assert!(desk.submitted(&digest), "the same bytes, after record {cut}");
+                    desk.ledger(LedgerEvent::LookedUp {
+                        digest: digest.clone(),
+                        result: Lookup::NotFound,
+                    });
+                    assert!(
+                        desk.submitted(&digest),
+                        "the same bytes, after record {cut}"
+                    );
                     desk.finalise(&digest);
                 }
                 None => {
@@ -785,12 +1134,31 @@ fn a_crash_after_any_record_loses_nothing_and_pays_nothing_twice() {
                 }
             }
         }
-        let builds = desk.journal.iter().filter(|(_, it)| matches!(it, Record::PayoutSigned { .. })).count();
+        let builds = desk
+            .journal
+            .iter()
+            .filter(|(_, it)| matches!(it, Record::PayoutSigned { .. }))
+            .count();
         let books = desk.books();
-        assert_eq!(builds, 1, "one transfer is signed, whenever the crash, after record {cut}");
         assert_eq!(
-            (books.paid, books.earned, books.fees, books.refunded, books.payouts_open),
-            (Amount(PRICE), Amount(PRICE / 2), Amount(2_000_000), Amount(PRICE / 2 - 2_000_000), 0),
+            builds, 1,
+            "one transfer is signed, whenever the crash, after record {cut}"
+        );
+        assert_eq!(
+            (
+                books.paid,
+                books.earned,
+                books.fees,
+                books.refunded,
+                books.payouts_open
+            ),
+            (
+                Amount(PRICE),
+                Amount(PRICE / 2),
+                Amount(2_000_000),
+                Amount(PRICE / 2 - 2_000_000),
+                0
+            ),
             "after record {cut}"
         );
     }
@@ -803,10 +1171,16 @@ fn a_restart_adopts_what_runs_and_keeps_its_capacity_booked() {
     desk.wait(Duration::from_secs(10));
     let mut desk = desk.crash();
     assert_eq!(desk.network_log(), ["adopt 1"], "no entry is written again");
-    assert_eq!(kind(desk.quote_with(|it| it.destination_port = Some(9))), ProblemKind::NoCapacity);
+    assert_eq!(
+        kind(desk.quote_with(|it| it.destination_port = Some(9))),
+        ProblemKind::NoCapacity
+    );
     desk.wait(Duration::from_secs(20));
     let receipt = desk.view(number).receipt.unwrap().document;
-    assert_eq!(receipt.served_ms, 30_000, "the time ran on while the controller was away");
+    assert_eq!(
+        receipt.served_ms, 30_000,
+        "the time ran on while the controller was away"
+    );
 }
 
 #[test]
@@ -815,13 +1189,26 @@ fn a_payout_that_cannot_be_built_is_tried_from_the_treasury_and_never_dropped() 
     let number = desk.buy();
     desk.ask(&buyer(), Request::Cancel(number)).unwrap();
     let (payout, order) = desk.take_build();
-    assert_eq!(order.from, payflow_payment::ledger::PayoutSource::Receive(1));
-    let impossible = || Err(BuildError::Impossible { reason: "no coins".into() });
-    desk.ledger(LedgerEvent::PayoutBuilt { payout, result: impossible() });
+    assert_eq!(
+        order.from,
+        payflow_payment::ledger::PayoutSource::Receive(1)
+    );
+    let impossible = || {
+        Err(BuildError::Impossible {
+            reason: "no coins".into(),
+        })
+    };
+    desk.ledger(LedgerEvent::PayoutBuilt {
+        payout,
+        result: impossible(),
+    });
     desk.wait(Duration::from_secs(2));
     let (payout, order) = desk.take_build();
     assert_eq!(order.from, payflow_payment::ledger::PayoutSource::Treasury);
-    desk.ledger(LedgerEvent::PayoutBuilt { payout, result: impossible() });
+    desk.ledger(LedgerEvent::PayoutBuilt {
+        payout,
+        result: impossible(),
+    });
     desk.wait(Duration::from_secs(40));
     desk.pay_out();
     assert_eq!(desk.view(number).status, Status::Settled);
@@ -833,7 +1220,10 @@ fn a_payout_that_failed_on_the_ledger_is_built_again_and_its_gas_is_not_forgotte
     let number = desk.buy();
     desk.ask(&buyer(), Request::Cancel(number)).unwrap();
     let (payout, _) = desk.take_build();
-    desk.ledger(LedgerEvent::PayoutBuilt { payout, result: Ok(outgoing(&"bad".into())) });
+    desk.ledger(LedgerEvent::PayoutBuilt {
+        payout,
+        result: Ok(outgoing(&"bad".into())),
+    });
     let failed = Evidence {
         digest: "bad".into(),
         succeeded: false,
@@ -842,8 +1232,14 @@ fn a_payout_that_failed_on_the_ledger_is_built_again_and_its_gas_is_not_forgotte
         sender: None,
         credits: vec![],
     };
-    desk.ledger(LedgerEvent::LookedUp { digest: "bad".into(), result: Lookup::Found(failed) });
-    desk.ledger(LedgerEvent::Gas { digest: "bad".into(), nanos: Some(1_000_000) });
+    desk.ledger(LedgerEvent::LookedUp {
+        digest: "bad".into(),
+        result: Lookup::Found(failed),
+    });
+    desk.ledger(LedgerEvent::Gas {
+        digest: "bad".into(),
+        nanos: Some(1_000_000),
+    });
     desk.wait(Duration::from_secs(5));
     desk.pay_out();
     assert_eq!(desk.books().gas_nanos, 2_980_400);
@@ -858,7 +1254,12 @@ fn the_same_inputs_give_the_same_outputs() {
         desk.wait(Duration::from_secs(7));
         desk.ask(&buyer(), Request::Cancel(number)).unwrap();
         desk.pay_out();
-        format!("{:?} {:?} {:?}", desk.journal, desk.orders, desk.network_log())
+        format!(
+            "{:?} {:?} {:?}",
+            desk.journal,
+            desk.orders,
+            desk.network_log()
+        )
     };
     assert_eq!(run(), run());
 }

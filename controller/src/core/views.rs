@@ -35,17 +35,27 @@ impl Core {
     }
 
     /// A reservation, for its buyer or the operator. Others learn that it is not theirs, not what it is.
-    pub(super) fn visible(&self, caller: &Caller, number: ReservationNumber) -> Result<&Reservation, Problem> {
+    pub(super) fn visible(
+        &self,
+        caller: &Caller,
+        number: ReservationNumber,
+    ) -> Result<&Reservation, Problem> {
         if !caller.operator {
             key_of(caller)?;
         }
         let reservation = self.register.reservations.get(&number).ok_or_else(|| {
-            Problem::new(ProblemKind::NotFound, format!("there is no {} here", number.reservation_id()))
+            Problem::new(
+                ProblemKind::NotFound,
+                format!("there is no {} here", number.reservation_id()),
+            )
         })?;
         if caller.operator || caller.key == Some(reservation.quote().buyer) {
             Ok(reservation)
         } else {
-            Err(Problem::new(ProblemKind::NotTheOwner, "only the key that bought it may see or change it"))
+            Err(Problem::new(
+                ProblemKind::NotTheOwner,
+                "only the key that bought it may see or change it",
+            ))
         }
     }
 
@@ -66,7 +76,8 @@ impl Core {
 
     fn topology(&self) -> TopologyView {
         let topology = self.network.topology();
-        let mut ports: std::collections::BTreeSet<_> = topology.links().map(|(from, _)| from).collect();
+        let mut ports: std::collections::BTreeSet<_> =
+            topology.links().map(|(from, _)| from).collect();
         ports.extend(topology.capacities().map(|(port, _)| port));
         let links = ports
             .into_iter()
@@ -76,12 +87,16 @@ impl Core {
                     from,
                     to: topology.peer(from),
                     capacity_bps: capacity.map(|capacity| capacity.0),
-                    reservable_bps: capacity.map(|it| ClassPlan::for_capacity(it).reservable().bps()),
+                    reservable_bps: capacity
+                        .map(|it| ClassPlan::for_capacity(it).reservable().bps()),
                     reserved_bps: self.book.load(from, self.now).rate.bps(),
                 }
             })
             .collect();
-        TopologyView { switches: self.network.switches(), links }
+        TopologyView {
+            switches: self.network.switches(),
+            links,
+        }
     }
 
     fn books(&self) -> Books {
@@ -117,7 +132,9 @@ impl Core {
     }
 
     fn readiness(&self) -> Readiness {
-        let treasury = self.treasury.is_some_and(|balance| balance >= self.config.treasury_minimum);
+        let treasury = self
+            .treasury
+            .is_some_and(|balance| balance >= self.config.treasury_minimum);
         let switches_ready = self.network.switches().iter().filter(|it| it.ready).count();
         let mut missing = Vec::new();
         if !self.ledger_up {
@@ -133,7 +150,13 @@ impl Core {
         if switches_ready == 0 {
             missing.push("no switch is connected".to_owned());
         }
-        Readiness { ready: missing.is_empty(), ledger: self.ledger_up, treasury, switches_ready, missing }
+        Readiness {
+            ready: missing.is_empty(),
+            ledger: self.ledger_up,
+            treasury,
+            switches_ready,
+            missing,
+        }
     }
 }
 
@@ -144,7 +167,10 @@ pub(super) fn reservation(it: &Reservation, register: &Register) -> ReservationV
             digest: paid.digest.clone(),
             amount: Some(paid.amount),
             checkpoint: Some(paid.checkpoint),
-            offered_at: offered.as_ref().filter(|it| it.digest == paid.digest).map(|it| unix(it.at)),
+            offered_at: offered
+                .as_ref()
+                .filter(|it| it.digest == paid.digest)
+                .map(|it| unix(it.at)),
             final_at: Some(unix(paid.at)),
         }),
         (None, Some(offered)) => Some(PaymentView {
@@ -165,10 +191,16 @@ pub(super) fn reservation(it: &Reservation, register: &Register) -> ReservationV
         quote: it.quote().clone(),
         payment,
         active_at: it.active.map(|active| unix(active.from)),
-        ends_at: it.active.map(|active| unix(it.ended_at.map_or(active.to, |ended| ended.min(active.to)))),
+        ends_at: it
+            .active
+            .map(|active| unix(it.ended_at.map_or(active.to, |ended| ended.min(active.to)))),
         receipt: it.receipt.clone(),
         settlement: it.settlement.and_then(transfer),
-        other_refunds: it.mispaid.iter().filter_map(|mispaid| transfer(mispaid.payout?)).collect(),
+        other_refunds: it
+            .mispaid
+            .iter()
+            .filter_map(|mispaid| transfer(mispaid.payout?))
+            .collect(),
     }
 }
 
@@ -186,7 +218,10 @@ fn operator(caller: &Caller) -> Result<(), Problem> {
     if caller.operator {
         return Ok(());
     }
-    Err(Problem::new(ProblemKind::NotTheOwner, "this is for the operator; send the operator's token as a bearer token"))
+    Err(Problem::new(
+        ProblemKind::NotTheOwner,
+        "this is for the operator; send the operator's token as a bearer token",
+    ))
 }
 
 /// Sums stop at 2^64 - 1, more than any asset's whole supply.

@@ -80,7 +80,7 @@ impl Default for Timings {
             quarantine: Duration::from_secs(10),
             owner_answer: Duration::from_secs(2),
             drain: Duration::from_millis(100),
-            grace: Duration::from_secs(10),
+            grace: Duration::from_secs(3),
             audit: Duration::from_secs(5),
             retry: Duration::from_secs(5),
             adoption_patience: Duration::from_secs(20),
