@@ -62,12 +62,10 @@ impl Desk for FakeDesk {
         self.changes.subscribe()
     }
 
-    /// Whatever begins with `ok` passes for a payment.
+    /// Whatever begins with `ok` passes for a payment, and so does one.
     fn inspect(&self, transaction: &SignedTransaction) -> Result<Inspected, InspectError> {
         if !transaction.as_bytes().starts_with(b"ok") {
-            return Err(InspectError::Malformed(
-                "it does not begin with ok".to_owned(),
-            ));
+            return payflow_payment::ledger::iota::inspect(transaction);
         }
         Ok(Inspected {
             digest: TxDigest::new("d1"),
@@ -127,6 +125,14 @@ impl Served {
         limits: Limits,
         answers: impl IntoIterator<Item = Result<Answer, Problem>>,
     ) -> Self {
+        Self::on_chain(ChainId::new("chain-1"), limits, answers).await
+    }
+
+    pub(crate) async fn on_chain(
+        chain_id: ChainId,
+        limits: Limits,
+        answers: impl IntoIterator<Item = Result<Answer, Problem>>,
+    ) -> Self {
         let desk = Arc::new(FakeDesk {
             asked: Mutex::default(),
             answers: Mutex::new(answers.into_iter().collect()),
@@ -134,7 +140,7 @@ impl Served {
         });
         let settings = Settings {
             operator_key: operator_key().public_key(),
-            chain_id: ChainId::new("chain-1"),
+            chain_id,
             ledger: Some(Endpoint::SameHost(50051)),
             faucet: Some(Endpoint::Url("http://faucet.test:9123".to_owned())),
             token: OperatorToken::new(TOKEN),
@@ -304,7 +310,20 @@ pub(crate) fn quote_request() -> Value {
 }
 
 pub(crate) fn quote() -> Signed<QuoteDocument> {
-    let document = serde_json::from_value(json!({
+    sign_quote(quote_document())
+}
+
+pub(crate) fn sign_quote(document: Value) -> Signed<QuoteDocument> {
+    Signed::sign(
+        &operator_key(),
+        "payflow-quote",
+        serde_json::from_value(document).unwrap(),
+    )
+    .unwrap()
+}
+
+pub(crate) fn quote_document() -> Value {
+    json!({
         "id": "q7",
         "buyer": buyer_key(),
         "flow": { "source": "10.0.0.1", "destination": "10.0.0.4", "protocol": "udp", "destination_port": 5201 },
@@ -320,9 +339,7 @@ pub(crate) fn quote() -> Signed<QuoteDocument> {
             "refund_to": "0xab", "expires_at": 30_001, "grace_ms": 10_000,
             "cancellation_fee": 5_000_000, "mispayment_fee": 5_000_000
         }
-    }))
-    .unwrap();
-    Signed::sign(&operator_key(), "payflow-quote", document).unwrap()
+    })
 }
 
 /// The reservation bought with [`quote`], with these members changed.

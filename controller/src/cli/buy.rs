@@ -555,8 +555,31 @@ fn parse_key(text: &str) -> Result<PublicKey, String> {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use clap::Parser as _;
+    use payflow_payment::{
+        SignedTransaction,
+        ledger::{
+            dev::{self, DevLedger},
+            keys::Wallet,
+        },
+    };
+
     use super::*;
-    use crate::api::testing::{buyer_key, operator_key, quote, quote_request};
+    use crate::{
+        api::{
+            Limits,
+            testing::{
+                Served, buyer_key, operator_key, quote, quote_document, quote_request, reservation,
+                sign_quote,
+            },
+        },
+        cli::{Cli, Command},
+        core::{
+            io::{PaymentProof, Request},
+            problem::Problem,
+            reply::Answer,
+        },
+    };
 
     fn known() -> WellKnown {
         let operator_key = operator_key().public_key();
@@ -717,5 +740,131 @@ mod tests {
             .unwrap_err()
             .contains("not the operator's")
         );
+    }
+
+    /// Buys from a desk that answers as it is told, with real coins of a development ledger.
+    #[tokio::test]
+    async fn a_payment_whose_outcome_is_not_known_is_handed_over_again_and_not_made_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("wallet.key");
+        Wallet::create(&file).unwrap();
+        let wallet = HostWallet::load(&file).unwrap();
+        let ledger = DevLedger::open(None).unwrap();
+        let any = "127.0.0.1:0".parse().unwrap();
+        let serving = dev::serve(ledger.clone(), any, any, dev::DEFAULT_CHECKPOINT_INTERVAL)
+            .await
+            .unwrap();
+
+        let mut document = quote_document();
+        document["buyer"] = json!(wallet.buyer());
+        document["payment"]["chain_id"] = json!(ledger.chain_id());
+        document["payment"]["refund_to"] = json!(wallet.address());
+        document["payment"]["pay_to"] = json!(format!("0x{}", "cd".repeat(32)));
+        let quote = || Ok(Answer::Quote(Box::new(sign_quote(document.clone()))));
+        let pending = || reservation("pending", json!({}));
+        let active = || reservation("active", json!({ "active_at": 1 }));
+        let answers: Vec<Result<Answer, Problem>> = vec![quote(), quote()];
+        let served = Served::on_chain(ledger.chain_id(), Limits::default(), answers).await;
+
+        let run = async |command: &str| {
+            let line = format!(
+                "payflow {command} --json --api http://{} --wallet {}",
+                served.address,
+                file.display()
+            );
+            let line = line
+                .replace("--LEDGER", &format!("--ledger {}", serving.grpc_url()))
+                .replace("--FAUCET", &format!("--faucet {}", serving.faucet_url()));
+            let cli = Cli::try_parse_from(line.split(' ')).unwrap();
+            let out = Out { json: true };
+            match cli.command {
+                Command::Reserve(args) => reserve(args, &cli.common, out).await,
+                Command::Wallet(command) => wallet::run(command, &cli.common, out).await,
+                other => panic!("{other:?}"),
+            }
+        };
+        let buy = "reserve --to 10.0.0.4 --udp 5201 --rate 10Mbit --for 30s --wait 1s --LEDGER";
+        assert!(
+            matches!(run(buy).await, Err(CliError::Failed(message)) if message.contains("wallet fund"))
+        );
+        run("wallet fund --FAUCET").await.unwrap();
+        // At least as often as can be asked in the time.
+        served.desk.answers.lock().extend((0..9).map(|_| pending()));
+        let error = run(buy).await.unwrap_err();
+        assert_eq!(error.exit_status(), 4, "{error}");
+        assert!(Unfinished::load(&wallet).unwrap().is_some());
+        *served.desk.answers.lock() = [active(), quote(), active()].into();
+        run(buy).await.unwrap();
+        assert_eq!(Unfinished::load(&wallet).unwrap(), None);
+        run(buy).await.unwrap();
+
+        let mut quotes = 0;
+        let mut payments: Vec<SignedTransaction> = Vec::new();
+        for (_, request) in served.asked() {
+            match request {
+                Request::Quote { .. } => quotes += 1,
+                Request::Reserve {
+                    payment:
+                        Some(PaymentProof::Transaction {
+                            transaction,
+                            inspected,
+                        }),
+                    ..
+                } => {
+                    let credit = inspected
+                        .transfers
+                        .iter()
+                        .find(|credit| credit.address.as_str().starts_with("0xcdcd"));
+                    assert_eq!(credit.unwrap().amount, Amount(350_000_000));
+                    assert_eq!(inspected.payer, wallet.address());
+                    payments.push(transaction);
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+        // Without coins, with coins, and once more after the purchase; nothing was asked in between.
+        assert_eq!(quotes, 3);
+        let Some((_, of_the_first_purchase)) = payments.split_last() else {
+            panic!("nothing was paid")
+        };
+        assert!(of_the_first_purchase.len() >= 2);
+        assert!(
+            of_the_first_purchase
+                .windows(2)
+                .all(|pair| pair[0] == pair[1])
+        );
+        serving.shutdown().await;
+    }
+
+    #[tokio::test]
+    async fn nothing_is_paid_above_the_maximum() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("wallet.key");
+        Wallet::create(&file).unwrap();
+        let wallet = HostWallet::load(&file).unwrap();
+        let mut document = quote_document();
+        document["buyer"] = json!(wallet.buyer());
+        document["payment"]["refund_to"] = json!(wallet.address());
+        let served = Served::new([Ok(Answer::Quote(Box::new(sign_quote(document))))]).await;
+        let line = format!(
+            "payflow reserve --to 10.0.0.4 --udp 5201 --rate 10Mbit --for 30s --max-price 0.349999999 --api http://{} --wallet {}",
+            served.address,
+            file.display()
+        );
+        let cli = Cli::try_parse_from(line.split(' ')).unwrap();
+        let Command::Reserve(args) = cli.command else {
+            panic!("not a purchase")
+        };
+        let error = reserve(args, &cli.common, Out { json: true })
+            .await
+            .unwrap_err();
+        assert!(
+            error
+                .to_string()
+                .contains("0.35 IOTA, above --max-price; nothing has been paid"),
+            "{error}"
+        );
+        assert_eq!(Unfinished::load(&wallet).unwrap(), None);
+        assert_eq!(served.asked().len(), 1);
     }
 }
