@@ -6,7 +6,9 @@ use plotters::prelude::*;
 
 use crate::traffic::series::Series;
 
-const SIZE: (u32, u32) = (1100, 480);
+const SIZE: (u32, u32) = (1100, 420);
+/// The legend stands to the right of the curves, never over them.
+const ROOM_FOR_LEGEND: f64 = 1.13;
 /// One colour a line, distinguishable also by people who do not see red and green apart (Okabe and Ito).
 const COLOURS: [RGBColor; 6] = [
     RGBColor(0, 114, 178),
@@ -96,7 +98,7 @@ impl ThroughputPlot {
             .margin(12)
             .x_label_area_size(36)
             .y_label_area_size(48)
-            .build_cartesian_2d(0.0..end, 0.0..top)?;
+            .build_cartesian_2d(0.0..end * ROOM_FOR_LEGEND, 0.0..top)?;
         chart
             .configure_mesh()
             .light_line_style(WHITE)
@@ -153,15 +155,22 @@ impl ThroughputPlot {
     }
 }
 
-/// Seconds since `zero_ms` and Mbit/s, at the middle of each bucket.
+/// What is averaged for one point: long enough that a TCP flow's bursts do not hide the picture.
+const POINT_MS: u64 = 500;
+
+/// Seconds since `zero_ms` and Mbit/s, at the middle of each point. The rest at the end, which fills no point, is left out.
 fn curve(series: &Series, zero_ms: u64) -> Vec<(f64, f64)> {
-    series
-        .rates_bps()
-        .map(|(start, bps)| {
-            (
-                seconds(start.saturating_sub(zero_ms) + series.bucket_ms / 2),
-                mbit(bps),
-            )
+    let rates: Vec<(u64, u64)> = series.rates_bps().collect();
+    let buckets = POINT_MS.div_ceil(series.bucket_ms.max(1)).max(1);
+    rates
+        .chunks_exact(usize::try_from(buckets).unwrap_or(1))
+        .filter_map(|chunk| {
+            let start = chunk.first()?.0.saturating_sub(zero_ms);
+            let mean = chunk.iter().map(|(_, bps)| bps).sum::<u64>() / buckets;
+            Some((
+                seconds(start + buckets * series.bucket_ms / 2),
+                mbit(mean),
+            ))
         })
         .collect()
 }

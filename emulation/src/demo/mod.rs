@@ -330,7 +330,6 @@ impl Play<'_> {
                     .iter()
                     .filter_map(|(_, result)| result.flows.get(*name))
                     .map(|flow| flow.received.clone())
-                    .filter(|series| !series.packets.is_empty())
                     .collect(),
             })
             .collect();
