@@ -23,7 +23,7 @@ mod file;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use file::{parse_datapath, parse_role};
+pub(crate) use file::parse_role;
 
 /// Everything an operator can say.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -10,12 +10,51 @@ use serde::{Deserialize, Serialize};
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
     fmt,
+    str::FromStr,
 };
 
-/// A switch: its OpenFlow datapath id.
+/// A switch: its OpenFlow datapath id. In JSON a string, as it is displayed, because many readers of JSON
+/// round integers above 2^53.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(transparent)]
+#[serde(try_from = "String", into = "String")]
 pub struct SwitchId(pub u64);
+
+/// What cannot be a datapath id.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "{0:?} is not a datapath id; write up to 16 hexadecimal digits, such as \"0000000000000001\""
+)]
+pub struct ParseSwitchIdError(String);
+
+/// Up to sixteen hexadecimal digits, as `ovs-vsctl` shows and takes a datapath id; `0x` may lead.
+impl FromStr for SwitchId {
+    type Err = ParseSwitchIdError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let digits = text.strip_prefix("0x").unwrap_or(text);
+        let hexadecimal =
+            (1..=16).contains(&digits.len()) && digits.bytes().all(|byte| byte.is_ascii_hexdigit());
+        hexadecimal
+            .then(|| u64::from_str_radix(digits, 16).ok())
+            .flatten()
+            .map(SwitchId)
+            .ok_or_else(|| ParseSwitchIdError(text.to_owned()))
+    }
+}
+
+impl TryFrom<String> for SwitchId {
+    type Error = ParseSwitchIdError;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        text.parse()
+    }
+}
+
+impl From<SwitchId> for String {
+    fn from(switch: SwitchId) -> Self {
+        switch.to_string()
+    }
+}
 
 /// Sixteen hexadecimal digits, as `ovs-vsctl` shows a datapath id.
 impl fmt::Display for SwitchId {

@@ -316,7 +316,7 @@ pub(crate) fn quote() -> Signed<QuoteDocument> {
 pub(crate) fn sign_quote(document: Value) -> Signed<QuoteDocument> {
     Signed::sign(
         &operator_key(),
-        "payflow-quote",
+        QuoteDocument::DOMAIN,
         serde_json::from_value(document).unwrap(),
     )
     .unwrap()
@@ -331,7 +331,7 @@ pub(crate) fn quote_document() -> Value {
         "rate_bps": 10_000_000,
         "burst_bytes": 62_500,
         "duration_ms": 30_000,
-        "path": [{ "switch": 1, "port": 2 }],
+        "path": [{ "switch": "0000000000000001", "port": 2 }],
         "delay_bound_ms": 20,
         "issued_at": 1,
         "payment": {

@@ -26,8 +26,6 @@ use crate::{
     },
 };
 
-/// What the controller signs quotes under; see [`Signed`].
-const QUOTE_DOMAIN: &str = "payflow-quote";
 /// How often a request is sent again when nobody answers; it carries an Idempotency-Key.
 const TRIES: usize = 3;
 const POLL: Duration = Duration::from_millis(250);
@@ -331,7 +329,7 @@ impl Expected<'_> {
     /// Why the quote is not what was asked for, if it is not.
     fn check(&self, quote: &Signed<QuoteDocument>) -> Result<(), String> {
         let document = quote
-            .verify(QUOTE_DOMAIN, &self.known.operator_key)
+            .verify(QuoteDocument::DOMAIN, &self.known.operator_key)
             .map_err(|error| format!("the quote is not the operator's: {error}"))?;
         let request = self.request;
         let flow = &document.flow;

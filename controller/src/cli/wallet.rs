@@ -8,7 +8,6 @@ use std::{
 };
 
 use clap::{Args, Subcommand};
-use iota_sdk_crypto::{ToFromBech32 as _, ed25519::Ed25519PrivateKey};
 use payflow_payment::{
     Address, Amount, ChainId, PublicKey,
     ledger::{
@@ -71,7 +70,6 @@ pub(super) struct LedgerArgs {
 #[derive(Clone)]
 pub(super) struct HostWallet {
     wallet: Arc<Wallet>,
-    key: Ed25519PrivateKey,
     path: PathBuf,
 }
 
@@ -106,15 +104,8 @@ impl WalletArgs {
 impl HostWallet {
     pub(super) fn load(path: &Path) -> Result<Self, CliError> {
         let wallet = Wallet::load(path).map_err(|error| CliError::Failed(error.to_string()))?;
-        let key = fs::read_to_string(path)
-            .map_err(|error| error.to_string())
-            .and_then(|text| {
-                Ed25519PrivateKey::from_bech32(text.trim()).map_err(|error| error.to_string())
-            })
-            .map_err(|error| CliError::Failed(format!("{}: {error}", path.display())))?;
         Ok(Self {
             wallet: Arc::new(wallet),
-            key,
             path: path.to_owned(),
         })
     }
@@ -131,7 +122,7 @@ impl HostWallet {
 
     /// The key that buys.
     pub(super) fn buyer(&self) -> PublicKey {
-        PublicKey(*self.key.public_key().bytes())
+        self.wallet.public_key()
     }
 
     /// The file of the key.
@@ -146,7 +137,7 @@ impl MessageSigner for HostWallet {
     }
 
     fn sign_bytes(&self, bytes: &[u8]) -> Option<[u8; 64]> {
-        self.key.sign_bytes(bytes)
+        self.wallet.sign_bytes(bytes)
     }
 }
 
@@ -360,8 +351,8 @@ mod tests {
         let made = Wallet::create(&path).unwrap();
         let wallet = HostWallet::load(&path).unwrap();
         assert_eq!(wallet.address(), made.address());
-        let derived = wallet.key.public_key().derive_address();
-        assert_eq!(wallet.address().as_str(), derived.to_string());
+        let key = iota_sdk_types::Ed25519PublicKey::new(wallet.buyer().0);
+        assert_eq!(wallet.address().as_str(), key.derive_address().to_string());
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::{
 };
 
 use payflow_payment::{Amount, ChainId};
-use payflow_qos::{BitRate, SwitchId, Tariff};
+use payflow_qos::{BitRate, SwitchId, Tariff, topology::ParseSwitchIdError};
 use toml::{
     Spanned,
     de::{DeTable, DeValue},
@@ -495,21 +495,9 @@ fn seconds(value: &DeValue<'_>) -> Result<Duration, String> {
 }
 
 fn datapath(value: &DeValue<'_>) -> Result<SwitchId, String> {
-    let text = text(value)?;
-    parse_datapath(&text).ok_or_else(|| {
-        format!("{text:?} is not a datapath id; write up to 16 hexadecimal digits, such as \"0000000000000001\"")
-    })
-}
-
-/// Up to sixteen hexadecimal digits, as `ovs-vsctl` shows and takes a datapath id; `0x` may lead.
-pub(crate) fn parse_datapath(text: &str) -> Option<SwitchId> {
-    let digits = text.strip_prefix("0x").unwrap_or(text);
-    let hexadecimal =
-        (1..=16).contains(&digits.len()) && digits.bytes().all(|byte| byte.is_ascii_hexdigit());
-    hexadecimal
-        .then(|| u64::from_str_radix(digits, 16).ok())
-        .flatten()
-        .map(SwitchId)
+    text(value)?
+        .parse()
+        .map_err(|error: ParseSwitchIdError| error.to_string())
 }
 
 fn role(value: &DeValue<'_>) -> Result<PortRole, String> {

@@ -207,6 +207,11 @@ pub struct Receipt {
     pub refund_to: Address,
 }
 
+impl Receipt {
+    /// The domain under which receipts are signed (see [`Signed`]).
+    pub const DOMAIN: &str = "payflow-receipt";
+}
+
 impl ReservationNumber {
     /// Largest number that fits the cookie.
     pub const MAX: u64 = (1 << 40) - 1;
@@ -249,6 +254,9 @@ impl ReservationNumber {
 }
 
 impl QuoteDocument {
+    /// The domain under which quotes are signed (see [`Signed`]).
+    pub const DOMAIN: &str = "payflow-quote";
+
     /// The rate as sold.
     #[must_use]
     pub fn rate(&self) -> Option<SoldRate> {

@@ -19,9 +19,6 @@ use super::{
     unix,
 };
 
-/// The domain under which quotes are signed.
-pub(crate) const QUOTE_DOMAIN: &str = "payflow-quote";
-
 /// A request that has been understood.
 struct Wanted {
     buyer: BuyerKey,
@@ -124,8 +121,8 @@ impl Core {
                 mispayment_fee: self.config.mispayment_fee,
             },
         };
-        let quote =
-            Signed::sign(self.keys.signing_key(), QUOTE_DOMAIN, document).map_err(|error| {
+        let quote = Signed::sign(self.keys.signing_key(), QuoteDocument::DOMAIN, document)
+            .map_err(|error| {
                 self.book.release(commitment(number));
                 Problem::new(
                     ProblemKind::Internal,

@@ -18,9 +18,6 @@ use super::{
     reservation::{Fact, Response, State, Stimulus, respond},
 };
 
-/// The domain under which receipts are signed.
-pub(crate) const RECEIPT_DOMAIN: &str = "payflow-receipt";
-
 impl Core {
     /// Takes up every reservation where the journal left it.
     pub(super) fn resume(&mut self) {
@@ -272,7 +269,7 @@ impl Core {
             refunded: account.refunded(),
             refund_to: terms.refund_to.clone(),
         };
-        Signed::sign(self.keys.signing_key(), RECEIPT_DOMAIN, receipt).ok()
+        Signed::sign(self.keys.signing_key(), Receipt::DOMAIN, receipt).ok()
     }
 
     /// Capacity shrank under a booking: what was not paid is given up, what was paid is refunded.

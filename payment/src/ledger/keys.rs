@@ -5,12 +5,12 @@ use std::path::{Path, PathBuf};
 use blake2::digest::consts::U32;
 use blake2::{Blake2b, Digest as _};
 use iota_sdk_crypto::ed25519::Ed25519PrivateKey;
-use iota_sdk_crypto::{IotaSigner as _, ToFromBech32 as _};
-use iota_sdk_types::{Transaction, UserSignature};
+use iota_sdk_crypto::{IotaSigner as _, Signer as _, ToFromBech32 as _};
+use iota_sdk_types::{Ed25519Signature, Transaction, UserSignature};
 
 use super::secret_file;
 pub use super::secret_file::SecretFileError;
-use crate::{Address, SigningKey};
+use crate::{Address, PublicKey, SigningKey};
 
 /// The operator's keys, all derived from one 32-byte seed: whoever has the seed has the money.
 ///
@@ -133,6 +133,23 @@ impl Wallet {
         super::iota::neutral_address(&self.account.address())
     }
 
+    /// The public half, which names the host as a buyer.
+    #[must_use]
+    pub fn public_key(&self) -> PublicKey {
+        PublicKey(*self.account.key.public_key().bytes())
+    }
+
+    /// Signs bytes as they are (RFC 8032, no prehash), for requests to a controller. What is signed so can never be a
+    /// transaction: those are signed by their hash, 32 bytes, which is refused here.
+    #[must_use]
+    pub fn sign_bytes(&self, bytes: &[u8]) -> Option<[u8; 64]> {
+        if bytes.len() == 32 {
+            return None;
+        }
+        let signature: Ed25519Signature = self.account.key.try_sign(bytes).ok()?;
+        Some(*signature.bytes())
+    }
+
     pub(super) fn account(&self) -> &Account {
         &self.account
     }
@@ -250,5 +267,12 @@ mod tests {
         ]);
         assert_eq!(seen.len(), 105);
         assert_eq!(format!("{keys:?}"), "Keyring { .. }");
+    }
+
+    #[test]
+    fn a_wallet_signs_requests_but_nothing_that_could_be_a_transactions_hash() {
+        let wallet = Wallet::from_seed([3; 32]);
+        assert!(wallet.sign_bytes(b"\"@method\": GET").is_some());
+        assert_eq!(wallet.sign_bytes(&[0; 32]), None);
     }
 }

@@ -6,7 +6,7 @@ use payflow_qos::{BitRate, SwitchId};
 use serde_json::{Value, json};
 
 use crate::{
-    config::{Config, parse_datapath, parse_role},
+    config::{Config, parse_role},
     core::network::{PortFacts, PortRole},
 };
 
@@ -224,7 +224,7 @@ impl Bridge {
     fn read(row: &Value) -> Result<Self, String> {
         let switch = texts(row, "datapath_id")?
             .first()
-            .and_then(|text| parse_datapath(text));
+            .and_then(|text| text.parse().ok());
         Ok(Self {
             switch,
             ports: uuids(row, "ports")?,
