@@ -8,6 +8,7 @@ use std::time::Duration;
 use anyhow::bail;
 use clap::{Parser, Subcommand};
 
+use crate::auditor;
 use crate::demo;
 use crate::mininet::{Lab, LabConfig, Regular, Topology};
 use crate::selftest;
@@ -51,7 +52,7 @@ enum Command {
         trunk_mbit: u64,
     },
     /// Asks a ledger for balances, gas and receipt hashes; the answer is JSON
-    Ledger(demo::AuditorArgs),
+    Ledger(auditor::AuditorArgs),
     /// Generates and measures traffic; runs inside the hosts of a lab
     #[command(subcommand)]
     Traffic(Traffic),
@@ -137,7 +138,7 @@ pub fn run() -> anyhow::Result<()> {
             },
         ),
         Command::Demo { dir } => run_demo(dir),
-        Command::Ledger(args) => print(&demo::audit(&args)?),
+        Command::Ledger(args) => print(&auditor::audit(&args)?),
         Command::Traffic(traffic) => run_traffic(traffic),
     }
 }

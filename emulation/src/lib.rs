@@ -1,11 +1,14 @@
 //! Mininet harness, traffic, demo and reports: the `payflow-lab` command.
 
+pub mod auditor;
 pub mod cli;
 pub mod demo;
+pub mod entry;
 pub mod mininet;
 pub mod plot;
 pub mod report;
 pub mod selftest;
+pub mod stage;
 pub mod table;
 pub mod traffic;
 pub mod trial;

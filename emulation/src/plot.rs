@@ -167,10 +167,7 @@ fn curve(series: &Series, zero_ms: u64) -> Vec<(f64, f64)> {
         .filter_map(|chunk| {
             let start = chunk.first()?.0.saturating_sub(zero_ms);
             let mean = chunk.iter().map(|(_, bps)| bps).sum::<u64>() / buckets;
-            Some((
-                seconds(start + buckets * series.bucket_ms / 2),
-                mbit(mean),
-            ))
+            Some((seconds(start + buckets * series.bucket_ms / 2), mbit(mean)))
         })
         .collect()
 }

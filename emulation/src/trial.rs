@@ -202,13 +202,22 @@ impl<'a> Trial<'a> {
     /// Adds a UDP flow from host `from` to port `port` of host `to`. `more` is the rest of its description, as in
     /// `rate=10Mbit,dscp=46`; the name and a stream of its own are added.
     #[must_use]
-    pub fn udp(mut self, name: &str, from: &str, to: &str, port: u16, more: &str) -> Self {
-        let address = self
-            .lab
-            .info()
-            .host(to)
-            .map(|host| host.ip.to_string())
-            .unwrap_or_default();
+    pub fn udp(self, name: &str, from: &str, to: &str, port: u16, more: &str) -> Self {
+        let address = self.lab.info().host(to).map(|host| host.ip.to_string());
+        self.udp_at(name, from, to, &address.unwrap_or_default(), port, more)
+    }
+
+    /// The same, to another of the host's addresses; one of IPv6 in brackets.
+    #[must_use]
+    pub fn udp_at(
+        mut self,
+        name: &str,
+        from: &str,
+        to: &str,
+        address: &str,
+        port: u16,
+        more: &str,
+    ) -> Self {
         let stream = self.flows.len() + 1;
         self.flows.push((
             from.to_owned(),

@@ -6,9 +6,6 @@
 //! not notice; the controller stays dead and the flow ends when its time is over. At the end the ledger is asked whether
 //! the books balance.
 
-mod auditor;
-mod cast;
-
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -17,15 +14,13 @@ use anyhow::Context as _;
 use indicatif::{ProgressBar, ProgressStyle};
 use payflow_controller::core::document::ReservationView;
 
-pub use auditor::{AuditorArgs, audit};
-pub use cast::{Purchase, Stage};
-
 use crate::mininet::{Lab, LabConfig};
 use crate::plot::{Line, Phase, ThroughputPlot};
 use crate::report::{
     Books, DeadController, DemoReport, FlowFigures, Latency, PLACES, PaidTcp, PaymentReport,
     PhaseReport, RefundReport, RestartReport, Spoofed,
 };
+use crate::stage::{Purchase, Stage};
 use crate::traffic::series::Series;
 use crate::trial::{Tools, Trial, TrialResult};
 

@@ -7,7 +7,7 @@ use pnet::util::MacAddr;
 
 use super::raw::RawSource;
 use super::stamp::Stamp;
-use super::{FRAME_OVERHEAD, MAX_PAYLOAD, TrafficError};
+use super::{MAX_PAYLOAD, TrafficError, frame_overhead};
 
 /// One constant-rate UDP flow.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,7 +34,7 @@ impl FlowSpec {
     /// Bytes of each frame on the wire, as switches count them.
     #[must_use]
     pub fn frame_bytes(&self) -> u32 {
-        self.payload_bytes + FRAME_OVERHEAD
+        self.payload_bytes + frame_overhead(self.to.is_ipv6())
     }
 }
 
@@ -178,6 +178,12 @@ mod tests {
             (10_000_000, 1400, 1442, 0)
         );
         assert_eq!(flow.raw, None);
+        let flow: FlowSpec = "to=[fd00::4]:5201,rate=10Mbit".parse().unwrap();
+        assert_eq!(
+            flow.frame_bytes(),
+            1462,
+            "the header of IPv6 is 20 bytes longer"
+        );
     }
 
     #[test]

@@ -5,7 +5,7 @@
 //! therefore tells spoofed packets from real ones that look the same to the network. Sender and receiver share one
 //! machine and its clock, so one-way delays need no synchronisation.
 //!
-//! Rates are *frame* bits per second, as meters, classes and prices count them: payload plus [`FRAME_OVERHEAD`].
+//! Rates are *frame* bits per second, as meters, classes and prices count them: payload plus [`frame_overhead`].
 
 pub mod flow;
 pub mod pacing;
@@ -20,6 +20,19 @@ mod stop;
 
 /// Ethernet (14, without frame check sequence), IPv4 (20) and UDP (8) headers, in bytes.
 pub const FRAME_OVERHEAD: u32 = 42;
+
+/// The same with IPv6 (40) in place of IPv4.
+pub const FRAME_OVERHEAD_IPV6: u32 = 62;
+
+/// Bytes of a frame beyond the UDP payload.
+#[must_use]
+pub const fn frame_overhead(is_ipv6: bool) -> u32 {
+    if is_ipv6 {
+        FRAME_OVERHEAD_IPV6
+    } else {
+        FRAME_OVERHEAD
+    }
+}
 
 /// Largest UDP payload the generator sends, in bytes: what fits into a frame on every link.
 pub const MAX_PAYLOAD: u32 = 1400;

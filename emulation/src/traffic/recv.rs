@@ -2,14 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::io::IoSliceMut;
-use std::net::{Ipv4Addr, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::os::fd::{AsFd, AsRawFd};
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{
-    ControlMessageOwned, MsgFlags, MultiHeaders, SockaddrIn, recvmmsg, setsockopt, sockopt,
+    ControlMessageOwned, MsgFlags, MultiHeaders, SockaddrStorage, recvmmsg, setsockopt, sockopt,
 };
 use nix::sys::time::TimeSpec;
 use nix::time::ClockId;
@@ -19,7 +19,7 @@ use super::send::{now_ns, timespec_ns};
 use super::series::Series;
 use super::stamp::Stamp;
 use super::stop::Stop;
-use super::{FRAME_OVERHEAD, TrafficError};
+use super::{TrafficError, frame_overhead};
 
 const BATCH: usize = 64;
 const PACKET_BYTES: usize = 2048;
@@ -30,7 +30,7 @@ const MAX_STREAMS: usize = 4096;
 /// Where to listen, and for how long.
 #[derive(Clone, Debug)]
 pub struct RecvOptions {
-    /// UDP ports, on every IPv4 address.
+    /// UDP ports, on every address.
     pub ports: Vec<u16>,
     /// The end, at the latest; a SIGINT or SIGTERM ends it earlier.
     pub duration: Option<Duration>,
@@ -163,12 +163,14 @@ struct Listener {
     port: u16,
     socket: UdpSocket,
     buffers: Vec<[u8; PACKET_BYTES]>,
-    headers: MultiHeaders<SockaddrIn>,
+    headers: MultiHeaders<SockaddrStorage>,
 }
 
 impl Listener {
     fn open(port: u16) -> Result<Self, TrafficError> {
-        let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, port))
+        // One socket for both families, or, where there is no IPv6, for the one there is.
+        let socket = UdpSocket::bind((Ipv6Addr::UNSPECIFIED, port))
+            .or_else(|_| UdpSocket::bind((Ipv4Addr::UNSPECIFIED, port)))
             .map_err(TrafficError::io(format!("binding port {port}")))?;
         socket
             .set_nonblocking(true)
@@ -224,13 +226,23 @@ impl Listener {
                     None => now_ns(ClockId::CLOCK_REALTIME)?,
                 };
                 let payload = message.iovs().next().unwrap_or_default();
-                counters.count(self.port, payload, message.address.as_ref(), arrived);
+                counters.count(self.port, payload, source(message.address), arrived);
             }
             if count < BATCH {
                 return Ok(());
             }
         }
     }
+}
+
+/// The sender's address; one of IPv4 as such, not mapped into IPv6.
+fn source(address: Option<SockaddrStorage>) -> Option<SocketAddr> {
+    let address = address?;
+    if let Some(v4) = address.as_sockaddr_in() {
+        return Some(SocketAddr::new(IpAddr::V4(v4.ip()), v4.port()));
+    }
+    let v6 = address.as_sockaddr_in6()?;
+    Some(SocketAddr::new(v6.ip().to_canonical(), v6.port()))
 }
 
 struct Counters {
@@ -242,7 +254,7 @@ struct Counters {
 struct Counter {
     report: ReceivedStream,
     delays_us: Vec<u32>,
-    sources: BTreeMap<(u32, u16), u64>,
+    sources: BTreeMap<SocketAddr, u64>,
 }
 
 const MAX_SOURCES: usize = 16;
@@ -261,7 +273,7 @@ impl Counters {
         &mut self,
         port: u16,
         payload: &[u8],
-        source: Option<&SockaddrIn>,
+        source: Option<SocketAddr>,
         arrived_unix_ns: u64,
     ) {
         let Some(stamp) = Stamp::decode(payload) else {
@@ -313,13 +325,15 @@ impl Counter {
         &mut self,
         stamp: Stamp,
         payload_bytes: usize,
-        source: Option<&SockaddrIn>,
+        source: Option<SocketAddr>,
         arrived_unix_ns: u64,
     ) {
         let report = &mut self.report;
         let frame_bytes = u64::try_from(payload_bytes)
             .unwrap_or(u64::MAX)
-            .saturating_add(u64::from(FRAME_OVERHEAD));
+            .saturating_add(u64::from(frame_overhead(
+                source.is_some_and(|it| it.is_ipv6()),
+            )));
         if report.received_packets > 0 && stamp.number < report.highest_number {
             report.reordered_packets += 1;
         }
@@ -332,9 +346,8 @@ impl Counter {
         self.delays_us
             .push(u32::try_from(delay_us).unwrap_or(u32::MAX));
         if let Some(source) = source {
-            let key = (source.ip().to_bits(), source.port());
-            if self.sources.len() < MAX_SOURCES || self.sources.contains_key(&key) {
-                *self.sources.entry(key).or_insert(0) += 1;
+            if self.sources.len() < MAX_SOURCES || self.sources.contains_key(&source) {
+                *self.sources.entry(source).or_insert(0) += 1;
             }
         }
     }
@@ -343,7 +356,7 @@ impl Counter {
         let sources = self.sources.into_iter();
         ReceivedStream {
             sources: sources
-                .map(|((ip, port), n)| (format!("{}:{port}", Ipv4Addr::from_bits(ip)), n))
+                .map(|(source, packets)| (source.to_string(), packets))
                 .collect(),
             delay_ms: Delays::of(self.delays_us),
             ..self.report

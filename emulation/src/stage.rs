@@ -1,16 +1,19 @@
-//! Who plays in the demo: the controller in the lab's own namespace, and hosts that buy.
+//! A lab with PayFlow in it: the controller in the lab's own namespace, and hosts that buy. The demo and the end-to-end
+//! tests play on it.
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
 use nix::sys::signal::Signal;
-use payflow_controller::core::document::ReservationView;
+use payflow_controller::core::document::{QuoteDocument, ReservationView, Status};
+use payflow_payment::Signed;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
-use super::auditor::{AUDIT_LIMIT, Audit};
-use crate::mininet::{Lab, Proc, Stream};
+use crate::auditor::{AUDIT_LIMIT, Audit};
+use crate::entry::{self, Entry};
+use crate::mininet::{Done, Lab, LabError, Proc, Stream};
 use crate::trial::Tools;
 
 /// The API's address in the network.
@@ -21,6 +24,8 @@ const FAUCET: &str = "http://10.0.0.254:9123";
 const START_LIMIT: Duration = Duration::from_secs(30);
 /// For one command of a host.
 const COMMAND_LIMIT: Duration = Duration::from_secs(90);
+/// Exit status of `payflow` when the controller refused.
+const REFUSED: i32 = 3;
 
 /// What a stranger would write: where things are kept, and the API's address in the network.
 const CONFIG: &str = r#"data_dir = "@DIR@/data"
@@ -37,6 +42,21 @@ pub struct Stage<'a> {
     tools: &'a Tools,
     dir: PathBuf,
     controller: Option<Proc>,
+}
+
+/// What the controller refused, as its problem document (RFC 9457) says it.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Refusal {
+    /// Which problem: a URI whose last part is its short name.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// HTTP status.
+    pub status: u16,
+    /// What is wrong in this case.
+    pub detail: String,
+    /// Extension members.
+    #[serde(flatten)]
+    pub more: serde_json::Map<String, serde_json::Value>,
 }
 
 /// What `payflow reserve --json` prints: the reservation, and how long each step took.
@@ -62,6 +82,19 @@ impl<'a> Stage<'a> {
     /// # Errors
     /// When the directory cannot be made.
     pub fn new(lab: &'a Lab, tools: &'a Tools, dir: &Path) -> anyhow::Result<Self> {
+        Self::with_config(lab, tools, dir, "")
+    }
+
+    /// The same, with `more` at the end of the controller's configuration.
+    ///
+    /// # Errors
+    /// When the directory cannot be made.
+    pub fn with_config(
+        lab: &'a Lab,
+        tools: &'a Tools,
+        dir: &Path,
+        more: &str,
+    ) -> anyhow::Result<Self> {
         if dir.exists() {
             std::fs::remove_dir_all(dir).with_context(|| format!("removing {}", dir.display()))?;
         }
@@ -73,7 +106,7 @@ impl<'a> Stage<'a> {
                 tools.payflow.display()
             );
         }
-        let config = CONFIG.replace("@DIR@", &dir.to_string_lossy());
+        let config = CONFIG.replace("@DIR@", &dir.to_string_lossy()) + more;
         std::fs::write(dir.join("controller.toml"), config)?;
         Ok(Self {
             lab,
@@ -181,8 +214,8 @@ impl<'a> Stage<'a> {
     /// # Errors
     /// When a command fails.
     pub fn wallet(&self, host: &str) -> anyhow::Result<String> {
-        self.payflow(host, &["wallet", "new"])?;
-        self.payflow(host, &["wallet", "fund"])?;
+        self.succeed(host, &["wallet", "new"])?;
+        self.succeed(host, &["wallet", "fund"])?;
         #[derive(Deserialize)]
         struct Known {
             address: String,
@@ -202,6 +235,35 @@ impl<'a> Stage<'a> {
         self.json(host, &words)
     }
 
+    /// What the controller says against a command of a host.
+    ///
+    /// # Errors
+    /// When it does not refuse it.
+    pub fn refusal(&self, host: &str, words: &[&str]) -> anyhow::Result<Refusal> {
+        let words = [&["--json"], words].concat();
+        let done = self.payflow(host, &words)?;
+        if done.status != REFUSED {
+            bail!(
+                "`payflow {}` in {host} was not refused: status {}, {}{}",
+                words.join(" "),
+                done.status,
+                done.stdout,
+                done.stderr
+            );
+        }
+        serde_json::from_str(&done.stdout)
+            .with_context(|| format!("the problem document {:?}", done.stdout))
+    }
+
+    /// `payflow quote`: a signed offer, for which capacity is held.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn quote(&self, host: &str, words: &[&str]) -> anyhow::Result<QuoteDocument> {
+        let quote: Signed<QuoteDocument> = self.json(host, &[&["quote"], words].concat())?;
+        Ok(quote.document)
+    }
+
     /// `payflow status` of one reservation.
     ///
     /// # Errors
@@ -216,6 +278,35 @@ impl<'a> Stage<'a> {
     /// When the command fails.
     pub fn cancel(&self, host: &str, id: &str) -> anyhow::Result<ReservationView> {
         self.json(host, &["cancel", id, "--wait"])
+    }
+
+    /// Waits until a reservation has this status.
+    ///
+    /// # Errors
+    /// When it has not within `limit`.
+    pub fn becomes(
+        &self,
+        host: &str,
+        id: &str,
+        status: Status,
+        limit: Duration,
+    ) -> anyhow::Result<ReservationView> {
+        let deadline = Instant::now() + limit;
+        loop {
+            let view = self.status(host, id)?;
+            if view.status == status {
+                return Ok(view);
+            }
+            if Instant::now() > deadline {
+                bail!(
+                    "{id} is {:?} and not {status:?} after {limit:?}: {:?}; {}",
+                    view.status,
+                    view.detail,
+                    self.last_words()
+                );
+            }
+            std::thread::sleep(Duration::from_millis(200));
+        }
     }
 
     /// Waits until a reservation is settled.
@@ -272,22 +363,51 @@ impl<'a> Stage<'a> {
         serde_json::from_str(&done.stdout).context("what the ledger says")
     }
 
+    /// The entries of every switch.
+    ///
+    /// # Errors
+    /// When a switch does not answer, or says what is not understood.
+    pub fn entries(&self) -> anyhow::Result<Vec<Entry>> {
+        let mut entries = Vec::new();
+        for switch in &self.lab.info().switches {
+            entries.extend(entry::entries(
+                &switch.name,
+                &self.ofctl("dump-flows", &switch.name)?,
+            )?);
+        }
+        Ok(entries)
+    }
+
+    /// The meters of reservations on every switch, as (switch, number).
+    ///
+    /// # Errors
+    /// When a switch does not answer.
+    pub fn paid_meters(&self) -> anyhow::Result<Vec<(String, u32)>> {
+        let mut meters = Vec::new();
+        for switch in &self.lab.info().switches {
+            let text = self.ofctl("dump-meters", &switch.name)?;
+            meters.extend(entry::paid_meters(&text).map(|meter| (switch.name.clone(), meter)));
+        }
+        Ok(meters)
+    }
+
     /// How many entries and meters of paid flows are on the switches.
     ///
     /// # Errors
     /// When a switch does not answer.
     pub fn paid_entries(&self) -> anyhow::Result<usize> {
-        let mut found = 0;
-        for switch in &self.lab.info().switches {
-            for what in ["dump-flows", "dump-meters"] {
-                let text = self.lab.exec(
-                    "root",
-                    &["ovs-ofctl", "-O", "OpenFlow13", what, &switch.name],
-                )?;
-                found += text.lines().filter(|line| is_paid(line)).count();
-            }
-        }
-        Ok(found)
+        let paid = self
+            .entries()?
+            .iter()
+            .filter(|entry| entry.is_paid())
+            .count();
+        Ok(paid + self.paid_meters()?.len())
+    }
+
+    fn ofctl(&self, what: &str, switch: &str) -> Result<String, LabError> {
+        // Numbers, not names, so that the text is the same in every version.
+        let words = ["ovs-ofctl", "-O", "OpenFlow13", "--no-names", what, switch];
+        self.lab.exec("root", &words)
     }
 
     fn json<T: DeserializeOwned>(&self, host: &str, words: &[&str]) -> anyhow::Result<T> {
@@ -295,12 +415,22 @@ impl<'a> Stage<'a> {
             .into_iter()
             .chain(words.iter().copied())
             .collect();
-        let text = self.payflow(host, &words)?;
+        let text = self.succeed(host, &words)?;
         serde_json::from_str(&text)
             .with_context(|| format!("what payflow {} printed: {text}", words.join(" ")))
     }
 
-    fn payflow(&self, host: &str, words: &[&str]) -> anyhow::Result<String> {
+    fn succeed(&self, host: &str, words: &[&str]) -> anyhow::Result<String> {
+        let done = self.payflow(host, words)?.success();
+        done.map(|done| done.stdout)
+            .with_context(|| self.last_words())
+    }
+
+    /// The `payflow` command in a host, with the host's own wallet. A failing exit status is no error here.
+    ///
+    /// # Errors
+    /// When it cannot be run.
+    pub fn payflow(&self, host: &str, words: &[&str]) -> Result<Done, LabError> {
         let mut argv = vec![self.tools.payflow.to_string_lossy().into_owned()];
         argv.extend(words.iter().map(|word| (*word).to_owned()));
         let wallet = self
@@ -308,22 +438,22 @@ impl<'a> Stage<'a> {
             .join(format!("{host}.key"))
             .to_string_lossy()
             .into_owned();
-        let done = self
-            .lab
+        self.lab
             .program(host, argv)
             .env("PAYFLOW_API", API)
             .env("PAYFLOW_LEDGER", LEDGER)
             .env("PAYFLOW_FAUCET", FAUCET)
             .env("PAYFLOW_WALLET", &wallet)
-            .run(COMMAND_LIMIT)?;
-        done.success().map(|done| done.stdout).with_context(|| {
-            let log = self.controller_log();
-            let tail: Vec<&str> = log.lines().rev().take(15).collect();
-            format!(
-                "the controller's last words: {}",
-                tail.into_iter().rev().collect::<Vec<_>>().join("\n")
-            )
-        })
+            .run(COMMAND_LIMIT)
+    }
+
+    fn last_words(&self) -> String {
+        let log = self.controller_log();
+        let tail: Vec<&str> = log.lines().rev().take(15).collect();
+        format!(
+            "the controller's last words: {}",
+            tail.into_iter().rev().collect::<Vec<_>>().join("\n")
+        )
     }
 }
 
@@ -331,36 +461,4 @@ impl<'a> Stage<'a> {
 struct Ready {
     ready: bool,
     switches_ready: usize,
-}
-
-/// Whether a line of a dump is about a paid flow: its cookie names a reservation, or its meter is in their range.
-fn is_paid(line: &str) -> bool {
-    let number = |key: &str| {
-        line.trim_start()
-            .strip_prefix(key)?
-            .split([',', ' '])
-            .next()
-            .map(str::to_owned)
-    };
-    let cookie = number("cookie=0x").and_then(|hex| u64::from_str_radix(&hex, 16).ok());
-    let meter = number("meter=").and_then(|digits| digits.parse::<u32>().ok());
-    cookie.is_some_and(|cookie| (cookie >> 16) & 0xff_ffff_ffff != 0)
-        || meter.is_some_and(|meter| meter >= 0x1_0000)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::is_paid;
-
-    #[test]
-    fn entries_and_meters_of_reservations_are_told_from_the_others() {
-        assert!(is_paid(
-            " cookie=0x5000000000010000, duration=1s, table=0, udp actions=output:1"
-        ));
-        assert!(!is_paid(
-            " cookie=0x5000000000000000, duration=1s, table=0, arp actions=output:1"
-        ));
-        assert!(is_paid("meter=65537 kbps burst stats bands="));
-        assert!(!is_paid("meter=357 pktps burst stats bands="));
-    }
 }
