@@ -275,8 +275,13 @@ impl Core {
         source: IpAddr,
         destination: IpAddr,
     ) -> Result<(), Problem> {
-        let owner = caller.address.is_some_and(|address| {
-            (address == source || address == destination) && self.network.host(address).is_some()
+        // One host may have several addresses, of both families: who asks from one of them may buy for all.
+        let caller_host = caller.address.and_then(|it| self.network.host(it));
+        let owner = caller_host.is_some_and(|caller| {
+            [source, destination]
+                .into_iter()
+                .filter_map(|end| self.network.host(end))
+                .any(|end| (end.port, end.mac) == (caller.port, caller.mac))
         });
         if owner || self.config.enrolled.contains(&buyer) {
             return Ok(());

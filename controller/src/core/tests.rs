@@ -134,6 +134,10 @@ fn ip(last: u8) -> IpAddr {
     IpAddr::from([10, 0, 0, last])
 }
 
+fn ip6(last: u8) -> IpAddr {
+    IpAddr::from([0xfd00, 0, 0, 0, 0, 0, 0, u16::from(last)])
+}
+
 fn port(switch: u64, number: u32) -> PortRef {
     PortRef {
         switch: SwitchId(switch),
@@ -164,14 +168,15 @@ fn start(journal: Vec<(u64, Record)>, now: Time, confirms: bool) -> Desk {
     let mut hosts = BTreeMap::new();
     for (last, switch, number) in [(1, 1, 1), (2, 1, 2), (4, 3, 1)] {
         known(&mut topology, port(switch, number), 1_000_000_000);
-        let mac = MacAddr([2, 0, 0, 0, 0, last]);
-        let host = Host {
-            address: ip(last),
-            mac,
-            port: port(switch, number),
-            since: now,
-        };
-        hosts.insert(ip(last), host);
+        for address in [ip(last), ip6(last)] {
+            let host = Host {
+                address,
+                mac: MacAddr([2, 0, 0, 0, 0, last]),
+                port: port(switch, number),
+                since: now,
+            };
+            hosts.insert(address, host);
+        }
     }
     let log = std::sync::Arc::default();
     let network = Scripted {
@@ -938,6 +943,33 @@ fn only_the_owner_buys_and_only_the_buyer_sees_and_cancels() {
     let mine = desk.ask(&stranger, Request::ListReservations).unwrap();
     assert_eq!(mine, Answer::Reservations(vec![]));
     assert_eq!(desk.view(number).status, Status::Active);
+}
+
+#[test]
+fn a_host_buys_for_its_other_addresses_and_for_nobody_elses() {
+    let mut desk = open();
+    let mut body = QuoteRequest {
+        source: Some(ip6(1)),
+        destination: ip6(4),
+        ..request()
+    };
+    let quote = |body: &QuoteRequest| Request::Quote {
+        body: body.clone(),
+        idempotency: None,
+    };
+    // Asked over IPv4, for a flow of IPv6.
+    assert!(desk.ask(&buyer(), quote(&body)).is_ok());
+    body.source = Some(ip6(2));
+    assert_eq!(
+        kind(desk.ask(&buyer(), quote(&body))),
+        ProblemKind::NotTheOwner
+    );
+    body.source = Some("fd00::99".parse().unwrap());
+    assert_eq!(
+        kind(desk.ask(&buyer(), quote(&body))),
+        ProblemKind::NotTheOwner,
+        "an address nobody has is nobody's"
+    );
 }
 
 #[test]
