@@ -9,7 +9,7 @@ use super::{
     lab::{Lab, flow, host, plan_through_row, port},
     walker::Packet,
 };
-use crate::core::network::{FlowPlan, NetworkConfig, NetworkEvent};
+use crate::core::network::{FlowPlan, NetworkConfig, NetworkEvent, Timings};
 
 fn lab() -> Lab {
     let mut lab = Lab::row(NetworkConfig::new([1; 32]));
@@ -189,19 +189,16 @@ fn an_end_that_changes_little_is_not_sent_and_one_that_changes_much_is() {
         lab.pump();
         lab.take_changes().len()
     };
-    // Armed for the end plus 10 s of grace.
+    // Armed for the end plus the grace.
+    let grace = Timings::default().grace;
     assert_eq!(
-        set(&mut lab, ends.minus(Duration::from_secs(10))),
+        set(&mut lab, ends.minus(grace)),
         0,
         "a grace too late is good enough"
     );
+    assert_eq!(set(&mut lab, ends.plus(grace)), 0, "it does not end early");
     assert_eq!(
-        set(&mut lab, ends.plus(Duration::from_secs(10))),
-        0,
-        "it does not end early"
-    );
-    assert_eq!(
-        set(&mut lab, ends.plus(Duration::from_secs(11))),
+        set(&mut lab, ends.plus(grace).plus(Duration::from_secs(1))),
         3,
         "it would end early"
     );
@@ -218,7 +215,7 @@ fn an_end_that_changes_little_is_not_sent_and_one_that_changes_much_is() {
         paid.unwrap().hard_timeout_s
     };
     let remaining = ends.minus(Duration::from_secs(60)).since(lab.now).as_secs();
-    assert_eq!(u64::from(timeout(&lab)), remaining + 10);
+    assert_eq!(u64::from(timeout(&lab)), remaining + grace.as_secs());
 }
 
 #[test]
@@ -230,7 +227,7 @@ fn entries_go_by_themselves_when_their_time_is_over_and_nobody_calls_that_an_err
         ..plan_through_row(flow)
     });
     lab.take_events();
-    lab.wait(29_000);
+    lab.wait(22_000);
     assert!((1..=3).all(|switch| lab.holds(switch, flow)), "the grace");
     lab.take_changes();
     lab.wait(2_000);
