@@ -1,8 +1,8 @@
 //! Carries out the core's orders to the ledger and follows the chain, without ever holding up the core.
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
-use futures::{StreamExt as _, stream};
+use futures::{FutureExt as _, StreamExt as _, stream};
 use payflow_payment::{
     Address, ChainId,
     ledger::{
@@ -14,7 +14,7 @@ use tokio::{
     task::JoinSet,
     time,
 };
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 use super::event_loop::Event;
 use crate::core::io::{Input, LedgerEvent, LedgerOrder};
@@ -104,7 +104,12 @@ impl LedgerWork {
 
 /// The answer to an order that was not carried out.
 fn not_asked(order: LedgerOrder) -> Option<LedgerEvent> {
-    let reason = || "too many questions are waiting for the ledger".to_owned();
+    unknown(order, "too many questions are waiting for the ledger")
+}
+
+/// Nobody knows what became of the order: the core asks again.
+fn unknown(order: LedgerOrder, reason: &str) -> Option<LedgerEvent> {
+    let reason = || reason.to_owned();
     Some(match order {
         LedgerOrder::Watch { .. } => return None,
         LedgerOrder::Submit { digest, .. } => LedgerEvent::Submitted {
@@ -137,7 +142,7 @@ async fn carry_out(
     let orders = stream::poll_fn(|context| queue.poll_recv(context));
     let mut answers = std::pin::pin!(
         orders
-            .map(|order| ask(&*ledger, order))
+            .map(|order| ask_guarded(&*ledger, order))
             .buffer_unordered(concurrency)
     );
     while let Some(answer) = answers.next().await {
@@ -145,6 +150,19 @@ async fn carry_out(
             && !tell(&events, event).await
         {
             return;
+        }
+    }
+}
+
+/// The pinned client panics on answers newer than itself. Such an answer is none: every order is answered, whatever
+/// the node says, or a payout would wait for ever.
+async fn ask_guarded(ledger: &dyn Ledger, order: LedgerOrder) -> Option<LedgerEvent> {
+    let spare = order.clone();
+    match AssertUnwindSafe(ask(ledger, order)).catch_unwind().await {
+        Ok(answer) => answer,
+        Err(_) => {
+            error!("the ledger's client panicked over an answer; it is asked again");
+            unknown(spare, "the ledger's client does not understand the answer")
         }
     }
 }
@@ -200,7 +218,8 @@ async fn tell(events: &mpsc::Sender<Event>, event: LedgerEvent) -> bool {
         .is_ok()
 }
 
-/// Follows the chain for ever, and says when the ledger can be relied on.
+/// Follows the chain for ever, and says when the ledger can be relied on. A panic of the pinned client over a checkpoint
+/// newer than itself takes the ledger down, for the operator to see, and the checkpoint is asked for again.
 async fn follow(
     ledger: Arc<dyn Ledger>,
     from: u64,
@@ -213,7 +232,32 @@ async fn follow(
         goal: None,
         state: State::Unknown,
     };
-    let mut checkpoints = ledger.follow(from, addresses.clone());
+    loop {
+        let following = follow_from(&*ledger, &mut health, &addresses, &events);
+        if AssertUnwindSafe(following).catch_unwind().await.is_ok() {
+            return;
+        }
+        error!(
+            checkpoint = health.next,
+            "the ledger's client panicked over a checkpoint; it is asked again"
+        );
+        let reason = "the ledger's client does not understand a checkpoint".to_owned();
+        if let Some(news) = health.lost(reason)
+            && !tell(&events, news).await
+        {
+            return;
+        }
+        time::sleep(RETRY).await;
+    }
+}
+
+async fn follow_from(
+    ledger: &dyn Ledger,
+    health: &mut Health,
+    addresses: &watch::Receiver<Arc<BTreeSet<Address>>>,
+    events: &mpsc::Sender<Event>,
+) {
+    let mut checkpoints = ledger.follow(health.next, addresses.clone());
     let mut retry = time::interval(RETRY);
     retry.set_missed_tick_behavior(time::MissedTickBehavior::Delay);
     loop {
@@ -221,7 +265,7 @@ async fn follow(
             event = checkpoints.next() => match event {
                 Some(FollowEvent::Checkpoint(followed)) => {
                     let Followed { checkpoint, timestamp, payments } = followed;
-                    if !tell(&events, LedgerEvent::Followed { checkpoint, timestamp, payments }).await {
+                    if !tell(events, LedgerEvent::Followed { checkpoint, timestamp, payments }).await {
                         return;
                     }
                     health.followed(checkpoint)
@@ -236,7 +280,7 @@ async fn follow(
             _ = retry.tick(), if health.state != State::Up => health.asked(ledger.status().await),
         };
         if let Some(news) = news
-            && !tell(&events, news).await
+            && !tell(events, news).await
         {
             return;
         }
@@ -302,7 +346,11 @@ impl Health {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
-    use payflow_payment::UnixMillis;
+    use futures::{future::BoxFuture, stream::BoxStream};
+    use payflow_payment::{
+        Amount, SignedTransaction, TxDigest, UnixMillis,
+        ledger::{GasCost, InspectError, Inspected, Outgoing, PayoutOrder, PayoutSource},
+    };
 
     use super::*;
 
@@ -395,5 +443,94 @@ mod tests {
             not_asked(LedgerOrder::TreasuryBalance),
             Some(LedgerEvent::TreasuryBalance { balance: None })
         );
+    }
+
+    /// A client that meets something newer than itself in every answer.
+    struct Outdated(ChainId);
+
+    fn newer<T>() -> T {
+        panic!("a variant this client does not know")
+    }
+
+    impl Ledger for Outdated {
+        fn chain_id(&self) -> &ChainId {
+            &self.0
+        }
+        fn status(&self) -> BoxFuture<'_, Result<LedgerStatus, Unavailable>> {
+            async { newer() }.boxed()
+        }
+        fn parse_address(&self, _: &str) -> Option<Address> {
+            newer()
+        }
+        fn receive_address(&self, _: u64) -> Address {
+            newer()
+        }
+        fn treasury_address(&self) -> Address {
+            Address::new("treasury")
+        }
+        fn inspect(&self, _: &SignedTransaction) -> Result<Inspected, InspectError> {
+            newer()
+        }
+        fn submit<'a>(&'a self, _: &'a SignedTransaction) -> BoxFuture<'a, Submission> {
+            async { newer() }.boxed()
+        }
+        fn lookup<'a>(&'a self, _: &'a TxDigest) -> BoxFuture<'a, Lookup> {
+            async { newer() }.boxed()
+        }
+        fn follow(
+            &self,
+            _: u64,
+            _: watch::Receiver<Arc<BTreeSet<Address>>>,
+        ) -> BoxStream<'static, FollowEvent> {
+            stream::once(async { newer() }).boxed()
+        }
+        fn build_payout<'a>(
+            &'a self,
+            _: &'a PayoutOrder,
+        ) -> BoxFuture<'a, Result<Outgoing, BuildError>> {
+            async { newer() }.boxed()
+        }
+        fn balance<'a>(&'a self, _: &'a Address) -> BoxFuture<'a, Result<Amount, Unavailable>> {
+            async { newer() }.boxed()
+        }
+        fn memo_of<'a>(
+            &'a self,
+            _: &'a TxDigest,
+        ) -> BoxFuture<'a, Result<Option<Vec<u8>>, Unavailable>> {
+            async { newer() }.boxed()
+        }
+        fn gas_of<'a>(
+            &'a self,
+            _: &'a TxDigest,
+        ) -> BoxFuture<'a, Result<Option<GasCost>, Unavailable>> {
+            async { newer() }.boxed()
+        }
+    }
+
+    #[tokio::test]
+    async fn a_client_that_panics_answers_unknown_and_the_lane_lives_on() {
+        let (events, mut told) = mpsc::channel(16);
+        let work = LedgerWork::start(Arc::new(Outdated(ChainId::new("c"))), events);
+        for payout in 1..=2 {
+            let order = PayoutOrder {
+                from: PayoutSource::Treasury,
+                payouts: Vec::new(),
+                remainder_to: Address::new("treasury"),
+                memo: None,
+            };
+            assert!(
+                work.order(LedgerOrder::BuildPayout { payout, order })
+                    .is_none()
+            );
+            let Some(Event::Input(Input::Ledger(LedgerEvent::PayoutBuilt {
+                payout: answered,
+                result,
+            }))) = told.recv().await
+            else {
+                panic!("a payout is answered with a payout");
+            };
+            assert_eq!(answered, payout);
+            assert!(matches!(result, Err(BuildError::Unknown { .. })));
+        }
     }
 }

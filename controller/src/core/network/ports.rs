@@ -387,7 +387,11 @@ impl Network {
                 }),
             }
         };
-        switch.ports.iter().map(view).collect()
+        // The switch's own port is of interest only where somebody has brought it up.
+        let shown = |(number, port): &(&PortNo, &Port)| {
+            port.up || number.0 != rust_openflow::PortNo::LOCAL.0
+        };
+        switch.ports.iter().filter(shown).map(view).collect()
     }
 }
 
