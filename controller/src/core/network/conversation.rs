@@ -10,6 +10,7 @@ use tracing::{debug, info, warn};
 use super::{
     ConnectionId, FlowId, Network, NetworkEvent, NetworkOutput,
     cookie::INFRASTRUCTURE,
+    entry::reservation_meter,
     pipeline::Remembered,
     reconcile::Confirmed,
     switch::{Connection, Reading, State, Switch, Through, session_time},
@@ -354,12 +355,20 @@ impl Network {
     }
 
     fn barrier(&mut self, switch: SwitchId, xid: u32, now: Time) {
-        let Some(Confirmed { flows, refused }) =
-            self.switch_mut(switch).reconciler.barrier(xid, now)
+        let Some(Confirmed {
+            flows,
+            meters_gone,
+            refused,
+        }) = self.switch_mut(switch).reconciler.barrier(xid, now)
         else {
             return;
         };
         self.stirred.extend(flows);
+        if !meters_gone.is_empty() {
+            let had_one =
+                |flow: &&FlowId| meters_gone.contains(&reservation_meter(flow.reservation));
+            self.stirred.extend(self.flows.keys().filter(had_one));
+        }
         for (flow, reason) in refused {
             warn!(%switch, ?flow, reason, "the switch refused an entry");
             self.refused(flow, format!("switch {switch}: {reason}"));

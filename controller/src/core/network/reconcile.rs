@@ -99,6 +99,8 @@ enum Sent {
 pub(crate) struct Confirmed {
     /// Reservations whose entries or meters were in the batch.
     pub(crate) flows: BTreeSet<FlowId>,
+    /// Meters that are gone. Nobody wants them any more, so only their numbers tell whose they were.
+    pub(crate) meters_gone: BTreeSet<MeterId>,
     /// What the switch refused: whose entry or meter, and the error for people.
     pub(crate) refused: Vec<(FlowId, String)>,
 }
@@ -426,7 +428,12 @@ impl Reconciler {
             self.busy.remove(&item);
             confirmed.flows.extend(self.owners(&item));
             match errors.remove(&item) {
-                None => self.apply(&item, sent),
+                None => {
+                    if let (Item::Meter(meter), Sent::DeleteMeter) = (&item, &sent) {
+                        confirmed.meters_gone.insert(*meter);
+                    }
+                    self.apply(&item, sent);
+                }
                 Some(reason) => {
                     confirmed
                         .refused

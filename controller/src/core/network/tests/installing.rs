@@ -391,6 +391,22 @@ fn a_path_of_one_hop_is_metered_and_queued_and_leaves_no_mark() {
     assert_eq!((*queue, packet.dscp()), (Class::Steady.queue(), Some(0)));
 }
 
+/// The last thing to go may be a meter, which belongs to nobody by then.
+#[test]
+fn a_removal_ends_when_the_meter_is_gone_whichever_switch_answers_last() {
+    let (mut lab, flow) = (lab(), flow(7, 0));
+    lab.install(plan_through_row(flow));
+    lab.take_events();
+    lab.remove(flow);
+    lab.switches.get_mut(&1).unwrap().stalled = true;
+    lab.wait(100);
+    assert!(!lab.holds(2, flow) && !lab.holds(3, flow));
+    assert_eq!(lab.take_events(), [], "the first switch has not confirmed");
+    lab.switches.get_mut(&1).unwrap().go_on();
+    lab.pump();
+    assert_eq!(lab.take_events(), [NetworkEvent::Removed { flow }]);
+}
+
 #[test]
 fn plans_that_cannot_be_are_refused_at_once() {
     let mut lab = lab();
