@@ -3,7 +3,7 @@
 CARGO ?= cargo
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint
+.PHONY: help setup demo test bench lint
 
 help: ## Lists these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -22,6 +22,13 @@ test: setup ## Every test, those on Mininet and Open vSwitch included
 	then echo "$(CARGO) test --doc, $(CARGO) nextest run"; \
 	    $(CARGO) test --workspace --doc --quiet && $(CARGO) nextest run --workspace; \
 	else echo "$(CARGO) test --workspace"; $(CARGO) test --workspace; fi
+
+# Short, so that it is run often: a second per bench. Compares nothing; keep a summary to compare with.
+BENCH := $(CURDIR)/target/bench
+bench: ## How fast the parts are, in minutes; writes target/bench/summary.json
+	@rm -rf $(BENCH)/criterion && mkdir -p $(BENCH)
+	CRITERION_HOME=$(BENCH)/criterion $(CARGO) bench -p payflow-benches -- --warm-up-time 0.3 --measurement-time 1 --noplot --quiet
+	@$(CARGO) run -q -p payflow-benches --bin bench-summary -- $(BENCH)/criterion $(BENCH)/summary.json
 
 lint: ## Formatting, and clippy with warnings as errors
 	$(CARGO) fmt --all --check

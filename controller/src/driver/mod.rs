@@ -37,7 +37,6 @@ use self::{
     event_loop::{Ended, Event, EventLoop, Replies},
     ledger::LedgerWork,
     ovsdb::ClassOrders,
-    store::Store,
     switches::Switches,
 };
 use crate::{
@@ -62,6 +61,10 @@ mod tests;
 
 pub use handle::{Addresses, Handle};
 pub use store::StoreError;
+
+// For the benches, which measure a commit without the event loop around it.
+#[doc(hidden)]
+pub use store::Store;
 
 /// How long switches may take to confirm a paid flow before its buyer is refunded.
 const INSTALL_PATIENCE: Duration = Duration::from_secs(10);

@@ -62,7 +62,7 @@ const SCHEMA: &str = "
 
 /// A data directory that belongs to this process, and the journal in it.
 #[derive(Debug)]
-pub(crate) struct Store {
+pub struct Store {
     connection: SqliteConnection,
     file: PathBuf,
     last: u64,
@@ -156,7 +156,7 @@ pub enum StoreError {
 impl Store {
     /// Opens the journal in `dir`; makes directory and journal when they are missing. The directory is
     /// locked for as long as the store lives.
-    pub(crate) async fn open(dir: &Path) -> Result<Self, StoreError> {
+    pub async fn open(dir: &Path) -> Result<Self, StoreError> {
         prepare_directory(dir)?;
         let lock = lock_directory(dir)?;
         let file = dir.join("journal.sqlite");
@@ -229,7 +229,7 @@ impl Store {
     }
 
     /// Makes records durable, all of them or none: when this returns, they survive a crash.
-    pub(crate) async fn append(
+    pub async fn append(
         &mut self,
         batch: &[(u64, Record)],
         at: Time,

@@ -1,0 +1,255 @@
+//! The capacity book and the path search, with many commitments alive, on the shipped calendar: slots of one
+//! second for 24 hours. Links of 400 Gbit/s, so that 20 000 flows fit on one.
+
+use std::{hint::black_box, time::Duration};
+
+use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use payflow_qos::{
+    Ask, BitRate, Bytes, Class, Commitment, CommitmentId, Path, PortRef, SoldRate, SwitchId, Time,
+    Topology, Window, admission::find_path, book::Book,
+};
+
+/// Commitments alive while the book is measured.
+const LIVE: u64 = 20_000;
+const CAPACITY: BitRate = BitRate(400_000_000_000);
+const START: Time = Time::from_millis(1_700_000_000_000);
+const DAY_MS: u64 = 24 * 60 * 60 * 1_000;
+/// Asks made before the clock runs, and gone through in turn.
+const ASKS: usize = 4_096;
+
+/// Numbers that are always the same (Knuth's MMIX generator).
+struct Numbers(u64);
+
+impl Numbers {
+    fn below(&mut self, limit: u64) -> u64 {
+        self.0 = self
+            .0
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) % limit
+    }
+
+    /// From 1 s to 1 h, beginning at the present.
+    fn window_from_now(&mut self) -> Window {
+        Window::lasting(START, Duration::from_millis(1_000 + self.below(3_599_000)))
+            .expect("it lasts")
+    }
+
+    /// From 1 s to 1 h, beginning at some time within the next 23 hours.
+    fn window_ahead(&mut self) -> Window {
+        let start = START.plus(Duration::from_millis(self.below(DAY_MS - 3_600_000)));
+        Window::lasting(start, Duration::from_millis(1_000 + self.below(3_599_000)))
+            .expect("it lasts")
+    }
+
+    /// A flow of up to 10 Mbit/s from port 1 of one switch to port 1 of another.
+    fn ask(&mut self, switches: u64, window: Window) -> Ask {
+        let from = 1 + self.below(switches);
+        let to = 1 + (from + self.below(switches - 1)) % switches;
+        let steady = self.below(2) == 0;
+        Ask {
+            from: PortRef::new(from, 1),
+            to: PortRef::new(to, 1),
+            class: if steady {
+                Class::Steady
+            } else {
+                Class::Elastic
+            },
+            rate: SoldRate(u32::try_from(64 + self.below(9_936)).expect("small")),
+            window,
+            unpaid: false,
+            replacing: None,
+        }
+    }
+}
+
+/// Switches numbered from 1, each with hosts behind port 1, and these links, both ways.
+fn network(switches: u64, links: &[(u64, u64)]) -> (Topology, Book) {
+    let (mut topology, mut book) = (Topology::new(), Book::new(START));
+    let port = |at: u64, to: u64| PortRef::new(at, u32::try_from(100 + to).expect("small"));
+    for switch in 1..=switches {
+        topology.add_switch(SwitchId(switch));
+        topology.set_capacity(PortRef::new(switch, 1), CAPACITY);
+        book.set_capacity(PortRef::new(switch, 1), CAPACITY);
+    }
+    for (a, b) in links.iter().flat_map(|&(a, b)| [(a, b), (b, a)]) {
+        topology.add_link(port(a, b), port(b, a));
+        topology.set_capacity(port(a, b), CAPACITY);
+        book.set_capacity(port(a, b), CAPACITY);
+    }
+    (topology, book)
+}
+
+fn line_of_3() -> (Topology, Book) {
+    network(3, &[(1, 2), (2, 3)])
+}
+
+/// Eleven switches and fourteen links, as the Abilene backbone had: a ring with three chords.
+fn backbone_of_11() -> (Topology, Book) {
+    let ring = (1..=11).map(|switch| (switch, switch % 11 + 1));
+    let links: Vec<_> = ring.chain([(2, 10), (3, 8), (4, 7)]).collect();
+    network(11, &links)
+}
+
+fn on_one_link(link: PortRef, ask: &Ask) -> Commitment {
+    Commitment {
+        path: vec![link],
+        class: ask.class,
+        rate: ask.rate,
+        burst: ask.class.burst(ask.rate),
+        window: ask.window,
+        ingress: ask.from,
+        unpaid: ask.unpaid,
+        value: 1,
+    }
+}
+
+/// One link, no path search: every iteration commits one flow and releases it again.
+fn one_link(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("commit_and_release");
+    group.throughput(Throughput::Elements(1));
+    type Windows = fn(&mut Numbers) -> Window;
+    let cases: [(&str, bool, Windows); 3] = [
+        ("one_link_from_now", false, Numbers::window_from_now),
+        ("one_link_ahead", false, Numbers::window_ahead),
+        ("one_link_unpaid_beside_64", true, Numbers::window_from_now),
+    ];
+    for (name, unpaid, window) in cases {
+        let link = PortRef::new(1, 1);
+        let mut book = Book::new(START);
+        book.set_capacity(link, CAPACITY);
+        let mut numbers = Numbers(1);
+        let next = |numbers: &mut Numbers| {
+            let window = window(numbers);
+            on_one_link(link, &numbers.ask(3, window))
+        };
+        for id in 0..LIVE {
+            let commitment = next(&mut numbers);
+            book.commit(CommitmentId(id), &commitment)
+                .expect("20 000 flows of 5 Mbit/s are 100 Gbit/s");
+        }
+        if unpaid {
+            for id in LIVE..LIVE + 64 {
+                let hold = Commitment {
+                    unpaid,
+                    ..next(&mut numbers)
+                };
+                book.commit(CommitmentId(id), &hold)
+                    .expect("within the hold limits");
+            }
+        }
+        let asks: Vec<_> = (0..ASKS)
+            .map(|_| Commitment {
+                unpaid,
+                ..next(&mut numbers)
+            })
+            .collect();
+        let mut turn = asks.iter().cycle();
+        group.bench_function(name, |bencher| {
+            bencher.iter(|| {
+                let commitment = turn.next().expect("a cycle");
+                let id = CommitmentId(u64::MAX);
+                book.commit(id, black_box(commitment)).expect("it fits");
+                book.release(id)
+            });
+        });
+    }
+    group.finish();
+}
+
+/// Commits an ask on the path found for it.
+fn admit(topology: &Topology, book: &mut Book, id: u64, ask: &Ask) -> Path {
+    let path = find_path(topology, book, ask).expect("there is room");
+    book.commit(CommitmentId(id), &ask.commitment(&path, 1))
+        .expect("a path that was found can be committed");
+    path
+}
+
+/// Every iteration finds a path, commits it on all its links, and releases it again.
+fn paths(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("find_commit_and_release");
+    group.throughput(Throughput::Elements(1));
+    for (name, (topology, mut book)) in [
+        ("line_of_3", line_of_3()),
+        ("backbone_of_11", backbone_of_11()),
+    ] {
+        let switches = topology.switches().count() as u64;
+        let mut numbers = Numbers(2);
+        for id in 0..LIVE {
+            let window = numbers.window_ahead();
+            admit(&topology, &mut book, id, &numbers.ask(switches, window));
+        }
+        let asks: Vec<_> = (0..ASKS)
+            .map(|_| {
+                let window = numbers.window_from_now();
+                numbers.ask(switches, window)
+            })
+            .collect();
+        let mut turn = asks.iter().cycle();
+        group.bench_function(name, |bencher| {
+            bencher.iter(|| {
+                let ask = turn.next().expect("a cycle");
+                admit(&topology, &mut book, u64::MAX, black_box(ask));
+                book.release(CommitmentId(u64::MAX))
+            });
+        });
+    }
+    group.finish();
+}
+
+/// Asks that do not fit: every iteration finds the reason, the highest rate that fits now, and the earliest start.
+fn refusals(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("refuse_with_counter_offer");
+    group.throughput(Throughput::Elements(1));
+    for (name, (topology, mut book)) in [
+        ("line_of_3", line_of_3()),
+        ("backbone_of_11", backbone_of_11()),
+    ] {
+        let switches = topology.switches().count() as u64;
+        let mut numbers = Numbers(3);
+        for id in 0..LIVE {
+            let window = numbers.window_ahead();
+            admit(&topology, &mut book, id, &numbers.ask(switches, window));
+        }
+        // Every trunk is sold but for 1 Mbit/s, for half an hour to two hours.
+        let trunks: Vec<_> = topology.links().map(|(from, _)| from).collect();
+        for (id, trunk) in (LIVE..).zip(&trunks) {
+            let length = Duration::from_millis(1_800_000 + numbers.below(5_400_000));
+            let window = Window::lasting(START, length).expect("it lasts");
+            let flow = Commitment {
+                path: vec![*trunk],
+                class: Class::Steady,
+                rate: SoldRate(book.free(*trunk, window).0 - 1_000),
+                burst: Bytes(0),
+                window,
+                ingress: PortRef::new(1, 1),
+                unpaid: false,
+                value: 1,
+            };
+            book.commit(CommitmentId(id), &flow)
+                .expect("less than what is free");
+        }
+        let asks: Vec<_> = (0..ASKS)
+            .map(|_| {
+                let window = numbers.window_from_now();
+                Ask {
+                    rate: SoldRate(5_000),
+                    ..numbers.ask(switches, window)
+                }
+            })
+            .collect();
+        for ask in &asks {
+            let refusal = find_path(&topology, &book, ask).expect_err("5 Mbit/s where 1 is left");
+            let offer = refusal.offer.expect("less, or later");
+            assert!(offer.highest_rate_now.is_some() && offer.earliest_start.is_some());
+        }
+        let mut turn = asks.iter().cycle();
+        group.bench_function(name, |bencher| {
+            bencher.iter(|| find_path(&topology, &book, black_box(turn.next().expect("a cycle"))));
+        });
+    }
+    group.finish();
+}
+
+criterion_group!(benches, one_link, paths, refusals);
+criterion_main!(benches);
