@@ -4,7 +4,8 @@ use std::net::IpAddr;
 
 use payflow_qos::{Class, PortNo, SoldRate, Time};
 use rust_openflow::{
-    Action, EthType, Instruction, Match, MeterBand, MeterFlags, MeterId, Oxm, QueueId, TableId,
+    Action, EthType, Instruction, Masked, Match, MeterBand, MeterFlags, MeterId, Oxm, QueueId,
+    TableId,
 };
 
 use super::MacAddr;
@@ -110,6 +111,11 @@ pub(crate) fn packet_in_meter(port: PortNo) -> MeterId {
     MeterId(PACKET_IN_METERS + port.0.min(METERED_PORTS))
 }
 
+/// The meter for what one switch shows of those who claim addresses that are known elsewhere.
+pub(crate) fn claims_meter() -> MeterId {
+    packet_in_meter(PortNo(u32::MAX))
+}
+
 /// The meter for what the hosts behind one port may send to the API.
 pub(crate) fn api_meter(port: PortNo) -> MeterId {
     MeterId(API_METERS + port.0.min(METERED_PORTS))
@@ -179,6 +185,11 @@ pub(crate) fn queue(class: Class) -> Action {
 /// Writes the mark of a class; the packet must be known to be IP.
 pub(crate) fn mark(class: Class) -> Action {
     Action::SetField(Oxm::IpDscp(class.dscp()))
+}
+
+/// Writes the destination's MAC address.
+pub(crate) fn to_mac(mac: MacAddr) -> Action {
+    Action::SetField(Oxm::EthDst(Masked::exact(rust_openflow::MacAddr(mac.0))))
 }
 
 #[cfg(test)]

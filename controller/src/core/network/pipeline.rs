@@ -4,7 +4,7 @@
 //! |---|---|
 //! | 0 admission | discovery frames, paid flows, and which ports are open at all; everything else is dropped |
 //! | 1 guard | edge ports only: the API's address and the marks of the classes are nobody's to claim |
-//! | 2 learning | edge ports only: senders not seen before are shown to the controller |
+//! | 2 learning | edge ports only: senders not seen before are shown to the controller; who claims a known address from elsewhere gets no further than that |
 //! | 3 classes | picks the queue: control or best effort; a paid mark without a paid entry is cleared |
 //! | 4 forwarding | known stations along shortest paths, everything else over the spanning tree |
 //!
@@ -25,7 +25,8 @@ use rust_openflow::{
 use super::{
     ApiPort, MacAddr, NetworkConfig,
     entry::{
-        FlowEntry, FlowKey, MatchExt, MeterSpec, api_meter, mark, output, packet_in_meter, queue,
+        FlowEntry, FlowKey, MatchExt, MeterSpec, api_meter, claims_meter, mark, output,
+        packet_in_meter, queue,
     },
     frames::PROBE_MAC,
 };
@@ -45,6 +46,10 @@ const FORWARDING: TableId = TableId(4);
 pub(crate) const PAID_PRIORITY: u16 = 40_000;
 /// Priority of the entry in [`ADMISSION`] that opens a port.
 const OPEN_PRIORITY: u16 = 100;
+/// Priority in [`LEARNING`] of ARP and neighbour discovery in which a host speaks for its own address.
+const OWNER_PRIORITY: u16 = 5_400;
+/// Priority in [`LEARNING`] of ARP and neighbour discovery in which anybody else does.
+const CLAIM_PRIORITY: u16 = 5_200;
 /// Priority in [`LEARNING`] of an address known behind a port.
 const ADDRESS_PRIORITY: u16 = 3_000;
 /// Priority in [`LEARNING`] of a station known behind a port.
@@ -200,12 +205,11 @@ pub(crate) fn port_entries(
                 }
             }
         }
-        let packet_in = MeterSpec::Packets {
-            rate: config.packet_in_rate,
-            burst: config.packet_in_rate,
-        };
-        tables.meters.insert(packet_in_meter(*port), packet_in);
+        tables
+            .meters
+            .insert(packet_in_meter(*port), packet_in_rate(config));
     }
+    tables.meters.insert(claims_meter(), packet_in_rate(config));
     let flood: Vec<Action> = ports
         .iter()
         .filter(|(port, opening)| match opening {
@@ -220,6 +224,13 @@ pub(crate) fn port_entries(
         .collect();
     tables.add(FORWARDING, 0, Match::new(), vec![apply(flood)]);
     tables
+}
+
+fn packet_in_rate(config: &NetworkConfig) -> MeterSpec {
+    MeterSpec::Packets {
+        rate: config.packet_in_rate,
+        burst: config.packet_in_rate,
+    }
 }
 
 /// The same on every switch.
@@ -401,7 +412,41 @@ pub(crate) fn address_entries(
         ];
         entries.push(entry(GUARD, 5_000, sender().ip_dst(api.address), allowed));
     }
+    for speaking in speaking_for(address) {
+        let itself = speaking.port_in(port).mac_src(mac);
+        entries.push(entry(
+            LEARNING,
+            OWNER_PRIORITY,
+            itself,
+            show_and(port, CLASSES),
+        ));
+    }
     entries
+}
+
+/// On every switch, for an address that is known anywhere: whoever else speaks for it is shown to the controller and
+/// not believed by anybody before. One gratuitous ARP would be enough to lead the owner's packets astray.
+pub(crate) fn claim_entries(address: IpAddr) -> impl Iterator<Item = (FlowKey, FlowEntry)> {
+    let shown = || {
+        vec![
+            Instruction::Meter(claims_meter()),
+            Instruction::apply(Action::to_controller()),
+        ]
+    };
+    speaking_for(address)
+        .into_iter()
+        .map(move |speaking| entry(LEARNING, CLAIM_PRIORITY, speaking, shown()))
+}
+
+/// ARP and neighbour discovery that tell others where an address is.
+fn speaking_for(address: IpAddr) -> Vec<Match> {
+    match address {
+        IpAddr::V4(address) => vec![Match::new().eth_type(EthType::ARP).arp_spa(address)],
+        IpAddr::V6(address) => vec![
+            neighbour_discovery(NEIGHBOUR_SOLICITATION).ipv6_src(address),
+            neighbour_discovery(NEIGHBOUR_ADVERTISEMENT).ipv6_nd_target(address),
+        ],
+    }
 }
 
 /// Packets to a station leave this switch here.

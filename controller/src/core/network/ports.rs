@@ -300,6 +300,9 @@ impl Network {
                 .entries
                 .extend(entries.filter(|(key, _)| key.matching.get_in_port().is_none()));
         }
+        for host in self.hosts.all() {
+            tables.entries.extend(pipeline::claim_entries(host.address));
+        }
         for host in self.hosts.all().filter(|host| host.port.switch == id) {
             tables.entries.extend(pipeline::address_entries(
                 &self.config,
@@ -350,8 +353,16 @@ impl Network {
         }
     }
 
-    /// Adds a new address to the tables of its switch.
+    /// Adds a new address to the tables: its packets pass at its switch, and nobody claims it at any.
     pub(super) fn draw_address(&mut self, host: &Host) {
+        let ids: Vec<SwitchId> = self.read_switches().map(|(id, _)| id).collect();
+        for id in ids {
+            for (key, entry) in pipeline::claim_entries(host.address) {
+                self.switch_mut(id)
+                    .reconciler
+                    .want(INFRASTRUCTURE, key, entry);
+            }
+        }
         for (key, entry) in
             pipeline::address_entries(&self.config, host.port.port, host.mac, host.address)
         {

@@ -184,6 +184,29 @@ fn a_claimed_address_stays_while_its_owner_answers_and_the_claimant_is_blocked()
 }
 
 #[test]
+fn a_claim_of_anothers_address_reaches_nobody() {
+    let mut lab = with_api();
+    for thief in [port(1, 4), port(2, 1), port(3, 4)] {
+        for mac in [mac(66), host(1).0] {
+            for claim in [
+                Packet::arp((mac, host(1).1), host(1).1),
+                Packet::arp_reply((mac, host(1).1), host(3).0),
+            ] {
+                let walk = lab.enter(thief, claim);
+                assert_eq!(walk.outputs, [], "{thief} {mac}");
+                assert_eq!(walk.shown.len(), 1, "the controller looks into it");
+            }
+        }
+    }
+    let itself = Packet::arp(host(1), host(3).1);
+    assert_eq!(
+        lab.inject(port(1, 1), itself).len(),
+        10,
+        "the owner is heard at every other edge port"
+    );
+}
+
+#[test]
 fn a_host_whose_old_port_is_silent_is_followed() {
     let mut lab = with_api();
     lab.hosts.remove(&port(1, 1));
