@@ -345,10 +345,10 @@ impl Counter {
         let delay_us = arrived_unix_ns.saturating_sub(stamp.sent_unix_ns) / 1_000;
         self.delays_us
             .push(u32::try_from(delay_us).unwrap_or(u32::MAX));
-        if let Some(source) = source {
-            if self.sources.len() < MAX_SOURCES || self.sources.contains_key(&source) {
-                *self.sources.entry(source).or_insert(0) += 1;
-            }
+        if let Some(source) = source
+            && (self.sources.len() < MAX_SOURCES || self.sources.contains_key(&source))
+        {
+            *self.sources.entry(source).or_insert(0) += 1;
         }
     }
 
