@@ -201,6 +201,31 @@ async fn the_treasury_pays_what_receive_addresses_cannot() {
     net.assert_conserved();
 }
 
+/// What settles a payment whose money was collected with another's: only a receipt is left to write.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_payout_to_nobody_writes_its_memo_and_moves_nothing() {
+    let net = Net::funded(None).await;
+    let order = PayoutOrder {
+        from: PayoutSource::Treasury,
+        payouts: vec![],
+        remainder_to: net.operator.treasury_address(),
+        memo: Some(b"receipt".to_vec()),
+    };
+    let outgoing = net.operator.build_payout(&order).await.unwrap();
+    net.operator.submit(&outgoing.transaction).await;
+    assert!(net.final_evidence(&outgoing.digest).await.succeeded);
+    let memo = net.operator.memo_of(&outgoing.digest).await.unwrap();
+    assert_eq!(memo.as_deref(), Some(b"receipt".as_slice()));
+    let gas = net.operator.gas_of(&outgoing.digest).await.unwrap();
+    let left = net.dev.balance_of(&net.operator.treasury_address()).0;
+    assert_eq!(
+        i128::from(left),
+        i128::from(IOTA) - gas.unwrap().net(),
+        "only gas was paid"
+    );
+    net.assert_conserved();
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn payouts_that_cannot_be_made_are_not_made() {
     let net = Net::start(None).await;

@@ -216,7 +216,8 @@ pub struct Payout {
 pub struct PayoutOrder {
     /// Which coins.
     pub from: PayoutSource,
-    /// To whom how much; may be empty, which collects everything.
+    /// To whom how much; may be empty, which collects everything. With [`PayoutSource::Treasury`] an empty order
+    /// writes the memo and moves nothing: for the settlement of a payment that was collected with another.
     pub payouts: Vec<Payout>,
     /// Who receives what is left in the source, to the smallest unit; usually the treasury. With
     /// [`PayoutSource::Treasury`] the rest stays where it is, whatever is said here.

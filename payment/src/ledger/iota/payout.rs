@@ -13,6 +13,7 @@ use serde::Serialize;
 use super::super::keys::Keyring;
 use super::super::{BuildError, Outgoing, PayoutOrder, PayoutSource};
 use super::client::{CallError, Client, SpendableCoin};
+use super::neutral_address;
 use crate::{Amount, TxDigest};
 
 /// The most coins one payout spends, and the most it pays gas with (a node takes 256); the largest first. Whoever
@@ -56,7 +57,10 @@ pub(super) async fn build(
             let program = spend_coins(order, &coins, remainder)?;
             (program, receive, remainder)
         }
-        PayoutSource::Treasury => (spend_gas(order)?, treasury.clone(), Amount::ZERO),
+        PayoutSource::Treasury => {
+            let home = neutral_address(&treasury.address());
+            (spend_gas(order, &home)?, treasury.clone(), Amount::ZERO)
+        }
     };
     let mut gas_coins = client.coins(treasury.address()).await?;
     gas_coins.truncate(MAX_COINS);
@@ -149,12 +153,16 @@ fn spend_coins(
     program.finish(order.memo.as_deref())
 }
 
-/// Splits the payouts off the gas coin, into which all gas coins are merged before.
-fn spend_gas(order: &PayoutOrder) -> Result<ProgrammableTransaction, BuildError> {
-    if order.payouts.is_empty() {
-        return Err(impossible("a payout to nobody"));
-    }
+/// Splits the payouts off the gas coin, into which all gas coins are merged before. Without payouts there is only the
+/// memo to write; a transaction must have a command, so the gas coin is sent to where it is.
+fn spend_gas(
+    order: &PayoutOrder,
+    home: &crate::Address,
+) -> Result<ProgrammableTransaction, BuildError> {
     let mut program = Program::default();
+    if order.payouts.is_empty() {
+        program.send(Argument::Gas, home)?;
+    }
     for payout in &order.payouts {
         program.split_and_send(Argument::Gas, &payout.to, payout.amount)?;
     }
