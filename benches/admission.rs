@@ -211,15 +211,14 @@ fn refusals(criterion: &mut Criterion) {
             let window = numbers.window_ahead();
             admit(&topology, &mut book, id, &numbers.ask(switches, window));
         }
-        // Every trunk is sold but for 1 Mbit/s, for half an hour to two hours.
-        let trunks: Vec<_> = topology.links().map(|(from, _)| from).collect();
-        for (id, trunk) in (LIVE..).zip(&trunks) {
-            let length = Duration::from_millis(1_800_000 + numbers.below(5_400_000));
-            let window = Window::lasting(START, length).expect("it lasts");
+        // Every trunk is sold out for half an hour, one, one and a half, or two hours, but for what flows that
+        // begin and end within half a minute leave.
+        let pieces = (LIVE..).zip(sold_out(&topology, &mut numbers));
+        for (id, (trunk, window)) in pieces {
             let flow = Commitment {
-                path: vec![*trunk],
+                path: vec![trunk],
                 class: Class::Steady,
-                rate: SoldRate(book.free(*trunk, window).0 - 1_000),
+                rate: SoldRate(book.free(trunk, window).0 - 1_000),
                 burst: Bytes(0),
                 window,
                 ingress: PortRef::new(1, 1),
@@ -233,13 +232,14 @@ fn refusals(criterion: &mut Criterion) {
             .map(|_| {
                 let window = numbers.window_from_now();
                 Ask {
-                    rate: SoldRate(5_000),
+                    rate: SoldRate(1_000_000),
                     ..numbers.ask(switches, window)
                 }
             })
             .collect();
         for ask in &asks {
-            let refusal = find_path(&topology, &book, ask).expect_err("5 Mbit/s where 1 is left");
+            let refusal =
+                find_path(&topology, &book, ask).expect_err("1 Gbit/s where little is left");
             let offer = refusal.offer.expect("less, or later");
             assert!(offer.highest_rate_now.is_some() && offer.earliest_start.is_some());
         }
@@ -249,6 +249,19 @@ fn refusals(criterion: &mut Criterion) {
         });
     }
     group.finish();
+}
+
+/// Every trunk with the half minutes in which it is sold out.
+fn sold_out(topology: &Topology, numbers: &mut Numbers) -> Vec<(PortRef, Window)> {
+    let piece = Duration::from_secs(30);
+    let trunks = topology.links().map(|(from, _)| from);
+    let pieces = trunks.flat_map(|trunk| {
+        let half_hours = 1 + numbers.below(4);
+        (0..half_hours * 60).map(move |n| (trunk, START.plus(Duration::from_secs(30 * n))))
+    });
+    pieces
+        .filter_map(|(trunk, start)| Some((trunk, Window::lasting(start, piece)?)))
+        .collect()
 }
 
 criterion_group!(benches, one_link, paths, refusals);

@@ -25,7 +25,8 @@ use payflow_payment::{
 };
 use payflow_qos::{BitRate, PortRef, SwitchId, Tariff, Time, Topology};
 
-const CHAIN: &str = "bench";
+/// The digest of a genesis that never was.
+pub(crate) const CHAIN: &str = "11111111111111111111111111111111";
 const CAPACITY: BitRate = BitRate(100_000_000_000);
 /// Hosts behind the first switch, each at a port of its own; as many behind the last.
 const HOSTS: u8 = 200;

@@ -85,7 +85,7 @@ fn signature(criterion: &mut Criterion) {
     });
 
     let inside = runtime.enter();
-    let ledger = IotaLedger::new("http://127.0.0.1:1", "bench".into(), keyring);
+    let ledger = IotaLedger::new("http://127.0.0.1:1", desk::CHAIN.into(), keyring);
     drop(inside);
     let ledger = ledger.expect("connects when first asked");
     let mut index = 0;

@@ -28,6 +28,8 @@ pub struct Ask {
     pub rate: SoldRate,
     /// When.
     pub window: Window,
+    /// The edge port of whoever asks, often one of the two: answerable for a hold that is not paid.
+    pub asker: PortRef,
     /// Whether the commitment will be an unpaid hold, to which the hold limits apply.
     pub unpaid: bool,
     /// A commitment of the same flow that the new one will take the place of ([`Book::replace`]):
@@ -44,14 +46,14 @@ impl Ask {
             rate: self.rate,
             burst: self.class.burst(self.rate),
             window: self.window,
-            ingress: self.from,
+            ingress: self.asker,
             unpaid: self.unpaid,
             value,
         }
     }
 
     fn holder(&self) -> Option<PortRef> {
-        self.unpaid.then_some(self.from)
+        self.unpaid.then_some(self.asker)
     }
 }
 

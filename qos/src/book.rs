@@ -60,7 +60,7 @@ pub struct Commitment {
     pub burst: Bytes,
     /// When it holds.
     pub window: Window,
-    /// The port where its packets enter the network: who is answerable for an unpaid hold.
+    /// The edge port of whoever asked for it: answerable for an unpaid hold.
     pub ingress: PortRef,
     /// Whether it is only a hold: promised, but not paid for yet.
     pub unpaid: bool,

@@ -118,19 +118,31 @@ impl Calendar {
     /// The most that is booked at any instant of the window, slots rounded outwards. Rates and
     /// bursts may peak at different instants.
     pub fn peak(&self, window: Window) -> Load {
-        self.peak_without(window, None)
+        load(|row| self.row_peak(row, window, None))
     }
 
-    /// As [`Self::peak`], as if `left_out`, which is booked, were not.
-    pub(crate) fn peak_without(&self, window: Window, left_out: Option<&Booking>) -> Load {
-        let peak = |row: usize| {
-            let parts = self.parts(row, window, left_out);
-            let of_part = |(range, relief): (Range<u64>, u32)| {
-                self.rows[row].peak(self.span, range).saturating_sub(relief)
-            };
-            parts.into_iter().map(of_part).max().unwrap_or(0)
+    /// As [`Self::peak`], of the rates and of the bursts of one class alone, as if `left_out`, which is
+    /// booked, were not. Half of the work of an admission is here, so nothing is looked at that nobody asks for.
+    pub(crate) fn peak_of(
+        &self,
+        class: Class,
+        window: Window,
+        left_out: Option<&Booking>,
+    ) -> (SoldRate, Bytes) {
+        let burst = burst_row(class).map_or(0, |row| self.row_peak(row, window, left_out));
+        let rate = self.row_peak(RATES, window, left_out);
+        (SoldRate(rate), Bytes(u64::from(burst)))
+    }
+
+    fn row_peak(&self, row: usize, window: Window, left_out: Option<&Booking>) -> u32 {
+        let of_part = |(range, relief): (Range<u64>, u32)| {
+            self.rows[row].peak(self.span, range).saturating_sub(relief)
         };
-        load(peak)
+        self.parts(row, window, left_out)
+            .into_iter()
+            .map(of_part)
+            .max()
+            .unwrap_or(0)
     }
 
     /// What is booked in the slot of this instant; nothing before the present or past the horizon.

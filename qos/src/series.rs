@@ -28,6 +28,13 @@ struct Block {
     peak: u32,
 }
 
+impl Block {
+    /// The most in any of its slots.
+    const fn highest(self) -> u32 {
+        self.peak + self.raised
+    }
+}
+
 impl Series {
     pub(crate) const fn new(len: usize) -> Self {
         Series {
@@ -46,16 +53,25 @@ impl Series {
         if self.slots.is_empty() {
             return 0;
         }
-        let of_part = |(index, part): (usize, Range<usize>)| {
-            let block = self.blocks[index];
-            let peak = if self.is_whole(index, &part) {
-                block.peak
-            } else {
-                highest(&self.slots[part])
-            };
-            peak + block.raised
-        };
-        parts(range).map(of_part).max().unwrap_or(0)
+        let mut parts = parts(range);
+        let ends = [parts.next(), parts.next_back()];
+        // All blocks between the ends are whole.
+        let between = parts.map(|(index, _)| self.blocks[index].highest());
+        let between = between.max().unwrap_or(0);
+        ends.into_iter()
+            .flatten()
+            .fold(between, |most, (index, part)| {
+                let block = self.blocks[index];
+                if block.highest() <= most {
+                    return most;
+                }
+                let peak = if self.is_whole(index, &part) {
+                    block.peak
+                } else {
+                    highest(&self.slots[part])
+                };
+                most.max(peak + block.raised)
+            })
     }
 
     /// The last slot of the range that holds more than `limit`.
@@ -65,7 +81,7 @@ impl Series {
         }
         parts(range).rev().find_map(|(index, part)| {
             let block = self.blocks[index];
-            if block.peak + block.raised <= limit {
+            if block.highest() <= limit {
                 return None;
             }
             part.rev()
@@ -89,8 +105,11 @@ impl Series {
             if self.is_whole(index, &part) {
                 self.blocks[index].raised += amount;
             } else {
-                self.slots[part].iter_mut().for_each(|slot| *slot += amount);
-                self.measure(index);
+                // What grows can only become the highest itself.
+                let slots = &mut self.slots[part];
+                slots.iter_mut().for_each(|slot| *slot += amount);
+                let block = &mut self.blocks[index];
+                block.peak = block.peak.max(highest(slots));
             }
         }
     }
@@ -105,9 +124,15 @@ impl Series {
             if self.is_whole(index, &part) && self.blocks[index].raised >= amount {
                 self.blocks[index].raised -= amount;
             } else {
-                self.push_down(index);
-                self.slots[part].iter_mut().for_each(|slot| *slot -= amount);
-                self.measure(index);
+                if lowest(&self.slots[part.clone()]) < amount {
+                    self.push_down(index);
+                }
+                let slots = &mut self.slots[part];
+                let was_highest = highest(slots) == self.blocks[index].peak;
+                slots.iter_mut().for_each(|slot| *slot -= amount);
+                if was_highest {
+                    self.measure(index);
+                }
             }
         }
     }
@@ -176,6 +201,10 @@ fn parts(range: Range<usize>) -> impl DoubleEndedIterator<Item = (usize, Range<u
 
 fn highest(slots: &[u32]) -> u32 {
     slots.iter().copied().fold(0, u32::max)
+}
+
+fn lowest(slots: &[u32]) -> u32 {
+    slots.iter().copied().fold(u32::MAX, u32::min)
 }
 
 #[cfg(test)]

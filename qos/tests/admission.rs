@@ -87,6 +87,7 @@ fn ask(from: u64, to: u64, kbps: u32) -> Ask {
         class: Class::Steady,
         rate: SoldRate(kbps),
         window: window(0, 10 * SECOND),
+        asker: edge(from),
         unpaid: false,
         replacing: None,
     }

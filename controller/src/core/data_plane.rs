@@ -25,8 +25,9 @@ pub trait DataPlane: Send {
     fn switches(&self) -> Vec<SwitchView>;
     /// Installs a paid flow: every switch but the first, then the first.
     fn install(&mut self, plan: FlowPlan, now: Time);
-    /// Takes over a flow that was installed before a restart; only differences are mended.
-    fn adopt(&mut self, plan: FlowPlan, now: Time);
+    /// Takes over a flow that was installed before a restart; only differences are mended. A flow that was suspended is
+    /// reported as restored once its path is whole.
+    fn adopt(&mut self, plan: FlowPlan, suspended: bool, now: Time);
     /// Says when the service ends, once that is known.
     fn set_end(&mut self, flow: FlowId, ends: Time, now: Time);
     /// Removes a paid flow: the first switch, a queue drain, the others.
@@ -66,8 +67,8 @@ impl DataPlane for Network {
         self.install(plan, now);
     }
 
-    fn adopt(&mut self, plan: FlowPlan, now: Time) {
-        self.adopt(plan, now);
+    fn adopt(&mut self, plan: FlowPlan, suspended: bool, now: Time) {
+        self.adopt(plan, suspended, now);
     }
 
     fn set_end(&mut self, flow: FlowId, ends: Time, now: Time) {

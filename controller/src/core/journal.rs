@@ -159,10 +159,14 @@ pub struct QuoteIssued {
     pub quote: Signed<QuoteDocument>,
     /// The pinned path.
     pub path: Path,
-    /// The edge port of the paying host.
+    /// The edge port of the host that sends.
     pub ingress: PortRef,
-    /// MAC address of the paying host.
+    /// MAC address of the host that sends.
     pub source_mac: MacAddr,
+    /// MAC address of the host that receives.
+    pub destination_mac: MacAddr,
+    /// The edge port of whoever asked: answerable for the hold until it is paid.
+    pub asker: PortRef,
     /// When the hold ends, whatever happens: expiry and grace.
     pub hold_ends: Time,
     /// The client's idempotency key, if it gave one.

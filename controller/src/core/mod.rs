@@ -108,6 +108,8 @@ pub struct Core {
     /// Offered payments whose outcome is being asked for.
     pending: BTreeMap<ReservationNumber, PendingPayment>,
     payout: Option<PayoutProgress>,
+    /// Paths that the data plane cannot vouch for, and why.
+    broken: BTreeMap<ReservationNumber, String>,
     ledger_up: bool,
     treasury: Option<Amount>,
     outputs: std::collections::VecDeque<Output>,
@@ -125,7 +127,7 @@ enum Effect {
 const TREASURY_INTERVAL: Duration = Duration::from_secs(30);
 
 /// Capacity stays booked for this long after the paid time, while entries time out and queues drain.
-const SERVICE_TAIL: Duration = Duration::from_secs(5);
+const SERVICE_TAIL: Duration = Duration::from_secs(10);
 
 impl Core {
     /// Goes on where the journal stopped. `records` are all of them, in order, each with its sequence number.
@@ -153,6 +155,7 @@ impl Core {
             alarms: Alarms::default(),
             pending: BTreeMap::new(),
             payout: None,
+            broken: BTreeMap::new(),
             ledger_up: false,
             treasury: None,
             outputs: std::collections::VecDeque::new(),
@@ -320,6 +323,7 @@ fn plan(reservation: &Reservation, ends: Time) -> Option<FlowPlan> {
         path: reservation.issued.path.clone(),
         selector: quote.flow.clone(),
         source_mac: reservation.issued.source_mac,
+        destination_mac: reservation.issued.destination_mac,
         class: quote.class,
         rate: quote.rate()?,
         ends,

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use payflow_payment::{Amount, PaymentTerms, Signed};
 use payflow_qos::{
-    Ask, BitRate, Class, Commitment, Path, Reason, Refusal, SoldRate, Window, admission::find_path,
+    Ask, BitRate, Class, Commitment, Path, PortRef, Reason, Refusal, SoldRate, Window,
+    admission::find_path,
 };
 
 use super::{
@@ -29,6 +30,7 @@ struct Wanted {
     price: Amount,
     source: Host,
     destination: Host,
+    asker: PortRef,
 }
 
 impl Core {
@@ -138,6 +140,8 @@ impl Core {
             path,
             ingress: wanted.source.port,
             source_mac: wanted.source.mac,
+            destination_mac: wanted.destination.mac,
+            asker: wanted.asker,
             hold_ends,
             idempotency,
             at: self.now,
@@ -200,7 +204,7 @@ impl Core {
                 "source and destination are of different address families",
             ));
         }
-        self.may_buy(buyer, caller, source, destination)?;
+        let asker = self.may_buy(buyer, caller, source, destination)?;
 
         if body.rate_bps == 0 {
             return Err(field(
@@ -255,36 +259,46 @@ impl Core {
                 ),
             ));
         }
+        let source_host = self.known_host(source)?;
+        let destination_host = self.known_host(destination)?;
+        if source_host.port == destination_host.port {
+            return Err(Problem::new(
+                ProblemKind::NoRoute,
+                "both hosts are behind the same port, so their packets need not pass a switch",
+            ));
+        }
         Ok(Wanted {
             buyer,
             class,
             rate,
             duration,
             price: Amount(price),
-            source: self.known_host(source)?,
-            destination: self.known_host(destination)?,
+            asker: asker.unwrap_or(source_host.port),
+            source: source_host,
+            destination: destination_host,
             selector,
         })
     }
 
-    /// The owner of either end may buy, as the network learned it, or an enrolled key.
+    /// The owner of either end may buy, as the network learned it, or an enrolled key. The port of the host that asks,
+    /// where one does: it answers for a hold that is not paid, whichever end it is.
     fn may_buy(
         &self,
         buyer: BuyerKey,
         caller: &Caller,
         source: IpAddr,
         destination: IpAddr,
-    ) -> Result<(), Problem> {
+    ) -> Result<Option<PortRef>, Problem> {
         // One host may have several addresses, of both families: who asks from one of them may buy for all.
         let caller_host = caller.address.and_then(|it| self.network.host(it));
-        let owner = caller_host.is_some_and(|caller| {
+        let owner = caller_host.as_ref().is_some_and(|caller| {
             [source, destination]
                 .into_iter()
                 .filter_map(|end| self.network.host(end))
                 .any(|end| (end.port, end.mac) == (caller.port, caller.mac))
         });
         if owner || self.config.enrolled.contains(&buyer) {
-            return Ok(());
+            return Ok(caller_host.map(|host| host.port));
         }
         Err(Problem::new(
             ProblemKind::NotTheOwner,
@@ -326,23 +340,14 @@ impl Core {
             class: wanted.class,
             rate: wanted.rate,
             window,
+            asker: wanted.asker,
             unpaid: true,
             replacing: None,
         };
         let path = find_path(self.network.topology(), &self.book, &ask)
             .map_err(|refusal| refused(&refusal))?;
-        let hold = Commitment {
-            path: path.egress_ports().collect(),
-            class: wanted.class,
-            rate: wanted.rate,
-            burst: wanted.class.burst(wanted.rate),
-            window,
-            ingress: wanted.source.port,
-            unpaid: true,
-            value: wanted.price.0,
-        };
         self.book
-            .commit(commitment(number), &hold)
+            .commit(commitment(number), &ask.commitment(&path, wanted.price.0))
             .map_err(|refusal| refused(&refusal))?;
         Ok(path)
     }
@@ -382,7 +387,7 @@ impl Core {
                 rate,
                 burst: quote.class.burst(rate),
                 window,
-                ingress: reservation.issued.ingress,
+                ingress: reservation.issued.asker,
                 unpaid: reservation.paid.is_none(),
                 value: quote.payment.price.0,
             },

@@ -1,5 +1,7 @@
 //! Service: install, suspend, end, and account for what was given.
 
+use std::net::IpAddr;
+
 use payflow_payment::{Amount, CancellationFee, Signed, settle};
 use payflow_qos::{CommitmentId, Time, Window, price::earned};
 
@@ -42,7 +44,12 @@ impl Core {
                     if let (Some(active), Some(reservation)) = (active, reservation)
                         && let Some(plan) = plan(reservation, active.to)
                     {
-                        self.network.adopt(plan, self.now);
+                        let suspended = state == State::Suspended;
+                        if suspended {
+                            let reason = "not seen whole since the controller started";
+                            self.broken.insert(number, reason.to_owned());
+                        }
+                        self.network.adopt(plan, suspended, self.now);
                     }
                 }
                 State::Stopping(_) => self.stop(number),
@@ -118,7 +125,9 @@ impl Core {
     pub(super) fn network_event(&mut self, event: NetworkEvent) {
         match event {
             NetworkEvent::Installed { flow } => {
-                self.stimulate(number_of(flow), Stimulus::Installed, None)
+                self.stimulate(number_of(flow), Stimulus::Installed, None);
+                // A host may have moved while its flow was being installed.
+                self.reconsider(number_of(flow));
             }
             NetworkEvent::InstallFailed { flow, reason } => {
                 self.stimulate(number_of(flow), Stimulus::InstallFailed, Some(reason));
@@ -127,10 +136,12 @@ impl Core {
                 self.stimulate(number_of(flow), Stimulus::Removed, None)
             }
             NetworkEvent::PathBroken { flow, reason } => {
-                self.stimulate(number_of(flow), Stimulus::PathBroken, Some(reason));
+                self.broken.insert(number_of(flow), reason);
+                self.reconsider(number_of(flow));
             }
             NetworkEvent::PathRestored { flow } => {
-                self.stimulate(number_of(flow), Stimulus::PathRestored, None)
+                self.broken.remove(&number_of(flow));
+                self.reconsider(number_of(flow));
             }
             NetworkEvent::Capacity { link, capacity } => {
                 let too_much = match capacity {
@@ -141,7 +152,7 @@ impl Core {
                     self.no_longer_fits(id, &link.to_string());
                 }
             }
-            NetworkEvent::Host(host) => self.host_moved(host.address, host.port),
+            NetworkEvent::Host(host) => self.host_seen(host.address),
             NetworkEvent::SwitchReady { switch } => tracing::info!(%switch, "switch is ready"),
             NetworkEvent::SwitchLost { switch } => tracing::warn!(%switch, "switch is lost"),
         }
@@ -202,6 +213,7 @@ impl Core {
     }
 
     fn ended(&mut self, number: ReservationNumber, cause: EndCause) {
+        self.broken.remove(&number);
         match cause {
             EndCause::Unpaid => {
                 self.pending.remove(&number);
@@ -289,41 +301,56 @@ impl Core {
         }
     }
 
-    /// A paid flow is bound to the port its host was at. Away from there it is suspended, with credit, until the host
-    /// returns or patience ends.
-    fn host_moved(&mut self, address: std::net::IpAddr, port: payflow_qos::PortRef) {
+    /// A host was learned or has moved: what is bound to it is looked at again.
+    fn host_seen(&mut self, address: IpAddr) {
         let bound: Vec<_> = self
             .register
             .reservations
             .values()
             .filter(|it| matches!(it.state, State::Active | State::Suspended))
-            .filter_map(|it| {
-                let first = it.issued.ingress;
-                let last = it.issued.path.egress_ports().last()?;
+            .filter(|it| {
                 let flow = &it.quote().flow;
-                let home = if flow.source == address {
-                    first
-                } else if flow.destination == address {
-                    last
-                } else {
-                    return None;
-                };
-                Some((it.issued.number, it.state, home == port))
+                flow.source == address || flow.destination == address
             })
+            .map(|it| it.issued.number)
             .collect();
-        for (number, state, at_home) in bound {
-            match (state, at_home) {
-                (State::Active, false) => {
-                    self.stimulate(
-                        number,
-                        Stimulus::PathBroken,
-                        Some(format!("{address} has moved to {port}")),
-                    );
-                }
-                (State::Suspended, true) => self.stimulate(number, Stimulus::PathRestored, None),
-                _ => {}
-            }
+        for number in bound {
+            self.reconsider(number);
         }
+    }
+
+    /// Suspends or resumes a paid flow after everything that may stand in its way: its path, and both its hosts, which it
+    /// is bound to by port and MAC address. Only when nothing does is it served.
+    fn reconsider(&mut self, number: ReservationNumber) {
+        let Some(reservation) = self.register.reservations.get(&number) else {
+            return;
+        };
+        let obstacle = self
+            .broken
+            .get(&number)
+            .cloned()
+            .or_else(|| self.away(reservation));
+        match obstacle {
+            Some(reason) => self.stimulate(number, Stimulus::PathBroken, Some(reason)),
+            None => self.stimulate(number, Stimulus::PathRestored, None),
+        }
+    }
+
+    /// Which host of a paid flow is not where it was sold. A host that is not known (yet) is taken to be there.
+    fn away(&self, reservation: &Reservation) -> Option<String> {
+        let issued = &reservation.issued;
+        let flow = &reservation.quote().flow;
+        let source = (flow.source, issued.ingress, issued.source_mac);
+        let last = issued.path.egress_ports().last()?;
+        let destination = (flow.destination, last, issued.destination_mac);
+        [source, destination]
+            .into_iter()
+            .find_map(|(address, port, mac)| {
+                let host = self.network.host(address)?;
+                let home = (host.port, host.mac) == (port, mac);
+                (!home)
+                    .then(|| format!("{address} has moved to port {} as {}", host.port, host.mac))
+            })
     }
 }
 

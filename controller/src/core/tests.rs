@@ -32,10 +32,13 @@ const CHAIN: &str = "devchain";
 const BUYER: BuyerKey = payflow_payment::PublicKey([7; 32]);
 const STRANGER: BuyerKey = payflow_payment::PublicKey([8; 32]);
 
+/// Hosts as the network has learned them; shared with the test, which moves them.
+type Hosts = std::sync::Arc<std::sync::Mutex<BTreeMap<IpAddr, Host>>>;
+
 /// A network that does as it is told, at once, and remembers what it was told.
 struct Scripted {
     topology: Topology,
-    hosts: BTreeMap<IpAddr, Host>,
+    hosts: Hosts,
     installed: BTreeSet<FlowId>,
     log: std::sync::Arc<std::sync::Mutex<Vec<String>>>,
     outputs: VecDeque<NetworkOutput>,
@@ -54,10 +57,10 @@ impl DataPlane for Scripted {
         &self.topology
     }
     fn host(&self, address: IpAddr) -> Option<Host> {
-        self.hosts.get(&address).cloned()
+        self.hosts.lock().unwrap().get(&address).cloned()
     }
     fn hosts(&self) -> Vec<Host> {
-        self.hosts.values().cloned().collect()
+        self.hosts.lock().unwrap().values().cloned().collect()
     }
     fn switches(&self) -> Vec<SwitchView> {
         Vec::new()
@@ -75,7 +78,7 @@ impl DataPlane for Scripted {
                 }));
         }
     }
-    fn adopt(&mut self, plan: FlowPlan, _: Time) {
+    fn adopt(&mut self, plan: FlowPlan, _: bool, _: Time) {
         self.log
             .lock()
             .unwrap()
@@ -126,6 +129,7 @@ struct Desk {
     replies: BTreeMap<RequestId, Result<Answer, Problem>>,
     orders: Vec<LedgerOrder>,
     network: std::sync::Arc<std::sync::Mutex<Vec<String>>>,
+    hosts: Hosts,
     next_request: u64,
     confirms: bool,
 }
@@ -178,10 +182,11 @@ fn start(journal: Vec<(u64, Record)>, now: Time, confirms: bool) -> Desk {
             hosts.insert(address, host);
         }
     }
+    let hosts: Hosts = std::sync::Arc::new(std::sync::Mutex::new(hosts));
     let log = std::sync::Arc::default();
     let network = Scripted {
         topology,
-        hosts,
+        hosts: std::sync::Arc::clone(&hosts),
         installed: BTreeSet::new(),
         log: std::sync::Arc::clone(&log),
         outputs,
@@ -222,6 +227,7 @@ fn start(journal: Vec<(u64, Record)>, now: Time, confirms: bool) -> Desk {
         replies: BTreeMap::new(),
         orders: Vec::new(),
         network: log,
+        hosts,
         next_request: 0,
         confirms,
     };
@@ -1294,4 +1300,136 @@ fn the_same_inputs_give_the_same_outputs() {
         )
     };
     assert_eq!(run(), run());
+}
+
+#[test]
+fn service_resumes_only_when_nothing_stands_in_its_way() {
+    let mut desk = open();
+    let number = desk.buy();
+    let flow = FlowId {
+        reservation: 1,
+        generation: 0,
+    };
+    let tell = |desk: &mut Desk, event| {
+        desk.core.network_event(event);
+        desk.drain();
+        desk.view(number).status
+    };
+    let seen = |desk: &mut Desk, port| {
+        let mac = MacAddr([2, 0, 0, 0, 0, 1]);
+        let host = Host {
+            address: ip(1),
+            mac,
+            port,
+            since: desk.now,
+        };
+        desk.hosts.lock().unwrap().insert(ip(1), host.clone());
+        NetworkEvent::Host(host)
+    };
+    let away = seen(&mut desk, port(1, 2));
+    assert_eq!(tell(&mut desk, away), Status::Suspended);
+    let broken = NetworkEvent::PathBroken {
+        flow,
+        reason: "link down".into(),
+    };
+    tell(&mut desk, broken);
+    let home = seen(&mut desk, port(1, 1));
+    assert_eq!(
+        tell(&mut desk, home),
+        Status::Suspended,
+        "the host is back, the link is not"
+    );
+    assert_eq!(
+        tell(&mut desk, NetworkEvent::PathRestored { flow }),
+        Status::Active
+    );
+}
+
+#[test]
+fn a_host_under_another_mac_address_is_not_the_one_that_was_sold_to() {
+    let mut desk = open();
+    let number = desk.buy();
+    let host = Host {
+        address: ip(4),
+        mac: MacAddr([2, 0, 0, 0, 0, 99]),
+        port: port(3, 1),
+        since: desk.now,
+    };
+    desk.hosts.lock().unwrap().insert(ip(4), host.clone());
+    desk.core.network_event(NetworkEvent::Host(host));
+    desk.drain();
+    assert_eq!(desk.view(number).status, Status::Suspended);
+}
+
+#[test]
+fn what_was_suspended_before_a_restart_is_resumed_only_when_its_path_is_seen_whole() {
+    let mut desk = open();
+    let number = desk.buy();
+    let flow = FlowId {
+        reservation: 1,
+        generation: 0,
+    };
+    desk.core.network_event(NetworkEvent::PathBroken {
+        flow,
+        reason: "link down".into(),
+    });
+    desk.drain();
+    let mut desk = desk.crash();
+    let host = desk.hosts.lock().unwrap().get(&ip(1)).cloned().unwrap();
+    desk.core.network_event(NetworkEvent::Host(host));
+    desk.drain();
+    assert_eq!(desk.view(number).status, Status::Suspended);
+    desk.core.network_event(NetworkEvent::PathRestored { flow });
+    desk.drain();
+    assert_eq!(desk.view(number).status, Status::Active);
+}
+
+#[test]
+fn whoever_asks_answers_for_the_hold_not_the_host_that_sends() {
+    let mut desk = open();
+    let receiver = Caller {
+        address: Some(ip(4)),
+        ..buyer()
+    };
+    let mut body = request();
+    body.source = Some(ip(1));
+    desk.ask(
+        &receiver,
+        Request::Quote {
+            body: body.clone(),
+            idempotency: None,
+        },
+    )
+    .unwrap();
+    desk.ask(&receiver, Request::Cancel(ReservationNumber(1)))
+        .unwrap();
+    let again = desk.ask(
+        &receiver,
+        Request::Quote {
+            body,
+            idempotency: None,
+        },
+    );
+    assert_eq!(
+        kind(again),
+        ProblemKind::HoldLimit,
+        "the receiver's port cools down"
+    );
+    assert!(desk.quote_with(|_| ()).is_ok(), "the sender's does not");
+}
+
+#[test]
+fn hosts_behind_one_port_are_sold_nothing() {
+    let mut desk = open();
+    let beside = Host {
+        address: ip(9),
+        mac: MacAddr([2, 0, 0, 0, 0, 9]),
+        port: port(1, 1),
+        since: desk.now,
+    };
+    desk.hosts.lock().unwrap().insert(ip(9), beside);
+    assert_eq!(
+        kind(desk.quote_with(|it| it.destination = ip(9))),
+        ProblemKind::NoRoute
+    );
 }

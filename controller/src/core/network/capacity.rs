@@ -111,13 +111,15 @@ impl Network {
                 self.order_classes(switch, name, now);
             }
             Err(reason) => {
-                warn!(%switch, port = name, reason, "no class queues; nothing is sold at this port");
+                // The database was not reached, or refused. The queues of before, if any, still work: nothing more is sold at
+                // the port until they are confirmed, and what was sold goes on.
+                warn!(%switch, port = name, reason, "class queues are not confirmed; nothing more is sold at this port");
                 *classes = Classes {
                     retry_at: Some(retry_at),
                     ..Classes::default()
                 };
                 if let Some(port) = port {
-                    self.no_capacity(PortRef { switch, port });
+                    self.topology.clear_capacity(PortRef { switch, port });
                 }
             }
         }

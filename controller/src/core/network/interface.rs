@@ -203,6 +203,9 @@ pub struct FlowPlan {
     pub selector: Selector,
     /// MAC address of the source host at the first switch.
     pub source_mac: MacAddr,
+    /// MAC address of the destination host. The last switch writes it into every packet, so that a lie about the
+    /// destination's address, believed by the source, leads nowhere else.
+    pub destination_mac: MacAddr,
     /// Steady or elastic.
     pub class: Class,
     /// The rate of the meter at the first switch.

@@ -10,7 +10,9 @@ use rust_openflow::{Instruction, IpProto, Match, MeterId};
 
 use super::{
     FlowCounters, FlowId, FlowPlan, Network, NetworkEvent, Protocol, Selector,
-    entry::{FlowEntry, FlowKey, MatchExt, MeterSpec, mark, output, queue, reservation_meter},
+    entry::{
+        FlowEntry, FlowKey, MatchExt, MeterSpec, mark, output, queue, reservation_meter, to_mac,
+    },
     pipeline::{ADMISSION, PAID_PRIORITY},
 };
 
@@ -116,10 +118,11 @@ impl Network {
     }
 
     /// After a restart of the controller: the flow is believed to be on its switches. They are compared when
-    /// they connect, and only what differs is mended. No event tells that all is well; a path that is not
-    /// complete when [`super::Timings::adoption_patience`] is over is broken. A plan that cannot be
-    /// is [`NetworkEvent::InstallFailed`].
-    pub fn adopt(&mut self, plan: FlowPlan, now: Time) {
+    /// they connect, and only what differs is mended. No event tells that all is well, unless the flow was `suspended`:
+    /// then [`NetworkEvent::PathRestored`] does. A path that is not complete when
+    /// [`super::Timings::adoption_patience`] is over is broken. A plan that cannot be is
+    /// [`NetworkEvent::InstallFailed`].
+    pub fn adopt(&mut self, plan: FlowPlan, suspended: bool, now: Time) {
         let flow = plan.flow;
         if let Err(reason) = self.check(&plan) {
             self.emit(NetworkEvent::InstallFailed { flow, reason });
@@ -127,7 +130,7 @@ impl Network {
         }
         let mut paid = Paid::new(
             plan,
-            Stage::Installed { broken: false },
+            Stage::Installed { broken: suspended },
             self.config.timings.grace,
         );
         paid.patient_until = Some(now.plus(self.config.timings.adoption_patience));
@@ -496,12 +499,13 @@ fn hop_entries(plan: &FlowPlan, grace: std::time::Duration) -> Vec<HopEntry> {
         } else {
             (selected.ip_dscp(plan.class.dscp()), None)
         };
-        let dscp = match index {
-            _ if index == last => Some(mark(Class::BestEffort)), // no mark leaves the network
-            0 => Some(mark(plan.class)),
-            _ => None,
+        let written = match index {
+            // No mark leaves the network, and no lie about the destination's address leads the packets astray.
+            _ if index == last => vec![mark(Class::BestEffort), to_mac(plan.destination_mac)],
+            0 => vec![mark(plan.class)],
+            _ => vec![],
         };
-        let actions = dscp
+        let actions = written
             .into_iter()
             .chain([queue(plan.class), output(hop.out_port)])
             .collect();

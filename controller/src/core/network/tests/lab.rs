@@ -340,6 +340,7 @@ pub(super) fn plan_through_row(flow: FlowId) -> FlowPlan {
             destination_port: Some(5000),
         },
         source_mac: host(1).0,
+        destination_mac: host(3).0,
         class: Class::Steady,
         rate: SoldRate(10_000),
         ends: Time::from_millis(T0 + 3_600_000),

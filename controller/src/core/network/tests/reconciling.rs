@@ -62,7 +62,7 @@ fn after_a_restart_nothing_is_sent_when_all_is_right() {
     lab.install(plan_through_row(flow(7, 0)));
     lab.wait(500);
     restart(&mut lab, |network, now| {
-        network.adopt(plan_through_row(flow(7, 0)), now)
+        network.adopt(plan_through_row(flow(7, 0)), false, now)
     });
     lab.wait(30_000);
     let changes = lab.take_changes();
@@ -103,7 +103,7 @@ fn after_a_restart_only_the_difference_is_sent() {
         .flows
         .retain(|_, entry| entry.cookie != 0x50 << 56 | 7 << 16);
     restart(&mut lab, |network, now| {
-        network.adopt(plan_through_row(flow(7, 0)), now)
+        network.adopt(plan_through_row(flow(7, 0)), false, now)
     });
     let mut changes = lab.take_changes();
     let second = changes.remove(&2).unwrap();
@@ -131,7 +131,7 @@ fn a_path_that_is_not_complete_in_time_after_a_restart_is_broken() {
     let mut lab = Lab::row(config());
     lab.install(plan_through_row(flow(7, 0)));
     restart(&mut lab, |network, now| {
-        network.adopt(plan_through_row(flow(7, 0)), now)
+        network.adopt(plan_through_row(flow(7, 0)), false, now)
     });
     lab.disconnect(2);
     lab.wait(19_000);

@@ -205,6 +205,9 @@ fn apply(
                 .unwrap()
                 .set_dscp(*dscp);
         }
+        Action::SetField(Oxm::EthDst(mac)) => {
+            packet.frame[..6].copy_from_slice(&mac.value().0);
+        }
         other => panic!("no entry does {other:?}"),
     }
 }
