@@ -284,8 +284,12 @@ impl Api {
         };
         while matches!(Purchase::of(&view), Purchase::Open) {
             match timeout_at(deadline, next_change(&mut changes, &view.id)).await {
-                Ok(Change::To(changed)) => *view = (*changed).clone(),
-                Ok(Change::Missed) => {
+                // Held again because the payment is worthless, or held still because this was on its way before
+                // the payment was offered: only the core can tell, and a wrong guess would make the buyer pay twice.
+                Ok(Change::To(changed)) if changed.status != Status::Held => {
+                    *view = (*changed).clone();
+                }
+                Ok(Change::To(_) | Change::Missed) => {
                     match self
                         .desk
                         .request(caller.clone(), Request::GetReservation(quote))

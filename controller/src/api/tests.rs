@@ -387,6 +387,32 @@ async fn a_purchase_is_answered_when_the_flow_is_active() {
     ));
 }
 
+/// What happened before the payment was offered may be told after it.
+#[tokio::test]
+async fn a_change_from_before_the_payment_does_not_pass_for_its_refusal() {
+    let served = Served::new([
+        reservation("pending", json!({})),
+        reservation("pending", json!({})),
+    ])
+    .await;
+    let (desk, body) = (Arc::clone(&served.desk), paid_with().to_string());
+    let asking = served.signed("POST", "/v1/reservations", "", &body);
+    let deciding = async {
+        for (asked, status) in [(1, "held"), (2, "active")] {
+            while desk.asked.lock().len() < asked {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+            desk.changes
+                .send(Arc::new(view(status, json!({}))))
+                .unwrap();
+        }
+    };
+    let (response, ()) = timeout(PATIENCE, async { tokio::join!(asking, deciding) })
+        .await
+        .unwrap();
+    assert_eq!(response.status, 201, "{response:?}");
+}
+
 #[tokio::test]
 async fn a_change_that_was_missed_is_asked_for() {
     let served = Served::new([
