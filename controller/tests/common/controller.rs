@@ -1,0 +1,133 @@
+//! `payflow controller` as its operator runs it: a program, a configuration file, a data directory, a log.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::time::{Duration, Instant};
+
+use super::PATIENCE;
+use super::process::Program;
+
+/// The program under test.
+pub(crate) const PAYFLOW: &str = env!("CARGO_BIN_EXE_payflow");
+
+/// A controller: running, or between two runs.
+pub(crate) struct Controller {
+    dir: PathBuf,
+    runs: u32,
+    program: Option<Program>,
+    http: SocketAddr,
+    openflow: SocketAddr,
+}
+
+impl Controller {
+    /// The files of one that was not started yet.
+    pub(crate) fn new(dir: &Path, config: &str) -> Self {
+        std::fs::write(dir.join("payflow.toml"), config).unwrap();
+        let nowhere = SocketAddr::from(([127, 0, 0, 1], 1));
+        Self {
+            dir: dir.to_owned(),
+            runs: 0,
+            program: None,
+            http: nowhere,
+            openflow: nowhere,
+        }
+    }
+
+    /// Starts the program, and does not wait for it.
+    pub(crate) fn launch(&mut self) {
+        assert!(self.program.is_none(), "it runs already");
+        self.runs += 1;
+        let args = ["controller", "--config", "payflow.toml"];
+        self.program = Some(Program::start(&self.dir, PAYFLOW, &args, &self.log_name()));
+    }
+
+    /// Waits until it says that it listens, and where. What it says instead, if it ends.
+    pub(crate) fn listening(&mut self) -> Result<(), String> {
+        let begun = Instant::now();
+        loop {
+            let log = self.log();
+            if let Some((http, openflow)) = log.lines().find_map(addresses) {
+                (self.http, self.openflow) = (http, openflow);
+                return Ok(());
+            }
+            if let Some(status) = self.program.as_mut().and_then(Program::exited) {
+                self.program = None;
+                return Err(format!("{status}: {}", self.log()));
+            }
+            assert!(
+                begun.elapsed() < PATIENCE,
+                "the controller does not listen: {log}"
+            );
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    pub(crate) fn start(&mut self) {
+        self.launch();
+        self.listening().unwrap();
+    }
+
+    /// SIGKILL.
+    pub(crate) fn kill(&mut self) {
+        self.program.take().unwrap().kill();
+    }
+
+    /// SIGTERM; whether it ended well, and how long that took.
+    pub(crate) fn stop(&mut self) -> (bool, Duration) {
+        let mut program = self.program.take().unwrap();
+        program.terminate();
+        let (status, took) = program.wait();
+        (status.success(), took)
+    }
+
+    pub(crate) fn is_running(&mut self) -> bool {
+        self.program
+            .as_mut()
+            .is_some_and(|program| program.exited().is_none())
+    }
+
+    pub(crate) fn http(&self) -> SocketAddr {
+        self.http
+    }
+
+    pub(crate) fn openflow(&self) -> SocketAddr {
+        self.openflow
+    }
+
+    /// What the present run has logged.
+    pub(crate) fn log(&self) -> String {
+        std::fs::read_to_string(self.dir.join(self.log_name())).unwrap_or_default()
+    }
+
+    fn log_name(&self) -> String {
+        format!("controller-{}.log", self.runs)
+    }
+
+    /// Another command of the program, to its end.
+    pub(crate) fn command(dir: &Path, args: &[&str]) -> Output {
+        Command::new(PAYFLOW)
+            .args(args)
+            .current_dir(dir)
+            .output()
+            .unwrap()
+    }
+}
+
+impl Drop for Controller {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let log = self.log();
+            let lines: Vec<_> = log.lines().collect();
+            let tail = lines.get(lines.len().saturating_sub(60)..).unwrap_or(&[]);
+            eprintln!("--- the controller's last words, run {}", self.runs);
+            eprintln!("{}\n---", tail.join("\n"));
+        }
+    }
+}
+
+fn addresses(line: &str) -> Option<(SocketAddr, SocketAddr)> {
+    let (_, said) = line.split_once(" ready http=")?;
+    let (http, rest) = said.split_once(" openflow=")?;
+    Some((http.parse().ok()?, rest.split(' ').next()?.parse().ok()?))
+}

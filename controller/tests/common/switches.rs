@@ -1,0 +1,242 @@
+//! A row of real Open vSwitch bridges of the test's own: private database, userspace datapath without devices, no
+//! privileges. Hosts are ports into which frames can be injected.
+
+use std::collections::BTreeSet;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Instant;
+
+use super::PATIENCE;
+use super::process::Program;
+
+const SCHEMA: &str = "/usr/share/openvswitch/vswitch.ovsschema";
+
+/// What is on the switches for one reservation.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Remains {
+    /// Numbers of reservations in cookies, with the bridge.
+    pub(crate) entries: BTreeSet<(u64, String)>,
+    /// Numbers of reservations with a meter.
+    pub(crate) meters: BTreeSet<u64>,
+}
+
+/// Bridges `s1` to `sN` in a row, datapath ids 1 to N; each with hosts.
+pub(crate) struct Switches {
+    dir: PathBuf,
+    count: u8,
+    hosts: u8,
+    _programs: Vec<Program>,
+}
+
+impl Switches {
+    pub(crate) fn start(dir: &Path, count: u8, hosts: u8) -> Self {
+        let mut switches = Self {
+            dir: dir.to_owned(),
+            count,
+            hosts,
+            _programs: Vec::new(),
+        };
+        switches.run("ovsdb-tool", &["create", "conf.db", SCHEMA]);
+        let database = &["conf.db", "--remote=punix:db.sock", "--unixctl=db.ctl"];
+        switches
+            ._programs
+            .push(Program::start(dir, "ovsdb-server", database, "ovsdb.log"));
+        switches.wait_for("db.sock");
+        switches.vsctl("--no-wait init");
+        let daemon = &[
+            "unix:db.sock",
+            "--enable-dummy",
+            "--disable-system",
+            "--unixctl=vs.ctl",
+        ];
+        // Dropped first, so that it does not miss its database.
+        switches
+            ._programs
+            .insert(0, Program::start(dir, "ovs-vswitchd", daemon, "ovs.log"));
+        let mut words = String::new();
+        for n in 1..=count {
+            words += &format!(
+                " -- add-br s{n} -- set bridge s{n} datapath_type=dummy fail_mode=secure protocols=OpenFlow13 \
+                 other-config:datapath-id={n:016x}"
+            );
+            for host in 1..=hosts {
+                words += &format!(
+                    " -- add-port s{n} s{n}h{host} -- set interface s{n}h{host} type=dummy ofport_request={host}"
+                );
+            }
+            for (other, port) in switches.trunks(n) {
+                words += &format!(
+                    " -- add-port s{n} s{n}t{other} -- set interface s{n}t{other} type=patch \
+                     options:peer=s{other}t{n} ofport_request={port}"
+                );
+            }
+        }
+        switches.vsctl(words.trim_start_matches(" --"));
+        switches
+    }
+
+    /// The neighbours of a bridge, and the port to each.
+    fn trunks(&self, n: u8) -> Vec<(u8, u32)> {
+        [n.checked_sub(1), n.checked_add(1)]
+            .into_iter()
+            .flatten()
+            .filter(|other| (1..=self.count).contains(other))
+            .map(|other| (other, 100 + u32::from(other)))
+            .collect()
+    }
+
+    /// What an operator writes of the ports.
+    pub(crate) fn config(&self) -> String {
+        let mut text = String::new();
+        for n in 1..=self.count {
+            let hosts = (1..=self.hosts).map(|host| (format!("s{n}h{host}"), "edge"));
+            let trunks = self
+                .trunks(n)
+                .into_iter()
+                .map(|(other, _)| (format!("s{n}t{other}"), "trunk"));
+            for (name, role) in hosts.chain(trunks) {
+                text += &format!(
+                    "[[port]]\nswitch = \"{n:016x}\"\nname = \"{name}\"\ncapacity = \"1Gbit\"\nrole = \"{role}\"\n"
+                );
+            }
+        }
+        text
+    }
+
+    pub(crate) fn count(&self) -> usize {
+        usize::from(self.count)
+    }
+
+    /// Points every switch at a controller.
+    pub(crate) fn connect(&self, controller: SocketAddr) {
+        let words: Vec<_> = (1..=self.count)
+            .map(|n| {
+                format!("set-controller s{n} tcp:{controller} -- set controller s{n} max_backoff=1000 connection_mode=out-of-band")
+            })
+            .collect();
+        self.vsctl(&words.join(" -- "));
+    }
+
+    /// The address of a host.
+    pub(crate) fn address(switch: u8, host: u8) -> Ipv4Addr {
+        Ipv4Addr::new(10, 0, switch, host)
+    }
+
+    /// Every host says who it is: a gratuitous ARP request (RFC 5227 section 3).
+    pub(crate) fn announce(&self) {
+        for n in 1..=self.count {
+            for host in 1..=self.hosts {
+                self.inject(n, host, &announcement(n, host));
+            }
+        }
+    }
+
+    /// A frame comes in at a host's port.
+    pub(crate) fn inject(&self, switch: u8, host: u8, frame: &[u8]) {
+        let (port, frame) = (format!("s{switch}h{host}"), hex::encode(frame));
+        // Only what begins with a slash is taken for a path.
+        let daemon = self.dir.join("vs.ctl").to_string_lossy().into_owned();
+        let words = ["-t", &daemon, "netdev-dummy/receive", &port, &frame];
+        self.run("ovs-appctl", &words);
+    }
+
+    /// Everything on the switches that belongs to reservations.
+    pub(crate) fn remains(&self) -> Remains {
+        let mut remains = Remains::default();
+        for n in 1..=self.count {
+            let bridge = format!("s{n}");
+            for line in self.dump("dump-flows", &bridge).lines() {
+                let cookie =
+                    field(line, "cookie=0x").map(|hex| u64::from_str_radix(hex, 16).unwrap());
+                let number = cookie.map_or(0, |cookie| (cookie >> 16) & 0xff_ffff_ffff);
+                if number != 0 {
+                    remains.entries.insert((number, bridge.clone()));
+                }
+            }
+            for line in self.dump("dump-meters", &bridge).lines() {
+                let meter = field(line, "meter=").and_then(|digits| digits.parse::<u64>().ok());
+                if let Some(number) = meter.and_then(|meter| meter.checked_sub(0x1_0000)) {
+                    remains.meters.insert(number);
+                }
+            }
+        }
+        remains
+    }
+
+    /// The entries of one reservation as they are, without what counts and ages.
+    pub(crate) fn entries_of(&self, number: u64) -> Vec<String> {
+        let mut entries = Vec::new();
+        for n in 1..=self.count {
+            let bridge = format!("s{n}");
+            let cookie = format!("cookie=0x50{number:010x}0000,");
+            for line in self.dump("dump-flows", &bridge).lines() {
+                if line.trim_start().starts_with(&cookie) {
+                    let kept: Vec<_> = line.split(", ").collect();
+                    entries.push(format!("{bridge}: {}", kept.join(", ")));
+                }
+            }
+        }
+        entries
+    }
+
+    fn dump(&self, what: &str, bridge: &str) -> String {
+        let target = format!("unix:{bridge}.mgmt");
+        self.run("ovs-ofctl", &["-O", "OpenFlow13", what, &target])
+    }
+
+    fn vsctl(&self, words: &str) {
+        let words: Vec<_> = ["--db=unix:db.sock", "--timeout=20"]
+            .into_iter()
+            .chain(words.split_whitespace())
+            .collect();
+        self.run("ovs-vsctl", &words);
+    }
+
+    fn run(&self, program: &str, args: &[&str]) -> String {
+        let output = Command::new(program)
+            .args(args)
+            .current_dir(&self.dir)
+            .envs(["OVS_RUNDIR", "OVS_LOGDIR", "OVS_DBDIR"].map(|name| (name, &self.dir)))
+            .output();
+        let output =
+            output.unwrap_or_else(|e| panic!("{program}: {e}: `make setup` installs Open vSwitch"));
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        let complaint = String::from_utf8_lossy(&output.stderr);
+        assert!(
+            output.status.success(),
+            "{program} {args:?}: {} {said} {complaint}",
+            output.status
+        );
+        said
+    }
+
+    fn wait_for(&self, file: &str) {
+        let begun = Instant::now();
+        while !self.dir.join(file).exists() {
+            assert!(begun.elapsed() < PATIENCE, "Open vSwitch made no {file}");
+            std::thread::sleep(std::time::Duration::from_millis(10));
+        }
+    }
+}
+
+fn field<'t>(line: &'t str, key: &str) -> Option<&'t str> {
+    line.trim_start()
+        .strip_prefix(key)?
+        .split([',', ' '])
+        .next()
+}
+
+fn announcement(switch: u8, host: u8) -> Vec<u8> {
+    let mac = [2, 0, 0, 0, switch, host];
+    let address = Switches::address(switch, host).octets();
+    let mut frame = vec![0xff; 6];
+    frame.extend(mac);
+    frame.extend([8, 6, 0, 1, 8, 0, 6, 4, 0, 1]);
+    frame.extend(mac);
+    frame.extend(address);
+    frame.extend([0; 6]);
+    frame.extend(address);
+    frame.resize(60, 0);
+    frame
+}

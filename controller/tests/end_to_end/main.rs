@@ -1,0 +1,13 @@
+//! The real `payflow controller` against real switches, real signed transactions and real HTTP, with everything
+//! going wrong that can.
+#![allow(clippy::unwrap_used)]
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod http;
+mod intruders;
+mod kills;
+mod ledgers;
+mod payments;
+mod starting;
