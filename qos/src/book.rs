@@ -69,8 +69,12 @@ pub struct Commitment {
 }
 
 impl Commitment {
-    fn links(&self) -> BTreeSet<PortRef> {
-        self.path.iter().copied().collect()
+    /// Each link once, in ascending order.
+    fn links(&self) -> Vec<PortRef> {
+        let mut links = self.path.clone();
+        links.sort_unstable();
+        links.dedup();
+        links
     }
 
     fn booking(&self) -> Booking {
@@ -209,7 +213,12 @@ impl Book {
         let mut calendar = Calendar::new(now);
         let mut losers = Vec::new();
         for (id, commitment) in ranked {
-            let room = Headroom::of(&plan, calendar.peak(commitment.window), commitment.class);
+            let class = commitment.class;
+            let room = Headroom::of(
+                &plan,
+                calendar.peak_of(class, commitment.window, None),
+                class,
+            );
             if room
                 .refuses(port, commitment.class, commitment.rate, commitment.burst)
                 .is_none()
@@ -474,9 +483,10 @@ impl Book {
             .links
             .get(&port)
             .ok_or(Reason::UnknownCapacity { link: port })?;
+        let left_out_booking = self.booking_on(link, left_out);
         let peak = link
             .calendar
-            .peak_without(window, self.booking_on(link, left_out).as_ref());
+            .peak_of(class, window, left_out_booking.as_ref());
         let mut room = Headroom::of(&link.plan, peak, class);
         room.hold =
             holder.and_then(|ingress| link.hold_allowance(ingress, class, window, &room, left_out));
@@ -672,12 +682,13 @@ pub(crate) struct Headroom {
 }
 
 impl Headroom {
-    fn of(plan: &ClassPlan, peak: Load, class: Class) -> Self {
+    /// What a peak of rates and of bursts of a class leaves.
+    fn of(plan: &ClassPlan, (rate, burst): (SoldRate, Bytes), class: Class) -> Self {
         // The calendar adds bursts up in 32 bits.
         let buffer = plan.share(class).buffer.0.min(u32::MAX.into());
         Headroom {
-            rate: SoldRate(plan.reservable().0.saturating_sub(peak.rate.0)),
-            burst: Bytes(buffer.saturating_sub(peak.burst(class).0)),
+            rate: SoldRate(plan.reservable().0.saturating_sub(rate.0)),
+            burst: Bytes(buffer.saturating_sub(burst.0)),
             hold: None,
         }
     }

@@ -20,6 +20,10 @@ const FINE_SLOTS: u64 = 24 * 60 * 60;
 /// Slots of one minute: the other 29 days.
 const COARSE_SLOTS: u64 = 29 * 24 * 60;
 
+const RATES: usize = 0;
+const STEADY_BURSTS: usize = 1;
+const ELASTIC_BURSTS: usize = 2;
+
 /// The latest end a window may have at `now`: 30 days on, from the beginning of the running minute.
 pub fn horizon(now: Time) -> Time {
     Span::at(now.millis() / 1_000).horizon()
@@ -76,7 +80,7 @@ pub(crate) struct Limits {
 #[derive(Clone, Debug)]
 pub struct Calendar {
     span: Span,
-    /// Rates, steady bursts, elastic bursts.
+    /// [`RATES`], [`STEADY_BURSTS`], [`ELASTIC_BURSTS`].
     rows: [Row; 3],
 }
 
@@ -210,22 +214,27 @@ impl Calendar {
 /// Which rows a booking counts in, and how much. A burst too large for a sum is refused before it
 /// comes here.
 fn amounts(booking: &Booking) -> [(usize, u32); 2] {
-    let row = if booking.class == Class::Elastic {
-        2
-    } else {
-        1
-    };
+    let row = burst_row(booking.class).unwrap_or(STEADY_BURSTS);
     [
-        (0, booking.rate.kbps()),
+        (RATES, booking.rate.kbps()),
         (row, u32::try_from(booking.burst.0).unwrap_or(u32::MAX)),
     ]
 }
 
+/// Where the bursts of a class are added up. What is not sold has none.
+const fn burst_row(class: Class) -> Option<usize> {
+    match class {
+        Class::Steady => Some(STEADY_BURSTS),
+        Class::Elastic => Some(ELASTIC_BURSTS),
+        Class::Control | Class::BestEffort => None,
+    }
+}
+
 fn load(of_row: impl Fn(usize) -> u32) -> Load {
     Load {
-        rate: SoldRate(of_row(0)),
-        steady_burst: Bytes(u64::from(of_row(1))),
-        elastic_burst: Bytes(u64::from(of_row(2))),
+        rate: SoldRate(of_row(RATES)),
+        steady_burst: Bytes(u64::from(of_row(STEADY_BURSTS))),
+        elastic_burst: Bytes(u64::from(of_row(ELASTIC_BURSTS))),
     }
 }
 
@@ -647,7 +656,10 @@ mod tests {
                 let mut rest = live.clone();
                 let left_out = left_out.map(|index| rest.swap_remove(index));
                 let highest = looked.iter().map(|second| shown(&rest, now_s, *second).rate).max().unwrap_or_default();
-                prop_assert_eq!(calendar.peak_without(window, left_out.as_ref()).rate, highest);
+                let peak = calendar.peak_of(asked.class, window, left_out.as_ref());
+                prop_assert_eq!(peak.0, highest);
+                let bursts = looked.iter().map(|second| shown(&rest, now_s, *second).burst(asked.class));
+                prop_assert_eq!(peak.1, bursts.max().unwrap_or_default());
                 let limits = Limits { rate: room + asked.rate.0, steady_burst: u32::MAX, elastic_burst: u32::MAX };
                 let obstacle = calendar.last_obstacle(window, &asked, &limits, left_out.as_ref());
                 prop_assert_eq!(obstacle.is_some(), highest.0 > room);
