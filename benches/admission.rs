@@ -49,6 +49,7 @@ impl Numbers {
         let steady = self.below(2) == 0;
         Ask {
             from: PortRef::new(from, 1),
+            asker: PortRef::new(from, 1),
             to: PortRef::new(to, 1),
             class: if steady {
                 Class::Steady
