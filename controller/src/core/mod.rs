@@ -108,6 +108,8 @@ pub struct Core {
     /// Offered payments whose outcome is being asked for.
     pending: BTreeMap<ReservationNumber, PendingPayment>,
     payout: Option<PayoutProgress>,
+    /// Transfers that could not be built from any source, and when they are tried again; others go before them.
+    deferred: BTreeMap<u64, Time>,
     /// Paths that the data plane cannot vouch for, and why.
     broken: BTreeMap<ReservationNumber, String>,
     ledger_up: bool,
@@ -155,6 +157,7 @@ impl Core {
             alarms: Alarms::default(),
             pending: BTreeMap::new(),
             payout: None,
+            deferred: BTreeMap::new(),
             broken: BTreeMap::new(),
             ledger_up: false,
             treasury: None,

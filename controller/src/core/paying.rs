@@ -39,6 +39,12 @@ pub(super) struct PendingPayment {
 const FIRST_QUESTION: Duration = Duration::from_millis(500);
 const SLOWEST_QUESTION: Duration = Duration::from_secs(5);
 
+/// How often a payment may be offered for one quote: each offer is a durable record.
+const MOST_OFFERS: u32 = 8;
+
+/// The largest integer of a signed document (RFC 8785 section 3.2.2.3): 9 million IOTA in nanos.
+const MOST_SIGNED: u64 = (1 << 53) - 1;
+
 /// A cursor is written at the latest after so many checkpoints without a payment, so that a restart
 /// need not read the chain from long ago. Seeing a payment again is harmless.
 const CURSOR_INTERVAL: u64 = 240;
@@ -81,6 +87,14 @@ impl Core {
         }
         if self.unix_now() > terms.expires_at {
             return Err(expired(number));
+        }
+        if reservation.offers >= MOST_OFFERS {
+            return Err(Problem::new(
+                ProblemKind::TooManyRequests,
+                format!(
+                    "{MOST_OFFERS} payments were offered for this quote and none was good; ask for a new quote"
+                ),
+            ));
         }
         let transaction = match proof {
             PaymentProof::Transaction {
@@ -235,21 +249,22 @@ impl Core {
         if self.payout_looked_up(digest, &result) {
             return;
         }
-        let pending = self
+        // Anybody may show any digest, so several quotes may be waiting for one.
+        let waiting: Vec<_> = self
             .pending
             .iter()
-            .find(|(_, pending)| pending.digest == *digest);
-        let Some((number, pending)) = pending.map(|(number, pending)| (*number, pending.clone()))
-        else {
-            return;
-        };
-        match result {
-            Lookup::Found(evidence) => {
-                self.payment_seen(&evidence);
-                self.judge_offer(number, &evidence);
+            .filter(|(_, pending)| pending.digest == *digest)
+            .map(|(number, pending)| (*number, pending.clone()))
+            .collect();
+        if let (Lookup::Found(evidence), false) = (&result, waiting.is_empty()) {
+            self.payment_seen(evidence);
+        }
+        for (number, pending) in waiting {
+            match &result {
+                Lookup::Found(evidence) => self.judge_offer(number, evidence),
+                Lookup::NotFound => self.payment_unknown(number, &pending),
+                Lookup::Unknown { .. } => {}
             }
-            Lookup::NotFound => self.payment_unknown(number, &pending),
-            Lookup::Unknown { .. } => {}
         }
     }
 
@@ -283,10 +298,11 @@ impl Core {
                 }),
                 None,
             ) => {
-                self.order(LedgerOrder::Submit {
+                // Behind the record of the offer, should that not be durable yet.
+                self.queue(Output::Ledger(LedgerOrder::Submit {
                     digest,
                     transaction,
-                });
+                }));
             }
             (
                 Some(Offered {
@@ -304,7 +320,7 @@ impl Core {
         }
         let last = self.register.followed.unwrap_or(0);
         if !payments.is_empty()
-            || checkpoint >= last + CURSOR_INTERVAL
+            || checkpoint >= last.saturating_add(CURSOR_INTERVAL)
             || self.register.followed.is_none()
         {
             self.record(Record::Followed { checkpoint });
@@ -339,6 +355,12 @@ impl Core {
             return;
         };
         let (stimulus, amount, reason) = match judge(&terms, evidence, self.unix_now()) {
+            // A receipt cannot name such an amount (RFC 8785 numbers end at 2^53), so it buys nothing and goes back.
+            Verdict::Paid { amount, .. } if amount.0 > MOST_SIGNED => (
+                Stimulus::PaymentUseless,
+                amount,
+                Some(format!("{amount} is more than a receipt can name")),
+            ),
             Verdict::Paid { amount, .. } => (Stimulus::PaymentFinal, amount, None),
             Verdict::TooLittle { paid } => (
                 Stimulus::PaymentUseless,
@@ -358,7 +380,17 @@ impl Core {
             Response::Record(Fact::Paid) => self.paid(number, key, amount, checkpoint),
             Response::Record(_) => {
                 let reason = reason.unwrap_or_else(|| "nothing was left to buy with it".to_owned());
-                self.mispaid(number, key, amount, &terms, reason);
+                // Made in time and seen late is our delay, and costs the buyer nothing.
+                let in_time = evidence
+                    .timestamp
+                    .is_some_and(|made_at| made_at <= terms.expires_at);
+                let late = reservation.paid.is_none() && amount >= terms.price && in_time;
+                let fee = if late {
+                    Amount::ZERO
+                } else {
+                    terms.mispayment_fee
+                };
+                self.mispaid(number, key, amount, fee, reason);
             }
             Response::Ignore | Response::Refuse(_) => {}
         }
@@ -380,7 +412,11 @@ impl Core {
         });
         self.pending.remove(&number);
         self.alarms.clear(Alarm::Payment(number));
-        self.book.mark_paid(commitment(number));
+        if !self.book.mark_paid(commitment(number)) {
+            // The capacity was withdrawn while the ledger's answer was open: what was paid goes back whole.
+            self.gone(number);
+            return;
+        }
         self.arm(number);
         self.install(number);
         self.changed(number);
@@ -405,10 +441,10 @@ impl Core {
         number: ReservationNumber,
         key: PaymentKey,
         amount: Amount,
-        terms: &PaymentTerms,
+        most_fee: Amount,
         reason: String,
     ) {
-        let (refund, fee, payout) = match settle_mispayment(amount, terms.mispayment_fee) {
+        let (refund, fee, payout) = match settle_mispayment(amount, most_fee) {
             Mispayment::Refund(account) => (
                 account.refunded(),
                 account.fee(),

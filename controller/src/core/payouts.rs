@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use payflow_payment::{
-    Evidence, TxDigest,
+    Address, Evidence, TxDigest,
     ledger::{BuildError, Lookup, Outgoing, Payout as Line, PayoutOrder, PayoutSource, Submission},
 };
 
@@ -14,6 +14,7 @@ use super::{
     Alarm, Core,
     io::{LedgerOrder, Output},
     journal::Record,
+    register::Payout,
 };
 
 /// Where the transfer at the head of the queue is. Forgotten at a restart, and begun again.
@@ -50,9 +51,19 @@ impl Core {
         if !self.ledger_up {
             return;
         }
-        let Some((id, payout)) = self.register.open_payout() else {
+        let due = |id: u64| self.deferred.get(&id).is_none_or(|at| *at <= self.now);
+        // What is signed comes first: it may be on its way, with the coin that pays the gas of all.
+        let next = self
+            .register
+            .open_payouts()
+            .find(|(_, payout)| payout.signed.is_some())
+            .or_else(|| self.register.open_payouts().find(|(id, _)| due(*id)));
+        let Some((id, payout)) = next else {
             self.payout = None;
-            self.alarms.clear(Alarm::Payout);
+            match self.deferred.values().min() {
+                Some(at) => self.alarms.set(Alarm::Payout, *at),
+                None => self.alarms.clear(Alarm::Payout),
+            }
             return;
         };
         let signed = payout.signed.clone();
@@ -110,7 +121,7 @@ impl Core {
                 PayoutSource::Receive(payout.number.0)
             },
             payouts: line.into_iter().collect(),
-            remainder_to: self.keys.treasury_address(),
+            remainder_to: self.remainder_of(payout),
             memo: payout.memo.clone(),
         };
         // Behind the record that plans it: nothing is paid for what a crash would forget.
@@ -118,6 +129,21 @@ impl Core {
             payout: id,
             order,
         }));
+    }
+
+    /// What a transfer leaves over is the operator's, unless it sends back one payment while another, which bought
+    /// something, lies at the same address: that one is not earned yet and stays.
+    fn remainder_of(&self, payout: &Payout) -> Address {
+        let unsettled = self
+            .register
+            .reservations
+            .get(&payout.number)
+            .is_some_and(|it| it.paid.is_some() && it.receipt.is_none());
+        if unsettled && !payout.settles {
+            self.keys.receive_address(payout.number.0)
+        } else {
+            self.keys.treasury_address()
+        }
     }
 
     pub(super) fn payout_built(&mut self, id: u64, result: Result<Outgoing, BuildError>) {
@@ -133,6 +159,7 @@ impl Core {
                 progress.step = Step::Await(outgoing.digest.clone());
                 progress.failures = 0;
                 let (digest, transaction) = (outgoing.digest, outgoing.transaction);
+                self.deferred.remove(&id);
                 self.record(Record::PayoutSigned {
                     payout: id,
                     digest: digest.clone(),
@@ -152,8 +179,15 @@ impl Core {
                         reason,
                         "the payout cannot be built from this source"
                     );
+                    if progress.from_treasury {
+                        // Neither source can pay now. Others need not wait for it.
+                        self.payout = None;
+                        self.deferred.insert(id, self.now.plus(LONGEST_PAUSE));
+                        self.advance_payout();
+                        return;
+                    }
                     // What a sweep for another payment took along is in the treasury.
-                    progress.from_treasury = !progress.from_treasury;
+                    progress.from_treasury = true;
                 }
                 self.slow_down();
                 self.pause_payout();

@@ -35,6 +35,8 @@ pub(super) struct Reservation {
     /// Rises with every refusal and fault; the last one is told to the buyer.
     pub(super) detail: Option<String>,
     pub(super) offered: Option<Offered>,
+    /// How often a payment was offered; see `paying::MOST_OFFERS`.
+    pub(super) offers: u32,
     pub(super) paid: Option<Paid>,
     pub(super) active: Option<Active>,
     pub(super) ended_at: Option<Time>,
@@ -139,11 +141,11 @@ impl Register {
             .map_or(1, |(last, _)| last + 1)
     }
 
-    /// The first payout that is not final.
-    pub(super) fn open_payout(&self) -> Option<(u64, &Payout)> {
+    /// The payouts that are not final, oldest first.
+    pub(super) fn open_payouts(&self) -> impl Iterator<Item = (u64, &Payout)> {
         self.payouts
             .iter()
-            .find(|(_, payout)| payout.done.is_none())
+            .filter(|(_, payout)| payout.done.is_none())
             .map(|(id, payout)| (*id, payout))
     }
 
@@ -157,6 +159,7 @@ impl Register {
                 at,
             } => {
                 let reservation = self.follow(*number, Fact::Offered)?;
+                reservation.offers = reservation.offers.saturating_add(1);
                 reservation.offered = Some(Offered {
                     digest: digest.clone(),
                     transaction: transaction.clone(),
@@ -180,6 +183,10 @@ impl Register {
             } => {
                 self.consume(key)?;
                 let reservation = self.follow(*number, Fact::Paid)?;
+                // What was submitted is on the ledger now; the bytes are in the journal.
+                if let Some(offered) = &mut reservation.offered {
+                    offered.transaction = None;
+                }
                 reservation.paid = Some(Paid {
                     digest: key.digest.clone(),
                     amount: *amount,
@@ -378,6 +385,7 @@ impl Reservation {
             state: State::Held,
             detail: None,
             offered: None,
+            offers: 0,
             paid: None,
             active: None,
             ended_at: None,

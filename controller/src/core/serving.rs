@@ -30,6 +30,7 @@ impl Core {
                 continue;
             };
             let (state, active) = (reservation.state, reservation.active);
+            let lapsed = reservation.issued.hold_ends <= self.now;
             let address = reservation.quote().payment.pay_to.clone();
             self.order(LedgerOrder::Watch { address });
             if state.holds_capacity() {
@@ -37,6 +38,8 @@ impl Core {
             }
             self.arm(number);
             match state {
+                // What has lapsed meanwhile is not submitted any more; its alarm ends it.
+                State::Pending if lapsed => {}
                 State::Pending => self.pursue(number),
                 State::Installing => self.install(number),
                 State::Active | State::Suspended => {
@@ -292,13 +295,21 @@ impl Core {
             return;
         };
         match reservation.state {
-            State::Held | State::Pending => self.stimulate(number, Stimulus::HoldOver, detail),
+            State::Held => self.stimulate(number, Stimulus::HoldOver, detail),
+            // Its payment may be on the ledger already; if it is, it finds no booking and goes back whole.
+            State::Pending => {}
             State::Installing => self.stimulate(number, Stimulus::InstallFailed, detail),
             State::Active | State::Suspended => {
                 self.stimulate(number, Stimulus::InstallFailed, detail)
             }
             State::Stopping(_) | State::Settling(_) | State::Over(_) => {}
         }
+    }
+
+    /// Paid, but its booking is gone.
+    pub(super) fn gone(&mut self, number: ReservationNumber) {
+        let detail = "the capacity was withdrawn before the payment was final";
+        self.stimulate(number, Stimulus::InstallFailed, Some(detail.to_owned()));
     }
 
     /// A host was learned or has moved: what is bound to it is looked at again.

@@ -1433,3 +1433,152 @@ fn hosts_behind_one_port_are_sold_nothing() {
         ProblemKind::NoRoute
     );
 }
+
+#[test]
+fn a_payout_that_cannot_be_built_keeps_nobody_else_waiting() {
+    let mut desk = open();
+    let (number, _) = desk.quote();
+    for digest in ["short", "shorter"] {
+        let short = desk.evidence(digest, number, PRICE - 1);
+        desk.checkpoint(1, vec![short]);
+    }
+    for _ in 0..2 {
+        let (payout, _) = desk.take_build();
+        let result = Err(BuildError::Impossible {
+            reason: "no coins".into(),
+        });
+        desk.ledger(LedgerEvent::PayoutBuilt { payout, result });
+        desk.wait(Duration::from_secs(2));
+    }
+    let (payout, order) = desk.take_build();
+    assert_eq!(
+        (payout, order.payouts.len()),
+        (2, 1),
+        "the second goes before the first"
+    );
+    desk.ledger(LedgerEvent::PayoutBuilt {
+        payout,
+        result: Ok(outgoing(&"second".into())),
+    });
+    desk.finalise(&"second".into());
+    desk.wait(Duration::from_secs(31));
+    assert_eq!(desk.take_build().0, 1, "and the first is tried again");
+}
+
+#[test]
+fn a_refund_leaves_the_money_of_a_running_purchase_where_it_is() {
+    let mut desk = open();
+    let number = desk.buy();
+    let second = desk.evidence("second", number, PRICE);
+    desk.checkpoint(2, vec![second]);
+    let (_, order) = desk.take_build();
+    assert_eq!(order.remainder_to, Address::new("receive-1"));
+}
+
+#[test]
+fn a_hold_that_lapsed_while_the_controller_was_dead_is_not_paid_any_more() {
+    let mut desk = open();
+    let (number, _) = desk.quote();
+    desk.hand_over(number, "pay", PRICE).unwrap();
+    desk.now = desk.now.plus(Duration::from_secs(3600));
+    let mut desk = desk.crash();
+    desk.wait(Duration::from_millis(1));
+    assert!(!desk.submitted(&"pay".into()));
+    assert_eq!(desk.view(number).ended_by.as_deref(), Some("unpaid"));
+    // It had been submitted before the crash, and was in a checkpoint in time: seen late through no fault of the buyer.
+    let mut payment = desk.evidence("pay", number, PRICE);
+    payment.timestamp = Some(UnixMillis(1_001_000));
+    desk.checkpoint(2, vec![payment]);
+    assert_eq!(desk.pay_out(), ("0xbuyer".into(), Amount(PRICE)), "no fee");
+}
+
+#[test]
+fn offers_for_one_quote_end_somewhere() {
+    let mut desk = open();
+    let (number, _) = desk.quote();
+    for offer in 0..8 {
+        let digest = format!("bad-{offer}");
+        desk.hand_over(number, &digest, PRICE).unwrap();
+        let rejected = Submission::Rejected {
+            reason: "no such coin".into(),
+        };
+        desk.ledger(LedgerEvent::Submitted {
+            digest: digest.as_str().into(),
+            outcome: rejected,
+        });
+        desk.ledger(LedgerEvent::LookedUp {
+            digest: digest.as_str().into(),
+            result: Lookup::NotFound,
+        });
+    }
+    assert_eq!(
+        kind(desk.hand_over(number, "ninth", PRICE)),
+        ProblemKind::TooManyRequests
+    );
+}
+
+#[test]
+fn a_digest_shown_for_two_quotes_is_pursued_for_both() {
+    let mut desk = open();
+    let first = desk
+        .quote_with(|it| it.rate_bps = 500_000)
+        .unwrap()
+        .document;
+    let first = ReservationNumber::from_quote_id(&first.id).unwrap();
+    let neighbour = Caller {
+        address: Some(ip(2)),
+        ..buyer()
+    };
+    let mut body = request();
+    body.rate_bps = 500_000;
+    let quote = Request::Quote {
+        body,
+        idempotency: None,
+    };
+    assert!(matches!(desk.ask(&neighbour, quote), Ok(Answer::Quote(_))));
+    let second = ReservationNumber(2);
+
+    desk.reserve(first, Some(PaymentProof::Digest("pay".into())))
+        .unwrap();
+    desk.hand_over(second, "pay", PRICE).unwrap();
+    desk.ledger(LedgerEvent::LookedUp {
+        digest: "pay".into(),
+        result: Lookup::NotFound,
+    });
+    let submits = desk
+        .orders
+        .iter()
+        .filter(|it| matches!(it, LedgerOrder::Submit { .. }))
+        .count();
+    assert_eq!(submits, 2, "the bytes of the second are submitted again");
+}
+
+#[test]
+fn an_amount_that_no_receipt_can_name_goes_back() {
+    let mut desk = open();
+    let (number, _) = desk.quote();
+    let fortune = desk.evidence("fortune", number, 1 << 53);
+    desk.checkpoint(1, vec![fortune]);
+    assert_eq!(
+        desk.pay_out().1,
+        Amount(1 << 53),
+        "whole: it was the buyer's mistake, and costs nobody anything"
+    );
+    assert_eq!(desk.view(number).status, Status::Held);
+}
+
+#[test]
+fn capacity_withdrawn_under_an_open_payment_is_refunded_whole() {
+    let mut desk = open();
+    let (number, _) = desk.quote();
+    desk.hand_over(number, "pay", PRICE).unwrap();
+    desk.core.network_event(NetworkEvent::Capacity {
+        link: port(2, 13),
+        capacity: None,
+    });
+    desk.drain();
+    assert_eq!(desk.view(number).status, Status::Pending);
+    let payment = desk.evidence("pay", number, PRICE);
+    desk.checkpoint(1, vec![payment]);
+    assert_eq!(desk.pay_out(), ("0xbuyer".into(), Amount(PRICE)));
+}
