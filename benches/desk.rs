@@ -393,7 +393,7 @@ impl DataPlane for ConfirmsAtOnce {
         self.outputs.push_back(NetworkOutput::Event(event));
     }
 
-    fn adopt(&mut self, _: FlowPlan, _: Time) {}
+    fn adopt(&mut self, _: FlowPlan, _: bool, _: Time) {}
 
     fn set_end(&mut self, _: FlowId, _: Time, _: Time) {}
 
