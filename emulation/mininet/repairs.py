@@ -26,9 +26,8 @@ LEAF_LIMITS = {0: 100}
 LEAF_LIMIT_DEFAULT = 5000
 # DSCP -> queue number; the HTB class that Open vSwitch makes for queue q is 1:(q + 1). Everything else stays in 1:1.
 DSCP_QUEUES = {48: 1, 46: 2, 34: 3}
-# Without a DSCP of their own, but in the control class: ARP, LLDP.
-CONTROL_ETHERTYPES = (0x0806, 0x88CC)
-CONTROL_QUEUE = 1
+# Without a DSCP of their own: ARP goes in the control class, LLDP in the steady one, as `set_queue` says.
+ETHERTYPE_QUEUES = {0x0806: 1, 0x88CC: 2}
 
 BUFFER_BYTES = 32 << 20
 SO_SNDBUFFORCE, SO_RCVBUFFORCE = 32, 33
@@ -110,8 +109,8 @@ class Repairs:
                 classes = ', '.join('%d : 1:%x' % (dscp, queue + 1) for dscp, queue in sorted(DSCP_QUEUES.items()))
                 rules += 'table netdev %s {\n chain egress {\n  type filter hook egress devices = { %s } priority 0;\n' % (
                     NFT_TABLE, ', '.join('"%s"' % device for device in devices))
-                for ethertype in CONTROL_ETHERTYPES:
-                    rules += '  ether type 0x%04x meta priority set 1:%x accept\n' % (ethertype, CONTROL_QUEUE + 1)
+                for ethertype, queue in sorted(ETHERTYPE_QUEUES.items()):
+                    rules += '  ether type 0x%04x meta priority set 1:%x accept\n' % (ethertype, queue + 1)
                 rules += '  meta priority set ip dscp map { %s }\n  meta priority set ip6 dscp map { %s }\n }\n}\n' % (classes, classes)
             result = subprocess.run(['nft', '-f', '-'], input=rules, capture_output=True, text=True)
             if result.returncode == 0:
@@ -133,9 +132,9 @@ class Repairs:
             commands.append('filter add dev %s parent 1: protocol ip prio 1 u32 match ip dsfield 0x%02x 0xfc %s' % (device, dscp << 2, target))
             # The traffic class of IPv6 lies across the first two bytes: version 4 bits, class 8 bits.
             commands.append('filter add dev %s parent 1: protocol ipv6 prio 2 u32 match u16 0x%04x 0x0fc0 at 0 %s' % (device, dscp << 6, target))
-        for priority, ethertype in enumerate(CONTROL_ETHERTYPES, 3):
+        for priority, ethertype in enumerate(sorted(ETHERTYPE_QUEUES), 3):
             commands.append('filter add dev %s parent 1: protocol 0x%04x prio %d u32 match u32 0 0 flowid 1:%x' % (
-                device, ethertype, priority, CONTROL_QUEUE + 1))
+                device, ethertype, priority, ETHERTYPE_QUEUES[ethertype] + 1))
         run('tc', '-batch', '-', stdin='\n'.join(commands) + '\n')
 
 

@@ -27,6 +27,8 @@ pub(crate) mod testing;
 mod tests;
 pub mod token;
 
+use std::net::IpAddr;
+
 use std::{sync::Arc, time::Duration};
 
 use futures::future::BoxFuture;
@@ -75,6 +77,9 @@ pub struct Settings {
     pub ledger: Option<Endpoint>,
     /// Where hosts get coins for nothing, on a development ledger.
     pub faucet: Option<Endpoint>,
+    /// The API's address in the managed network. Only there does the network vouch for a caller's address; over any
+    /// other, a caller is nobody's owner.
+    pub api_address: Option<IpAddr>,
     /// What operators show.
     pub token: OperatorToken,
     /// Limits on connections and bodies.

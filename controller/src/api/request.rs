@@ -84,7 +84,8 @@ impl Head {
         let key = self.idempotency_key()?;
         let mut caller = Caller {
             key: None,
-            address: Some(self.connection.peer.ip().to_canonical()),
+            address: (settings.api_address == Some(self.connection.local.ip().to_canonical()))
+                .then(|| self.connection.peer.ip().to_canonical()),
             operator: self.is_operator(settings)?,
         };
         let mut idempotency = key.map(str::to_owned);

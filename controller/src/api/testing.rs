@@ -143,6 +143,7 @@ impl Served {
             chain_id,
             ledger: Some(Endpoint::SameHost(50051)),
             faucet: Some(Endpoint::Url("http://faucet.test:9123".to_owned())),
+            api_address: Some(std::net::Ipv4Addr::LOCALHOST.into()),
             token: OperatorToken::new(TOKEN),
             limits,
         };

@@ -104,6 +104,7 @@ pub(super) async fn controller(args: ControllerArgs) -> Result<(), CliError> {
     let config = args.config()?;
     let failed = |error: &dyn std::fmt::Display| CliError::Failed(error.to_string());
     let (http, data_dir) = (config.http.listen, config.data_dir.0.clone());
+    let api_address = config.api_port.as_ref().map(|port| port.address);
     let remote = match &config.ledger {
         LedgerConfig::Embedded { .. } => None,
         LedgerConfig::Remote { url, .. } => Some(url.clone()),
@@ -112,7 +113,7 @@ pub(super) async fn controller(args: ControllerArgs) -> Result<(), CliError> {
     let stop = stop_signal().map_err(|error| failed(&error))?;
     let controller = driver::run(config).await.map_err(|error| failed(&error))?;
     let handle = controller.handle().clone();
-    let settings = settings(&handle, remote, &data_dir)?;
+    let settings = settings(&handle, remote, api_address, &data_dir)?;
     let listener = TcpListener::bind(http).await.map_err(|error| {
         CliError::Failed(format!(
             "the API cannot listen on {http}: {error}; see --http"
@@ -147,6 +148,7 @@ pub(super) async fn controller(args: ControllerArgs) -> Result<(), CliError> {
 fn settings(
     handle: &driver::Handle,
     remote: Option<String>,
+    api_address: Option<std::net::IpAddr>,
     data_dir: &Path,
 ) -> Result<Settings, CliError> {
     let addresses = handle.addresses();
@@ -157,6 +159,7 @@ fn settings(
         chain_id: handle.chain_id().clone(),
         ledger: remote.map(Endpoint::Url).or(here(addresses.ledger)),
         faucet: here(addresses.faucet),
+        api_address,
         token: OperatorToken::load_or_create(data_dir)
             .map_err(|error| CliError::Failed(format!("the operator's token: {error}")))?,
         limits: Limits::default(),

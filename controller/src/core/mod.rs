@@ -110,8 +110,6 @@ pub struct Core {
     payout: Option<PayoutProgress>,
     /// Transfers that could not be built from any source, and when they are tried again; others go before them.
     deferred: BTreeMap<u64, Time>,
-    /// Paths that the data plane cannot vouch for, and why.
-    broken: BTreeMap<ReservationNumber, String>,
     ledger_up: bool,
     treasury: Option<Amount>,
     outputs: std::collections::VecDeque<Output>,
@@ -158,7 +156,6 @@ impl Core {
             pending: BTreeMap::new(),
             payout: None,
             deferred: BTreeMap::new(),
-            broken: BTreeMap::new(),
             ledger_up: false,
             treasury: None,
             outputs: std::collections::VecDeque::new(),

@@ -1,7 +1,5 @@
 //! Service: install, suspend, end, and account for what was given.
 
-use std::net::IpAddr;
-
 use payflow_payment::{Amount, CancellationFee, Signed, settle};
 use payflow_qos::{CommitmentId, Time, Window, price::earned};
 
@@ -11,7 +9,7 @@ use super::{
     flow,
     io::{Caller, LedgerOrder},
     journal::{EndCause, Record},
-    network::{FlowId, NetworkEvent},
+    network::{FlowId, Host, NetworkEvent},
     plan,
     problem::{Problem, ProblemKind},
     quoting::key_of,
@@ -48,10 +46,6 @@ impl Core {
                         && let Some(plan) = plan(reservation, active.to)
                     {
                         let suspended = state == State::Suspended;
-                        if suspended {
-                            let reason = "not seen whole since the controller started";
-                            self.broken.insert(number, reason.to_owned());
-                        }
                         self.network.adopt(plan, suspended, self.now);
                     }
                 }
@@ -129,8 +123,6 @@ impl Core {
         match event {
             NetworkEvent::Installed { flow } => {
                 self.stimulate(number_of(flow), Stimulus::Installed, None);
-                // A host may have moved while its flow was being installed.
-                self.reconsider(number_of(flow));
             }
             NetworkEvent::InstallFailed { flow, reason } => {
                 self.stimulate(number_of(flow), Stimulus::InstallFailed, Some(reason));
@@ -139,12 +131,10 @@ impl Core {
                 self.stimulate(number_of(flow), Stimulus::Removed, None)
             }
             NetworkEvent::PathBroken { flow, reason } => {
-                self.broken.insert(number_of(flow), reason);
-                self.reconsider(number_of(flow));
+                self.stimulate(number_of(flow), Stimulus::PathBroken, Some(reason));
             }
             NetworkEvent::PathRestored { flow } => {
-                self.broken.remove(&number_of(flow));
-                self.reconsider(number_of(flow));
+                self.stimulate(number_of(flow), Stimulus::PathRestored, None);
             }
             NetworkEvent::Capacity { link, capacity } => {
                 let too_much = match capacity {
@@ -155,7 +145,7 @@ impl Core {
                     self.no_longer_fits(id, &link.to_string());
                 }
             }
-            NetworkEvent::Host(host) => self.host_seen(host.address),
+            NetworkEvent::Host(host) => self.host_seen(&host),
             NetworkEvent::SwitchReady { switch } => tracing::info!(%switch, "switch is ready"),
             NetworkEvent::SwitchLost { switch } => tracing::warn!(%switch, "switch is lost"),
         }
@@ -216,7 +206,6 @@ impl Core {
     }
 
     fn ended(&mut self, number: ReservationNumber, cause: EndCause) {
-        self.broken.remove(&number);
         match cause {
             EndCause::Unpaid => {
                 self.pending.remove(&number);
@@ -312,56 +301,28 @@ impl Core {
         self.stimulate(number, Stimulus::InstallFailed, Some(detail.to_owned()));
     }
 
-    /// A host was learned or has moved: what is bound to it is looked at again.
-    fn host_seen(&mut self, address: IpAddr) {
-        let bound: Vec<_> = self
-            .register
-            .reservations
-            .values()
-            .filter(|it| matches!(it.state, State::Active | State::Suspended))
-            .filter(|it| {
-                let flow = &it.quote().flow;
-                flow.source == address || flow.destination == address
-            })
-            .map(|it| it.issued.number)
-            .collect();
-        for number in bound {
-            self.reconsider(number);
+    /// A paid flow is bound to the ports and MAC addresses its hosts had when it was sold. A host that moves leaves it
+    /// behind: its entries stay, so the paid time runs on (a credit would be service for nothing), until the host is back
+    /// or the buyer cancels.
+    fn host_seen(&self, host: &Host) {
+        for reservation in self.register.reservations.values() {
+            let issued = &reservation.issued;
+            let flow = &reservation.quote().flow;
+            let last = issued.path.egress_ports().last();
+            let source = (flow.source, Some(issued.ingress), issued.source_mac);
+            let destination = (flow.destination, last, issued.destination_mac);
+            let moved = [source, destination]
+                .into_iter()
+                .any(|(address, port, mac)| {
+                    address == host.address && (Some(host.port), host.mac) != (port, mac)
+                });
+            if moved && matches!(reservation.state, State::Active | State::Suspended) {
+                tracing::warn!(
+                    reservation = %issued.number.reservation_id(), address = %host.address, port = %host.port,
+                    "a host has left its paid flow behind"
+                );
+            }
         }
-    }
-
-    /// Suspends or resumes a paid flow after everything that may stand in its way: its path, and both its hosts, which it
-    /// is bound to by port and MAC address. Only when nothing does is it served.
-    fn reconsider(&mut self, number: ReservationNumber) {
-        let Some(reservation) = self.register.reservations.get(&number) else {
-            return;
-        };
-        let obstacle = self
-            .broken
-            .get(&number)
-            .cloned()
-            .or_else(|| self.away(reservation));
-        match obstacle {
-            Some(reason) => self.stimulate(number, Stimulus::PathBroken, Some(reason)),
-            None => self.stimulate(number, Stimulus::PathRestored, None),
-        }
-    }
-
-    /// Which host of a paid flow is not where it was sold. A host that is not known (yet) is taken to be there.
-    fn away(&self, reservation: &Reservation) -> Option<String> {
-        let issued = &reservation.issued;
-        let flow = &reservation.quote().flow;
-        let source = (flow.source, issued.ingress, issued.source_mac);
-        let last = issued.path.egress_ports().last()?;
-        let destination = (flow.destination, last, issued.destination_mac);
-        [source, destination]
-            .into_iter()
-            .find_map(|(address, port, mac)| {
-                let host = self.network.host(address)?;
-                let home = (host.port, host.mac) == (port, mac);
-                (!home)
-                    .then(|| format!("{address} has moved to port {} as {}", host.port, host.mac))
-            })
     }
 }
 

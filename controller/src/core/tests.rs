@@ -1303,62 +1303,24 @@ fn the_same_inputs_give_the_same_outputs() {
 }
 
 #[test]
-fn service_resumes_only_when_nothing_stands_in_its_way() {
+fn a_host_that_moves_leaves_its_paid_flow_behind_and_gets_nothing_for_nothing() {
     let mut desk = open();
     let number = desk.buy();
-    let flow = FlowId {
-        reservation: 1,
-        generation: 0,
-    };
-    let tell = |desk: &mut Desk, event| {
-        desk.core.network_event(event);
-        desk.drain();
-        desk.view(number).status
-    };
-    let seen = |desk: &mut Desk, port| {
-        let mac = MacAddr([2, 0, 0, 0, 0, 1]);
+    for (last, at, mac) in [(1, port(1, 2), 1), (4, port(3, 1), 99)] {
+        let mac = MacAddr([2, 0, 0, 0, 0, mac]);
         let host = Host {
-            address: ip(1),
+            address: ip(last),
             mac,
-            port,
+            port: at,
             since: desk.now,
         };
-        desk.hosts.lock().unwrap().insert(ip(1), host.clone());
-        NetworkEvent::Host(host)
-    };
-    let away = seen(&mut desk, port(1, 2));
-    assert_eq!(tell(&mut desk, away), Status::Suspended);
-    let broken = NetworkEvent::PathBroken {
-        flow,
-        reason: "link down".into(),
-    };
-    tell(&mut desk, broken);
-    let home = seen(&mut desk, port(1, 1));
-    assert_eq!(
-        tell(&mut desk, home),
-        Status::Suspended,
-        "the host is back, the link is not"
-    );
-    assert_eq!(
-        tell(&mut desk, NetworkEvent::PathRestored { flow }),
-        Status::Active
-    );
-}
-
-#[test]
-fn a_host_under_another_mac_address_is_not_the_one_that_was_sold_to() {
-    let mut desk = open();
-    let number = desk.buy();
-    let host = Host {
-        address: ip(4),
-        mac: MacAddr([2, 0, 0, 0, 0, 99]),
-        port: port(3, 1),
-        since: desk.now,
-    };
-    desk.hosts.lock().unwrap().insert(ip(4), host.clone());
-    desk.core.network_event(NetworkEvent::Host(host));
-    desk.drain();
-    assert_eq!(desk.view(number).status, Status::Suspended);
+        desk.core.network_event(NetworkEvent::Host(host));
+        desk.drain();
+        assert_eq!(desk.view(number).status, Status::Active);
+    }
+    desk.wait(Duration::from_secs(30));
+    let receipt = desk.view(number).receipt.unwrap().document;
+    assert_eq!((receipt.served_ms, receipt.refunded), (30_000, Amount(0)));
 }
 
 #[test]

@@ -399,6 +399,7 @@ fn network_config(config: &Config, keys: &Keyring) -> NetworkConfig {
             address: port.address,
             mac: port.mac,
         }),
+        closed_ports: vec![config.openflow.listen.port()],
         discover_trunks: config.network.discover_trunks,
         ..NetworkConfig::new(keys.purpose_seed("link discovery"))
     }

@@ -229,11 +229,7 @@ impl Store {
     }
 
     /// Makes records durable, all of them or none: when this returns, they survive a crash.
-    pub async fn append(
-        &mut self,
-        batch: &[(u64, Record)],
-        at: Time,
-    ) -> Result<(), StoreError> {
+    pub async fn append(&mut self, batch: &[(u64, Record)], at: Time) -> Result<(), StoreError> {
         let mut rows = Vec::with_capacity(batch.len());
         let mut consumed = Vec::new();
         let mut last = self.last;

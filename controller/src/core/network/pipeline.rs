@@ -260,6 +260,13 @@ fn common_entries(config: &NetworkConfig, tables: &mut Tables) {
             }
         };
         tables.add(GUARD, 6_000, claim, vec![]);
+        for closed in &config.closed_ports {
+            let switches = Match::new()
+                .ip_dst(api.address)
+                .ip_proto(IpProto::TCP)
+                .tcp_dst(*closed);
+            tables.add(GUARD, 6_000, switches, vec![]);
+        }
     }
     for ip in IP {
         for class in [Class::Control, Class::Steady, Class::Elastic] {

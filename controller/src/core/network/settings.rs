@@ -14,6 +14,8 @@ pub struct NetworkConfig {
     /// The API's own address, when hosts reach it in band; its port is the one declared
     /// [`super::PortRole::Api`].
     pub api: Option<ApiPort>,
+    /// TCP ports of the API's machine that no host may reach: where switches connect.
+    pub closed_ports: Vec<u16>,
     /// Whether ports about which nothing is declared may become links. A host with two such ports
     /// that relays frames between them looks like a cable, so this is for laboratories.
     pub discover_trunks: bool,
@@ -94,6 +96,7 @@ impl NetworkConfig {
         Self {
             secret,
             api: None,
+            closed_ports: Vec::new(),
             discover_trunks: false,
             owner_tag: 0x50,
             api_rate: BitRate(2_000_000),

@@ -217,12 +217,14 @@ impl Connection {
         reading
     }
 
-    /// A frame of our own, out of one port, in the queue of the control class.
+    /// A frame of our own, out of one port, in the queue of the steady class: admission bounds what else is in there,
+    /// while the control class can be filled by hosts that call the API, and a trunk whose discovery frames are lost
+    /// is closed.
     pub(crate) fn packet_out(&mut self, port: PortNo, frame: Vec<u8>, now: Time) {
         let mut packet = PacketOut::new(rust_openflow::PortNo(port.0), frame);
         packet
             .actions
-            .insert(0, super::entry::queue(payflow_qos::Class::Control));
+            .insert(0, super::entry::queue(payflow_qos::Class::Steady));
         self.send(&Message::PacketOut(packet), now);
     }
 
