@@ -274,3 +274,24 @@ fn a_paid_mark_without_a_paid_entry_goes_no_further_than_the_next_switch() {
         );
     }
 }
+
+#[test]
+fn no_host_reaches_the_port_where_switches_connect() {
+    let api = ApiPort {
+        address: API.1.into(),
+        mac: API.0,
+    };
+    let mut lab = Lab::row(NetworkConfig {
+        api: Some(api),
+        closed_ports: vec![6653],
+        ..NetworkConfig::new([1; 32])
+    });
+    lab.declare(API_PORT, PortRole::Api, None);
+    let delivered = |lab: &mut Lab, to| {
+        let packet = Packet::tcp(host(1), API, to);
+        lab.inject(port(1, 1), packet).len()
+    };
+    delivered(&mut lab, 8080); // makes the sender known
+    assert_eq!(delivered(&mut lab, 8080), 1);
+    assert_eq!(delivered(&mut lab, 6653), 0);
+}

@@ -60,6 +60,19 @@ impl Packet {
         Self { frame }
     }
 
+    /// The first eight bytes of a segment, where TCP has its ports as UDP does.
+    pub(super) fn tcp(
+        source: (MacAddr, Ipv4Addr),
+        destination: (MacAddr, Ipv4Addr),
+        port: u16,
+    ) -> Self {
+        let mut packet = Self::udp_to_port(source, destination, 0, port);
+        MutableIpv4Packet::new(&mut packet.frame[14..])
+            .unwrap()
+            .set_next_level_protocol(IpNextHeaderProtocols::Tcp);
+        packet
+    }
+
     pub(super) fn arp((mac, address): (MacAddr, Ipv4Addr), target: Ipv4Addr) -> Self {
         let head = [0, 1, 8, 0, 6, 4, 0, 1];
         let arp = [
@@ -125,13 +138,15 @@ impl Packet {
                 ethernet.get_ethertype().0 == 0x0806
                     && address.matches(<[u8; 4]>::try_from(&self.frame[28..32]).unwrap().into())
             }
-            // Nothing here sends IPv6 or TCP.
+            Oxm::TcpDst(port) => self
+                .udp_ports()
+                .is_some_and(|(_, destination)| port.matches(destination)),
+            // Nothing here sends IPv6, or matches the source of TCP.
             Oxm::Ipv6Src(_)
             | Oxm::Ipv6Dst(_)
             | Oxm::Icmpv6Type(_)
             | Oxm::Ipv6NdTarget(_)
-            | Oxm::TcpSrc(_)
-            | Oxm::TcpDst(_) => false,
+            | Oxm::TcpSrc(_) => false,
             other => panic!("no table looks at {other:?}"),
         }
     }
