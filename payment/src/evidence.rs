@@ -30,6 +30,19 @@ pub struct Credit {
     pub amount: Amount,
 }
 
+impl Credit {
+    /// What `address` receives of `asset` in all of `credits`. Saturates at 2⁶⁴ − 1, which no honest ledger reaches.
+    #[must_use]
+    pub fn sum(credits: &[Self], address: &Address, asset: &Asset) -> Amount {
+        credits
+            .iter()
+            .filter(|credit| credit.address == *address && credit.asset == *asset)
+            .fold(Amount::ZERO, |sum, credit| {
+                Amount(sum.0.saturating_add(credit.amount.0))
+            })
+    }
+}
+
 /// What the ledger says about one transaction on the configured chain.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -126,12 +139,7 @@ impl Evidence {
     /// What `address` received of `asset`. Saturates at 2⁶⁴ − 1, which no honest ledger reaches.
     #[must_use]
     pub fn received(&self, address: &Address, asset: &Asset) -> Amount {
-        self.credits
-            .iter()
-            .filter(|credit| credit.address == *address && credit.asset == *asset)
-            .fold(Amount::ZERO, |sum, credit| {
-                Amount(sum.0.saturating_add(credit.amount.0))
-            })
+        Credit::sum(&self.credits, address, asset)
     }
 
     /// Whether the transaction paid anything to `address`, in any asset.

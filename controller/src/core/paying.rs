@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use payflow_payment::{
-    Amount, Evidence, Mispayment, PaymentKey, PaymentTerms, TxDigest, Verdict, judge,
+    Amount, Credit, Evidence, Mispayment, PaymentKey, PaymentTerms, TxDigest, Verdict, judge,
     ledger::{Inspected, Lookup, Submission},
     settle_mispayment,
 };
@@ -545,13 +545,7 @@ impl Reservation {
 
 /// Refused before anything is submitted, so that nothing needs to be refunded.
 fn pays_enough(terms: &PaymentTerms, inspected: &Inspected) -> Result<(), Problem> {
-    let paid = inspected
-        .transfers
-        .iter()
-        .filter(|credit| credit.address == terms.pay_to && credit.asset == terms.asset)
-        .fold(Amount::ZERO, |sum, credit| {
-            Amount(sum.0.saturating_add(credit.amount.0))
-        });
+    let paid = Credit::sum(&inspected.transfers, &terms.pay_to, &terms.asset);
     if paid.is_zero() {
         return Err(Problem::new(
             ProblemKind::PaymentInvalid,

@@ -12,7 +12,6 @@ use super::{
     network::{FlowId, Host, NetworkEvent},
     plan,
     problem::{Problem, ProblemKind},
-    quoting::key_of,
     register::Reservation,
     reply::Answer,
     reservation::{Fact, Response, State, Stimulus, respond},
@@ -105,9 +104,6 @@ impl Core {
         caller: &Caller,
         number: ReservationNumber,
     ) -> Result<Answer, Problem> {
-        if !caller.operator {
-            key_of(caller)?;
-        }
         let state = self.visible(caller, number)?.state;
         if let Response::Refuse(why) = respond(state, Stimulus::Cancel) {
             return Err(Problem::new(ProblemKind::WrongState, why));
