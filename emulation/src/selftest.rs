@@ -98,11 +98,12 @@ fn forward(lab: &Lab) -> Result<(), LabError> {
     for switch in &lab.info().switches {
         flow(lab, &switch.name, "priority=1,actions=NORMAL")?;
     }
-    lab.exec(
-        "h1",
-        &["ping", "-c", "2", "-i", "0.2", "-W", "2", "10.0.0.4"],
-    )
-    .map(|_| ())
+    let limit = Duration::from_secs(5);
+    if lab.reaches("h1", "10.0.0.4", limit)? {
+        return Ok(());
+    }
+    let what = "an answer from h4 to h1".to_owned();
+    Err(LabError::TimeOut { what, limit })
 }
 
 /// The four classes of a port: best effort, control, steady, elastic.

@@ -194,19 +194,10 @@ impl<'a> Stage<'a> {
     /// # Errors
     /// When it does not.
     pub fn introduce(&self, host: &str) -> anyhow::Result<()> {
-        let deadline = Instant::now() + START_LIMIT;
-        loop {
-            let ping = self
-                .lab
-                .program(host, ["ping", "-c", "1", "-W", "1", "10.0.0.254"])
-                .run(Duration::from_secs(5))?;
-            if ping.status == 0 {
-                return Ok(());
-            }
-            if Instant::now() > deadline {
-                bail!("{host} does not reach the API: {}", ping.stdout);
-            }
+        if !self.lab.reaches(host, "10.0.0.254", START_LIMIT)? {
+            bail!("{host} does not reach the API");
         }
+        Ok(())
     }
 
     /// Makes a wallet for a host and fills it at the faucet. Its address.

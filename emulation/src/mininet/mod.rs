@@ -202,6 +202,30 @@ impl Lab {
         done.success().map(|done| done.stdout)
     }
 
+    /// Whether a host gets an answer to a ping before the limit.
+    ///
+    /// Asked anew each second: one `ping` told to wait longer gives up as soon as the kernel reports that an address, asked
+    /// for before the network was ready, could not be resolved.
+    ///
+    /// # Errors
+    /// When there is no such host.
+    pub fn reaches(&self, from: &str, to: &str, limit: Duration) -> Result<bool, LabError> {
+        let deadline = Instant::now() + limit;
+        loop {
+            let ping = self
+                .program(from, ["ping", "-c", "1", "-W", "1", to])
+                .run(Duration::from_secs(10))?;
+            if ping.status == 0 {
+                return Ok(true);
+            }
+            if Instant::now() >= deadline {
+                return Ok(false);
+            }
+            // An address that has just been given up fails at once.
+            thread::sleep(Duration::from_millis(100));
+        }
+    }
+
     /// Starts a program in a host.
     ///
     /// # Errors
