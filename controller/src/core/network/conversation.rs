@@ -330,9 +330,9 @@ impl Network {
         self.ports_described(id, &ports, &remembered, now);
         for remembered in remembered {
             if let Remembered::Station(port, mac, address) = remembered {
-                let news = self
-                    .hosts
-                    .remember(PortRef { switch: id, port }, mac, address, now);
+                let up = self.switch_mut(id).is_up(port);
+                let port = PortRef { switch: id, port };
+                let news = self.hosts.remember(port, up, mac, address, now);
                 self.take_news(news, now);
             }
         }

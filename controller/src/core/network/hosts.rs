@@ -150,23 +150,53 @@ impl Hosts {
         news
     }
 
-    /// What was known before a restart, read back from a switch. Whoever is known already stays.
+    /// What was known before a restart, or before the switch was away, read back from a switch.
+    ///
+    /// Such entries are ours alone, so they beat whoever took the name while the owner could not be asked: it goes
+    /// back, and who had it meanwhile is a claimant, until the owner does not answer. Where the port is down
+    /// nobody could answer, and nothing goes back.
     pub(crate) fn remember(
         &mut self,
         port: PortRef,
+        up: bool,
         mac: MacAddr,
         address: Option<IpAddr>,
         now: Time,
     ) -> Vec<News> {
         let sender = Sender { mac, address };
-        let stays = self.stations.get(&mac).is_some_and(|at| *at != port)
-            || address
-                .and_then(|address| self.addresses.get(&address))
-                .is_some_and(|host| host.mac != mac);
-        if stays || !mac.is_station() {
+        if !mac.is_station() || self.is_api(sender) {
             return Vec::new();
         }
-        self.heard(port, sender, |_| Presence::Unknown, now)
+        let station = self.stations.get(&mac).filter(|at| **at != port);
+        let station = station.map(|at| {
+            let name = Sender { mac, address: None };
+            (*at, name, Claimed::Station(mac))
+        });
+        let host = address.and_then(|address| self.addresses.get(&address));
+        let host = host.filter(|host| host.mac != mac).map(|host| {
+            let name = Sender {
+                mac: host.mac,
+                address,
+            };
+            (host.port, name, Claimed::Address(host.address))
+        });
+        let rivals: Vec<_> = station.into_iter().chain(host).collect();
+        if rivals.is_empty() {
+            return self.heard(port, sender, |_| Presence::Unknown, now);
+        }
+        if !up {
+            return Vec::new();
+        }
+        let mut news = vec![News::Moved(self.move_to(port, sender, now))];
+        for (claimant, name, claimed) in rivals {
+            // The owner was a claimant at its own port until now.
+            self.claims.remove(&claimed);
+            if self.quarantines.remove(&(port, claimed)).is_some() {
+                news.push(News::Released(port, claimed));
+            }
+            news.extend(self.contest(claimant, name, claimed, port, Presence::Up, now));
+        }
+        news
     }
 
     /// The port is no edge port any more: nobody is behind it.
@@ -537,6 +567,53 @@ mod tests {
         );
         drain(&mut hosts, at(60_000));
         assert_eq!(hosts.get(ip()).unwrap().port, HERE);
+    }
+
+    #[test]
+    fn a_name_taken_while_the_owners_switch_was_away_goes_back_when_it_is_read() {
+        let sender = says(MAC, Some(ip()));
+        for thief in [sender, says(OTHER, Some(ip()))] {
+            let mut hosts = Hosts::new(&NetworkConfig::new([0; 32]));
+            hosts.heard(THERE, thief, |_| Presence::Up, at(0));
+            // Before its switch was read back, the owner had to pass for a claimant.
+            hosts.heard(HERE, sender, |_| Presence::Up, at(10));
+            let news = hosts.remember(HERE, true, MAC, Some(ip()), at(1_000));
+            assert!(
+                news.iter().any(|news| matches!(news, News::Ask(HERE, _))),
+                "the owner is asked: {news:?}"
+            );
+            assert!(
+                news.iter()
+                    .any(|news| matches!(news, News::Quarantine(THERE, ..))),
+                "the thief is blocked: {news:?}"
+            );
+            assert!(
+                !hosts.quarantines().any(|(port, ..)| port == HERE),
+                "the owner is blocked"
+            );
+            let host = hosts.get(ip()).unwrap();
+            assert_eq!((host.port, host.mac), (HERE, MAC));
+            hosts.heard(HERE, sender, |_| Presence::Up, at(1_100));
+            drain(&mut hosts, at(60_000));
+            assert_eq!(hosts.get(ip()).unwrap().port, HERE);
+        }
+    }
+
+    #[test]
+    fn a_host_that_moved_while_its_switch_was_away_stays_where_it_is() {
+        let mut hosts = Hosts::new(&NetworkConfig::new([0; 32]));
+        let sender = says(MAC, Some(ip()));
+        hosts.heard(THERE, sender, |_| Presence::Up, at(0));
+        hosts.remember(HERE, true, MAC, Some(ip()), at(1_000));
+        drain(&mut hosts, at(60_000));
+        assert_eq!(
+            hosts.get(ip()).unwrap().port,
+            THERE,
+            "nobody answered at the old port"
+        );
+        let news = hosts.remember(HERE, false, MAC, Some(ip()), at(70_000));
+        assert_eq!(news, [], "nobody can answer at a port that is down");
+        assert_eq!(hosts.get(ip()).unwrap().port, THERE);
     }
 
     #[test]
