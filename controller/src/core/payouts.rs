@@ -44,6 +44,8 @@ enum Step {
 
 const SHORTEST_PAUSE: Duration = Duration::from_millis(250);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+/// After so many failures in a row something else is tried: another source, or another transfer.
+const MOST_FAILURES: u32 = 3;
 
 impl Core {
     /// Goes on with the transfer at the head of the queue: now, or when its pause is over.
@@ -173,23 +175,24 @@ impl Core {
             }
             Err(error) => {
                 progress.step = Step::Build { asked: false };
-                if let BuildError::Impossible { reason } = &error {
-                    tracing::warn!(
-                        payout = id,
-                        reason,
-                        "the payout cannot be built from this source"
-                    );
-                    if progress.from_treasury {
-                        // Neither source can pay now. Others need not wait for it.
+                progress.failures = progress.failures.saturating_add(1);
+                tracing::warn!(payout = id, %error, "the payout cannot be built now");
+                let often = progress.failures >= MOST_FAILURES;
+                match error {
+                    // What a sweep for another payment took along is in the treasury. (Once may be a node that lags.)
+                    BuildError::Impossible { .. } if often && !progress.from_treasury => {
+                        progress.from_treasury = true;
+                        progress.failures = 0;
+                    }
+                    // Others need not wait for it.
+                    BuildError::Impossible { .. } | BuildError::Unknown { .. } if often => {
                         self.payout = None;
                         self.deferred.insert(id, self.now.plus(LONGEST_PAUSE));
                         self.advance_payout();
                         return;
                     }
-                    // What a sweep for another payment took along is in the treasury.
-                    progress.from_treasury = true;
+                    BuildError::Impossible { .. } | BuildError::Unknown { .. } => {}
                 }
-                self.slow_down();
                 self.pause_payout();
             }
         }

@@ -486,6 +486,20 @@ impl Desk {
         });
     }
 
+    fn build_fails(&mut self, payout: u64, error: &BuildError) {
+        let result = Err(error.clone());
+        self.ledger(LedgerEvent::PayoutBuilt { payout, result });
+        self.wait(Duration::from_secs(2));
+    }
+
+    /// The transfer whose turn it is cannot be built, so many times in a row.
+    fn build_in_vain(&mut self, error: &BuildError, times: usize) {
+        for _ in 0..times {
+            let (payout, _) = self.take_build();
+            self.build_fails(payout, error);
+        }
+    }
+
     fn take_build(&mut self) -> (u64, payflow_payment::ledger::PayoutOrder) {
         let at = self
             .orders
@@ -1231,22 +1245,19 @@ fn a_payout_that_cannot_be_built_is_tried_from_the_treasury_and_never_dropped() 
         order.from,
         payflow_payment::ledger::PayoutSource::Receive(1)
     );
-    let impossible = || {
-        Err(BuildError::Impossible {
-            reason: "no coins".into(),
-        })
-    };
-    desk.ledger(LedgerEvent::PayoutBuilt {
-        payout,
-        result: impossible(),
-    });
-    desk.wait(Duration::from_secs(2));
+    desk.build_fails(payout, &impossible());
+    desk.build_in_vain(&impossible(), 1);
+    let (payout, order) = desk.take_build();
+    assert_eq!(
+        order.from,
+        payflow_payment::ledger::PayoutSource::Receive(1),
+        "a node may lag"
+    );
+    desk.build_fails(payout, &impossible());
     let (payout, order) = desk.take_build();
     assert_eq!(order.from, payflow_payment::ledger::PayoutSource::Treasury);
-    desk.ledger(LedgerEvent::PayoutBuilt {
-        payout,
-        result: impossible(),
-    });
+    desk.build_fails(payout, &impossible());
+    desk.build_in_vain(&impossible(), 2);
     desk.wait(Duration::from_secs(40));
     desk.pay_out();
     assert_eq!(desk.view(number).status, Status::Settled);
@@ -1398,33 +1409,37 @@ fn hosts_behind_one_port_are_sold_nothing() {
 
 #[test]
 fn a_payout_that_cannot_be_built_keeps_nobody_else_waiting() {
-    let mut desk = open();
-    let (number, _) = desk.quote();
-    for digest in ["short", "shorter"] {
-        let short = desk.evidence(digest, number, PRICE - 1);
-        desk.checkpoint(1, vec![short]);
-    }
-    for _ in 0..2 {
-        let (payout, _) = desk.take_build();
-        let result = Err(BuildError::Impossible {
-            reason: "no coins".into(),
+    let unknown = BuildError::Unknown {
+        reason: "the node does not answer".into(),
+    };
+    for (error, times) in [(impossible(), 6), (unknown, 3)] {
+        let mut desk = open();
+        let (number, _) = desk.quote();
+        for digest in ["short", "shorter"] {
+            let short = desk.evidence(digest, number, PRICE - 1);
+            desk.checkpoint(1, vec![short]);
+        }
+        desk.build_in_vain(&error, times);
+        let (payout, order) = desk.take_build();
+        assert_eq!(
+            (payout, order.payouts.len()),
+            (2, 1),
+            "the second goes before the first"
+        );
+        desk.ledger(LedgerEvent::PayoutBuilt {
+            payout,
+            result: Ok(outgoing(&"second".into())),
         });
-        desk.ledger(LedgerEvent::PayoutBuilt { payout, result });
-        desk.wait(Duration::from_secs(2));
+        desk.finalise(&"second".into());
+        desk.wait(Duration::from_secs(31));
+        assert_eq!(desk.take_build().0, 1, "and the first is tried again");
     }
-    let (payout, order) = desk.take_build();
-    assert_eq!(
-        (payout, order.payouts.len()),
-        (2, 1),
-        "the second goes before the first"
-    );
-    desk.ledger(LedgerEvent::PayoutBuilt {
-        payout,
-        result: Ok(outgoing(&"second".into())),
-    });
-    desk.finalise(&"second".into());
-    desk.wait(Duration::from_secs(31));
-    assert_eq!(desk.take_build().0, 1, "and the first is tried again");
+}
+
+fn impossible() -> BuildError {
+    BuildError::Impossible {
+        reason: "no coins".into(),
+    }
 }
 
 #[test]

@@ -403,24 +403,29 @@ impl Network {
         paid.patient_until = None;
     }
 
-    /// The first thing that keeps packets from following the path.
+    /// The first thing that keeps packets from following the path, from the edge port where they enter to the one where
+    /// they leave. What is beyond those two is the hosts' own: whoever pulls its own cable is not credited for it.
     fn path_problem(&self, path: &Path) -> Option<String> {
         for hop in &path.hops {
-            let Some(switch) = self
+            let read = self
                 .switches
                 .get(&hop.switch)
-                .filter(|switch| switch.is_read())
-            else {
+                .is_some_and(super::switch::Switch::is_read);
+            if !read {
                 return Some(format!("switch {} is not connected", hop.switch));
-            };
-            for port in [hop.in_port, hop.out_port] {
-                if !switch.is_up(port) {
-                    return Some(format!("port {}:{port} is down", hop.switch));
-                }
             }
         }
         let links = path.hops.iter().zip(path.hops.iter().skip(1));
         links.into_iter().find_map(|(hop, next)| {
+            for end in [hop.egress(), next.ingress()] {
+                let up = self
+                    .switches
+                    .get(&end.switch)
+                    .is_some_and(|switch| switch.is_up(end.port));
+                if !up {
+                    return Some(format!("port {end} is down"));
+                }
+            }
             let whole = self.topology.peer(hop.egress()) == Some(next.ingress());
             (!whole).then(|| {
                 format!(

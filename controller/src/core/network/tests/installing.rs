@@ -266,6 +266,25 @@ fn an_entry_that_goes_too_early_comes_back() {
 }
 
 #[test]
+fn whoever_pulls_its_own_cable_is_not_credited_for_it() {
+    let mut lab = lab();
+    let plan = plan_through_row(flow(7, 0));
+    let (first, last) = (
+        plan.path.hops.first().unwrap().ingress(),
+        plan.path.hops.last().unwrap().egress(),
+    );
+    lab.install(plan);
+    lab.take_events();
+    for end in [first, last] {
+        lab.set_port_up(end, false);
+        lab.wait(60_000);
+        let broken = |event: &NetworkEvent| matches!(event, NetworkEvent::PathBroken { .. });
+        assert!(!lab.take_events().iter().any(broken), "{end}");
+        lab.set_port_up(end, true);
+    }
+}
+
+#[test]
 fn a_broken_path_is_told_once_and_its_entries_stay_until_it_is_whole_again() {
     let mut lab = lab();
     let flow = flow(7, 0);
