@@ -42,7 +42,7 @@ async fn a_stop_is_quick_and_paid_entries_stay_and_are_adopted_untouched() {
 
     let (well, took) = world.controller.stop();
     assert!(well, "{}", world.controller.log());
-    assert!(took < Duration::from_secs(3), "{took:?}");
+    assert!(took < Duration::from_secs(10), "{took:?}");
     let stopped = world.switches.entries_of(number);
     assert_eq!(stopped.len(), 2, "{stopped:?}");
 

@@ -103,10 +103,10 @@ fn broadcasts_arrive_once(theatre: &Theatre) {
                 "import socket\n\
                  s = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(0x88b5))\n\
                  s.bind(('{}', 0x88b5))\n\
-                 s.settimeout(3)\n\
+                 s.settimeout(30)\n\
                  print('ready', flush=True)\n\
                  count = 0\n\
-                 try:\n    while count < 10000:\n        s.recv(2000)\n        count += 1\n\
+                 try:\n    while count < 10000:\n        s.recv(2000)\n        count += 1\n        s.settimeout(3)\n\
                  except TimeoutError:\n    pass\n\
                  print('count', count)\n",
                 host.interface
