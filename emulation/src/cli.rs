@@ -12,6 +12,7 @@ use crate::auditor;
 use crate::demo;
 use crate::mininet::{Lab, LabConfig, Regular, Topology};
 use crate::selftest;
+use crate::simulate;
 use crate::table::{Table, mbit, percent};
 use crate::traffic::flow::FlowSpec;
 use crate::traffic::recv::{RecvOptions, recv};
@@ -51,6 +52,8 @@ enum Command {
         #[arg(long, default_value_t = 20)]
         trunk_mbit: u64,
     },
+    /// The controller's core under seeds: virtual time, and a network, a ledger and a disk that misbehave on purpose
+    Simulate(simulate::SimulateArgs),
     /// Asks a ledger for balances, gas and receipt hashes; the answer is JSON
     Ledger(auditor::AuditorArgs),
     /// Generates and measures traffic; runs inside the hosts of a lab
@@ -138,6 +141,7 @@ pub fn run() -> anyhow::Result<()> {
             },
         ),
         Command::Demo { dir } => run_demo(dir),
+        Command::Simulate(args) => simulate::run(&args),
         Command::Ledger(args) => print(&auditor::audit(&args)?),
         Command::Traffic(traffic) => run_traffic(traffic),
     }

@@ -8,6 +8,8 @@ pub mod mininet;
 pub mod plot;
 pub mod report;
 pub mod selftest;
+pub mod simulate;
+pub mod simulation;
 pub mod stage;
 pub mod table;
 pub mod traffic;

@@ -1,0 +1,186 @@
+//! `payflow-lab simulate`: one seed as a story, or many on all cores.
+
+use std::io::Write;
+use std::str::FromStr;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
+use std::time::Instant;
+
+use anyhow::bail;
+use clap::Args;
+use indicatif::{ProgressBar, ProgressStyle};
+
+use crate::simulation::{Outcome, Scenario, run as run_seed};
+
+/// What to simulate.
+#[derive(Debug, Args)]
+pub struct SimulateArgs {
+    /// One seed, told as a story
+    #[arg(long, conflicts_with = "seeds", required_unless_present = "seeds")]
+    seed: Option<u64>,
+    /// Many seeds, FIRST..LAST (the last one left out), on all cores
+    #[arg(long)]
+    seeds: Option<Seeds>,
+    /// How many buy, each once
+    #[arg(long, default_value_t = Scenario::default().buyers)]
+    buyers: usize,
+    /// Nothing goes wrong but what the buyers do
+    #[arg(long)]
+    calm: bool,
+}
+
+/// A half-open range of seeds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Seeds {
+    first: u64,
+    end: u64,
+}
+
+impl FromStr for Seeds {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let wrong = || format!("{text:?} is no range of seeds; write it as 0..1000");
+        let (first, end) = text.split_once("..").ok_or_else(wrong)?;
+        let (first, end) = (
+            first.parse().map_err(|_| wrong())?,
+            end.parse().map_err(|_| wrong())?,
+        );
+        if first < end {
+            Ok(Self { first, end })
+        } else {
+            Err(wrong())
+        }
+    }
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// When something was not as it must be, with the command that repeats it.
+pub fn run(args: &SimulateArgs) -> anyhow::Result<()> {
+    let scenario = Scenario {
+        buyers: args.buyers,
+        faults: !args.calm,
+        story: false,
+    };
+    match (args.seed, args.seeds) {
+        (Some(seed), _) => tell(seed, scenario),
+        (None, Some(seeds)) => run_many(seeds, scenario),
+        (None, None) => bail!("name a --seed or --seeds"),
+    }
+}
+
+fn tell(seed: u64, scenario: Scenario) -> anyhow::Result<()> {
+    let scenario = Scenario {
+        story: true,
+        ..scenario
+    };
+    let outcome = run_seed(seed, scenario);
+    let mut out = std::io::stdout().lock();
+    for line in &outcome.story {
+        writeln!(out, "{line}")?;
+    }
+    writeln!(
+        out,
+        "seed {seed}: {} events, digest {}",
+        outcome.steps, outcome.digest
+    )?;
+    for violation in &outcome.violations {
+        writeln!(out, "WRONG {violation}")?;
+    }
+    if outcome.violations.is_empty() {
+        return Ok(());
+    }
+    bail!(
+        "seed {seed}: {} things are not as they must be",
+        outcome.violations.len()
+    )
+}
+
+/// The seeds of a range whose outcome is not as it must be, in their order.
+#[must_use]
+pub fn failing(seeds: Seeds, scenario: Scenario, done: impl Fn() + Sync) -> Vec<(u64, Outcome)> {
+    let next = AtomicU64::new(seeds.first);
+    let work = || {
+        let mut wrong = Vec::new();
+        loop {
+            let seed = next.fetch_add(1, Ordering::Relaxed);
+            if seed >= seeds.end {
+                return wrong;
+            }
+            let outcome = run_seed(seed, scenario);
+            if !outcome.violations.is_empty() {
+                wrong.push((seed, outcome));
+            }
+            done();
+        }
+    };
+    let cores = thread::available_parallelism().map_or(1, usize::from);
+    let mut all: Vec<(u64, Outcome)> = thread::scope(|scope| {
+        let workers: Vec<_> = (0..cores).map(|_| scope.spawn(work)).collect();
+        workers
+            .into_iter()
+            .flat_map(|worker| {
+                worker
+                    .join()
+                    .expect("a panic in a simulation is a finding of its own")
+            })
+            .collect()
+    });
+    all.sort_by_key(|(seed, _)| *seed);
+    all
+}
+
+fn run_many(seeds: Seeds, scenario: Scenario) -> anyhow::Result<()> {
+    let begun = Instant::now();
+    let bar = ProgressBar::new(seeds.end - seeds.first).with_style(ProgressStyle::with_template(
+        "{wide_bar} {pos} of {len} seeds, {per_sec}, {eta} left",
+    )?);
+    let wrong = failing(seeds, scenario, || bar.inc(1));
+    bar.finish_and_clear();
+    let count = seeds.end - seeds.first;
+    println!(
+        "{count} seeds in {:.1} s, {} of them not as they must be",
+        begun.elapsed().as_secs_f64(),
+        wrong.len()
+    );
+    let Some((seed, outcome)) = wrong.first() else {
+        return Ok(());
+    };
+    for (seed, outcome) in wrong.iter().take(10) {
+        if let Some(violation) = outcome.violations.first() {
+            println!("seed {seed}: {violation}");
+        }
+    }
+    let calm = if scenario.faults { "" } else { " --calm" };
+    bail!(
+        "seed {seed}: {} things are not as they must be; see it happen: payflow-lab simulate --seed {seed} --buyers {}{calm}",
+        outcome.violations.len(),
+        scenario.buyers
+    )
+}
+
+impl Seeds {
+    /// From `first` on, so many.
+    #[must_use]
+    pub const fn from(first: u64, count: u64) -> Self {
+        Self {
+            first,
+            end: first.saturating_add(count),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_range_of_seeds_is_half_open_and_not_empty() {
+        assert_eq!("3..7".parse(), Ok(Seeds { first: 3, end: 7 }));
+        for wrong in ["3", "3..", "..7", "7..3", "3..3", "a..b", "3...7"] {
+            assert!(wrong.parse::<Seeds>().is_err(), "{wrong}");
+        }
+    }
+}

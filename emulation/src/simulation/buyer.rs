@@ -1,0 +1,200 @@
+//! Those who buy: honest, forgetful, greedy and hostile ones.
+
+use std::net::IpAddr;
+
+use payflow_controller::core::document::{BuyerKey, QuoteDocument, ReservationNumber};
+use payflow_controller::core::io::{Caller, Idempotency};
+use payflow_payment::{Address, TxDigest};
+use payflow_qos::Time;
+
+use super::chance::Chance;
+
+/// How a buyer pays.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Habit {
+    /// Hands over its signed transaction.
+    HandsOver,
+    /// Submits by itself and shows the digest.
+    Shows,
+    /// Submits by itself and says nothing.
+    Silent,
+    /// Never pays.
+    Forgets,
+    /// Pays too little.
+    Short,
+    /// Pays too much.
+    Generous,
+    /// Pays in worthless coins.
+    WrongAsset,
+    /// Pays when the quote has expired.
+    Late,
+    /// Hands over a transaction, and pays again by itself.
+    Twice,
+    /// Hands over a transaction whose coin it spends elsewhere at the same time.
+    DoubleSpends,
+    /// Shows the digest of somebody else's payment.
+    Steals,
+    /// Shows a digest that nobody has ever seen.
+    Invents,
+}
+
+impl Habit {
+    const ALL: [(Self, u64); 12] = [
+        (Self::HandsOver, 10),
+        (Self::Shows, 4),
+        (Self::Silent, 2),
+        (Self::Forgets, 2),
+        (Self::Short, 1),
+        (Self::Generous, 1),
+        (Self::WrongAsset, 1),
+        (Self::Late, 2),
+        (Self::Twice, 2),
+        (Self::DoubleSpends, 2),
+        (Self::Steals, 1),
+        (Self::Invents, 1),
+    ];
+
+    fn any(chance: &mut Chance) -> Self {
+        let total = Self::ALL.iter().map(|(_, weight)| weight).sum();
+        let mut at = chance.between(0, total);
+        for (habit, weight) in Self::ALL {
+            if at < weight {
+                return habit;
+            }
+            at -= weight;
+        }
+        Self::HandsOver
+    }
+}
+
+/// What a buyer waits for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// To ask for a quote, or for the answer to it.
+    Quote,
+    /// To pay, or for the answer to that.
+    Pay,
+    /// For the end of what it bought.
+    Watch,
+    /// For nothing: it was refused, or all is over.
+    Done,
+}
+
+/// One buyer and its one purchase.
+#[derive(Clone, Debug)]
+pub struct Buyer {
+    /// Its number.
+    pub number: usize,
+    /// How it pays.
+    pub habit: Habit,
+    /// Where it is.
+    pub address: IpAddr,
+    /// Whom its packets are for.
+    pub destination: IpAddr,
+    /// Destination port of its packets.
+    pub port: u16,
+    /// Frame bits per second.
+    pub rate_bps: u64,
+    /// How long, in seconds.
+    pub duration_s: u64,
+    /// Ends early, so long after it was served first.
+    pub cancels_after_ms: Option<u64>,
+    /// What it waits for.
+    pub step: Step,
+    /// What it was offered.
+    pub quote: Option<QuoteDocument>,
+    /// The transaction it made for the quote, with its coins; made once.
+    pub payment: Option<super::ledger::Transfer>,
+    /// A digest it shows that is not its own.
+    pub shows: Option<TxDigest>,
+    /// It has submitted the transaction by itself.
+    pub submitted: bool,
+    /// Its request that is not answered.
+    pub waiting: Option<u64>,
+    /// When it looks again.
+    pub looks_at: Option<Time>,
+    /// When it was first told that it is served.
+    pub served_since: Option<Time>,
+    /// It has asked for the end.
+    pub cancelled: bool,
+}
+
+impl Buyer {
+    /// Somebody who wants something.
+    pub fn any(number: usize, chance: &mut Chance) -> Self {
+        let host = |chance: &mut Chance| u8::try_from(chance.between(1, 9)).unwrap_or(1);
+        let from = host(chance);
+        let to = loop {
+            let to = host(chance);
+            if to != from {
+                break to;
+            }
+        };
+        Self {
+            number,
+            habit: Habit::any(chance),
+            address: IpAddr::from([10, 0, 0, from]),
+            destination: IpAddr::from([10, 0, 0, to]),
+            port: u16::try_from(5_000 + number).unwrap_or(5_000),
+            rate_bps: 1_000 * chance.between(100, 9_000),
+            duration_s: chance.between(1, 40),
+            cancels_after_ms: chance.happens(300).then(|| chance.between(0, 20_000)),
+            step: Step::Quote,
+            quote: None,
+            payment: None,
+            shows: None,
+            submitted: false,
+            waiting: None,
+            looks_at: None,
+            served_since: None,
+            cancelled: false,
+        }
+    }
+
+    /// Its key; one per buyer.
+    #[must_use]
+    pub fn key(&self) -> BuyerKey {
+        let mut bytes = [0; 32];
+        for (byte, of) in bytes.iter_mut().zip(self.number.to_be_bytes()) {
+            *byte = of;
+        }
+        payflow_payment::PublicKey(bytes)
+    }
+
+    /// How it is known to the controller.
+    #[must_use]
+    pub fn caller(&self) -> Caller {
+        Caller {
+            key: Some(self.key()),
+            address: Some(self.address),
+            operator: false,
+        }
+    }
+
+    /// Where its money comes from.
+    #[must_use]
+    pub fn wallet(&self) -> Address {
+        Address::new(format!("0xwallet-{}", self.number))
+    }
+
+    /// Where refunds go; nothing else is ever sent there.
+    #[must_use]
+    pub fn refund_to(&self) -> Address {
+        Address::new(format!("0xrefund-{}", self.number))
+    }
+
+    /// Makes asking twice asking once.
+    #[must_use]
+    pub fn idempotency(&self) -> Idempotency {
+        Idempotency {
+            key: format!("buyer-{}", self.number),
+            fingerprint: format!("{}", self.number),
+        }
+    }
+
+    /// The number of its quote and reservation.
+    #[must_use]
+    pub fn reservation(&self) -> Option<ReservationNumber> {
+        ReservationNumber::from_quote_id(&self.quote.as_ref()?.id)
+    }
+}

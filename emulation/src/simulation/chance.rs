@@ -1,0 +1,71 @@
+//! Chance under a seed: the only source of chance in a simulation.
+
+use std::time::Duration;
+
+/// SplitMix64 (Steele, Lea, Flood 2014). The same seed gives the same numbers, on every machine.
+#[derive(Clone, Debug)]
+pub struct Chance(u64);
+
+impl Chance {
+    /// Begins with a seed.
+    #[must_use]
+    pub const fn new(seed: u64) -> Self {
+        Self(seed)
+    }
+
+    /// Any number.
+    pub fn number(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    /// A number from `low` to below `high`; `low` when there is none.
+    pub fn between(&mut self, low: u64, high: u64) -> u64 {
+        low + self.number() % high.saturating_sub(low).max(1)
+    }
+
+    /// A number of milliseconds from `low` to below `high`.
+    pub fn millis(&mut self, low: u64, high: u64) -> Duration {
+        Duration::from_millis(self.between(low, high))
+    }
+
+    /// True `permille` times in a thousand.
+    pub fn happens(&mut self, permille: u64) -> bool {
+        self.number() % 1_000 < permille
+    }
+
+    /// One of several; `None` of none.
+    pub fn pick<'a, T>(&mut self, from: &'a [T]) -> Option<&'a T> {
+        let at = self.between(0, u64::try_from(from.len()).unwrap_or(u64::MAX));
+        from.get(usize::try_from(at).unwrap_or_default())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_seed_repeats_itself_and_another_differs() {
+        let numbers = |seed| {
+            let mut chance = Chance::new(seed);
+            (0..50)
+                .map(|_| chance.between(10, 1_000))
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(numbers(7), numbers(7));
+        assert_ne!(numbers(7), numbers(8));
+        assert!(numbers(7).iter().all(|number| (10..1_000).contains(number)));
+    }
+
+    #[test]
+    fn of_nothing_nothing_is_picked() {
+        let mut chance = Chance::new(1);
+        assert_eq!(chance.pick::<u8>(&[]), None);
+        assert_eq!(chance.pick(&[3]), Some(&3));
+        assert_eq!(chance.between(5, 5), 5);
+    }
+}

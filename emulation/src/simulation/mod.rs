@@ -1,0 +1,62 @@
+//! The deterministic core under a seed: in virtual time, against a ledger, a disk, a network and buyers that
+//! misbehave on purpose.
+//!
+//! The same seed is the same story, bit for bit; a digest over everything the controller gave out proves it.
+//!
+//! | file | what it is |
+//! |---|---|
+//! | [`chance`] | the only source of chance |
+//! | [`ledger`] | coins, transactions, checkpoints, as they really are |
+//! | [`disk`] | the journal's disk, which is slow and loses what was on its way |
+//! | [`fabric`] | a data plane without packets, which outlives the controller |
+//! | [`buyer`] | those who buy, and how they pay |
+//! | [`observer`] | what must always hold, told by somebody else than the code under test |
+//! | `world` | all of them together |
+
+pub mod buyer;
+pub mod chance;
+pub mod disk;
+pub mod fabric;
+pub mod ledger;
+pub mod observer;
+mod world;
+
+/// What is simulated.
+#[derive(Clone, Copy, Debug)]
+pub struct Scenario {
+    /// How many buy, each once.
+    pub buyers: usize,
+    /// Whether anything goes wrong: crashes, lost and late answers, broken links, refused installations.
+    pub faults: bool,
+    /// Whether the story is told.
+    pub story: bool,
+}
+
+impl Default for Scenario {
+    fn default() -> Self {
+        Self {
+            buyers: 16,
+            faults: true,
+            story: false,
+        }
+    }
+}
+
+/// What came of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outcome {
+    /// What was not as it must be; empty when all is well.
+    pub violations: Vec<String>,
+    /// Hash over every output of the controller and when it came.
+    pub digest: String,
+    /// What happened, line by line, where it was asked for.
+    pub story: Vec<String>,
+    /// How many events there were.
+    pub steps: u64,
+}
+
+/// Runs one seed to its end.
+#[must_use]
+pub fn run(seed: u64, scenario: Scenario) -> Outcome {
+    world::World::new(seed, scenario).run()
+}

@@ -1,0 +1,355 @@
+//! Whoever sees what everybody could see (requests, ledger, which flows are carried, the text of the journal) and
+//! says when something is not as it must be. It shares no rule with the code under test.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use payflow_controller::core::document::{QuoteDocument, ReservationNumber};
+use payflow_controller::core::network::FlowId;
+use payflow_controller::core::reply::Books;
+use payflow_payment::{Address, Asset, TxDigest};
+use payflow_qos::{BitRate, PortRef, Time, Topology};
+
+use super::disk::Disk;
+use super::fabric::Change;
+use super::ledger::{MemoryLedger, Transfer};
+
+/// What a buyer may be charged for beyond the time its flow was carried: confirmations on their way.
+const SLACK: Duration = Duration::from_secs(1);
+
+#[derive(Clone, Debug)]
+struct Sale {
+    document: QuoteDocument,
+    /// Transactions that paid something in the right asset to its address, and how much.
+    payments: Vec<(TxDigest, u64)>,
+    refunded: u64,
+    /// Transactions that were handed over while the quote was binding: from then on the wait is the controller's.
+    handed_over: BTreeSet<TxDigest>,
+    cancelled: bool,
+    /// It was carried and is no longer.
+    over: bool,
+    carried_since: Option<Time>,
+    carried: Duration,
+    /// The controller was away for so long while the flow was carried or about to be.
+    blind: Duration,
+}
+
+/// See the module.
+pub struct Observer {
+    sales: BTreeMap<u64, Sale>,
+    by_address: BTreeMap<Address, u64>,
+    by_refund: BTreeMap<Address, u64>,
+    capacities: BTreeMap<PortRef, BitRate>,
+    away_since: Option<Time>,
+    /// What was wrong, in order.
+    pub violations: Vec<String>,
+}
+
+impl Observer {
+    /// Knows the network.
+    #[must_use]
+    pub fn new(topology: &Topology) -> Self {
+        Self {
+            sales: BTreeMap::new(),
+            by_address: BTreeMap::new(),
+            by_refund: BTreeMap::new(),
+            capacities: topology.capacities().collect(),
+            away_since: None,
+            violations: Vec::new(),
+        }
+    }
+
+    fn wrong(&mut self, now: Time, what: impl std::fmt::Display) {
+        self.violations
+            .push(format!("at {} ms: {what}", now.millis()));
+    }
+
+    /// Somebody was shown a quote.
+    pub fn quoted(&mut self, document: &QuoteDocument, now: Time) {
+        let Some(ReservationNumber(number)) = ReservationNumber::from_quote_id(&document.id) else {
+            self.wrong(now, format_args!("{} names no quote", document.id));
+            return;
+        };
+        if let Some(sale) = self.sales.get(&number) {
+            if sale.document != *document {
+                self.wrong(now, format_args!("{} has changed", document.id));
+            }
+            return;
+        }
+        let terms = &document.payment;
+        if self
+            .by_address
+            .insert(terms.pay_to.clone(), number)
+            .is_some()
+        {
+            self.wrong(
+                now,
+                format_args!("{} has the receive address of another quote", document.id),
+            );
+        }
+        if self
+            .by_refund
+            .insert(terms.refund_to.clone(), number)
+            .is_some()
+        {
+            self.wrong(
+                now,
+                format_args!("{} is the second quote for one request", document.id),
+            );
+        }
+        let sale = Sale {
+            document: document.clone(),
+            payments: Vec::new(),
+            refunded: 0,
+            handed_over: BTreeSet::new(),
+            cancelled: false,
+            over: false,
+            carried_since: None,
+            carried: Duration::ZERO,
+            blind: Duration::ZERO,
+        };
+        self.sales.insert(number, sale);
+        self.check_links(now);
+    }
+
+    /// The controller has taken a signed transaction for a quote.
+    pub fn handed_over(&mut self, number: u64, digest: &TxDigest, now: Time) {
+        if let Some(sale) = self
+            .sales
+            .get_mut(&number)
+            .filter(|sale| now.millis() <= sale.document.payment.expires_at.0)
+        {
+            sale.handed_over.insert(digest.clone());
+        }
+    }
+
+    /// The buyer has asked for the end.
+    pub fn cancelled(&mut self, number: u64) {
+        if let Some(sale) = self.sales.get_mut(&number) {
+            sale.cancelled = true;
+        }
+    }
+
+    /// The controller dies, or lives again.
+    pub fn controller(&mut self, alive: bool, now: Time) {
+        if alive {
+            let away = self
+                .away_since
+                .take()
+                .map_or(Duration::ZERO, |since| now.since(since));
+            for sale in self.sales.values_mut() {
+                sale.blind += away;
+            }
+        } else {
+            self.away_since = Some(now);
+        }
+    }
+
+    /// A transaction was executed.
+    pub fn executed(&mut self, transfer: &Transfer, now: Time) {
+        if transfer.fails {
+            return;
+        }
+        let iota = Asset::iota();
+        for credit in transfer
+            .credits
+            .iter()
+            .filter(|credit| credit.asset == iota)
+        {
+            let from_us = transfer.gas_version.is_some();
+            if let (false, Some(number)) = (from_us, self.by_address.get(&credit.address))
+                && let Some(sale) = self.sales.get_mut(number)
+            {
+                sale.payments.push((transfer.digest(), credit.amount.0));
+            }
+            if let (true, Some(number)) = (from_us, self.by_refund.get(&credit.address).copied())
+                && let Some(sale) = self.sales.get_mut(&number)
+            {
+                sale.refunded = sale.refunded.saturating_add(credit.amount.0);
+                let paid: u64 = sale.payments.iter().map(|(_, amount)| amount).sum();
+                if sale.refunded > paid {
+                    let what = format!("q{number}: {} refunded of {paid} paid", sale.refunded);
+                    self.wrong(now, what);
+                }
+            }
+        }
+    }
+
+    /// Something began or ceased to be carried.
+    pub fn network(&mut self, change: &Change, ledger: &MemoryLedger, disk: &Disk, now: Time) {
+        match change {
+            Change::Begun(plan) => {
+                let number = plan.flow.reservation;
+                if !self.is_paid(number, ledger) {
+                    self.wrong(
+                        now,
+                        format_args!("q{number} is installed and nobody has paid for it"),
+                    );
+                }
+                if !disk.holds("paid", number) {
+                    self.wrong(
+                        now,
+                        format_args!("q{number} is installed before its payment is durable"),
+                    );
+                }
+                if let Some(sale) = self.sales.get(&number)
+                    && (sale.document.rate_bps > plan.rate.bps()
+                        || sale.document.flow != plan.selector)
+                {
+                    self.wrong(
+                        now,
+                        format_args!("q{number} is installed as something else than was sold"),
+                    );
+                }
+            }
+            Change::Carried(FlowId { reservation, .. }) => {
+                if let Some(sale) = self.sales.get_mut(reservation) {
+                    sale.carried_since.get_or_insert(now);
+                }
+                self.check_links(now);
+            }
+            Change::Gone(FlowId { reservation, .. }) => {
+                let Some(sale) = self.sales.get_mut(reservation) else {
+                    return;
+                };
+                sale.over = true;
+                if let Some(since) = sale.carried_since.take() {
+                    sale.carried += now.since(since);
+                    let most =
+                        Duration::from_millis(sale.document.duration_ms) + Duration::from_secs(60);
+                    if sale.carried > most + sale.blind {
+                        let what = format!("q{reservation} was carried for {:?}", sale.carried);
+                        self.wrong(now, what);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Whether one transaction in a checkpoint pays for the quote, in time.
+    fn is_paid(&self, number: u64, ledger: &MemoryLedger) -> bool {
+        self.sales.get(&number).is_some_and(|sale| {
+            let terms = &sale.document.payment;
+            sale.payments.iter().any(|(digest, amount)| {
+                let late = if sale.handed_over.contains(digest) {
+                    terms.grace_ms
+                } else {
+                    0
+                };
+                let by = terms.expires_at.saturating_add_ms(late);
+                *amount >= terms.price.0
+                    && ledger.evidence(digest).is_some_and(|evidence| {
+                        evidence.succeeded && evidence.timestamp.is_some_and(|at| at <= by)
+                    })
+            })
+        })
+    }
+
+    /// What is carried and what is held, by link, is at most nine tenths of what the link carries.
+    fn check_links(&mut self, now: Time) {
+        let mut used: BTreeMap<PortRef, u64> = BTreeMap::new();
+        for sale in self.sales.values() {
+            let held =
+                !sale.cancelled && !sale.over && now.millis() <= sale.document.payment.expires_at.0;
+            let carried = sale.carried_since.is_some();
+            if carried || held {
+                for link in &sale.document.path {
+                    *used.entry(*link).or_default() += sale.document.rate_bps;
+                }
+            }
+        }
+        for (link, rate) in used {
+            let most = self
+                .capacities
+                .get(&link)
+                .map_or(0, |capacity| capacity.0 / 10 * 9);
+            if rate > most {
+                self.wrong(
+                    now,
+                    format_args!("{link:?}: {rate} bit/s of {most} are held or carried"),
+                );
+            }
+        }
+    }
+
+    /// All is over: what everybody has in the end.
+    pub fn finish(&mut self, ledger: &MemoryLedger, books: Option<&Books>, now: Time) {
+        if !ledger.is_conserved() {
+            self.wrong(now, "the ledger has made or lost money");
+        }
+        let mut paid_in_all = 0;
+        for (number, sale) in self.sales.clone() {
+            let terms = &sale.document.payment;
+            let paid: u64 = sale.payments.iter().map(|(_, amount)| amount).sum();
+            paid_in_all += paid;
+            let kept = paid.saturating_sub(sale.refunded);
+            let useless = sale
+                .payments
+                .len()
+                .saturating_sub(usize::from(!sale.carried.is_zero()));
+            let most = u64::try_from(useless)
+                .unwrap_or(u64::MAX)
+                .saturating_mul(terms.mispayment_fee.0)
+                + if sale.cancelled {
+                    terms.cancellation_fee.0
+                } else {
+                    0
+                }
+                + charge(&sale);
+            if kept > most {
+                self.wrong(
+                    now,
+                    format_args!(
+                        "q{number}: {paid} paid, {} refunded, {kept} kept, but at most {most} are due: carried {:?} of {} ms at {}",
+                        sale.refunded, sale.carried, sale.document.duration_ms, terms.price
+                    ),
+                );
+            }
+            if sale.carried_since.is_some() {
+                self.wrong(now, format_args!("q{number} is carried for ever"));
+            }
+        }
+        let Some(books) = books else {
+            self.wrong(now, "the controller shows no books");
+            return;
+        };
+        let refunded: u64 = self.sales.values().map(|sale| sale.refunded).sum();
+        let differences = [
+            ("paid", books.paid.0, paid_in_all),
+            ("refunded", books.refunded.0, refunded),
+            ("held", books.held.0, 0),
+            (
+                "open transfers",
+                u64::try_from(books.payouts_open).unwrap_or(u64::MAX),
+                0,
+            ),
+            (
+                "gas",
+                u64::try_from(books.gas_nanos).unwrap_or(u64::MAX),
+                ledger.gas_burned(),
+            ),
+        ];
+        for (what, books, seen) in differences {
+            if books != seen {
+                self.wrong(
+                    now,
+                    format_args!("the books say {books} {what}, and {seen} were seen"),
+                );
+            }
+        }
+    }
+}
+
+/// The most that a sale may be charged for what was carried of it.
+fn charge(sale: &Sale) -> u64 {
+    if sale.carried.is_zero() {
+        return 0;
+    }
+    let served = (sale.carried + SLACK + sale.blind).as_millis();
+    let share = u128::from(sale.document.payment.price.0) * served
+        / u128::from(sale.document.duration_ms.max(1));
+    u64::try_from(share)
+        .unwrap_or(u64::MAX)
+        .saturating_add(1)
+        .min(sale.document.payment.price.0)
+}
