@@ -98,9 +98,15 @@ fn tell(seed: u64, scenario: Scenario) -> anyhow::Result<()> {
     )
 }
 
-/// The seeds of a range whose outcome is not as it must be, in their order.
-#[must_use]
-pub fn failing(seeds: Seeds, scenario: Scenario, done: impl Fn() + Sync) -> Vec<(u64, Outcome)> {
+/// Runs every seed of a range, on all cores. Those whose outcome is not as it must be, in their order.
+///
+/// # Panics
+/// When a simulation does: a panic of the code under test is a finding, too.
+pub fn each(
+    seeds: Seeds,
+    scenario: Scenario,
+    done: impl Fn(&Outcome) + Sync,
+) -> Vec<(u64, Outcome)> {
     let next = AtomicU64::new(seeds.first);
     let work = || {
         let mut wrong = Vec::new();
@@ -110,10 +116,10 @@ pub fn failing(seeds: Seeds, scenario: Scenario, done: impl Fn() + Sync) -> Vec<
                 return wrong;
             }
             let outcome = run_seed(seed, scenario);
+            done(&outcome);
             if !outcome.violations.is_empty() {
                 wrong.push((seed, outcome));
             }
-            done();
         }
     };
     let cores = thread::available_parallelism().map_or(1, usize::from);
@@ -124,7 +130,7 @@ pub fn failing(seeds: Seeds, scenario: Scenario, done: impl Fn() + Sync) -> Vec<
             .flat_map(|worker| {
                 worker
                     .join()
-                    .expect("a panic in a simulation is a finding of its own")
+                    .expect("a simulation panics: the message is above")
             })
             .collect()
     });
@@ -137,7 +143,7 @@ fn run_many(seeds: Seeds, scenario: Scenario) -> anyhow::Result<()> {
     let bar = ProgressBar::new(seeds.end - seeds.first).with_style(ProgressStyle::with_template(
         "{wide_bar} {pos} of {len} seeds, {per_sec}, {eta} left",
     )?);
-    let wrong = failing(seeds, scenario, || bar.inc(1));
+    let wrong = each(seeds, scenario, |_| bar.inc(1));
     bar.finish_and_clear();
     let count = seeds.end - seeds.first;
     println!(

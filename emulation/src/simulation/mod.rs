@@ -51,6 +51,8 @@ pub struct Outcome {
     pub digest: String,
     /// What happened, line by line, where it was asked for.
     pub story: Vec<String>,
+    /// How much happened.
+    pub tally: observer::Tally,
     /// How many events there were.
     pub steps: u64,
 }

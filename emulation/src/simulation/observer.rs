@@ -34,6 +34,34 @@ struct Sale {
     blind: Duration,
 }
 
+/// How much happened, so that a simulation in which nothing does is noticed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Quotes given.
+    pub quotes: u64,
+    /// Payments to our addresses.
+    pub payments: u64,
+    /// Flows carried.
+    pub carried: u64,
+    /// Refunds on the ledger.
+    pub refunds: u64,
+    /// Deaths of the controller.
+    pub crashes: u64,
+    /// Reservations suspended.
+    pub suspended: u64,
+}
+
+impl std::ops::AddAssign for Tally {
+    fn add_assign(&mut self, other: Self) {
+        self.quotes += other.quotes;
+        self.payments += other.payments;
+        self.carried += other.carried;
+        self.refunds += other.refunds;
+        self.crashes += other.crashes;
+        self.suspended += other.suspended;
+    }
+}
+
 /// See the module.
 pub struct Observer {
     sales: BTreeMap<u64, Sale>,
@@ -43,6 +71,8 @@ pub struct Observer {
     away_since: Option<Time>,
     /// What was wrong, in order.
     pub violations: Vec<String>,
+    /// How much happened.
+    pub tally: Tally,
 }
 
 impl Observer {
@@ -56,6 +86,7 @@ impl Observer {
             capacities: topology.capacities().collect(),
             away_since: None,
             violations: Vec::new(),
+            tally: Tally::default(),
         }
     }
 
@@ -109,6 +140,7 @@ impl Observer {
             blind: Duration::ZERO,
         };
         self.sales.insert(number, sale);
+        self.tally.quotes += 1;
         self.check_links(now);
     }
 
@@ -141,6 +173,7 @@ impl Observer {
                 sale.blind += away;
             }
         } else {
+            self.tally.crashes += 1;
             self.away_since = Some(now);
         }
     }
@@ -160,11 +193,13 @@ impl Observer {
             if let (false, Some(number)) = (from_us, self.by_address.get(&credit.address))
                 && let Some(sale) = self.sales.get_mut(number)
             {
+                self.tally.payments += 1;
                 sale.payments.push((transfer.digest(), credit.amount.0));
             }
             if let (true, Some(number)) = (from_us, self.by_refund.get(&credit.address).copied())
                 && let Some(sale) = self.sales.get_mut(&number)
             {
+                self.tally.refunds += 1;
                 sale.refunded = sale.refunded.saturating_add(credit.amount.0);
                 let paid: u64 = sale.payments.iter().map(|(_, amount)| amount).sum();
                 if sale.refunded > paid {
@@ -204,6 +239,7 @@ impl Observer {
             }
             Change::Carried(FlowId { reservation, .. }) => {
                 if let Some(sale) = self.sales.get_mut(reservation) {
+                    self.tally.carried += u64::from(sale.carried_since.is_none());
                     sale.carried_since.get_or_insert(now);
                 }
                 self.check_links(now);
@@ -245,35 +281,50 @@ impl Observer {
         })
     }
 
-    /// What is carried and what is held, by link, is at most nine tenths of what the link carries.
+    /// What is carried is, on every link, at most nine tenths of what the link carries; and so is what is promised:
+    /// quotes that are binding, and flows whose paid time runs. (What has ended and is still being taken off the
+    /// switches is carried, and no longer promised.)
     fn check_links(&mut self, now: Time) {
-        let mut used: BTreeMap<PortRef, u64> = BTreeMap::new();
-        for sale in self.sales.values() {
-            let held =
-                !sale.cancelled && !sale.over && now.millis() <= sale.document.payment.expires_at.0;
-            let carried = sale.carried_since.is_some();
-            if carried || held {
-                for link in &sale.document.path {
-                    *used.entry(*link).or_default() += sale.document.rate_bps;
+        let mut carried: BTreeMap<PortRef, BTreeMap<u64, u64>> = BTreeMap::new();
+        let mut promised = carried.clone();
+        for (number, sale) in &self.sales {
+            let rate = sale.document.rate_bps;
+            let binding = !sale.cancelled
+                && !sale.over
+                && sale.carried_since.is_none()
+                && now.millis() <= sale.document.payment.expires_at.0;
+            let paid_time = Duration::from_millis(sale.document.duration_ms);
+            let runs = sale
+                .carried_since
+                .is_some_and(|since| !sale.cancelled && now < since.plus(paid_time));
+            for link in &sale.document.path {
+                if sale.carried_since.is_some() {
+                    carried.entry(*link).or_default().insert(*number, rate);
+                }
+                if binding || runs {
+                    promised.entry(*link).or_default().insert(*number, rate);
                 }
             }
         }
-        for (link, rate) in used {
-            let most = self
-                .capacities
-                .get(&link)
-                .map_or(0, |capacity| capacity.0 / 10 * 9);
-            if rate > most {
-                self.wrong(
-                    now,
-                    format_args!("{link:?}: {rate} bit/s of {most} are held or carried"),
-                );
+        for (what, links) in [("carried", carried), ("promised", promised)] {
+            for (link, flows) in links {
+                let rate: u64 = flows.values().sum();
+                let most = self
+                    .capacities
+                    .get(&link)
+                    .map_or(0, |capacity| capacity.0 / 10 * 9);
+                if rate > most {
+                    self.wrong(
+                        now,
+                        format_args!("{rate} of {most} bit/s are {what} on link {link}: {flows:?}"),
+                    );
+                }
             }
         }
     }
 
-    /// All is over: what everybody has in the end.
-    pub fn finish(&mut self, ledger: &MemoryLedger, books: Option<&Books>, now: Time) {
+    /// All is over: what everybody has in the end. Where nothing went wrong, everybody who paid was served.
+    pub fn finish(&mut self, ledger: &MemoryLedger, books: Option<&Books>, calm: bool, now: Time) {
         if !ledger.is_conserved() {
             self.wrong(now, "the ledger has made or lost money");
         }
@@ -307,6 +358,14 @@ impl Observer {
             }
             if sale.carried_since.is_some() {
                 self.wrong(now, format_args!("q{number} is carried for ever"));
+            }
+            let whole = Duration::from_millis(sale.document.duration_ms);
+            if calm
+                && self.is_paid(number, ledger)
+                && (!sale.over || sale.carried < whole && !sale.cancelled)
+            {
+                let what = format!("q{number} is paid, and was carried for {:?}", sale.carried);
+                self.wrong(now, what);
             }
         }
         let Some(books) = books else {

@@ -101,6 +101,7 @@ enum Event {
     LinkDown,
     LinkUp(PortRef),
     Calm,
+    Audit,
 }
 
 /// One life of the controller.
@@ -177,6 +178,8 @@ impl World {
     fn plan(&mut self) {
         self.at(Duration::ZERO, Event::Start);
         self.at(CHECKPOINT, Event::Checkpoint);
+        // Before the end, because an answer waits for what is being written.
+        self.at(LASTS - Duration::from_secs(10), Event::Audit);
         for buyer in 0..self.buyers.len() {
             let when = self.chance.millis(2_000, 60_000);
             self.look_again(buyer, when);
@@ -225,8 +228,11 @@ impl World {
             self.happen(event);
             self.look();
         }
-        self.close();
+        let calm = !self.scenario.faults;
+        self.observer
+            .finish(&self.ledger, self.books.as_ref(), calm, self.now);
         Outcome {
+            tally: self.observer.tally,
             violations: self.observer.violations,
             digest: hex(&self.hash.finalize()),
             story: self.story,
@@ -323,10 +329,11 @@ impl World {
             Event::LinkDown => self.link_down(),
             Event::LinkUp(link) => {
                 self.fabric.lock().down.remove(&link);
-                self.tell(|| format!("network: link {link:?} is up"));
+                self.tell(|| format!("network: link {link} is up"));
                 self.feed(Input::Network(NetworkInput::DeadlineReached));
             }
             Event::Calm => self.calm(),
+            Event::Audit => self.audit(),
         }
     }
 
@@ -413,6 +420,9 @@ impl World {
                 Output::Ledger(order) => self.order(order),
                 Output::Reply { id, reply } => self.replied(id, reply),
                 Output::Changed(view) => {
+                    if view.status == Status::Suspended {
+                        self.observer.tally.suspended += 1;
+                    }
                     self.tell(|| format!("controller: {} is {:?}", view.id, view.status));
                 }
                 Output::Send { .. }
@@ -613,7 +623,7 @@ impl World {
         };
         if let Some(link) = self.chance.pick(&trunks).copied() {
             self.fabric.lock().down.insert(link);
-            self.tell(|| format!("network: link {link:?} is down"));
+            self.tell(|| format!("network: link {link} is down"));
             self.feed(Input::Network(NetworkInput::DeadlineReached));
             let pause = self.chance.millis(100, 30_000);
             self.at(pause, Event::LinkUp(link));
@@ -940,7 +950,8 @@ impl World {
 
     // The end
 
-    fn close(&mut self) {
+    /// The operator looks at the books.
+    fn audit(&mut self) {
         self.requests += 1;
         let id = RequestId(self.requests);
         let caller = Caller {
@@ -952,8 +963,6 @@ impl World {
             caller,
             request: Request::Books,
         });
-        self.observer
-            .finish(&self.ledger, self.books.as_ref(), self.now);
     }
 }
 
