@@ -56,6 +56,22 @@ fn whatever_goes_wrong_money_and_capacity_add_up_under_every_seed() {
     }
 }
 
+/// Seeds that once found something, and what it was.
+#[test]
+fn what_was_found_once_is_not_found_again() {
+    for (seed, found) in [(
+        2670,
+        "a transfer was signed while another one, deferred before, spent the gas coin: it could never execute, and held up all others",
+    )] {
+        let outcome = run(seed, Scenario::default());
+        assert!(
+            outcome.violations.is_empty(),
+            "{found}: {:?}",
+            outcome.violations
+        );
+    }
+}
+
 #[test]
 fn where_nothing_goes_wrong_everybody_who_pays_is_served() {
     let scenario = Scenario {

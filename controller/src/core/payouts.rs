@@ -53,6 +53,15 @@ impl Core {
         if !self.ledger_up {
             return;
         }
+        // The answer to come is signed with the coin that pays the gas of all. Whatever else went first would spend the
+        // coin, and leave bytes that can never execute.
+        if self
+            .payout
+            .as_ref()
+            .is_some_and(|progress| progress.step == Step::Build { asked: true })
+        {
+            return;
+        }
         let due = |id: u64| self.deferred.get(&id).is_none_or(|at| *at <= self.now);
         // What is signed comes first: it may be on its way, with the coin that pays the gas of all.
         let next = self
@@ -89,7 +98,6 @@ impl Core {
             return;
         };
         match &mut progress.step {
-            Step::Build { asked: true } => {}
             Step::Build { asked } => {
                 *asked = true;
                 let from_treasury = progress.from_treasury;

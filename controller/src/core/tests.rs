@@ -1436,6 +1436,32 @@ fn a_payout_that_cannot_be_built_keeps_nobody_else_waiting() {
     }
 }
 
+/// The answer is signed with the coin that pays the gas of all transfers, as it was when it was built.
+#[test]
+fn a_transfer_that_is_being_built_is_not_overtaken() {
+    let mut desk = open();
+    let (number, _) = desk.quote();
+    for digest in ["short", "shorter"] {
+        let short = desk.evidence(digest, number, PRICE - 1);
+        desk.checkpoint(1, vec![short]);
+    }
+    let unknown = BuildError::Unknown {
+        reason: "the node does not answer".into(),
+    };
+    desk.build_in_vain(&unknown, 3);
+    let (second, _) = desk.take_build();
+    // The first is due again, and the answer about the second is still to come.
+    desk.wait(Duration::from_secs(60));
+    let built = |order: &LedgerOrder| matches!(order, LedgerOrder::BuildPayout { .. });
+    assert!(!desk.orders.iter().any(built), "{:?}", desk.orders);
+    desk.ledger(LedgerEvent::PayoutBuilt {
+        payout: second,
+        result: Ok(outgoing(&"second".into())),
+    });
+    desk.finalise(&"second".into());
+    assert_eq!(desk.take_build().0, 1);
+}
+
 fn impossible() -> BuildError {
     BuildError::Impossible {
         reason: "no coins".into(),
