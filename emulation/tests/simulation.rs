@@ -57,12 +57,15 @@ fn whatever_goes_wrong_money_and_capacity_add_up_under_every_seed() {
 }
 
 /// Seeds that once found something, and what it was.
+const FOUND: [(u64, &str); 1] = [(
+    2670,
+    "a transfer was signed while another one, deferred before, spent the gas coin: it could never execute, and held up \
+     all others",
+)];
+
 #[test]
 fn what_was_found_once_is_not_found_again() {
-    for (seed, found) in [(
-        2670,
-        "a transfer was signed while another one, deferred before, spent the gas coin: it could never execute, and held up all others",
-    )] {
+    for (seed, found) in FOUND {
         let outcome = run(seed, Scenario::default());
         assert!(
             outcome.violations.is_empty(),
