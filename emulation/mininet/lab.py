@@ -320,7 +320,7 @@ def serve(lab):
             if operation is None:
                 raise ValueError('unknown operation')
             reply = {'id': number, 'ok': operation(**request)}
-        except Exception as error:      # every failure is told to whoever asked
+        except (Exception, SystemExit) as error:    # every failure is told to whoever asked; Mininet exits at some
             reply = {'id': number, 'error': '%s: %s' % (type(error).__name__, error)}
         with writing:
             print(json.dumps(reply), flush=True)

@@ -10,9 +10,12 @@ controller reads it and makes the queues that enforce it:
 Addresses: host number n has 10.0.0.n/24 and MAC 02:00:00:00:00:n. OpenFlow ports of a switch: hosts from 1, the intruder
 at 90, trunks from 101, the API at 200. Datapath ids are 1, 2, ... in the order of the switches.
 """
+import re
+
 from mininet.link import Link
 from mininet.node import OVSSwitch
 from mininet.topo import Topo
+from mininet.util import errRun, quietRun
 
 MBIT = 1_000_000
 HOST_BPS = 1000 * MBIT
@@ -49,6 +52,14 @@ class PayflowSwitch(OVSSwitch):
 
     def __init__(self, name, **params):
         OVSSwitch.__init__(self, name, failMode='secure', protocols='OpenFlow13', **params)
+
+    @classmethod
+    def setup(cls):
+        """As Mininet's, which gives the database one second, too little on a busy machine, and then ends the program."""
+        out, err, status = errRun('ovs-vsctl -t 30 show')
+        if status:
+            raise RuntimeError('ovs-vsctl show: ' + out + err)
+        cls.OVSVersion = re.findall(r'\d+\.\d+', quietRun('ovs-vsctl --version'))[0]
 
     def intfOpts(self, intf):
         options = OVSSwitch.intfOpts(self, intf)

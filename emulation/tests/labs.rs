@@ -39,7 +39,7 @@ fn ofctl(lab: &Lab, words: &[&str]) -> String {
 }
 
 fn reaches(lab: &Lab, from: &str, to: &str) -> bool {
-    lab.reaches(from, to, Duration::from_secs(8)).unwrap()
+    lab.reaches(from, to, Duration::from_secs(20)).unwrap()
 }
 
 fn is_cut_off(lab: &Lab, from: &str, to: &str) -> bool {

@@ -214,7 +214,7 @@ impl Lab {
         loop {
             let ping = self
                 .program(from, ["ping", "-c", "1", "-W", "1", to])
-                .run(Duration::from_secs(10))?;
+                .run(Duration::from_secs(30))?;
             if ping.status == 0 {
                 return Ok(true);
             }

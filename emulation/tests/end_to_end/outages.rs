@@ -15,7 +15,7 @@ fn time_in_which_a_trunk_of_the_path_is_down_is_refunded() {
     let theatre = Theatre::new(Topology::Line(regular(3)));
     let stage = theatre.open(&["h1"]);
     let bought = stage
-        .reserve("h1", &udp("10.0.0.3", "5201", "10Mbit", "30s"))
+        .reserve("h1", &udp("10.0.0.3", "5201", "10Mbit", "45s"))
         .unwrap()
         .view;
     theatre.lab.set_link("s2", "s3", false).unwrap();
@@ -48,7 +48,7 @@ fn time_in_which_a_trunk_of_the_path_is_down_is_refunded() {
     let receipt = &settled.receipt.as_ref().unwrap().document;
     let unserved_ms = receipt.duration_ms - receipt.served_ms;
     assert!(
-        (4_000..25_000).contains(&unserved_ms),
+        (4_000..40_000).contains(&unserved_ms),
         "{unserved_ms} ms of outage"
     );
     let share = paid * unserved_ms / receipt.duration_ms;

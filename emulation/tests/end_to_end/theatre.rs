@@ -92,7 +92,7 @@ impl Theatre {
     }
 
     pub(crate) fn ping(&self, from: &str, to: &str) -> bool {
-        self.lab.reaches(from, to, Duration::from_secs(8)).unwrap()
+        self.lab.reaches(from, to, Duration::from_secs(20)).unwrap()
     }
 
     /// A Python program in a host; its standard output. For frames that no ordinary program sends.
