@@ -1,4 +1,4 @@
-//! Mininet harness, traffic, demo and reports: the `payflow-lab` command.
+//! Mininet harness, traffic, demo and reports: the `payflow-lab` command; and a switch in memory.
 
 pub mod auditor;
 pub mod cli;
@@ -11,6 +11,7 @@ pub mod selftest;
 pub mod simulate;
 pub mod simulation;
 pub mod stage;
+pub mod switch;
 pub mod table;
 pub mod traffic;
 pub mod trial;

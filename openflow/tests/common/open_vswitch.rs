@@ -1,4 +1,7 @@
 //! An Open vSwitch of the test's own: private database, no kernel, no privileges, gone at the end.
+//! The in-memory switch of `payflow-emulation` is compared with it too.
+
+#![allow(dead_code)] // each test uses a part
 
 use std::collections::VecDeque;
 use std::io::{ErrorKind, Read, Write};
@@ -36,15 +39,7 @@ impl OpenVswitch {
         );
         switch.wait_for("db.sock");
         switch.run("ovs-vsctl", &["--db=unix:db.sock", "--no-wait", "init"]);
-        switch.spawn(
-            "ovs-vswitchd",
-            &[
-                "unix:db.sock",
-                "--enable-dummy",
-                "--disable-system",
-                "--unixctl=vs.ctl",
-            ],
-        );
+        switch.spawn_switch();
         let bridge = "--db=unix:db.sock --timeout=20 add-br br0 \
             -- set bridge br0 datapath_type=dummy fail_mode=secure protocols=OpenFlow13 \
                other-config:datapath-id=00000000000000a1 \
@@ -56,9 +51,52 @@ impl OpenVswitch {
         switch
     }
 
+    fn spawn_switch(&mut self) {
+        self.spawn(
+            "ovs-vswitchd",
+            &[
+                "unix:db.sock",
+                "--enable-dummy",
+                "--disable-system",
+                "--unixctl=vs.ctl",
+            ],
+        );
+    }
+
+    /// Kills the switch and starts it anew; its database, and so its bridge and ports, stay.
+    pub(crate) fn restart(&mut self) {
+        if let Some(mut process) = self.processes.pop() {
+            process.kill().unwrap();
+            process.wait().unwrap();
+        }
+        for left_behind in ["br0.mgmt", "br0.snoop", "vs.ctl"] {
+            let _ = std::fs::remove_file(self.dir.join(left_behind));
+        }
+        self.spawn_switch();
+        self.wait_for("br0.mgmt");
+    }
+
+    /// A frame arrives on a port. What the data path has learned from it is forgotten at once, so
+    /// that entries have counted it and the next frame meets the entries of then.
+    pub(crate) fn inject(&self, port: &str, frame: &[u8]) {
+        let hex: String = frame.iter().map(|byte| format!("{byte:02x}")).collect();
+        self.control(&["netdev-dummy/receive", port, &hex]);
+        self.control(&["revalidator/purge"]);
+    }
+
+    fn control(&self, arguments: &[&str]) {
+        let target = format!("--target={}", self.dir.join("vs.ctl").display());
+        self.run("ovs-appctl", &[&[&target[..]], arguments].concat());
+    }
+
+    /// Where controllers connect.
+    pub(crate) fn socket(&self) -> PathBuf {
+        self.dir.join("br0.mgmt")
+    }
+
     /// A connection to the switch, with the session up.
     pub(crate) fn connect(&self) -> Connection {
-        Connection::open(&self.dir.join("br0.mgmt"))
+        Connection::open(&self.socket())
     }
 
     fn command(&self, program: &str, args: &[&str]) -> Command {

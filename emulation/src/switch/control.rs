@@ -1,0 +1,310 @@
+//! What controllers say, and what they are answered.
+
+use rust_openflow::{
+    AsyncConfig, AsyncMask, Capabilities, ControllerRole, DatapathId, DecodeError, ErrorCode,
+    Experimenter, FlowCommand, FlowMod, FlowRemovedReason, Header, Hello, Message, MessageType,
+    MeterMod, ONF, OfpError, Role, SwitchConfig, SwitchFeatures, Version,
+};
+
+use super::MemorySwitch;
+use super::connection::{Connection, ConnectionId};
+use super::flow_table::{N_TABLES, Selection};
+use super::validate::{check_flow_mod, check_references};
+
+/// ONF extension 191: another controller changed your role.
+const ROLE_STATUS: u32 = 1911;
+
+impl MemorySwitch {
+    /// Obeys every whole message that has arrived on a connection, unless the switch is stalled.
+    pub(super) fn obey_all(&mut self, id: ConnectionId) {
+        while !self.faults.is_stalled(self.now) {
+            let Some(connection) = self.connections.get_mut(&id) else {
+                return;
+            };
+            if connection.closed || connection.half_open {
+                return;
+            }
+            let frame = match connection.framer.next_frame() {
+                Ok(Some(frame)) => frame.to_vec(),
+                Ok(None) => return,
+                Err(error) => {
+                    // The stream has lost its place.
+                    tracing::debug!(%error, "connection closed");
+                    connection.closed = true;
+                    return;
+                }
+            };
+            self.obey_frame(id, &frame);
+        }
+    }
+
+    fn obey_frame(&mut self, id: ConnectionId, frame: &[u8]) {
+        let (Ok(header), Some(connection)) = (Header::decode(frame), self.connections.get_mut(&id))
+        else {
+            return;
+        };
+        let refused = |code| {
+            let data = frame.to_vec();
+            Message::Error(OfpError { code, data })
+        };
+        if !connection.greeted && header.kind != MessageType::HELLO {
+            connection.closed = true;
+            return;
+        }
+        if connection.greeted && header.version != Version::V1_3 {
+            connection.say(header.xid, &refused(ErrorCode::BAD_VERSION));
+            connection.closed = true;
+            return;
+        }
+        let shortest = shortest_change(header.kind);
+        if connection.is_slave() && shortest.is_some_and(|len| frame.len() >= len) {
+            connection.say(header.xid, &refused(ErrorCode::IS_SLAVE));
+            return;
+        }
+        let outcome = match Message::decode(frame) {
+            Ok((_, message)) => self.obey(id, header.xid, message),
+            Err(error) => Err(code_of(&error)),
+        };
+        if let Err(code) = outcome {
+            self.reply(id, header.xid, &refused(code));
+        }
+    }
+
+    fn reply(&mut self, id: ConnectionId, xid: u32, message: &Message) {
+        if let Some(connection) = self.connections.get_mut(&id) {
+            connection.say(xid, message);
+        }
+    }
+
+    fn obey(&mut self, id: ConnectionId, xid: u32, message: Message) -> Result<(), ErrorCode> {
+        // Fail-open ends when a controller is at work and not merely there.
+        let at_work = !matches!(
+            message,
+            Message::Hello(_)
+                | Message::EchoRequest(_)
+                | Message::EchoReply(_)
+                | Message::FeaturesRequest
+                | Message::GetConfigRequest
+                | Message::SetConfig(_)
+        );
+        self.failed_open &= !at_work;
+        let Some(connection) = self.connections.get_mut(&id) else {
+            return Ok(());
+        };
+        let answer = match message {
+            Message::Hello(hello) => {
+                greet(connection, xid, &hello);
+                return Ok(());
+            }
+            Message::EchoRequest(data) => Message::EchoReply(data),
+            Message::EchoReply(_) | Message::Error(_) => return Ok(()),
+            Message::FeaturesRequest => Message::FeaturesReply(features(self.settings.datapath_id)),
+            Message::GetConfigRequest => Message::GetConfigReply(connection.config),
+            Message::SetConfig(config) => {
+                connection.config = SwitchConfig {
+                    miss_send_len: config.miss_send_len,
+                    ..connection.config
+                };
+                return Ok(());
+            }
+            Message::GetAsyncRequest => Message::GetAsyncReply(connection.asked_for),
+            Message::SetAsync(wanted) => {
+                connection.asked_for = known_reasons(wanted);
+                return Ok(());
+            }
+            Message::BarrierRequest => {
+                connection.say(xid, &Message::BarrierReply);
+                self.tell_of_ends();
+                return Ok(());
+            }
+            Message::RoleRequest(wanted) => self.elect(id, wanted)?,
+            Message::FlowMod(flow_mod) => return self.change_flows(&flow_mod),
+            Message::MeterMod(meter_mod) => return self.change_meters(&meter_mod),
+            Message::PacketOut(packet) => return self.packet_out(packet),
+            Message::PortMod(port_mod) => return self.change_port(&port_mod),
+            Message::MultipartRequest(request) => {
+                for part in self.answer(&request.body)? {
+                    self.reply(id, xid, &part.into());
+                }
+                return Ok(());
+            }
+            // Bundles are left out.
+            Message::Experimenter(message) if message.experimenter == ONF => {
+                return Err(ErrorCode::BAD_EXP_TYPE);
+            }
+            Message::Experimenter(_) => return Err(ErrorCode::BAD_EXPERIMENTER),
+            // What only switches say, groups, table-mods and queue configurations.
+            _ => return Err(ErrorCode::BAD_TYPE),
+        };
+        self.reply(id, xid, &answer);
+        Ok(())
+    }
+
+    /// Changes a role; a new master makes the old one a slave, which is told.
+    fn elect(&mut self, id: ConnectionId, wanted: Role) -> Result<Message, ErrorCode> {
+        let new = wanted.role;
+        if new > ControllerRole::SLAVE {
+            return Err(ErrorCode::ROLE_BAD_ROLE);
+        }
+        if matches!(new, ControllerRole::MASTER | ControllerRole::SLAVE) {
+            let ahead = |seen: u64| wanted.generation_id.wrapping_sub(seen) >> 63 == 0;
+            if !self.generation_id.is_none_or(ahead) {
+                return Err(ErrorCode::ROLE_STALE);
+            }
+            self.generation_id = Some(wanted.generation_id);
+        }
+        let generation_id = self.generation_id.unwrap_or(u64::MAX);
+        if new == ControllerRole::MASTER {
+            for (other, connection) in &mut self.connections {
+                if *other != id && connection.role == ControllerRole::MASTER {
+                    connection.role = ControllerRole::SLAVE;
+                    connection.say(0, &role_status(generation_id));
+                }
+            }
+        }
+        let connection = self.connections.get_mut(&id);
+        let role = connection.map_or(new, |connection| {
+            if new != ControllerRole::NOCHANGE {
+                connection.role = new;
+            }
+            connection.role
+        });
+        Ok(Message::RoleReply(Role {
+            role,
+            generation_id,
+        }))
+    }
+
+    fn change_flows(&mut self, wanted: &FlowMod) -> Result<(), ErrorCode> {
+        let pattern = check_flow_mod(wanted)?;
+        let deletes = matches!(
+            wanted.command,
+            FlowCommand::DELETE | FlowCommand::DELETE_STRICT
+        );
+        if !deletes && wanted.buffer_id != rust_openflow::BufferId::NO_BUFFER {
+            return Err(ErrorCode::BUFFER_UNKNOWN);
+        }
+        if let Some(code) = self.faults.refuses(wanted) {
+            return Err(code);
+        }
+        let strict = matches!(
+            wanted.command,
+            FlowCommand::MODIFY_STRICT | FlowCommand::DELETE_STRICT
+        );
+        let references =
+            || check_references(&wanted.instructions, |meter| self.meters.contains(meter));
+        match wanted.command {
+            FlowCommand::ADD => {
+                references()?;
+                let room = self.settings.max_entries_per_table;
+                self.tables.add(wanted, pattern, room, self.now)?;
+            }
+            FlowCommand::MODIFY | FlowCommand::MODIFY_STRICT => {
+                let selection = Selection::to_modify(wanted, pattern, strict);
+                // Looked at only when an entry is to have them.
+                if self.tables.has_any(&selection) {
+                    references()?;
+                }
+                self.tables.modify(&selection, wanted, self.now);
+            }
+            _ => {
+                let selection = Selection::to_delete(wanted, pattern, strict);
+                // A deletion that finds nothing but those is refused.
+                if !strict
+                    && selection.takes_entries_of_the_switch()
+                    && !self.tables.has_any(&selection)
+                {
+                    return Err(ErrorCode::REQUEST_EPERM);
+                }
+                for entry in self.tables.delete(&selection) {
+                    self.ended(&entry, FlowRemovedReason::DELETE);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn change_meters(&mut self, wanted: &MeterMod) -> Result<(), ErrorCode> {
+        let limit = self.settings.max_meters;
+        let gone = self.meters.apply(wanted, limit, self.now)?;
+        for entry in self.tables.delete_users(&gone) {
+            self.ended(&entry, FlowRemovedReason::METER_DELETE);
+        }
+        Ok(())
+    }
+}
+
+/// Least length of what a slave may not send; a shorter one is refused for that.
+fn shortest_change(kind: MessageType) -> Option<usize> {
+    match kind {
+        MessageType::FLOW_MOD => Some(48),
+        MessageType::METER_MOD | MessageType::GROUP_MOD | MessageType::TABLE_MOD => Some(16),
+        MessageType::PACKET_OUT => Some(24),
+        MessageType::PORT_MOD => Some(40),
+        _ => None,
+    }
+}
+
+fn greet(connection: &mut Connection, xid: u32, hello: &Hello) {
+    if hello.supports(Version::V1_3) {
+        connection.greeted = true;
+    } else {
+        let data = b"this switch speaks OpenFlow 1.3".to_vec();
+        let code = ErrorCode::HELLO_INCOMPATIBLE;
+        connection.say(xid, &Message::Error(OfpError { code, data }));
+        connection.closed = true;
+    }
+}
+
+fn features(datapath_id: DatapathId) -> SwitchFeatures {
+    SwitchFeatures {
+        datapath_id,
+        n_buffers: 0,
+        n_tables: N_TABLES,
+        auxiliary_id: 0,
+        capabilities: Capabilities::FLOW_STATS
+            | Capabilities::TABLE_STATS
+            | Capabilities::PORT_STATS
+            | Capabilities::QUEUE_STATS,
+        reserved: 0,
+    }
+}
+
+/// The masks, cut to the reasons Open vSwitch knows.
+fn known_reasons(wanted: AsyncConfig) -> AsyncConfig {
+    let cut = |mask: AsyncMask, known: u32| AsyncMask {
+        master: mask.master & known,
+        slave: mask.slave & known,
+    };
+    AsyncConfig {
+        packet_in: cut(wanted.packet_in, 0x07),
+        port_status: cut(wanted.port_status, 0x07),
+        flow_removed: cut(wanted.flow_removed, 0x3f),
+    }
+}
+
+fn role_status(generation_id: u64) -> Message {
+    let mut data = Vec::with_capacity(16);
+    data.extend(ControllerRole::SLAVE.0.to_be_bytes());
+    data.extend([0; 4]); // OFPCRR_MASTER_REQUEST, padding
+    data.extend(generation_id.to_be_bytes());
+    Message::Experimenter(Experimenter {
+        experimenter: ONF,
+        exp_type: ROLE_STATUS,
+        data,
+    })
+}
+
+/// The error for a message that cannot be read.
+fn code_of(error: &DecodeError) -> ErrorCode {
+    match error {
+        DecodeError::BadLength {
+            field: "action", ..
+        } => ErrorCode::ACTION_BAD_LEN,
+        DecodeError::BadLength {
+            field: "instruction",
+            ..
+        } => ErrorCode::INST_BAD_LEN,
+        error => ErrorCode::from(error),
+    }
+}

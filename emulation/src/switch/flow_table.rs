@@ -1,0 +1,423 @@
+//! The flow tables: entries by priority and match, and what flow-mods do to them.
+
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use rust_openflow::{
+    Action, AggregateStats, ErrorCode, FlowFilter, FlowFlags, FlowMod, FlowRemoved,
+    FlowRemovedReason, FlowStats, GroupId, Instruction, Match, MeterId, PortNo, TableId,
+    TableStats,
+};
+
+use super::clock::split;
+use super::pattern::{Key, Pattern};
+
+/// Tables a switch says it has: 0 to 253.
+pub(super) const N_TABLES: u8 = 254;
+
+/// Highest priority first: the order in which a packet meets them.
+type Identity = (Reverse<u16>, Match);
+
+/// An entry of a flow table.
+#[derive(Clone, Debug)]
+pub(super) struct Entry {
+    pub(super) table_id: TableId,
+    pub(super) priority: u16,
+    pub(super) flow_match: Match,
+    pub(super) cookie: u64,
+    pub(super) flags: FlowFlags,
+    pub(super) instructions: Vec<Instruction>,
+    idle_timeout_s: u16,
+    hard_timeout_s: u16,
+    pattern: Pattern,
+    packets: u64,
+    bytes: u64,
+    created_at: Duration,
+    /// When it was put in or last modified: hard time-outs count from here.
+    modified_at: Duration,
+    used_at: Duration,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Table {
+    entries: BTreeMap<Identity, Entry>,
+    lookups: u64,
+    matched: u64,
+}
+
+/// All flow tables of a switch.
+#[derive(Clone, Debug, Default)]
+pub(super) struct FlowTables {
+    tables: BTreeMap<TableId, Table>,
+}
+
+impl FlowTables {
+    /// ADD: an entry of the same match and priority is replaced silently, and its counters go on
+    /// unless RESET_COUNTS is set. `room` is how many entries a table may have.
+    pub(super) fn add(
+        &mut self,
+        wanted: &FlowMod,
+        pattern: Pattern,
+        room: usize,
+        now: Duration,
+    ) -> Result<(), ErrorCode> {
+        let table = self.tables.entry(wanted.table_id).or_default();
+        let identity = (Reverse(wanted.priority), wanted.flow_match.clone());
+        let mut entry = Entry::new(wanted, pattern, now);
+        match table.entries.get(&identity) {
+            Some(old) if !wanted.flags.contains(FlowFlags::RESET_COUNTS) => {
+                (entry.packets, entry.bytes) = (old.packets, old.bytes);
+            }
+            Some(_) => {}
+            None => {
+                if wanted.flags.contains(FlowFlags::CHECK_OVERLAP) && table.overlaps(&entry) {
+                    return Err(ErrorCode::OVERLAP);
+                }
+                if table.entries.len() >= room {
+                    return Err(ErrorCode::TABLE_FULL);
+                }
+            }
+        }
+        table.entries.insert(identity, entry);
+        Ok(())
+    }
+
+    /// MODIFY and MODIFY_STRICT: other instructions; cookie, time-outs and flags stay, and so do
+    /// the counters unless RESET_COUNTS is set.
+    pub(super) fn modify(&mut self, selection: &Selection, wanted: &FlowMod, now: Duration) {
+        for entry in self.selected_mut(selection) {
+            entry.instructions.clone_from(&wanted.instructions);
+            entry.modified_at = now;
+            entry.used_at = now;
+            if wanted.flags.contains(FlowFlags::RESET_COUNTS) {
+                (entry.packets, entry.bytes) = (0, 0);
+            }
+        }
+    }
+
+    /// DELETE and DELETE_STRICT: the entries that went.
+    pub(super) fn delete(&mut self, selection: &Selection) -> Vec<Entry> {
+        self.extract(|entry| selection.takes(entry))
+    }
+
+    /// The entries that used these meters; they go with them.
+    pub(super) fn delete_users(&mut self, meters: &[MeterId]) -> Vec<Entry> {
+        self.extract(|entry| entry.meter().is_some_and(|meter| meters.contains(&meter)))
+    }
+
+    /// The entries whose time is over, with the reason.
+    pub(super) fn expire(&mut self, now: Duration) -> Vec<(Entry, FlowRemovedReason)> {
+        let over = self.extract(|entry| entry.deadline().is_some_and(|(at, _)| at <= now));
+        let with_reason = |entry: Entry| {
+            let reason = entry
+                .deadline()
+                .map_or(FlowRemovedReason::HARD_TIMEOUT, |(_, reason)| reason);
+            (entry, reason)
+        };
+        over.into_iter().map(with_reason).collect()
+    }
+
+    /// When the next entry's time is over, unless packets keep it.
+    pub(super) fn next_expiry(&self) -> Option<Duration> {
+        let deadlines = self.all().filter_map(|entry| entry.deadline());
+        deadlines.map(|(at, _)| at).min()
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.tables.clear();
+    }
+
+    pub(super) fn users_of(&self, meter: MeterId) -> u32 {
+        let users = self.all().filter(|entry| entry.meter() == Some(meter));
+        u32::try_from(users.count()).unwrap_or(u32::MAX)
+    }
+
+    /// The entry that takes a packet, its counters moved on.
+    pub(super) fn look_up(
+        &mut self,
+        table: TableId,
+        key: &Key,
+        frame_bytes: usize,
+        now: Duration,
+    ) -> Option<&Entry> {
+        let table = self.tables.entry(table).or_default();
+        table.lookups += 1;
+        let entry = table
+            .entries
+            .values_mut()
+            .find(|entry| entry.pattern.matches(key))?;
+        table.matched += 1;
+        entry.packets += 1;
+        entry.bytes += u64::try_from(frame_bytes).unwrap_or(u64::MAX);
+        entry.used_at = now;
+        Some(entry)
+    }
+
+    pub(super) fn stats(&self, selection: &Selection, now: Duration) -> Vec<FlowStats> {
+        self.selected(selection)
+            .map(|entry| entry.stats(now))
+            .collect()
+    }
+
+    pub(super) fn aggregate(&self, selection: &Selection) -> AggregateStats {
+        let mut sums = AggregateStats::default();
+        for entry in self.selected(selection) {
+            sums.flow_count += 1;
+            sums.packet_count += entry.packets;
+            sums.byte_count += entry.bytes;
+        }
+        sums
+    }
+
+    pub(super) fn table_stats(&self) -> Vec<TableStats> {
+        let stats = |number: u8| {
+            let table = self.tables.get(&TableId(number));
+            let entries = table.map_or(0, |table| table.entries.len());
+            TableStats {
+                table_id: TableId(number),
+                active_count: u32::try_from(entries).unwrap_or(u32::MAX),
+                lookup_count: table.map_or(0, |table| table.lookups),
+                matched_count: table.map_or(0, |table| table.matched),
+            }
+        };
+        (0..N_TABLES).map(stats).collect()
+    }
+
+    pub(super) fn has_any(&self, selection: &Selection) -> bool {
+        self.selected(selection).next().is_some()
+    }
+
+    fn all(&self) -> impl Iterator<Item = &Entry> {
+        self.tables
+            .values()
+            .flat_map(|table| table.entries.values())
+    }
+
+    fn selected(&self, selection: &Selection) -> impl Iterator<Item = &Entry> {
+        self.all().filter(move |entry| selection.takes(entry))
+    }
+
+    fn selected_mut(&mut self, selection: &Selection) -> impl Iterator<Item = &mut Entry> {
+        let all = self.tables.values_mut();
+        let entries = all.flat_map(|table| table.entries.values_mut());
+        entries.filter(move |entry| selection.takes(entry))
+    }
+
+    fn extract(&mut self, goes: impl Fn(&Entry) -> bool) -> Vec<Entry> {
+        let mut gone = Vec::new();
+        for table in self.tables.values_mut() {
+            let out: Vec<Identity> = table
+                .entries
+                .iter()
+                .filter(|(_, entry)| goes(entry))
+                .map(|(identity, _)| identity.clone())
+                .collect();
+            gone.extend(
+                out.iter()
+                    .filter_map(|identity| table.entries.remove(identity)),
+            );
+        }
+        gone
+    }
+}
+
+impl Table {
+    fn overlaps(&self, new: &Entry) -> bool {
+        self.entries
+            .values()
+            .any(|entry| entry.priority == new.priority && entry.pattern.overlaps(&new.pattern))
+    }
+}
+
+impl Entry {
+    fn new(wanted: &FlowMod, pattern: Pattern, now: Duration) -> Self {
+        Self {
+            table_id: wanted.table_id,
+            priority: wanted.priority,
+            flow_match: wanted.flow_match.clone(),
+            cookie: wanted.cookie,
+            flags: wanted.flags,
+            instructions: wanted.instructions.clone(),
+            idle_timeout_s: wanted.idle_timeout_s,
+            hard_timeout_s: wanted.hard_timeout_s,
+            pattern,
+            packets: 0,
+            bytes: 0,
+            created_at: now,
+            modified_at: now,
+            used_at: now,
+        }
+    }
+
+    /// The entry that takes what nothing else took: priority 0, any packet.
+    pub(super) fn is_table_miss(&self) -> bool {
+        self.priority == 0 && self.pattern.is_any()
+    }
+
+    fn meter(&self) -> Option<MeterId> {
+        self.instructions.iter().find_map(|each| match each {
+            Instruction::Meter(meter) => Some(*meter),
+            _ => None,
+        })
+    }
+
+    fn actions(&self) -> impl Iterator<Item = &Action> {
+        let lists = self.instructions.iter().filter_map(|each| match each {
+            Instruction::ApplyActions(actions) | Instruction::WriteActions(actions) => {
+                Some(actions)
+            }
+            _ => None,
+        });
+        lists.flatten()
+    }
+
+    fn outputs_to(&self, wanted: PortNo) -> bool {
+        self.actions()
+            .any(|action| matches!(action, Action::Output { port, .. } if *port == wanted))
+    }
+
+    /// When its time is over and why.
+    fn deadline(&self) -> Option<(Duration, FlowRemovedReason)> {
+        let after = |from: Duration, seconds: u16, reason| {
+            (seconds > 0).then(|| (from + Duration::from_secs(seconds.into()), reason))
+        };
+        let hard = after(
+            self.modified_at,
+            self.hard_timeout_s,
+            FlowRemovedReason::HARD_TIMEOUT,
+        );
+        let idle = after(
+            self.used_at,
+            self.idle_timeout_s,
+            FlowRemovedReason::IDLE_TIMEOUT,
+        );
+        match (hard, idle) {
+            (Some(hard), Some(idle)) => Some(if idle.0 < hard.0 { idle } else { hard }),
+            (hard, idle) => hard.or(idle),
+        }
+    }
+
+    fn stats(&self, now: Duration) -> FlowStats {
+        let (duration_sec, duration_nsec) = split(now.saturating_sub(self.created_at));
+        FlowStats {
+            table_id: self.table_id,
+            duration_sec,
+            duration_nsec,
+            priority: self.priority,
+            idle_timeout_s: self.idle_timeout_s,
+            hard_timeout_s: self.hard_timeout_s,
+            flags: self.flags,
+            cookie: self.cookie,
+            packet_count: self.packets,
+            byte_count: self.bytes,
+            flow_match: self.flow_match.clone(),
+            instructions: Instruction::canonical(self.instructions.clone()),
+        }
+    }
+
+    /// What the controllers are told of its end.
+    pub(super) fn removed(&self, reason: FlowRemovedReason, now: Duration) -> FlowRemoved {
+        let (duration_sec, duration_nsec) = split(now.saturating_sub(self.created_at));
+        FlowRemoved {
+            cookie: self.cookie,
+            priority: self.priority,
+            reason,
+            table_id: self.table_id,
+            duration_sec,
+            duration_nsec,
+            idle_timeout_s: self.idle_timeout_s,
+            hard_timeout_s: self.hard_timeout_s,
+            packet_count: self.packets,
+            byte_count: self.bytes,
+            flow_match: self.flow_match.clone(),
+        }
+    }
+}
+
+/// Which entries a modification, a deletion or a question is about.
+#[derive(Clone, Debug)]
+pub(super) struct Selection {
+    table_id: TableId,
+    /// Strict: the one entry of this priority and match. Else every entry within the pattern.
+    strict: Option<(u16, Match)>,
+    pattern: Pattern,
+    cookie: u64,
+    cookie_mask: u64,
+    out_port: PortNo,
+    out_group: GroupId,
+}
+
+impl Selection {
+    /// Of a MODIFY, which does not look at output ports.
+    pub(super) fn to_modify(wanted: &FlowMod, pattern: Pattern, strict: bool) -> Self {
+        Self {
+            out_port: PortNo::ANY,
+            out_group: GroupId::ANY,
+            ..Self::to_delete(wanted, pattern, strict)
+        }
+    }
+
+    /// Of a DELETE.
+    pub(super) fn to_delete(wanted: &FlowMod, pattern: Pattern, strict: bool) -> Self {
+        Self {
+            table_id: wanted.table_id,
+            strict: strict.then(|| (wanted.priority, wanted.flow_match.clone())),
+            pattern,
+            cookie: wanted.cookie,
+            cookie_mask: wanted.cookie_mask,
+            out_port: wanted.out_port,
+            out_group: wanted.out_group,
+        }
+    }
+
+    /// Of a question.
+    ///
+    /// # Errors
+    /// What is wrong with its match, or `BAD_TABLE_ID` for a table the switch does not have.
+    pub(super) fn asked(filter: &FlowFilter) -> Result<Self, ErrorCode> {
+        let pattern = Pattern::new(&filter.flow_match)?;
+        super::validate::check_port_number(filter.out_port)?;
+        if filter.table_id.0 > N_TABLES && filter.table_id != TableId::ALL {
+            return Err(ErrorCode::REQUEST_BAD_TABLE_ID);
+        }
+        Ok(Self {
+            table_id: filter.table_id,
+            strict: None,
+            pattern,
+            cookie: filter.cookie,
+            cookie_mask: filter.cookie_mask,
+            out_port: filter.out_port,
+            out_group: filter.out_group,
+        })
+    }
+
+    /// Open vSwitch keeps entries of its own, with cookie 0 and an output to the controller, in
+    /// table 254. All tables do not include it, unless entries are looked up by their whole
+    /// cookie.
+    pub(super) fn takes_entries_of_the_switch(&self) -> bool {
+        let whole_cookie = self.cookie_mask == u64::MAX;
+        let there =
+            self.table_id == TableId(N_TABLES) || self.table_id == TableId::ALL && whole_cookie;
+        there
+            && self.cookie & self.cookie_mask == 0
+            && self.pattern.is_any()
+            && matches!(self.out_port, PortNo::ANY | PortNo::CONTROLLER)
+            && self.out_group == GroupId::ANY
+    }
+
+    fn takes(&self, entry: &Entry) -> bool {
+        let here = self.table_id == TableId::ALL || self.table_id == entry.table_id;
+        let named = match &self.strict {
+            Some((priority, flow_match)) => {
+                *priority == entry.priority && *flow_match == entry.flow_match
+            }
+            None => entry.pattern.is_within(&self.pattern),
+        };
+        here && (entry.cookie ^ self.cookie) & self.cookie_mask == 0
+            && named
+            && (self.out_port == PortNo::ANY || entry.outputs_to(self.out_port))
+            // There are no groups, so no entry uses one.
+            && self.out_group == GroupId::ANY
+    }
+}

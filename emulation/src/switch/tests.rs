@@ -1,0 +1,579 @@
+//! Facts about the switch as a whole, on virtual time.
+
+#![allow(clippy::unwrap_used)]
+
+use std::time::Duration;
+
+use rust_openflow::*;
+
+use super::*;
+
+const START: Duration = Duration::ZERO;
+
+fn seconds(s: u64) -> Duration {
+    Duration::from_secs(s)
+}
+
+/// A switch with ports 1 to 3.
+fn a_switch() -> MemorySwitch {
+    let mut switch = MemorySwitch::new(SwitchSettings::new(DatapathId(0xa1)));
+    for number in 1..=3 {
+        switch.add_port(PortNo(number), &format!("p{number}"), START);
+    }
+    switch
+}
+
+/// A switch and its controller, greeted.
+fn a_controlled_switch() -> (MemorySwitch, ConnectionId) {
+    let mut switch = a_switch();
+    let id = a_controller(&mut switch, START);
+    (switch, id)
+}
+
+fn a_controller(switch: &mut MemorySwitch, now: Duration) -> ConnectionId {
+    let id = switch.connect(ConnectionKind::Primary, now);
+    let heard = say(switch, id, Message::Hello(Hello::v1_3()), now);
+    assert_eq!(heard, [Message::Hello(Hello::v1_3())]);
+    id
+}
+
+/// What the switch answers to one message, at once.
+fn say(
+    switch: &mut MemorySwitch,
+    id: ConnectionId,
+    message: impl Into<Message>,
+    now: Duration,
+) -> Vec<Message> {
+    let mut bytes = Vec::new();
+    message.into().encode(7, &mut bytes).unwrap();
+    switch.receive(id, &bytes, now);
+    hear(switch, id)
+}
+
+fn hear(switch: &mut MemorySwitch, id: ConnectionId) -> Vec<Message> {
+    let mut framer = Framer::new();
+    loop {
+        let bytes = switch.take_output(id);
+        if bytes.is_empty() {
+            break;
+        }
+        framer.push(&bytes);
+    }
+    let mut heard = Vec::new();
+    while let Some(frame) = framer.next_frame().unwrap() {
+        heard.push(Message::decode(frame).unwrap().1);
+    }
+    heard
+}
+
+fn refusal(heard: &[Message]) -> Option<ErrorCode> {
+    heard.iter().find_map(|message| match message {
+        Message::Error(error) => Some(error.code),
+        _ => None,
+    })
+}
+
+fn to_port(priority: u16, flow_match: Match, port: u32) -> FlowMod {
+    let output = Instruction::apply(Action::output(PortNo(port)));
+    FlowMod::add(TableId(0), priority, flow_match, vec![output])
+}
+
+fn entries(switch: &mut MemorySwitch, id: ConnectionId, now: Duration) -> usize {
+    let question = MultipartRequestBody::Aggregate(FlowFilter::all());
+    match &say(switch, id, question, now)[..] {
+        [
+            Message::MultipartReply(MultipartReply {
+                body: MultipartReplyBody::Aggregate(sums),
+                ..
+            }),
+        ] => usize::try_from(sums.flow_count).unwrap(),
+        other => panic!("{other:?}"),
+    }
+}
+
+fn meters(switch: &mut MemorySwitch, id: ConnectionId, now: Duration) -> usize {
+    let question = MultipartRequestBody::MeterConfig(MeterId::ALL);
+    match &say(switch, id, question, now)[..] {
+        [
+            Message::MultipartReply(MultipartReply {
+                body: MultipartReplyBody::MeterConfig(meters),
+                ..
+            }),
+        ] => meters.len(),
+        other => panic!("{other:?}"),
+    }
+}
+
+/// UDP over IPv4 from 10.0.0.1 to 10.0.0.2, `payload` bytes long.
+fn udp(payload: u16) -> Vec<u8> {
+    let mut frame = vec![2, 0, 0, 0, 0, 2, 2, 0, 0, 0, 0, 1, 8, 0];
+    frame.extend([0x45, 0]);
+    frame.extend((28 + payload).to_be_bytes());
+    frame.extend([0, 0, 0, 0, 64, 17, 0, 0, 10, 0, 0, 1, 10, 0, 0, 2]);
+    frame.extend([0, 80, 0x14, 0x51]);
+    frame.extend((8 + payload).to_be_bytes());
+    frame.extend([0, 0]);
+    frame.resize(frame.len() + usize::from(payload), 0);
+    frame
+}
+
+/// Sum of the 16-bit words of an IPv4 header: all ones if its checksum is right.
+fn header_sum(frame: &[u8]) -> u32 {
+    let words = frame[14..34].chunks_exact(2);
+    let sum: u32 = words
+        .map(|word| u32::from(u16::from_be_bytes([word[0], word[1]])))
+        .sum();
+    (sum & 0xffff) + (sum >> 16)
+}
+
+#[test]
+fn the_handshake_says_who_the_switch_is() {
+    let (mut switch, id) = a_controlled_switch();
+    let heard = say(&mut switch, id, Message::FeaturesRequest, START);
+    let [Message::FeaturesReply(features)] = &heard[..] else {
+        panic!("{heard:?}");
+    };
+    assert_eq!(features.datapath_id, DatapathId(0xa1));
+}
+
+#[test]
+fn who_speaks_no_openflow_1_3_is_told_so_and_hung_up_on() {
+    let mut switch = a_switch();
+    let id = switch.connect(ConnectionKind::Primary, START);
+    switch.receive(id, &[1, 0, 0, 8, 0, 0, 0, 1], START);
+    assert_eq!(
+        refusal(&hear(&mut switch, id)),
+        Some(ErrorCode::HELLO_INCOMPATIBLE)
+    );
+    assert!(!switch.is_open(id));
+}
+
+#[test]
+fn messages_may_arrive_byte_by_byte() {
+    let (mut switch, id) = a_controlled_switch();
+    let mut bytes = Vec::new();
+    Message::BarrierRequest.encode(9, &mut bytes).unwrap();
+    for byte in bytes {
+        switch.receive(id, &[byte], START);
+    }
+    assert_eq!(hear(&mut switch, id), [Message::BarrierReply]);
+}
+
+#[test]
+fn the_end_of_an_entry_is_told_after_the_barrier_reply() {
+    let (mut switch, id) = a_controlled_switch();
+    let add = to_port(1, Match::new(), 1).flags(FlowFlags::SEND_FLOW_REM);
+    say(&mut switch, id, add, START);
+    let delete = FlowMod::delete_by_cookie(TableId::ALL, 0, 0);
+    assert_eq!(say(&mut switch, id, delete, START), []);
+    let heard = say(&mut switch, id, Message::BarrierRequest, START);
+    assert!(matches!(
+        heard[..],
+        [Message::BarrierReply, Message::FlowRemoved(_)]
+    ));
+}
+
+#[test]
+fn entries_end_at_their_hard_time_out_and_when_idle() {
+    let (mut switch, id) = a_controlled_switch();
+    let flags = FlowFlags::SEND_FLOW_REM;
+    let idle = to_port(2, Match::new().in_port(PortNo(1)), 2)
+        .idle_timeout_s(10)
+        .flags(flags);
+    let hard = to_port(1, Match::new(), 2).hard_timeout_s(20).flags(flags);
+    say(&mut switch, id, idle, START);
+    say(&mut switch, id, hard, START);
+    switch.inject(PortNo(1), udp(10), seconds(4));
+    say(&mut switch, id, Message::EchoReply(vec![]), seconds(9));
+    hear(&mut switch, id);
+    assert_eq!(entries(&mut switch, id, seconds(13)), 2);
+    switch.advance(seconds(14));
+    switch.advance(seconds(20));
+    switch.advance(seconds(21));
+    let reasons: Vec<_> = hear(&mut switch, id)
+        .into_iter()
+        .filter_map(|message| match message {
+            Message::FlowRemoved(removed) => Some((removed.reason, removed.duration_sec)),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(
+        reasons,
+        [
+            (FlowRemovedReason::IDLE_TIMEOUT, 14),
+            (FlowRemovedReason::HARD_TIMEOUT, 20)
+        ]
+    );
+}
+
+#[test]
+fn the_next_deadline_is_when_something_happens() {
+    let mut switch = a_switch();
+    assert_eq!(switch.next_deadline(), None);
+    let id = a_controller(&mut switch, START);
+    let add = to_port(1, Match::new(), 2).hard_timeout_s(3);
+    say(&mut switch, id, add, START);
+    assert_eq!(switch.next_deadline(), Some(seconds(3)));
+    switch.advance(seconds(3));
+    assert_eq!(switch.next_deadline(), Some(seconds(5)), "a probe");
+}
+
+#[test]
+fn a_deleted_meter_takes_its_entries_with_it_silently_unless_asked() {
+    let (mut switch, id) = a_controlled_switch();
+    for told in [false, true] {
+        if told {
+            say(
+                &mut switch,
+                id,
+                Message::SetAsync(AsyncConfig::EVERYTHING),
+                START,
+            );
+        }
+        say(&mut switch, id, MeterMod::add_kbps(MeterId(1), 1, 1), START);
+        let metered = FlowMod::add(
+            TableId(0),
+            1,
+            Match::new(),
+            vec![Instruction::Meter(MeterId(1))],
+        )
+        .flags(FlowFlags::SEND_FLOW_REM);
+        assert_eq!(say(&mut switch, id, metered, START), []);
+        say(&mut switch, id, MeterMod::delete(MeterId(1)), START);
+        assert_eq!(entries(&mut switch, id, START), 0);
+        let heard = say(&mut switch, id, Message::BarrierRequest, START);
+        assert_eq!(heard.len(), if told { 2 } else { 1 }, "{heard:?}");
+    }
+}
+
+#[test]
+fn a_paid_flow_is_metered_marked_queued_and_sent_on() {
+    let (mut switch, id) = a_controlled_switch();
+    switch.add_queue(PortNo(2), QueueId(2));
+    say(
+        &mut switch,
+        id,
+        MeterMod::add_kbps(MeterId(1), 80, 8),
+        START,
+    );
+    let flow = Match::new()
+        .in_port(PortNo(1))
+        .eth_type(EthType::IPV4)
+        .ip_proto(IpProto::UDP)
+        .udp_dst(5201);
+    let actions = vec![
+        Action::SetField(Oxm::IpDscp(46)),
+        Action::SetQueue(QueueId(2)),
+        Action::output(PortNo(2)),
+    ];
+    let instructions = vec![
+        Instruction::Meter(MeterId(1)),
+        Instruction::ApplyActions(actions),
+    ];
+    say(
+        &mut switch,
+        id,
+        FlowMod::add(TableId(0), 9, flow, instructions),
+        START,
+    );
+    let mut frame = udp(958); // 1000 bytes: 10 of them a second
+    frame[24..26].copy_from_slice(&[0x62, 0xeb]); // the header's checksum
+    let before = header_sum(&frame);
+    for ms in 0..1_000 {
+        switch.inject(PortNo(1), frame.clone(), Duration::from_millis(ms));
+    }
+    let sent = switch.take_frames();
+    assert_eq!(sent.len(), 10);
+    assert_eq!((sent[0].port, sent[0].queue), (PortNo(2), Some(QueueId(2))));
+    assert_eq!(sent[0].frame[15], 46 << 2);
+    assert_eq!(
+        header_sum(&sent[0].frame),
+        before,
+        "the checksum follows the mark"
+    );
+}
+
+#[test]
+fn a_queue_that_does_not_exist_is_the_default_queue() {
+    let (mut switch, id) = a_controlled_switch();
+    let actions = vec![Action::SetQueue(QueueId(7)), Action::output(PortNo(2))];
+    let add = FlowMod::add(
+        TableId(0),
+        1,
+        Match::new(),
+        vec![Instruction::ApplyActions(actions)],
+    );
+    assert_eq!(say(&mut switch, id, add, START), []);
+    switch.inject(PortNo(1), udp(1), START);
+    assert_eq!(switch.take_frames()[0].queue, None);
+}
+
+#[test]
+fn a_table_miss_goes_to_the_controller_with_port_and_cookie() {
+    let (mut switch, id) = a_controlled_switch();
+    let to_controller = Instruction::apply(Action::to_controller());
+    let miss = FlowMod::add(TableId(0), 0, Match::new(), vec![to_controller]).cookie(0x77);
+    say(&mut switch, id, miss, START);
+    switch.inject(PortNo(3), udp(1), START);
+    let heard = hear(&mut switch, id);
+    let [Message::PacketIn(packet)] = &heard[..] else {
+        panic!("{heard:?}");
+    };
+    assert_eq!(packet.in_port(), Some(PortNo(3)));
+    assert_eq!(
+        (packet.cookie, packet.reason),
+        (0x77, PacketInReason::NO_MATCH)
+    );
+    assert_eq!(packet.data, udp(1));
+}
+
+#[test]
+fn what_no_entry_takes_is_dropped() {
+    let (mut switch, id) = a_controlled_switch();
+    switch.inject(PortNo(1), udp(1), START);
+    assert_eq!(
+        (hear(&mut switch, id), switch.take_frames()),
+        (vec![], vec![])
+    );
+}
+
+#[test]
+fn a_listeners_connection_hears_nothing_unasked_until_it_sets_a_length() {
+    let mut switch = a_switch();
+    let id = switch.connect(ConnectionKind::Service, START);
+    say(&mut switch, id, Message::Hello(Hello::v1_3()), START);
+    switch.set_link(PortNo(1), false, START);
+    assert_eq!(hear(&mut switch, id), []);
+    say(
+        &mut switch,
+        id,
+        Message::SetConfig(SwitchConfig::WHOLE_PACKETS),
+        START,
+    );
+    switch.set_link(PortNo(1), true, START);
+    assert!(matches!(
+        hear(&mut switch, id)[..],
+        [Message::PortStatus(_)]
+    ));
+}
+
+#[test]
+fn ports_that_come_change_and_go_are_told_of() {
+    let (mut switch, id) = a_controlled_switch();
+    switch.add_port(PortNo(4), "p4", START);
+    switch.set_link(PortNo(4), false, START);
+    switch.set_link(PortNo(4), false, START);
+    switch.remove_port(PortNo(4), START);
+    let told: Vec<_> = hear(&mut switch, id)
+        .into_iter()
+        .map(|message| match message {
+            Message::PortStatus(status) => (status.reason, status.port.is_up()),
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    let expected = [
+        (PortReason::ADD, true),
+        (PortReason::MODIFY, false),
+        (PortReason::DELETE, false),
+    ];
+    assert_eq!(told, expected);
+}
+
+#[test]
+fn a_port_that_is_down_sends_and_receives_nothing() {
+    let (mut switch, id) = a_controlled_switch();
+    say(&mut switch, id, to_port(1, Match::new(), 2), START);
+    switch.set_link(PortNo(2), false, START);
+    switch.inject(PortNo(1), udp(1), START);
+    switch.set_link(PortNo(2), true, START);
+    switch.set_link(PortNo(1), false, START);
+    switch.inject(PortNo(1), udp(1), START);
+    assert_eq!(switch.take_frames(), []);
+}
+
+#[test]
+fn the_old_master_is_told_that_it_is_a_slave_and_refused() {
+    let (mut switch, first) = a_controlled_switch();
+    let second = a_controller(&mut switch, START);
+    let master = |generation_id| {
+        let role = ControllerRole::MASTER;
+        Message::RoleRequest(Role {
+            role,
+            generation_id,
+        })
+    };
+    say(&mut switch, first, master(5), START);
+    let stale = say(&mut switch, second, master(4), START);
+    assert_eq!(refusal(&stale), Some(ErrorCode::ROLE_STALE));
+    say(&mut switch, second, master(6), START);
+    let heard = hear(&mut switch, first);
+    let [Message::Experimenter(told)] = &heard[..] else {
+        panic!("{heard:?}");
+    };
+    let told = RoleStatus::from_experimenter(told).unwrap();
+    assert_eq!((told.role, told.generation_id), (ControllerRole::SLAVE, 6));
+    let refused = say(&mut switch, first, to_port(1, Match::new(), 1), START);
+    assert_eq!(refusal(&refused), Some(ErrorCode::IS_SLAVE));
+}
+
+#[test]
+fn a_long_answer_comes_in_parts_of_at_most_64_kilobytes() {
+    let (mut switch, id) = a_controlled_switch();
+    for i in 0..2_000_u32 {
+        let host = Match::new().eth_type(EthType::IPV4).ipv4_src(i.into());
+        say(&mut switch, id, to_port(1, host, 1), START);
+    }
+    let question = MultipartRequestBody::Flow(FlowFilter::all());
+    let heard = say(&mut switch, id, question, START);
+    let mut flows = 0;
+    for (at, message) in heard.iter().enumerate() {
+        let Message::MultipartReply(part) = message else {
+            panic!("{message:?}");
+        };
+        assert_eq!(part.has_more(), at + 1 < heard.len());
+        if let MultipartReplyBody::Flow(some) = &part.body {
+            flows += some.len();
+        }
+    }
+    assert!(heard.len() > 2);
+    assert_eq!(flows, 2_000);
+}
+
+#[test]
+fn a_restart_forgets_flows_meters_connections_and_elections_but_not_who_it_is() {
+    let (mut switch, id) = a_controlled_switch();
+    let role = Role {
+        role: ControllerRole::MASTER,
+        generation_id: 9,
+    };
+    say(&mut switch, id, Message::RoleRequest(role), START);
+    say(&mut switch, id, MeterMod::add_kbps(MeterId(1), 1, 1), START);
+    say(&mut switch, id, to_port(1, Match::new(), 1), START);
+    switch.restart(seconds(1));
+    assert!(!switch.is_open(id));
+    let id = a_controller(&mut switch, seconds(2));
+    assert_eq!(entries(&mut switch, id, seconds(2)), 0);
+    assert_eq!(meters(&mut switch, id, seconds(2)), 0);
+    let older = Role {
+        generation_id: 1,
+        ..role
+    };
+    let heard = say(&mut switch, id, Message::RoleRequest(older), seconds(2));
+    assert_eq!(heard, [Message::RoleReply(older)]);
+}
+
+#[test]
+fn a_secure_switch_keeps_its_entries_and_a_standalone_one_forgets_them_after_15_seconds() {
+    for (fail_mode, left) in [(FailMode::Secure, 1), (FailMode::Standalone, 0)] {
+        let (mut switch, id) = a_controlled_switch();
+        switch.set_fail_mode(fail_mode, START);
+        say(&mut switch, id, MeterMod::add_kbps(MeterId(1), 1, 1), START);
+        say(
+            &mut switch,
+            id,
+            to_port(1, Match::new().in_port(PortNo(3)), 1),
+            START,
+        );
+        switch.disconnect(id, seconds(1));
+        switch.advance(seconds(15));
+        switch.inject(PortNo(1), udp(1), seconds(15));
+        assert_eq!(switch.take_frames(), [], "nothing is forwarded yet");
+        switch.inject(PortNo(1), udp(1), seconds(16));
+        let bridged = switch.take_frames().len();
+        assert_eq!(bridged, if left == 0 { 3 } else { 0 }, "{fail_mode:?}");
+        let id = a_controller(&mut switch, seconds(17));
+        assert_eq!(entries(&mut switch, id, seconds(17)), left);
+        assert_eq!(meters(&mut switch, id, seconds(17)), left);
+    }
+}
+
+#[test]
+fn a_silent_controller_is_probed_and_then_given_up() {
+    let (mut switch, id) = a_controlled_switch();
+    switch.advance(seconds(5));
+    assert_eq!(hear(&mut switch, id), [Message::EchoRequest(vec![])]);
+    say(&mut switch, id, Message::EchoReply(vec![]), seconds(9));
+    switch.advance(seconds(18));
+    assert!(switch.is_open(id));
+    switch.advance(seconds(19));
+    hear(&mut switch, id);
+    assert!(!switch.is_open(id));
+}
+
+#[test]
+fn a_full_table_refuses_one_entry_more_but_not_a_replacement() {
+    let (mut switch, id) = a_controlled_switch();
+    switch.limit_entries_per_table(1);
+    let first = to_port(1, Match::new(), 1);
+    assert_eq!(say(&mut switch, id, first.clone(), START), []);
+    let refused = say(&mut switch, id, to_port(2, Match::new(), 1), START);
+    assert_eq!(refusal(&refused), Some(ErrorCode::TABLE_FULL));
+    assert_eq!(say(&mut switch, id, first.cookie(5), START), []);
+}
+
+#[test]
+fn a_stalled_switch_answers_later_and_in_order() {
+    let (mut switch, id) = a_controlled_switch();
+    switch.stall_until(seconds(3));
+    assert_eq!(say(&mut switch, id, to_port(1, Match::new(), 1), START), []);
+    let waiting = say(&mut switch, id, Message::BarrierRequest, seconds(2));
+    assert_eq!(waiting, []);
+    assert_eq!(switch.next_deadline(), Some(seconds(3)));
+    switch.advance(seconds(3));
+    assert_eq!(hear(&mut switch, id), [Message::BarrierReply]);
+    assert_eq!(entries(&mut switch, id, seconds(3)), 1);
+}
+
+#[test]
+fn a_slow_switch_gives_a_few_bytes_at_a_time() {
+    let (mut switch, id) = a_controlled_switch();
+    switch.limit_output(Some(3));
+    let mut bytes = Vec::new();
+    Message::BarrierRequest.encode(1, &mut bytes).unwrap();
+    switch.receive(id, &bytes, START);
+    let lengths = [0; 4].map(|_| switch.take_output(id).len());
+    assert_eq!(lengths, [3, 3, 2, 0]);
+}
+
+#[test]
+fn a_cut_line_swallows_everything_and_stays_open() {
+    let (mut switch, id) = a_controlled_switch();
+    switch.cut(id);
+    assert_eq!(say(&mut switch, id, Message::BarrierRequest, START), []);
+    assert!(switch.is_open(id));
+    assert!(!switch.is_open(ConnectionId(99)));
+}
+
+#[test]
+fn a_demanded_refusal_bears_its_error_and_changes_nothing() {
+    let (mut switch, id) = a_controlled_switch();
+    switch.refuse(Refusal::all(ErrorCode::TABLE_FULL));
+    let refused = say(&mut switch, id, to_port(1, Match::new(), 1), START);
+    assert_eq!(refusal(&refused), Some(ErrorCode::TABLE_FULL));
+    switch.refuse_nothing();
+    assert_eq!(entries(&mut switch, id, START), 0);
+}
+
+#[test]
+fn no_truncated_or_garbled_message_brings_the_switch_down() {
+    let (mut switch, id) = a_controlled_switch();
+    let mut whole = Vec::new();
+    let add = to_port(1, Match::new().in_port(PortNo(1)), 1);
+    Message::from(add).encode(1, &mut whole).unwrap();
+    for cut in 8..whole.len() {
+        let mut frame = whole[..cut].to_vec();
+        let len = u16::try_from(cut).unwrap();
+        frame[2..4].copy_from_slice(&len.to_be_bytes());
+        switch.receive(id, &frame, START);
+    }
+    for at in 8..whole.len() {
+        for byte in [0, 0x7f, 0xff] {
+            let mut frame = whole.clone();
+            frame[at] = byte;
+            switch.receive(id, &frame, START);
+        }
+    }
+    hear(&mut switch, id);
+    let heard = say(&mut switch, id, Message::BarrierRequest, START);
+    assert_eq!(heard, [Message::BarrierReply]);
+}
