@@ -53,8 +53,8 @@ pub(super) struct FlowTables {
 }
 
 impl FlowTables {
-    /// ADD: an entry of the same match and priority is replaced silently, and its counters go on
-    /// unless RESET_COUNTS is set. `room` is how many entries a table may have.
+    /// ADD: an entry of the same match and priority is replaced silently. Its idle time goes on, and
+    /// so do its counters unless RESET_COUNTS is set. `room` is how many entries a table may have.
     pub(super) fn add(
         &mut self,
         wanted: &FlowMod,
@@ -66,10 +66,12 @@ impl FlowTables {
         let identity = (Reverse(wanted.priority), wanted.flow_match.clone());
         let mut entry = Entry::new(wanted, pattern, now);
         match table.entries.get(&identity) {
-            Some(old) if !wanted.flags.contains(FlowFlags::RESET_COUNTS) => {
-                (entry.packets, entry.bytes) = (old.packets, old.bytes);
+            Some(old) => {
+                entry.used_at = old.used_at;
+                if !wanted.flags.contains(FlowFlags::RESET_COUNTS) {
+                    (entry.packets, entry.bytes) = (old.packets, old.bytes);
+                }
             }
-            Some(_) => {}
             None => {
                 if wanted.flags.contains(FlowFlags::CHECK_OVERLAP) && table.overlaps(&entry) {
                     return Err(ErrorCode::OVERLAP);
@@ -83,13 +85,13 @@ impl FlowTables {
         Ok(())
     }
 
-    /// MODIFY and MODIFY_STRICT: other instructions; cookie, time-outs and flags stay, and so do
-    /// the counters unless RESET_COUNTS is set.
+    /// MODIFY and MODIFY_STRICT: other instructions; cookie, time-outs and flags stay. The hard
+    /// time-out starts anew and the idle time goes on; so do the counters unless RESET_COUNTS is
+    /// set.
     pub(super) fn modify(&mut self, selection: &Selection, wanted: &FlowMod, now: Duration) {
         for entry in self.selected_mut(selection) {
             entry.instructions.clone_from(&wanted.instructions);
             entry.modified_at = now;
-            entry.used_at = now;
             if wanted.flags.contains(FlowFlags::RESET_COUNTS) {
                 (entry.packets, entry.bytes) = (0, 0);
             }

@@ -19,7 +19,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use rust_openflow::{
-    DatapathId, FlowRemoved, FlowRemovedReason, MacAddr, Message, PortNo, QueueId,
+    DatapathId, FlowFlags, FlowRemoved, FlowRemovedReason, MacAddr, Message, PortNo, QueueId,
 };
 
 pub use connection::{ConnectionId, ConnectionKind};
@@ -192,11 +192,13 @@ impl MemorySwitch {
     /// Lets time pass: entries expire, idle peers are probed, stalls end.
     pub fn advance(&mut self, now: Duration) {
         self.now = self.now.max(now);
-        for (entry, reason) in self.tables.expire(self.now) {
-            self.ended(&entry, reason);
-        }
         if self.untold_since < self.now {
             self.tell_of_ends();
+        }
+        for (entry, reason) in self.tables.expire(self.now) {
+            if let Some(removed) = self.removal(&entry, reason) {
+                self.tell(Unasked::FlowRemoved, reason.0, &removed.into());
+            }
         }
         self.probe();
         self.look_for_controllers();
@@ -304,21 +306,25 @@ impl MemorySwitch {
         }
     }
 
-    /// An entry went. Only one that was put in with SEND_FLOW_REM is spoken of.
+    /// An entry went at a controller's word: told of after the barrier reply.
     fn ended(&mut self, entry: &Entry, reason: FlowRemovedReason) {
-        if !entry
-            .flags
-            .contains(rust_openflow::FlowFlags::SEND_FLOW_REM)
-        {
-            return;
+        if let Some(removed) = self.removal(entry, reason) {
+            self.untold.push((reason.0, removed));
+            self.untold_since = self.now;
         }
+    }
+
+    /// What is told of an entry's end: nothing unless it was put in with SEND_FLOW_REM.
+    fn removal(&self, entry: &Entry, reason: FlowRemovedReason) -> Option<FlowRemoved> {
         // OpenFlow 1.3 has no reason for meters: masks know it, the message says DELETE.
         let said = match reason {
             FlowRemovedReason::METER_DELETE => FlowRemovedReason::DELETE,
             reason => reason,
         };
-        self.untold.push((reason.0, entry.removed(said, self.now)));
-        self.untold_since = self.now;
+        entry
+            .flags
+            .contains(FlowFlags::SEND_FLOW_REM)
+            .then(|| entry.removed(said, self.now))
     }
 
     fn tell_of_ends(&mut self) {

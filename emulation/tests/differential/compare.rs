@@ -175,6 +175,13 @@ impl Pair {
                     self.listen();
                     return self.compare_unasked();
                 }
+                Operation::Wait(duration) => {
+                    std::thread::sleep(*duration);
+                    let now = self.now();
+                    self.memory.advance(now);
+                    self.listen();
+                    return self.compare_unasked();
+                }
                 Operation::Restart => {
                     let late = self.compare_unasked();
                     self.lines.clear();

@@ -1,5 +1,7 @@
 //! Random operations from a universe small enough that they collide.
 
+use std::time::Duration;
+
 use rust_openflow::*;
 
 /// One thing done to both switches.
@@ -17,6 +19,8 @@ pub(crate) enum Operation {
     Inject { port: u32, frame: Vec<u8> },
     /// The switch process ends and starts anew.
     Restart,
+    /// Nothing, for a while.
+    Wait(Duration),
 }
 
 /// Controllers connected at a time.

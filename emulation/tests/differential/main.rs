@@ -18,8 +18,9 @@ use std::time::{Duration, Instant};
 
 use compare::first_difference;
 use generate::{Operation, operations};
+use rust_openflow::*;
 
-const DEFAULT_OPERATIONS: usize = 3_000;
+const DEFAULT_OPERATIONS: usize = 10_000;
 const DEFAULT_SEED: u64 = 1;
 /// How long a difference is shrunk.
 const SHRINKING: Duration = Duration::from_secs(60);
@@ -51,6 +52,52 @@ fn the_switch_in_memory_says_what_open_vswitch_says() {
         println!("{operation:?}");
     }
     panic!("seed {seed}, {} operations: {text}", short.len());
+}
+
+/// Replacing or modifying an entry starts its hard time-out anew, but never its idle time. (Open vSwitch looks at time-outs once a second.)
+#[test]
+fn both_count_time_outs_from_the_same_moments() {
+    let send = |message: FlowMod| Operation::Send {
+        connection: 0,
+        message: message.into(),
+    };
+    let (none, reset) = (FlowFlags::NONE, FlowFlags::RESET_COUNTS);
+    let add = |priority, hard_timeout_s, idle_timeout_s, flags| {
+        let add = FlowMod::add(TableId(0), priority, Match::new(), vec![]);
+        let add = add.flags(FlowFlags::SEND_FLOW_REM | flags);
+        send(
+            add.hard_timeout_s(hard_timeout_s)
+                .idle_timeout_s(idle_timeout_s),
+        )
+    };
+    let modify = |priority, flags| {
+        let strict = FlowCommand::MODIFY_STRICT;
+        send(FlowMod::new(strict, TableId(0), priority, Match::new()).flags(flags))
+    };
+    let wait = |ms| Operation::Wait(Duration::from_millis(ms));
+    let sequence = [
+        add(1, 3, 0, none), // left alone
+        add(2, 0, 3, none),
+        add(3, 60, 60, none),
+        add(4, 3, 0, none), // modified
+        add(5, 0, 3, none),
+        add(6, 0, 3, none),
+        add(7, 3, 0, none), // replaced
+        add(8, 0, 3, none),
+        add(9, 0, 3, none),
+        wait(2_000),
+        modify(4, none),
+        modify(5, none),
+        modify(6, reset),
+        add(7, 3, 0, none),
+        add(8, 0, 3, none),
+        add(9, 0, 3, reset),
+        wait(2_500),
+        wait(2_500),
+    ];
+    if let Some(difference) = first_difference(&sequence) {
+        panic!("{}", difference.text);
+    }
 }
 
 /// Leaves out ever smaller pieces while a difference remains.
