@@ -3,13 +3,16 @@
 use rust_openflow::{
     AsyncConfig, AsyncMask, Capabilities, ControllerRole, DatapathId, DecodeError, ErrorCode,
     Experimenter, FlowCommand, FlowMod, FlowRemovedReason, Header, Hello, Message, MessageType,
-    MeterMod, ONF, OfpError, Role, SwitchConfig, SwitchFeatures, Version,
+    MeterCommand, MeterMod, ONF, OfpError, Role, SwitchConfig, SwitchFeatures, Version,
 };
 
 use super::MemorySwitch;
 use super::connection::{Connection, ConnectionId};
 use super::flow_table::{N_TABLES, Selection};
 use super::validate::{check_flow_mod, check_references};
+
+/// Length of a meter-mod without bands.
+const METER_MOD_LEN: usize = 16;
 
 /// ONF extension 191: another controller changed your role.
 const ROLE_STATUS: u32 = 1911;
@@ -56,12 +59,15 @@ impl MemorySwitch {
             connection.closed = true;
             return;
         }
-        let shortest = shortest_change(header.kind);
-        if connection.is_slave() && shortest.is_some_and(|len| frame.len() >= len) {
+        if !has_a_possible_length(header.kind, frame.len()) {
+            connection.say(header.xid, &refused(ErrorCode::BAD_LEN));
+            return;
+        }
+        if connection.is_slave() && changes_the_switch(header.kind) {
             connection.say(header.xid, &refused(ErrorCode::IS_SLAVE));
             return;
         }
-        let outcome = match Message::decode(frame) {
+        let outcome = match decode(header.kind, frame) {
             Ok((_, message)) => self.obey(id, header.xid, message),
             Err(error) => Err(code_of(&error)),
         };
@@ -234,15 +240,32 @@ impl MemorySwitch {
     }
 }
 
-/// Least length of what a slave may not send; a shorter one is refused for that.
-fn shortest_change(kind: MessageType) -> Option<usize> {
-    match kind {
-        MessageType::FLOW_MOD => Some(48),
-        MessageType::METER_MOD | MessageType::GROUP_MOD | MessageType::TABLE_MOD => Some(16),
-        MessageType::PACKET_OUT => Some(24),
-        MessageType::PORT_MOD => Some(40),
-        _ => None,
-    }
+/// What a slave may not send.
+fn changes_the_switch(kind: MessageType) -> bool {
+    matches!(
+        kind,
+        MessageType::FLOW_MOD
+            | MessageType::METER_MOD
+            | MessageType::PACKET_OUT
+            | MessageType::PORT_MOD
+            | MessageType::GROUP_MOD
+            | MessageType::TABLE_MOD
+    )
+}
+
+/// What Open vSwitch looks at first: the fixed part must be whole, and what follows it in some
+/// messages comes in units of 8 bytes.
+fn has_a_possible_length(kind: MessageType, len: usize) -> bool {
+    let (fixed, unit) = match kind {
+        MessageType::FLOW_MOD => (48, 8),
+        MessageType::METER_MOD | MessageType::GROUP_MOD => (16, 8),
+        MessageType::PACKET_OUT => (24, 1),
+        MessageType::TABLE_MOD => (16, 1),
+        MessageType::PORT_MOD => (40, 1),
+        _ => return true,
+    };
+    len.checked_sub(fixed)
+        .is_some_and(|rest| rest.is_multiple_of(unit))
 }
 
 fn greet(connection: &mut Connection, xid: u32, hello: &Hello) {
@@ -295,16 +318,32 @@ fn role_status(generation_id: u64) -> Message {
     })
 }
 
+/// Reads a message. Of the deletion of a meter, bands are not looked at.
+fn decode(kind: MessageType, frame: &[u8]) -> Result<(Header, Message), DecodeError> {
+    let command = frame.get(8..10);
+    let fixed = frame.first_chunk::<METER_MOD_LEN>();
+    match fixed {
+        Some(fixed)
+            if kind == MessageType::METER_MOD
+                && command == Some(&MeterCommand::DELETE.0.to_be_bytes()[..]) =>
+        {
+            let mut alone = *fixed;
+            alone[2..4].copy_from_slice(&[0, 16]);
+            Message::decode(&alone)
+        }
+        _ => Message::decode(frame),
+    }
+}
+
 /// The error for a message that cannot be read.
 fn code_of(error: &DecodeError) -> ErrorCode {
-    match error {
-        DecodeError::BadLength {
-            field: "action", ..
-        } => ErrorCode::ACTION_BAD_LEN,
-        DecodeError::BadLength {
-            field: "instruction",
-            ..
-        } => ErrorCode::INST_BAD_LEN,
-        error => ErrorCode::from(error),
+    let (DecodeError::Truncated { field } | DecodeError::BadLength { field, .. }) = error else {
+        return ErrorCode::from(error);
+    };
+    match field.split([' ', '_']).next() {
+        Some("match" | "oxm") => ErrorCode::MATCH_BAD_LEN,
+        Some("action") => ErrorCode::ACTION_BAD_LEN,
+        Some("instruction") => ErrorCode::INST_BAD_LEN,
+        _ => ErrorCode::from(error),
     }
 }

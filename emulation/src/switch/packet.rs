@@ -29,11 +29,8 @@ struct Network {
 }
 
 impl Packet {
-    /// A frame; `None` below the 14 bytes of an Ethernet header.
-    pub(super) fn new(bytes: Vec<u8>) -> Option<Self> {
-        if bytes.len() < 14 {
-            return None;
-        }
+    /// A frame, or less than one: below the 14 bytes of an Ethernet header it has no field at all.
+    pub(super) fn new(bytes: Vec<u8>) -> Self {
         let mut packet = Self {
             bytes,
             tags: 0,
@@ -42,7 +39,7 @@ impl Packet {
         let tagged = matches!(packet.u16(12), Some(0x8100 | 0x88a8)) && packet.len() >= 18;
         packet.tags = usize::from(tagged);
         packet.locate();
-        Some(packet)
+        packet
     }
 
     pub(super) fn bytes(&self) -> &[u8] {
@@ -154,6 +151,9 @@ impl Packet {
     /// Every field the frame has.
     pub(super) fn key(&self) -> Key {
         let mut key = Key::default();
+        if self.len() < 14 {
+            return key;
+        }
         let mut copy = |to: Range<usize>, at: usize| {
             if let Some(bytes) = self.slice(at, to.len()) {
                 key.set(to, bytes);
@@ -295,6 +295,9 @@ impl Packet {
     /// Adds a VLAN tag of id 0 in front of others. Of more than [`MAX_TAGS`], as in Open vSwitch,
     /// the innermost is lost.
     pub(super) fn push_vlan(&mut self, eth_type: EthType) {
+        if self.len() < 14 {
+            return;
+        }
         if self.tags == MAX_TAGS {
             self.bytes.drain(16..20);
             self.tags -= 1;

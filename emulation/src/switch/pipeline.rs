@@ -53,8 +53,7 @@ struct ActionSet {
 }
 
 impl MemorySwitch {
-    /// A frame arrives on a port. Lost if the port is not there or not up, or the frame is shorter
-    /// than an Ethernet header.
+    /// A frame arrives on a port. Lost if the port is not there or not up.
     pub fn inject(&mut self, port_no: PortNo, frame: Vec<u8>, now: Duration) {
         self.advance(now);
         let Some(entry) = self.ports.get_mut(&port_no) else {
@@ -67,13 +66,11 @@ impl MemorySwitch {
         if entry.port.config.contains(PortConfig::NO_RECV) {
             return;
         }
-        if let Some(packet) = Packet::new(frame) {
-            let mut walk = Walk::new(packet, port_no);
-            if self.failed_open {
-                self.forward_as_a_bridge(&mut walk);
-            } else if let Some(first) = self.through_tables(&mut walk) {
-                self.act_at_the_end(&mut walk, first);
-            }
+        let mut walk = Walk::new(Packet::new(frame), port_no);
+        if self.failed_open {
+            self.forward_as_a_bridge(&mut walk);
+        } else if let Some(first) = self.through_tables(&mut walk) {
+            self.act_at_the_end(&mut walk, first);
         }
     }
 
@@ -88,9 +85,11 @@ impl MemorySwitch {
         if wanted.buffer_id != BufferId::NO_BUFFER {
             return Err(ErrorCode::BUFFER_UNKNOWN);
         }
-        let packet = Packet::new(wanted.data).ok_or(ErrorCode::BAD_PACKET)?;
+        let packet = Packet::new(wanted.data);
         let mut walk = Walk::new(packet, in_port);
         walk.from_controller = true;
+        // Not even an Ethernet header: no error, but it goes nowhere.
+        walk.dropped = walk.packet.len() < 14;
         let pattern = Pattern::of_packet(&walk.key());
         if !check_actions(&wanted.actions, &pattern, &mut sure_tags(&pattern))? {
             return Err(ErrorCode::MATCH_INCONSISTENT);

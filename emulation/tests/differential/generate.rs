@@ -421,6 +421,9 @@ impl Random {
     }
 
     fn malformed(&mut self, connection: usize) -> Operation {
+        if self.one_in(2) {
+            return self.cut_short(connection);
+        }
         let (kind, body) = match self.below(5) {
             0 => (99, Vec::new()),
             1 => (14, vec![0; 20]),
@@ -428,6 +431,25 @@ impl Random {
             3 => (6, vec![0; 24]),
             _ => (29, vec![0; 2]),
         };
+        Operation::SendRaw {
+            connection,
+            kind,
+            body,
+        }
+    }
+
+    /// A message that ends too early, with a length that says so.
+    fn cut_short(&mut self, connection: usize) -> Operation {
+        let message: Message = match self.below(3) {
+            0 => self.flow_mod().into(),
+            1 => self.meter_mod().into(),
+            _ => self.packet_out().into(),
+        };
+        let mut bytes = Vec::new();
+        message.encode(0, &mut bytes).unwrap();
+        let whole = bytes.len().min(100) - Header::LEN;
+        let body = bytes[Header::LEN..][..self.below(whole)].to_vec();
+        let kind = message.kind().0;
         Operation::SendRaw {
             connection,
             kind,
