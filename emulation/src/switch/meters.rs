@@ -176,6 +176,10 @@ fn check_support(wanted: &MeterMod) -> Result<(), ErrorCode> {
     if !known.contains(wanted.flags) {
         return Err(ErrorCode::METER_BAD_FLAGS);
     }
+    if wanted.bands.is_empty() {
+        // A meter that limits nothing is none.
+        return Err(ErrorCode::OUT_OF_BANDS);
+    }
     let drops = |band: &MeterBand| matches!(band, MeterBand::Drop { .. });
     if !wanted.bands.iter().all(drops) {
         return Err(ErrorCode::METER_BAD_BAND);
