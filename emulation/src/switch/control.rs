@@ -3,7 +3,7 @@
 use rust_openflow::{
     AsyncConfig, AsyncMask, Capabilities, ControllerRole, DatapathId, DecodeError, ErrorCode,
     Experimenter, FlowCommand, FlowMod, FlowRemovedReason, Header, Hello, Message, MessageType,
-    MeterCommand, MeterMod, ONF, OfpError, Role, SwitchConfig, SwitchFeatures, Version,
+    MeterCommand, MeterFlags, MeterMod, ONF, OfpError, Role, SwitchConfig, SwitchFeatures, Version,
 };
 
 use super::MemorySwitch;
@@ -318,20 +318,27 @@ fn role_status(generation_id: u64) -> Message {
     })
 }
 
-/// Reads a message. Of the deletion of a meter, bands are not looked at.
+/// Reads a message. Bands of a meter-mod are looked at last: not if it is a deletion, or is refused
+/// for its command or flags.
 fn decode(kind: MessageType, frame: &[u8]) -> Result<(Header, Message), DecodeError> {
-    let command = frame.get(8..10);
-    let fixed = frame.first_chunk::<METER_MOD_LEN>();
-    match fixed {
-        Some(fixed)
-            if kind == MessageType::METER_MOD
-                && command == Some(&MeterCommand::DELETE.0.to_be_bytes()[..]) =>
+    let whole = Message::decode(frame);
+    let (Err(_), MessageType::METER_MOD, Some(fixed)) =
+        (&whole, kind, frame.first_chunk::<METER_MOD_LEN>())
+    else {
+        return whole;
+    };
+    let mut without_bands = *fixed;
+    without_bands[2..4].copy_from_slice(&[0, 16]);
+    match Message::decode(&without_bands) {
+        Ok((header, Message::MeterMod(meter_mod)))
+            if meter_mod.command >= MeterCommand::DELETE
+                || meter_mod
+                    .flags
+                    .contains(MeterFlags::KBPS | MeterFlags::PKTPS) =>
         {
-            let mut alone = *fixed;
-            alone[2..4].copy_from_slice(&[0, 16]);
-            Message::decode(&alone)
+            Ok((header, meter_mod.into()))
         }
-        _ => Message::decode(frame),
+        _ => whole,
     }
 }
 
