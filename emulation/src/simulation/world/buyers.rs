@@ -1,0 +1,323 @@
+//! What the buyers do, and what they make of the answers.
+
+use std::time::Duration;
+
+use payflow_controller::core::document::{QuoteRequest, ReservationView, Status};
+use payflow_controller::core::io::{Caller, Input, PaymentProof, Request, RequestId};
+use payflow_controller::core::network::Protocol;
+use payflow_controller::core::problem::{Problem, ProblemKind};
+use payflow_controller::core::reply::Answer;
+use payflow_payment::{Address, Amount, Asset, TxDigest};
+
+use super::{BEGIN, Event, FAKE, ROUGH_FOR, World};
+use crate::simulation::buyer::{Buyer, Habit, Step};
+use crate::simulation::ledger::Transfer;
+
+impl World {
+    pub(super) fn ask(&mut self, number: usize, caller: Caller, request: Request) {
+        self.requests += 1;
+        let id = RequestId(self.requests);
+        let patience = self.chance.millis(3_000, 6_000);
+        if let Some(buyer) = self.buyers.get_mut(number) {
+            buyer.waiting = Some(id.0);
+        }
+        self.look_again(number, patience);
+        if let Some(alive) = &mut self.life {
+            alive.asked.insert(id, number);
+            self.feed(Input::Request {
+                id,
+                caller,
+                request,
+            });
+        }
+    }
+
+    /// The buyer acts next after so long, and not before.
+    pub(super) fn look_again(&mut self, number: usize, after: Duration) {
+        if let Some(buyer) = self.buyers.get_mut(number) {
+            buyer.looks_at = Some(self.now.plus(after));
+        }
+        self.at(after, Event::Buyer(number));
+    }
+
+    pub(super) fn act(&mut self, number: usize) {
+        let now = self.now;
+        let Some(buyer) = self
+            .buyers
+            .get_mut(number)
+            .filter(|buyer| buyer.looks_at == Some(now))
+        else {
+            return;
+        };
+        buyer.looks_at = None;
+        let buyer = buyer.clone();
+        match buyer.step {
+            Step::Quote => self.ask_for_quote(&buyer),
+            Step::Pay => self.pay(&buyer),
+            Step::Watch => self.watch(&buyer),
+            Step::Done => {}
+        }
+    }
+
+    pub(super) fn ask_for_quote(&mut self, buyer: &Buyer) {
+        let body = QuoteRequest {
+            source: None,
+            destination: buyer.destination,
+            protocol: if buyer.number.is_multiple_of(3) {
+                Protocol::Tcp
+            } else {
+                Protocol::Udp
+            },
+            source_port: None,
+            destination_port: Some(buyer.port),
+            rate_bps: buyer.rate_bps,
+            duration_s: buyer.duration_s,
+            class: None,
+            max_price: None,
+            refund_to: buyer.refund_to(),
+        };
+        let idempotency = Some(buyer.idempotency());
+        let request = Request::Quote { body, idempotency };
+        self.ask(buyer.number, buyer.caller(), request);
+    }
+
+    pub(super) fn pay(&mut self, buyer: &Buyer) {
+        let (Some(quote), Some(reservation)) = (buyer.quote.clone(), buyer.reservation()) else {
+            return;
+        };
+        let terms = &quote.payment;
+        let price = terms.price.0;
+        let (asset, amount) = match buyer.habit {
+            Habit::Short => (Asset::iota(), self.chance.between(1, price)),
+            Habit::Generous => (Asset::iota(), price + self.chance.between(1, price)),
+            Habit::WrongAsset => (Asset::new(FAKE), price),
+            _ => (Asset::iota(), price),
+        };
+        let wallet = buyer.wallet();
+        let transfer = match &buyer.payment {
+            Some(transfer) => transfer.clone(),
+            None => self.transfer_to(&wallet, &asset, &terms.pay_to, Amount(amount)),
+        };
+        let shown = match buyer.habit {
+            Habit::Steals => self.somebody_elses(buyer.number),
+            Habit::Invents => Some(TxDigest::from("tx0")),
+            _ => None,
+        };
+        if let Some(buyer) = self.buyers.get_mut(buyer.number) {
+            buyer.payment = Some(transfer.clone());
+            buyer.step = Step::Watch;
+        }
+        if !buyer.submitted {
+            self.pay_alone(buyer, &transfer);
+        }
+        let proof = match buyer.habit {
+            Habit::HandsOver
+            | Habit::Short
+            | Habit::Generous
+            | Habit::Twice
+            | Habit::DoubleSpends => PaymentProof::Transaction {
+                transaction: transfer.signed(),
+                inspected: transfer.inspected(),
+            },
+            Habit::Shows | Habit::WrongAsset | Habit::Late => {
+                PaymentProof::Digest(transfer.digest())
+            }
+            Habit::Steals | Habit::Invents => match shown {
+                Some(digest) => PaymentProof::Digest(digest),
+                None => return,
+            },
+            Habit::Silent | Habit::Forgets => {
+                self.look_again(buyer.number, Duration::from_secs(1));
+                return;
+            }
+        };
+        if let Some(buyer) = self.buyers.get_mut(buyer.number) {
+            // Asked again, with the same payment, until there is an answer.
+            buyer.step = Step::Pay;
+        }
+        if let (PaymentProof::Transaction { .. }, true) = (&proof, self.life.is_some()) {
+            self.observer
+                .handed_over(reservation.0, &transfer.digest(), self.now);
+        }
+        let request = Request::Reserve {
+            quote: reservation,
+            payment: Some(proof),
+        };
+        self.ask(buyer.number, buyer.caller(), request);
+    }
+
+    /// What a buyer does on the ledger without the controller.
+    pub(super) fn pay_alone(&mut self, buyer: &Buyer, transfer: &Transfer) {
+        let Some(terms) = buyer.quote.as_ref().map(|quote| quote.payment.clone()) else {
+            return;
+        };
+        if let Some(buyer) = self.buyers.get_mut(buyer.number) {
+            buyer.submitted = true;
+        }
+        let soon = self.chance.millis(0, 3_000);
+        match buyer.habit {
+            Habit::Shows | Habit::Late | Habit::Silent | Habit::WrongAsset => {
+                self.execute(&transfer.signed());
+            }
+            Habit::Twice => {
+                let again =
+                    self.transfer_to(&buyer.wallet(), &terms.asset, &terms.pay_to, terms.price);
+                self.at(soon, Event::Execute(again.signed()));
+            }
+            Habit::DoubleSpends => {
+                if let Some(coin) = transfer.inputs.first() {
+                    let elsewhere =
+                        self.ledger
+                            .pay(&buyer.wallet(), *coin, &"0xfriend".into(), terms.price);
+                    self.at(soon / 10, Event::Execute(elsewhere.signed()));
+                }
+            }
+            Habit::HandsOver
+            | Habit::Forgets
+            | Habit::Short
+            | Habit::Generous
+            | Habit::Steals
+            | Habit::Invents => {}
+        }
+    }
+
+    pub(super) fn transfer_to(
+        &mut self,
+        from: &Address,
+        asset: &Asset,
+        to: &Address,
+        amount: Amount,
+    ) -> Transfer {
+        let change = self.chance.between(0, 5);
+        let coin = self.ledger.mint(from, asset, Amount(amount.0 + change));
+        self.ledger.pay(from, coin, to, amount)
+    }
+
+    pub(super) fn somebody_elses(&mut self, number: usize) -> Option<TxDigest> {
+        let others: Vec<TxDigest> = self
+            .buyers
+            .iter()
+            .filter(|other| other.number != number)
+            .filter_map(|other| other.payment.as_ref().map(Transfer::digest))
+            .collect();
+        self.chance.pick(&others).cloned()
+    }
+
+    pub(super) fn watch(&mut self, buyer: &Buyer) {
+        let Some(reservation) = buyer.reservation() else {
+            return;
+        };
+        let cancel = buyer
+            .served_since
+            .zip(buyer.cancels_after_ms)
+            .is_some_and(|(since, after)| since.plus(Duration::from_millis(after)) <= self.now);
+        let request = if cancel && !buyer.cancelled {
+            self.observer.cancelled(reservation.0);
+            self.tell(|| format!("buyer {}: cancels", buyer.number));
+            if let Some(buyer) = self.buyers.get_mut(buyer.number) {
+                buyer.cancelled = true;
+            }
+            Request::Cancel(reservation)
+        } else {
+            Request::GetReservation(reservation)
+        };
+        self.ask(buyer.number, buyer.caller(), request);
+    }
+
+    pub(super) fn replied(&mut self, id: RequestId, reply: Result<Answer, Problem>) {
+        let Some(number) = self.life.as_mut().and_then(|alive| alive.asked.remove(&id)) else {
+            if let Ok(Answer::Books(books)) = reply {
+                self.books = Some(books);
+            }
+            return;
+        };
+        let Some(buyer) = self
+            .buyers
+            .get_mut(number)
+            .filter(|buyer| buyer.waiting == Some(id.0))
+        else {
+            return;
+        };
+        buyer.waiting = None;
+        match reply {
+            Ok(Answer::Quote(quote)) => {
+                let late = buyer.habit == Habit::Late;
+                buyer.step = Step::Pay;
+                buyer.quote = Some(quote.document.clone());
+                self.observer.quoted(&quote.document, self.now);
+                self.tell(|| {
+                    let document = &quote.document;
+                    format!(
+                        "buyer {number}: {} of {} bit/s for {} ms costs {}",
+                        document.id,
+                        document.rate_bps,
+                        document.duration_ms,
+                        document.payment.price
+                    )
+                });
+                let pause = if late {
+                    self.chance.millis(14_000, 40_000)
+                } else {
+                    self.chance.millis(0, 6_000)
+                };
+                self.look_again(number, pause);
+            }
+            Ok(Answer::Reservation(view)) => self.told(number, &view),
+            Ok(other) => self
+                .observer
+                .violations
+                .push(format!("buyer {number} was answered {other:?}")),
+            Err(problem) => self.refused(number, &problem),
+        }
+    }
+
+    pub(super) fn told(&mut self, number: usize, view: &ReservationView) {
+        let now = self.now;
+        let Some(buyer) = self.buyers.get_mut(number) else {
+            return;
+        };
+        buyer.step = match view.status {
+            Status::Settled | Status::Expired => Step::Done,
+            _ => Step::Watch,
+        };
+        if view.status == Status::Active {
+            buyer.served_since.get_or_insert(now);
+        }
+        self.look_again(number, Duration::from_secs(1));
+    }
+
+    pub(super) fn refused(&mut self, number: usize, problem: &Problem) {
+        self.tell(|| {
+            format!(
+                "buyer {number}: refused, {:?}: {}",
+                problem.kind, problem.detail
+            )
+        });
+        let passing = matches!(
+            problem.kind,
+            ProblemKind::NotReady
+                | ProblemKind::LedgerUnavailable
+                | ProblemKind::HoldLimit
+                | ProblemKind::NoCapacity
+                | ProblemKind::TooManyRequests
+        );
+        if problem.kind == ProblemKind::Internal {
+            self.observer.violations.push(format!(
+                "buyer {number}: internal error: {}",
+                problem.detail
+            ));
+        }
+        let Some(buyer) = self.buyers.get_mut(number) else {
+            return;
+        };
+        if !passing && buyer.step == Step::Quote {
+            buyer.step = Step::Done;
+        } else if buyer.step == Step::Pay {
+            buyer.step = Step::Watch;
+        }
+        if self.now.since(BEGIN) < ROUGH_FOR {
+            let pause = self.chance.millis(1_000, 5_000);
+            self.look_again(number, pause);
+        }
+    }
+}

@@ -1,0 +1,163 @@
+//! One controller after another: it starts from what is durable, is fed, and dies.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use payflow_controller::core::document::Status;
+use payflow_controller::core::io::{Caller, Input, Output, Request, RequestId};
+use payflow_controller::core::{Core, CoreConfig, OperatorKeys};
+use payflow_payment::{Address, Amount, Asset, SigningKey};
+use payflow_qos::Tariff;
+use sha2::Digest;
+
+use super::{CHAIN, Event, Life, TREASURY, World, receive_address};
+use crate::simulation::fabric::Plane;
+
+impl World {
+    pub(super) fn start(&mut self) {
+        if self.life.is_some() {
+            return;
+        }
+        let records = match self.disk.read() {
+            Ok(records) => records,
+            Err(error) => {
+                self.observer
+                    .violations
+                    .push(format!("the journal cannot be read: {error}"));
+                return;
+            }
+        };
+        self.lives += 1;
+        let plane = Plane::new(Arc::clone(&self.fabric), self.now);
+        let keys = Keys(SigningKey::from_seed([1; 32]));
+        let restored = Core::restore(config(), Box::new(keys), Box::new(plane), records, self.now);
+        let core = match restored {
+            Ok(core) => core,
+            Err(error) => {
+                self.observer
+                    .violations
+                    .push(format!("the journal contradicts itself: {error:?}"));
+                return;
+            }
+        };
+        let next_checkpoint = core
+            .followed()
+            .map_or_else(|| self.ledger.newest().unwrap_or_default(), |last| last + 1);
+        self.life = Some(Life {
+            core,
+            next_checkpoint,
+            watched: BTreeSet::new(),
+            told_up: false,
+            asked: BTreeMap::new(),
+            wake_at: None,
+        });
+        self.observer.controller(true, self.now);
+        self.tell(|| "controller: started".to_owned());
+        self.drain();
+        let life = self.lives;
+        self.at(Duration::from_millis(20), Event::Follow { life });
+    }
+
+    pub(super) fn crash(&mut self) {
+        if self.life.take().is_none() {
+            return;
+        }
+        // What was on its way to this life arrives nowhere.
+        self.lives += 1;
+        self.disk.crash(&mut self.chance);
+        self.observer.controller(false, self.now);
+        let away = self.chance.millis(100, 20_000);
+        self.at(away, Event::Start);
+    }
+
+    pub(super) fn feed(&mut self, input: Input) {
+        if let Some(alive) = &mut self.life {
+            alive.core.handle(input, self.now);
+            self.drain();
+        }
+    }
+
+    pub(super) fn drain(&mut self) {
+        loop {
+            let Some(output) = self.life.as_mut().and_then(|alive| alive.core.poll()) else {
+                return;
+            };
+            self.hash
+                .update(format!("{} {output:?}\n", self.now.millis()));
+            match output {
+                Output::Journal { sequence, record } => {
+                    if self.disk.take(sequence, &record) {
+                        let life = self.lives;
+                        let pause = self.chance.millis(0, 3);
+                        self.at(pause, Event::DiskBegins { life });
+                    }
+                }
+                Output::Ledger(order) => self.order(order),
+                Output::Reply { id, reply } => self.replied(id, reply),
+                Output::Changed(view) => {
+                    if view.status == Status::Suspended {
+                        self.observer.tally.suspended += 1;
+                    }
+                    self.tell(|| format!("controller: {} is {:?}", view.id, view.status));
+                }
+                Output::Send { .. }
+                | Output::CloseConnection { .. }
+                | Output::MakeClasses { .. } => {}
+            }
+        }
+    }
+
+    /// The operator looks at the books.
+    pub(super) fn audit(&mut self) {
+        self.requests += 1;
+        let id = RequestId(self.requests);
+        let caller = Caller {
+            operator: true,
+            ..Caller::default()
+        };
+        self.feed(Input::Request {
+            id,
+            caller,
+            request: Request::Books,
+        });
+    }
+}
+
+struct Keys(SigningKey);
+
+impl OperatorKeys for Keys {
+    fn receive_address(&self, index: u64) -> Address {
+        receive_address(index)
+    }
+    fn treasury_address(&self) -> Address {
+        TREASURY.into()
+    }
+    fn parse_address(&self, text: &str) -> Option<Address> {
+        text.starts_with("0x").then(|| Address::new(text))
+    }
+    fn signing_key(&self) -> &SigningKey {
+        &self.0
+    }
+}
+
+fn config() -> CoreConfig {
+    CoreConfig {
+        chain_id: CHAIN.into(),
+        asset: Asset::iota(),
+        tariff: Tariff {
+            steady_nanos_per_mbit_second: 1_000_000,
+            elastic_nanos_per_mbit_second: 800_000,
+            minimum_nanos: 10_000_000,
+        },
+        quote_ttl: Duration::from_secs(15),
+        grace: Duration::from_secs(10),
+        cancellation_fee: Amount(2_000_000),
+        mispayment_fee: Amount(1_000_000),
+        max_duration: Duration::from_secs(3_600),
+        install_patience: Duration::from_secs(10),
+        suspend_patience: Duration::from_secs(20),
+        treasury_minimum: Amount(1_000_000),
+        enrolled: BTreeSet::new(),
+    }
+}
