@@ -136,3 +136,44 @@ fn with_nobody_there_the_service_ends_and_the_next_controller_settles_it() {
         stage.paid_entries().unwrap() == 0
     });
 }
+
+#[test]
+fn switches_that_go_silent_are_noticed_and_the_time_is_credited() {
+    // Longer than the 15 s of silence after which a switch counts as gone, shorter than suspended flows are kept.
+    const SILENCE: Duration = Duration::from_secs(22);
+
+    let theatre = Theatre::paper();
+    let stage = theatre.open(&["h1"]);
+    let bought = stage
+        .reserve("h1", &udp("10.0.0.4", "5201", "10Mbit", "60s"))
+        .unwrap()
+        .view;
+    // Connections stay open; nothing answers any more, and nothing is forwarded.
+    let signal = |signal| {
+        theatre
+            .lab
+            .exec("root", &["pkill", signal, "-x", "ovs-vswitchd"])
+            .unwrap();
+    };
+    signal("-STOP");
+    std::thread::sleep(SILENCE);
+    signal("-CONT");
+    eventually("h1 reaches the controller", RECOVERY, || {
+        stage.status("h1", &bought.id).is_ok()
+    });
+    stage
+        .becomes("h1", &bought.id, Status::Active, RECOVERY)
+        .unwrap();
+    theatre.lab.repair().unwrap();
+    assert_served(&theatre.under_flood("rate=9900000"), 9_900_000);
+
+    let settled = stage.settled("h1", &bought.id).unwrap();
+    assert_eq!(settled.ended_by.as_deref(), Some("expired"));
+    let (_, _, fee, refunded) = account(&settled);
+    assert_eq!(fee, 0, "nobody cancelled");
+    let receipt = &settled.receipt.as_ref().unwrap().document;
+    assert!(
+        receipt.served_ms < receipt.duration_ms && refunded > 0,
+        "{receipt:?}"
+    );
+}
