@@ -487,10 +487,12 @@ impl Core {
             Verdict::WrongAsset { asset, .. } => {
                 format!("the transaction paid in {asset}, not in {}", terms.asset)
             }
-            Verdict::NotFinal
-            | Verdict::Paid { .. }
-            | Verdict::TooLate { .. }
-            | Verdict::TooLittle { .. } => return,
+            // These have been seen by now, and go back; a crash may have come before the offer was refused.
+            Verdict::TooLate { .. } => "it came too late".to_owned(),
+            Verdict::TooLittle { paid } => {
+                format!("{paid} is less than the price of {}", terms.price)
+            }
+            Verdict::NotFinal | Verdict::Paid { .. } => return,
         };
         self.payment_dead(number, reason);
     }

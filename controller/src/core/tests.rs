@@ -1436,6 +1436,32 @@ fn a_payout_that_cannot_be_built_keeps_nobody_else_waiting() {
     }
 }
 
+#[test]
+fn a_crash_between_a_useless_payment_and_its_refusal_keeps_nobody_from_paying_again() {
+    let mut desk = open();
+    let (number, _) = desk.quote();
+    desk.reserve(number, Some(PaymentProof::Digest("short".into())))
+        .unwrap();
+    let short = desk.evidence("short", number, PRICE - 1);
+    let found = LedgerEvent::LookedUp {
+        digest: "short".into(),
+        result: Lookup::Found(short),
+    };
+    desk.ledger(found.clone());
+    assert_eq!(desk.view(number).status, Status::Held);
+
+    let (mut journal, now) = (desk.journal, desk.now);
+    assert!(matches!(
+        journal.pop(),
+        Some((_, Record::PaymentRefused { .. }))
+    ));
+    let mut desk = start(journal, now, true);
+    assert_eq!(desk.view(number).status, Status::Pending);
+    desk.ledger(found);
+    assert_eq!(desk.view(number).status, Status::Held);
+    desk.books();
+}
+
 /// The answer is signed with the coin that pays the gas of all transfers, as it was when it was built.
 #[test]
 fn a_transfer_that_is_being_built_is_not_overtaken() {
