@@ -139,8 +139,9 @@ fn with_nobody_there_the_service_ends_and_the_next_controller_settles_it() {
 
 #[test]
 fn switches_that_go_silent_are_noticed_and_the_time_is_credited() {
-    // Longer than the 15 s of silence after which a switch counts as gone, shorter than suspended flows are kept.
-    const SILENCE: Duration = Duration::from_secs(22);
+    // Longer than the 10 s after which a link that is not heard of counts as lost, and much shorter than flows stay
+    // suspended.
+    const SILENCE: Duration = Duration::from_secs(16);
 
     let theatre = Theatre::paper();
     let stage = theatre.open(&["h1"]);
@@ -164,6 +165,7 @@ fn switches_that_go_silent_are_noticed_and_the_time_is_credited() {
     stage
         .becomes("h1", &bought.id, Status::Active, RECOVERY)
         .unwrap();
+
     let settled = stage.settled("h1", &bought.id).unwrap();
     assert_eq!(settled.ended_by.as_deref(), Some("expired"));
     let (_, _, fee, refunded) = account(&settled);
