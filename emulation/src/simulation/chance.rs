@@ -1,4 +1,4 @@
-//! Chance under a seed: the only source of chance in a simulation.
+//! Chance under a seed: the only source of chance in a simulation, and in the comparison with Open vSwitch.
 
 use std::time::Duration;
 

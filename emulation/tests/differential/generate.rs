@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use payflow_emulation::simulation::chance::Chance;
 use rust_openflow::*;
 
 /// One thing done to both switches.
@@ -32,7 +33,7 @@ pub(crate) const CONNECTIONS: usize = 2;
 const TRAVERSED: u8 = 3;
 
 pub(crate) fn operations(seed: u64, count: usize) -> Vec<Operation> {
-    let mut random = Random(seed);
+    let mut random = Random(Chance::new(seed));
     let mut all = Vec::with_capacity(count);
     while all.len() < count {
         let connection = random.below(CONNECTIONS);
@@ -52,20 +53,11 @@ pub(crate) fn operations(seed: u64, count: usize) -> Vec<Operation> {
     all
 }
 
-/// SplitMix64 (Steele, Lea, Flood 2014).
-struct Random(u64);
+struct Random(Chance);
 
 impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ z >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ z >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ z >> 31
-    }
-
     fn below(&mut self, limit: usize) -> usize {
-        (self.next() % limit as u64) as usize
+        (self.0.number() % limit as u64) as usize
     }
 
     fn one_in(&mut self, n: usize) -> bool {

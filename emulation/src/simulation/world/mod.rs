@@ -193,7 +193,7 @@ impl World {
         Outcome {
             tally: self.observer.tally,
             violations: self.observer.violations,
-            digest: hex(&self.hash.finalize()),
+            digest: format!("{:x}", self.hash.finalize()),
             story: self.story,
             steps: self.steps,
         }
@@ -321,8 +321,4 @@ impl World {
         self.feed(Input::Network(NetworkInput::DeadlineReached));
         self.start();
     }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
