@@ -13,6 +13,18 @@ impl Chance {
         Self(seed)
     }
 
+    /// Begins anew for one of many that share a seed: what the others draw changes nothing about it.
+    #[must_use]
+    pub fn of(seed: u64, whose: &str, number: u64) -> Self {
+        // FNV-1a over the name.
+        let name = whose.bytes().fold(0xcbf2_9ce4_8422_2325, |hash: u64, byte| {
+            (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+        });
+        let mut mixed = Self(seed ^ name.rotate_left(32));
+        mixed.0 = mixed.number() ^ number;
+        Self(mixed.number())
+    }
+
     /// Any number.
     pub fn number(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);

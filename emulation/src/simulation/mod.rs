@@ -1,46 +1,33 @@
-//! The deterministic core under a seed: in virtual time, against a ledger, a disk, a network and buyers that
+//! The deterministic core under a seed: in virtual time, against switches, a ledger, a disk, hosts and buyers that
 //! misbehave on purpose.
 //!
 //! The same seed is the same story, bit for bit; a digest over everything the controller gave out proves it.
 //!
 //! | file | what it is |
 //! |---|---|
+//! | [`scenario`] | what is simulated, and what of it may be left out |
 //! | [`chance`] | the only source of chance |
 //! | [`ledger`] | coins, transactions, checkpoints, as they really are |
 //! | [`disk`] | the journal's disk, which is slow and loses what was on its way |
-//! | [`fabric`] | a data plane without packets, which outlives the controller |
+//! | [`fabric`] | switches that speak OpenFlow, cables, hosts, which outlive the controller |
+//! | [`fluid`] | what hosts send, as a fluid |
 //! | [`buyer`] | those who buy, and how they pay |
 //! | [`observer`] | what must always hold, told by somebody else than the code under test |
 //! | `world` | all of them together |
+//! | [`minimise`] | the smallest scenario in which a seed still goes wrong |
 
 pub mod buyer;
 pub mod chance;
 pub mod disk;
 pub mod fabric;
+pub mod fluid;
 pub mod ledger;
+pub mod minimise;
 pub mod observer;
+pub mod scenario;
 mod world;
 
-/// What is simulated.
-#[derive(Clone, Copy, Debug)]
-pub struct Scenario {
-    /// How many buy, each once.
-    pub buyers: usize,
-    /// Whether anything goes wrong: crashes, lost and late answers, broken links, refused installations.
-    pub faults: bool,
-    /// Whether the story is told.
-    pub story: bool,
-}
-
-impl Default for Scenario {
-    fn default() -> Self {
-        Self {
-            buyers: 16,
-            faults: true,
-            story: false,
-        }
-    }
-}
+pub use scenario::{FaultKind, Scenario};
 
 /// What came of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -57,8 +44,23 @@ pub struct Outcome {
     pub steps: u64,
 }
 
-/// Runs one seed to its end.
+/// Runs one seed to its end. A panic of the code under test is something wrong, like any other.
 #[must_use]
-pub fn run(seed: u64, scenario: Scenario) -> Outcome {
-    world::World::new(seed, scenario).run()
+pub fn run(seed: u64, scenario: &Scenario) -> Outcome {
+    let world = world::World::new(seed, scenario.clone());
+    let panicked = |panic: Box<dyn std::any::Any + Send>| {
+        let text = panic
+            .downcast_ref::<String>()
+            .map(String::as_str)
+            .or_else(|| panic.downcast_ref::<&str>().copied());
+        Outcome {
+            violations: vec![format!("panic: {}", text.unwrap_or("without a word"))],
+            digest: String::new(),
+            story: Vec::new(),
+            tally: observer::Tally::default(),
+            steps: 0,
+        }
+    };
+    // Nothing of the world is looked at after a panic.
+    std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| world.run())).unwrap_or_else(panicked)
 }

@@ -214,6 +214,14 @@ impl FlowTables {
         sums
     }
 
+    /// The entry that would take a packet.
+    pub(super) fn find(&self, table: TableId, key: &Key) -> Option<&Entry> {
+        let rows = &self.tables.get(usize::from(table.0))?.rows;
+        rows.iter()
+            .find(|row| row.hint.may_match(key) && row.entry.pattern.matches(key))
+            .map(|row| &*row.entry)
+    }
+
     pub(super) fn table_stats(&self) -> Vec<TableStats> {
         let stats = |number: u8| {
             let table = self.tables.get(usize::from(number));

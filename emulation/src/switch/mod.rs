@@ -13,6 +13,7 @@ mod ports;
 mod statistics;
 #[cfg(test)]
 mod tests;
+mod trace;
 mod validate;
 mod view;
 
@@ -25,6 +26,7 @@ use rust_openflow::{
 
 pub use connection::{ConnectionId, ConnectionKind};
 pub use faults::Refusal;
+pub use trace::Traced;
 pub use view::EntryView;
 
 use connection::{Connection, Unasked};

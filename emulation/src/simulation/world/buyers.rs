@@ -9,9 +9,10 @@ use payflow_controller::core::problem::{Problem, ProblemKind};
 use payflow_controller::core::reply::Answer;
 use payflow_payment::{Address, Amount, Asset, TxDigest};
 
-use super::{BEGIN, Event, FAKE, ROUGH_FOR, World};
+use super::{Event, FAKE, World};
 use crate::simulation::buyer::{Buyer, Habit, Step};
 use crate::simulation::ledger::Transfer;
+use crate::simulation::observer::Sight;
 
 impl World {
     pub(super) fn ask(&mut self, number: usize, caller: Caller, request: Request) {
@@ -244,7 +245,12 @@ impl World {
                 let late = buyer.habit == Habit::Late;
                 buyer.step = Step::Pay;
                 buyer.quote = Some(quote.document.clone());
-                self.observer.quoted(&quote.document, self.now);
+                let sight = Sight {
+                    fabric: &self.fabric,
+                    ledger: &self.ledger,
+                    disk: &self.disk,
+                };
+                self.observer.quoted(&quote.document, &sight, self.now);
                 self.tell(|| {
                     let document = &quote.document;
                     format!(
@@ -315,7 +321,7 @@ impl World {
         } else if buyer.step == Step::Pay {
             buyer.step = Step::Watch;
         }
-        if self.now.since(BEGIN) < ROUGH_FOR {
+        if self.is_early() {
             let pause = self.chance.millis(1_000, 5_000);
             self.look_again(number, pause);
         }

@@ -1,18 +1,17 @@
 //! One controller after another: it starts from what is durable, is fed, and dies.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 use std::time::Duration;
 
-use payflow_controller::core::document::Status;
+use payflow_controller::core::document::ReservationNumber;
 use payflow_controller::core::io::{Caller, Input, Output, Request, RequestId};
+use payflow_controller::core::network::{Network, NetworkConfig};
 use payflow_controller::core::{Core, CoreConfig, OperatorKeys};
 use payflow_payment::{Address, Amount, Asset, SigningKey};
 use payflow_qos::Tariff;
 use sha2::Digest;
 
 use super::{CHAIN, Event, Life, TREASURY, World, receive_address};
-use crate::simulation::fabric::Plane;
 
 impl World {
     pub(super) fn start(&mut self) {
@@ -29,9 +28,9 @@ impl World {
             }
         };
         self.lives += 1;
-        let plane = Plane::new(Arc::clone(&self.fabric), self.now);
+        let network = Network::new(network_config(self.lives));
         let keys = Keys(SigningKey::from_seed([1; 32]));
-        let restored = Core::restore(config(), Box::new(keys), Box::new(plane), records, self.now);
+        let restored = Core::restore(config(), Box::new(keys), Box::new(network), records, self.now);
         let core = match restored {
             Ok(core) => core,
             Err(error) => {
@@ -53,6 +52,7 @@ impl World {
             wake_at: None,
         });
         self.observer.controller(true, self.now);
+        self.fabric.controller_starts(self.lives);
         self.tell(|| "controller: started".to_owned());
         self.drain();
         let life = self.lives;
@@ -67,6 +67,7 @@ impl World {
         self.lives += 1;
         self.disk.crash(&mut self.chance);
         self.observer.controller(false, self.now);
+        self.fabric.controller_dies(self.now);
         let away = self.chance.millis(100, 20_000);
         self.at(away, Event::Start);
     }
@@ -96,14 +97,22 @@ impl World {
                 Output::Ledger(order) => self.order(order),
                 Output::Reply { id, reply } => self.replied(id, reply),
                 Output::Changed(view) => {
-                    if view.status == Status::Suspended {
-                        self.observer.tally.suspended += 1;
+                    if let Some(ReservationNumber(number)) =
+                        ReservationNumber::from_reservation_id(&view.id)
+                    {
+                        self.observer.told(number, view.status, self.now);
                     }
                     self.tell(|| format!("controller: {} is {:?}", view.id, view.status));
                 }
-                Output::Send { .. }
-                | Output::CloseConnection { .. }
-                | Output::MakeClasses { .. } => {}
+                Output::Send { connection, bytes } => self.fabric.send(connection, bytes, self.now),
+                Output::CloseConnection { connection, .. } => {
+                    self.fabric.close(connection, self.now);
+                }
+                Output::MakeClasses {
+                    switch,
+                    port_name,
+                    capacity,
+                } => self.fabric.make_classes(switch, port_name, capacity),
             }
         }
     }
@@ -139,6 +148,15 @@ impl OperatorKeys for Keys {
     fn signing_key(&self) -> &SigningKey {
         &self.0
     }
+}
+
+/// As it is shipped. Every life has its own secret for link discovery.
+fn network_config(life: u32) -> NetworkConfig {
+    let mut secret = [0; 32];
+    for (byte, of) in secret.iter_mut().zip(life.to_be_bytes()) {
+        *byte = of;
+    }
+    NetworkConfig::new(secret)
 }
 
 fn config() -> CoreConfig {

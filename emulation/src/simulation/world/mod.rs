@@ -3,28 +3,27 @@
 
 mod buyers;
 mod controller;
+mod misfortune;
 mod node;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 use std::time::Duration;
 
-use parking_lot::Mutex;
 use payflow_controller::core::Core;
 use payflow_controller::core::io::{Input, LedgerEvent, RequestId};
-use payflow_controller::core::network::NetworkInput;
 use payflow_controller::core::reply::Books;
 use payflow_payment::{Address, Amount, SignedTransaction};
-use payflow_qos::{PortRef, Time};
+use payflow_qos::Time;
 use sha2::{Digest, Sha256};
 
-use super::buyer::Buyer;
+use super::buyer::{Buyer, Step};
 use super::chance::Chance;
 use super::disk::Disk;
-use super::fabric::{Change, Fabric, Temper};
+use super::fabric::shape::{Shape, ShapeKind};
+use super::fabric::{Fabric, Happening};
 use super::ledger::MemoryLedger;
-use super::observer::Observer;
-use super::{Outcome, Scenario};
+use super::observer::{Observer, Sight};
+use super::{FaultKind, Outcome, Scenario};
 
 const CHAIN: &str = "simulated";
 const TREASURY: &str = "0xtreasury";
@@ -32,9 +31,11 @@ const FAKE: &str = "0xbad::coin::FAKE";
 /// When the simulation begins.
 const BEGIN: Time = Time::from_millis(1_000_000);
 /// Until then things go wrong, where the scenario wants it.
-const ROUGH_FOR: Duration = Duration::from_secs(120);
+const ROUGH_FOR: Duration = Duration::from_secs(100);
 /// After so long everything must have come to its end.
 const LASTS: Duration = Duration::from_secs(480);
+/// How often, after all misfortune, it is asked whether everything has come to its end.
+const ASKS_FOR_END: Duration = Duration::from_secs(10);
 /// Time between checkpoints.
 const CHECKPOINT: Duration = Duration::from_millis(500);
 
@@ -57,8 +58,7 @@ enum Event {
     Start,
     LedgerGoes,
     LedgerReturns,
-    LinkDown,
-    LinkUp(PortRef),
+    Network(Happening),
     Calm,
     Audit,
 }
@@ -80,7 +80,7 @@ pub(super) struct World {
     now: Time,
     events: BTreeMap<(Time, u64), Event>,
     numbered: u64,
-    fabric: Arc<Mutex<Fabric>>,
+    fabric: Fabric,
     ledger: MemoryLedger,
     ledger_out: bool,
     disk: Disk,
@@ -98,24 +98,30 @@ pub(super) struct World {
 
 impl World {
     pub(super) fn new(seed: u64, scenario: Scenario) -> Self {
-        let mut chance = Chance::new(seed);
-        let rough = scenario.faults;
-        let temper = Temper {
-            refuses: if rough { 60 } else { 0 },
-            dawdles: if rough { 100 } else { 0 },
-        };
-        let fabric = Fabric::ring(Chance::new(chance.number()), temper);
-        let observer = Observer::new(&fabric.topology);
+        let rough = !scenario.faults.is_empty();
+        let mut build = Chance::of(seed, "shape", 0);
+        let kinds = <ShapeKind as clap::ValueEnum>::value_variants();
+        let by_seed = build.pick(kinds).copied().unwrap_or(ShapeKind::Ring);
+        let shape = Shape::new(scenario.shape.unwrap_or(by_seed), &mut build);
+        let fabric = Fabric::new(
+            shape,
+            Chance::of(seed, "fabric", 0),
+            &scenario.faults,
+            BEGIN,
+        );
         let buyers = (0..scenario.buyers)
-            .map(|number| Buyer::any(number, &mut chance))
+            .map(|number| {
+                let whose = u64::try_from(number).unwrap_or_default();
+                Buyer::any(number, &mut Chance::of(seed, "buyer", whose))
+            })
             .collect();
         let mut world = Self {
-            scenario,
-            chance,
+            chance: Chance::of(seed, "world", 0),
             now: BEGIN,
             events: BTreeMap::new(),
             numbered: 0,
-            fabric: Arc::new(Mutex::new(fabric)),
+            observer: Observer::new(BEGIN),
+            fabric,
             ledger: MemoryLedger::new(TREASURY.into(), Amount(1_000_000_000)),
             ledger_out: false,
             disk: Disk::default(),
@@ -123,42 +129,36 @@ impl World {
             lives: 0,
             requests: 0,
             buyers,
-            observer,
             rough,
             books: None,
             hash: Sha256::new(),
             story: Vec::new(),
             steps: 0,
+            scenario,
         };
-        world.plan();
+        world.plan(seed);
         world
     }
 
-    fn plan(&mut self) {
+    fn plan(&mut self, seed: u64) {
         self.at(Duration::ZERO, Event::Start);
         self.at(CHECKPOINT, Event::Checkpoint);
-        // Before the end, because an answer waits for what is being written.
-        self.at(LASTS - Duration::from_secs(10), Event::Audit);
         for buyer in 0..self.buyers.len() {
-            let when = self.chance.millis(2_000, 60_000);
-            self.look_again(buyer, when);
+            let whose = u64::try_from(buyer).unwrap_or_default();
+            let when = Chance::of(seed, "when", whose).millis(2_000, 60_000);
+            if self.scenario.without.contains(&buyer) {
+                if let Some(buyer) = self.buyers.get_mut(buyer) {
+                    buyer.step = Step::Done;
+                }
+            } else {
+                self.look_again(buyer, when);
+            }
         }
-        if !self.rough {
-            return;
+        if self.rough {
+            self.at(ROUGH_FOR, Event::Calm);
+            self.plan_misfortune(seed);
         }
-        self.at(ROUGH_FOR, Event::Calm);
-        for _ in 0..self.chance.between(0, 6) {
-            let when = self.chance.millis(1_000, 115_000);
-            self.at(when, Event::Crash);
-        }
-        for _ in 0..self.chance.between(0, 3) {
-            let when = self.chance.millis(1_000, 100_000);
-            self.at(when, Event::LedgerGoes);
-        }
-        for _ in 0..self.chance.between(0, 4) {
-            let when = self.chance.millis(1_000, 100_000);
-            self.at(when, Event::LinkDown);
-        }
+        self.at(ROUGH_FOR, Event::Audit);
     }
 
     fn at(&mut self, after: Duration, event: Event) {
@@ -175,21 +175,30 @@ impl World {
         }
     }
 
+    /// Whether things of this kind go wrong now.
+    fn goes_wrong(&self, kind: FaultKind) -> bool {
+        self.rough && self.scenario.faults.contains(&kind)
+    }
+
     pub(super) fn run(mut self) -> Outcome {
         let end = BEGIN.plus(LASTS);
         while let Some(((at, _), event)) = self.events.pop_first() {
-            if at > end {
+            if at > end || self.is_over() {
                 break;
             }
             self.now = at;
             self.steps += 1;
-            self.fabric.lock().expire(at);
             self.happen(event);
             self.look();
         }
-        let calm = !self.scenario.faults;
+        let calm = self.scenario.faults.is_empty();
+        let sight = Sight {
+            fabric: &self.fabric,
+            ledger: &self.ledger,
+            disk: &self.disk,
+        };
         self.observer
-            .finish(&self.ledger, self.books.as_ref(), calm, self.now);
+            .finish(&sight, self.books.as_ref(), calm, self.now);
         Outcome {
             tally: self.observer.tally,
             violations: self.observer.violations,
@@ -199,23 +208,41 @@ impl World {
         }
     }
 
+    /// Whether everything has come to its end: nothing can follow from what there is.
+    fn is_over(&self) -> bool {
+        let settled = self
+            .books
+            .as_ref()
+            .is_some_and(|books| self.observer.agrees(books, &self.ledger));
+        let idle = |buyer: &Buyer| buyer.step == Step::Done || buyer.looks_at.is_none();
+        let quiet = self.buyers.iter().all(idle);
+        settled && quiet && self.observer.sees_no_flow() && self.now >= BEGIN.plus(ROUGH_FOR)
+    }
+
     /// After every event: what the network did, and when the controller wants to be woken.
     fn look(&mut self) {
-        let changes: Vec<_> = self.fabric.lock().changes.drain(..).collect();
-        for change in changes {
-            self.tell(|| match &change {
-                Change::Begun(plan) => {
-                    format!("network: installs r{}", plan.flow.reservation)
-                }
-                Change::Carried(flow) => {
-                    format!("network: carries r{}", flow.reservation)
-                }
-                Change::Gone(flow) => {
-                    format!("network: carries r{} no longer", flow.reservation)
-                }
-            });
-            self.observer
-                .network(&change, &self.ledger, &self.disk, self.now);
+        loop {
+            for (after, happening) in self.fabric.take_plans() {
+                self.at(after, Event::Network(happening));
+            }
+            let inputs = self.fabric.take_inputs();
+            if inputs.is_empty() {
+                break;
+            }
+            for input in inputs {
+                self.feed(Input::Network(input));
+            }
+        }
+        let sight = Sight {
+            fabric: &self.fabric,
+            ledger: &self.ledger,
+            disk: &self.disk,
+        };
+        let touched = self.fabric.touched();
+        let news = self.observer.look(&sight, touched, self.now);
+        self.fabric.forget_touched();
+        for line in news {
+            self.tell(move || line);
         }
         let now = self.now;
         let life = self.lives;
@@ -245,24 +272,8 @@ impl World {
                     self.feed(Input::DeadlineReached);
                 }
             }
-            Event::DiskBegins { life } if life == self.lives => {
-                self.disk.begin();
-                let slow = self.rough && self.chance.happens(20);
-                let pause = if slow {
-                    self.chance.millis(100, 3_000)
-                } else {
-                    self.chance.millis(1, 8)
-                };
-                self.at(pause, Event::DiskEnds { life });
-            }
-            Event::DiskEnds { life } if life == self.lives => {
-                if self.rough && self.chance.happens(2) {
-                    self.tell(|| "disk: a commit fails, and the controller stops".to_owned());
-                    self.crash();
-                } else if let Some(through) = self.disk.finish() {
-                    self.feed(Input::Journaled { through });
-                }
-            }
+            Event::DiskBegins { life } if life == self.lives => self.disk_begins(life),
+            Event::DiskEnds { life } if life == self.lives => self.disk_ends(),
             Event::Answer { life, event } if life == self.lives => self.feed(Input::Ledger(event)),
             Event::Wake { .. }
             | Event::DiskBegins { .. }
@@ -285,40 +296,20 @@ impl World {
             Event::Start => self.start(),
             Event::LedgerGoes => self.ledger_goes(),
             Event::LedgerReturns => self.ledger_returns(),
-            Event::LinkDown => self.link_down(),
-            Event::LinkUp(link) => {
-                self.fabric.lock().down.remove(&link);
-                self.tell(|| format!("network: link {link} is up"));
-                self.feed(Input::Network(NetworkInput::DeadlineReached));
+            Event::Network(happening) => {
+                if let Happening::Fault(fault) = happening {
+                    if fault.disturbs() {
+                        self.observer.disturbed(self.now);
+                    }
+                    self.tell(|| format!("network: {fault}"));
+                }
+                self.fabric.happen(happening, self.now);
             }
             Event::Calm => self.calm(),
-            Event::Audit => self.audit(),
+            Event::Audit => {
+                self.audit();
+                self.at(ASKS_FOR_END, Event::Audit);
+            }
         }
-    }
-
-    fn link_down(&mut self) {
-        if !self.rough {
-            return;
-        }
-        let trunks: Vec<PortRef> = {
-            let fabric = self.fabric.lock();
-            fabric.topology.links().map(|(from, _)| from).collect()
-        };
-        if let Some(link) = self.chance.pick(&trunks).copied() {
-            self.fabric.lock().down.insert(link);
-            self.tell(|| format!("network: link {link} is down"));
-            self.feed(Input::Network(NetworkInput::DeadlineReached));
-            let pause = self.chance.millis(100, 30_000);
-            self.at(pause, Event::LinkUp(link));
-        }
-    }
-
-    fn calm(&mut self) {
-        self.rough = false;
-        self.tell(|| "from here on nothing goes wrong any more".to_owned());
-        self.fabric.lock().calm();
-        self.ledger_returns();
-        self.feed(Input::Network(NetworkInput::DeadlineReached));
-        self.start();
     }
 }

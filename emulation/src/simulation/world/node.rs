@@ -5,11 +5,12 @@ use payflow_payment::ledger::{BuildError, Lookup, Submission};
 use payflow_payment::{SignedTransaction, UnixMillis};
 
 use super::{CHAIN, CHECKPOINT, Event, World, receive_address};
+use crate::simulation::FaultKind;
 use crate::simulation::ledger::Transfer;
 
 impl World {
     pub(super) fn order(&mut self, order: LedgerOrder) {
-        let lossy = self.rough && self.chance.happens(80);
+        let lossy = self.goes_wrong(FaultKind::Ledger) && self.chance.happens(80);
         let answer = match order {
             LedgerOrder::Watch { address } => {
                 if let Some(alive) = &mut self.life {
@@ -58,7 +59,7 @@ impl World {
                 LedgerEvent::TreasuryBalance { balance }
             }
         };
-        let slow = self.rough && self.chance.happens(50);
+        let slow = self.goes_wrong(FaultKind::Ledger) && self.chance.happens(50);
         let pause = if slow {
             self.chance.millis(500, 8_000)
         } else {
@@ -84,7 +85,7 @@ impl World {
         if self.ledger_out || lossy {
             return Submission::Unknown { reason: reason() };
         }
-        let lies = self.rough && self.chance.happens(10);
+        let lies = self.goes_wrong(FaultKind::Ledger) && self.chance.happens(10);
         match done {
             Ok(()) if !lies => Submission::Accepted,
             Ok(()) => Submission::Rejected {
@@ -95,7 +96,7 @@ impl World {
     }
 
     pub(super) fn try_to_execute(&mut self, transaction: &SignedTransaction) -> Result<(), String> {
-        let fails = self.rough && self.chance.happens(20);
+        let fails = self.goes_wrong(FaultKind::Ledger) && self.chance.happens(20);
         match self.ledger.execute(transaction, fails) {
             Ok(Some(transfer)) => {
                 self.observer.executed(&transfer, self.now);
@@ -117,10 +118,14 @@ impl World {
     }
 
     pub(super) fn checkpoint(&mut self) {
-        let late = if self.rough { 150 } else { 0 };
+        let late = if self.goes_wrong(FaultKind::Ledger) {
+            150
+        } else {
+            0
+        };
         let Self { ledger, chance, .. } = self;
         ledger.checkpoint(UnixMillis(self.now.millis()), || chance.happens(late));
-        let slow = self.rough && self.chance.happens(20);
+        let slow = self.goes_wrong(FaultKind::Ledger) && self.chance.happens(20);
         let pause = if slow {
             self.chance.millis(500, 6_000)
         } else {
@@ -150,7 +155,7 @@ impl World {
                 timestamp,
                 payments,
             });
-            if self.rough && self.chance.happens(50) {
+            if self.goes_wrong(FaultKind::Ledger) && self.chance.happens(50) {
                 self.feed(news.clone());
             }
             self.feed(news);
@@ -163,7 +168,7 @@ impl World {
     }
 
     pub(super) fn ledger_goes(&mut self) {
-        if !self.rough || self.ledger_out {
+        if !self.goes_wrong(FaultKind::Ledger) || self.ledger_out {
             return;
         }
         self.ledger_out = true;

@@ -1,21 +1,42 @@
-//! Whoever sees what everybody could see (requests, ledger, which flows are carried, the text of the journal) and
-//! says when something is not as it must be. It shares no rule with the code under test.
+//! Whoever sees what everybody could see (requests, ledger, switch tables, traffic, the text of the journal) and says
+//! when something is not as it must be. It shares no rule with the code under test.
+//!
+//! | file | what it watches |
+//! |---|---|
+//! | this | sales, payments, refunds, the books |
+//! | [`tables`] | paid entries and meters on the switches: whose, for how long, in what order |
+//! | [`delivery`] | traffic: that what is paid for arrives, and nobody rides on what others pay for |
+
+pub mod delivery;
+pub mod tables;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use payflow_controller::core::document::{QuoteDocument, ReservationNumber};
-use payflow_controller::core::network::FlowId;
+use payflow_controller::core::document::{QuoteDocument, ReservationNumber, Status};
 use payflow_controller::core::reply::Books;
 use payflow_payment::{Address, Asset, TxDigest};
-use payflow_qos::{BitRate, PortRef, Time, Topology};
+use payflow_qos::{PortRef, Time};
 
 use super::disk::Disk;
-use super::fabric::Change;
+use super::fabric::Fabric;
 use super::ledger::{MemoryLedger, Transfer};
 
-/// What a buyer may be charged for beyond the time its flow was carried: confirmations on their way.
-const SLACK: Duration = Duration::from_secs(1);
+use delivery::Delivery;
+use tables::Tables;
+
+/// What a buyer may be charged for beyond the time its packets arrived: confirmations on their way.
+const SLACK: Duration = Duration::from_secs(2);
+
+/// What the observer looks at.
+pub struct Sight<'a> {
+    /// Switches and cables.
+    pub fabric: &'a Fabric,
+    /// The chain.
+    pub ledger: &'a MemoryLedger,
+    /// The journal, as text.
+    pub disk: &'a Disk,
+}
 
 #[derive(Clone, Debug)]
 struct Sale {
@@ -26,12 +47,15 @@ struct Sale {
     /// Transactions that were handed over while the quote was binding: from then on the wait is the controller's.
     handed_over: BTreeSet<TxDigest>,
     cancelled: bool,
+    /// What the controller said last.
+    status: Option<Status>,
+    /// Since when a switch holds an entry of it.
+    begun: Option<Time>,
+    /// Since when its first switch lets packets in.
+    carried_since: Option<Time>,
     /// It was carried and is no longer.
     over: bool,
-    carried_since: Option<Time>,
-    carried: Duration,
-    /// The controller was away for so long while the flow was carried or about to be.
-    blind: Duration,
+    delivery: Delivery,
 }
 
 /// How much happened, so that a simulation in which nothing does is noticed.
@@ -49,6 +73,10 @@ pub struct Tally {
     pub crashes: u64,
     /// Reservations suspended.
     pub suspended: u64,
+    /// Times that packets which were paid for ceased to arrive before the end.
+    pub outages: u64,
+    /// Streams of others that were sent as if they had been paid for.
+    pub thefts_tried: u64,
 }
 
 impl std::ops::AddAssign for Tally {
@@ -59,16 +87,22 @@ impl std::ops::AddAssign for Tally {
         self.refunds += other.refunds;
         self.crashes += other.crashes;
         self.suspended += other.suspended;
+        self.outages += other.outages;
+        self.thefts_tried += other.thefts_tried;
     }
 }
 
 /// See the module.
 pub struct Observer {
+    begin: Time,
     sales: BTreeMap<u64, Sale>,
     by_address: BTreeMap<Address, u64>,
     by_refund: BTreeMap<Address, u64>,
-    capacities: BTreeMap<PortRef, BitRate>,
+    tables: Tables,
     away_since: Option<Time>,
+    /// Something has happened that takes packets with it, and when last.
+    disturbed_at: Option<Time>,
+    cables_seen: u64,
     /// What was wrong, in order.
     pub violations: Vec<String>,
     /// How much happened.
@@ -76,27 +110,77 @@ pub struct Observer {
 }
 
 impl Observer {
-    /// Knows the network.
+    /// Sees nothing yet.
     #[must_use]
-    pub fn new(topology: &Topology) -> Self {
+    pub fn new(begin: Time) -> Self {
         Self {
+            begin,
             sales: BTreeMap::new(),
             by_address: BTreeMap::new(),
             by_refund: BTreeMap::new(),
-            capacities: topology.capacities().collect(),
+            tables: Tables::default(),
             away_since: None,
+            disturbed_at: None,
+            cables_seen: 0,
             violations: Vec::new(),
             tally: Tally::default(),
         }
     }
 
+    /// The same words are said once.
     fn wrong(&mut self, now: Time, what: impl std::fmt::Display) {
-        self.violations
-            .push(format!("at {} ms: {what}", now.millis()));
+        let what = what.to_string();
+        if !self.violations.iter().any(|said| said.ends_with(&what)) {
+            self.violations
+                .push(format!("at {} ms: {what}", now.since(self.begin).as_millis()));
+        }
+    }
+
+    /// After every event: what has become of what was sold. `touched` are switches to which something happened.
+    pub fn look(&mut self, sight: &Sight<'_>, touched: &BTreeSet<u64>, now: Time) -> Vec<String> {
+        let mut changed = false;
+        for switch in touched {
+            changed |= self.look_at_tables(sight, *switch, now);
+        }
+        if !changed && self.cables_seen == sight.fabric.cables_changed() {
+            return Vec::new();
+        }
+        self.cables_seen = sight.fabric.cables_changed();
+        let news = self.follow_sales(sight, now);
+        if !self.tables.are_empty() || self.sales.values().any(|sale| sale.delivery.runs()) {
+            self.look_at_traffic(sight, now);
+        }
+        news
+    }
+
+    /// Whether no switch holds an entry of any sale.
+    #[must_use]
+    pub fn sees_no_flow(&self) -> bool {
+        self.tables.are_empty()
+    }
+
+    /// Something happens to the network that may take packets with it.
+    pub fn disturbed(&mut self, now: Time) {
+        self.disturbed_at = Some(now);
+    }
+
+    /// The controller says how a sale stands.
+    pub fn told(&mut self, number: u64, status: Status, now: Time) {
+        if let Some(sale) = self.sales.get_mut(&number) {
+            sale.status = Some(status);
+            if status == Status::Suspended {
+                self.tally.suspended += 1;
+            }
+            if status != Status::Active {
+                sale.delivery.no_longer_promised(now);
+            } else {
+                sale.delivery.promised(now);
+            }
+        }
     }
 
     /// Somebody was shown a quote.
-    pub fn quoted(&mut self, document: &QuoteDocument, now: Time) {
+    pub fn quoted(&mut self, document: &QuoteDocument, sight: &Sight<'_>, now: Time) {
         let Some(ReservationNumber(number)) = ReservationNumber::from_quote_id(&document.id) else {
             self.wrong(now, format_args!("{} names no quote", document.id));
             return;
@@ -134,14 +218,15 @@ impl Observer {
             refunded: 0,
             handed_over: BTreeSet::new(),
             cancelled: false,
-            over: false,
+            status: None,
+            begun: None,
             carried_since: None,
-            carried: Duration::ZERO,
-            blind: Duration::ZERO,
+            over: false,
+            delivery: Delivery::default(),
         };
         self.sales.insert(number, sale);
         self.tally.quotes += 1;
-        self.check_links(now);
+        self.check_links(sight, now);
     }
 
     /// The controller has taken a signed transaction for a quote.
@@ -165,12 +250,10 @@ impl Observer {
     /// The controller dies, or lives again.
     pub fn controller(&mut self, alive: bool, now: Time) {
         if alive {
-            let away = self
-                .away_since
-                .take()
-                .map_or(Duration::ZERO, |since| now.since(since));
-            for sale in self.sales.values_mut() {
-                sale.blind += away;
+            if let Some(since) = self.away_since.take() {
+                for sale in self.sales.values_mut() {
+                    sale.delivery.unwatched(since, now);
+                }
             }
         } else {
             self.tally.crashes += 1;
@@ -210,58 +293,6 @@ impl Observer {
         }
     }
 
-    /// Something began or ceased to be carried.
-    pub fn network(&mut self, change: &Change, ledger: &MemoryLedger, disk: &Disk, now: Time) {
-        match change {
-            Change::Begun(plan) => {
-                let number = plan.flow.reservation;
-                if !self.is_paid(number, ledger) {
-                    self.wrong(
-                        now,
-                        format_args!("q{number} is installed and nobody has paid for it"),
-                    );
-                }
-                if !disk.holds("paid", number) {
-                    self.wrong(
-                        now,
-                        format_args!("q{number} is installed before its payment is durable"),
-                    );
-                }
-                if let Some(sale) = self.sales.get(&number)
-                    && (sale.document.rate_bps > plan.rate.bps()
-                        || sale.document.flow != plan.selector)
-                {
-                    self.wrong(
-                        now,
-                        format_args!("q{number} is installed as something else than was sold"),
-                    );
-                }
-            }
-            Change::Carried(FlowId { reservation, .. }) => {
-                if let Some(sale) = self.sales.get_mut(reservation) {
-                    self.tally.carried += u64::from(sale.carried_since.is_none());
-                    sale.carried_since.get_or_insert(now);
-                }
-                self.check_links(now);
-            }
-            Change::Gone(FlowId { reservation, .. }) => {
-                let Some(sale) = self.sales.get_mut(reservation) else {
-                    return;
-                };
-                sale.over = true;
-                if let Some(since) = sale.carried_since.take() {
-                    sale.carried += now.since(since);
-                    let most =
-                        Duration::from_millis(sale.document.duration_ms) + Duration::from_secs(60);
-                    if sale.carried > most + sale.blind {
-                        let what = format!("q{reservation} was carried for {:?}", sale.carried);
-                        self.wrong(now, what);
-                    }
-                }
-            }
-        }
-    }
-
     /// Whether one transaction in a checkpoint pays for the quote, in time.
     fn is_paid(&self, number: u64, ledger: &MemoryLedger) -> bool {
         self.sales.get(&number).is_some_and(|sale| {
@@ -284,7 +315,7 @@ impl Observer {
     /// What is carried is, on every link, at most nine tenths of what the link carries; and so is what is promised:
     /// quotes that are binding, and flows whose paid time runs. (What has ended and is still being taken off the
     /// switches is carried, and no longer promised.)
-    fn check_links(&mut self, now: Time) {
+    fn check_links(&mut self, sight: &Sight<'_>, now: Time) {
         let mut carried: BTreeMap<PortRef, BTreeMap<u64, u64>> = BTreeMap::new();
         let mut promised = carried.clone();
         for (number, sale) in &self.sales {
@@ -309,10 +340,8 @@ impl Observer {
         for (what, links) in [("carried", carried), ("promised", promised)] {
             for (link, flows) in links {
                 let rate: u64 = flows.values().sum();
-                let most = self
-                    .capacities
-                    .get(&link)
-                    .map_or(0, |capacity| capacity.0 / 10 * 9);
+                let capacity = sight.fabric.jack(link).and_then(|jack| sight.fabric.capacity(jack));
+                let most = capacity.map_or(0, |capacity| capacity.0 / 10 * 9);
                 if rate > most {
                     self.wrong(
                         now,
@@ -324,20 +353,19 @@ impl Observer {
     }
 
     /// All is over: what everybody has in the end. Where nothing went wrong, everybody who paid was served.
-    pub fn finish(&mut self, ledger: &MemoryLedger, books: Option<&Books>, calm: bool, now: Time) {
+    pub fn finish(&mut self, sight: &Sight<'_>, books: Option<&Books>, calm: bool, now: Time) {
+        let ledger = sight.ledger;
         if !ledger.is_conserved() {
             self.wrong(now, "the ledger has made or lost money");
         }
-        let mut paid_in_all = 0;
         for (number, sale) in self.sales.clone() {
             let terms = &sale.document.payment;
             let paid: u64 = sale.payments.iter().map(|(_, amount)| amount).sum();
-            paid_in_all += paid;
             let kept = paid.saturating_sub(sale.refunded);
             let useless = sale
                 .payments
                 .len()
-                .saturating_sub(usize::from(!sale.carried.is_zero()));
+                .saturating_sub(usize::from(!sale.delivery.delivered(now).is_zero()));
             let most = u64::try_from(useless)
                 .unwrap_or(u64::MAX)
                 .saturating_mul(terms.mispayment_fee.0)
@@ -346,49 +374,34 @@ impl Observer {
                 } else {
                     0
                 }
-                + charge(&sale);
+                + charge(&sale, now);
             if kept > most {
                 self.wrong(
                     now,
                     format_args!(
-                        "q{number}: {paid} paid, {} refunded, {kept} kept, but at most {most} are due: carried {:?} of {} ms at {}",
-                        sale.refunded, sale.carried, sale.document.duration_ms, terms.price
+                        "q{number}: {paid} paid, {} refunded, {kept} kept, but at most {most} are due: delivered for {:?} of {} ms at {}",
+                        sale.refunded, sale.delivery.delivered(now), sale.document.duration_ms, terms.price
                     ),
                 );
             }
-            if sale.carried_since.is_some() {
-                self.wrong(now, format_args!("q{number} is carried for ever"));
-            }
-            let whole = Duration::from_millis(sale.document.duration_ms);
+            let (whole, delivered) = (
+                Duration::from_millis(sale.document.duration_ms),
+                sale.delivery.delivered(now),
+            );
             if calm
                 && self.is_paid(number, ledger)
-                && (!sale.over || sale.carried < whole && !sale.cancelled)
+                && (!sale.over || delivered < whole && !sale.cancelled)
             {
-                let what = format!("q{number} is paid, and was carried for {:?}", sale.carried);
+                let what = format!("q{number} is paid, and its packets arrived for {delivered:?}");
                 self.wrong(now, what);
             }
         }
+        self.look_for_leftovers(sight, now);
         let Some(books) = books else {
             self.wrong(now, "the controller shows no books");
             return;
         };
-        let refunded: u64 = self.sales.values().map(|sale| sale.refunded).sum();
-        let differences = [
-            ("paid", books.paid.0, paid_in_all),
-            ("refunded", books.refunded.0, refunded),
-            ("held", books.held.0, 0),
-            (
-                "open transfers",
-                u64::try_from(books.payouts_open).unwrap_or(u64::MAX),
-                0,
-            ),
-            (
-                "gas",
-                u64::try_from(books.gas_nanos).unwrap_or(u64::MAX),
-                ledger.gas_burned(),
-            ),
-        ];
-        for (what, books, seen) in differences {
+        for (what, books, seen) in self.differences(books, ledger) {
             if books != seen {
                 self.wrong(
                     now,
@@ -397,14 +410,41 @@ impl Observer {
             }
         }
     }
+
+    /// Whether the books say what was seen.
+    #[must_use]
+    pub fn agrees(&self, books: &Books, ledger: &MemoryLedger) -> bool {
+        let all = self.differences(books, ledger);
+        all.iter().all(|(_, books, seen)| books == seen)
+    }
+
+    /// What, what the books say, and what was seen.
+    fn differences(&self, books: &Books, ledger: &MemoryLedger) -> [(&'static str, u64, u64); 5] {
+        let payments = self.sales.values().flat_map(|sale| &sale.payments);
+        let paid: u64 = payments.map(|(_, amount)| amount).sum();
+        let refunded: u64 = self.sales.values().map(|sale| sale.refunded).sum();
+        let number = |count| u64::try_from(count).unwrap_or(u64::MAX);
+        [
+            ("paid", books.paid.0, paid),
+            ("refunded", books.refunded.0, refunded),
+            ("held", books.held.0, 0),
+            ("open transfers", number(books.payouts_open), 0),
+            (
+                "gas",
+                u64::try_from(books.gas_nanos).unwrap_or(u64::MAX),
+                ledger.gas_burned(),
+            ),
+        ]
+    }
 }
 
-/// The most that a sale may be charged for what was carried of it.
-fn charge(sale: &Sale) -> u64 {
-    if sale.carried.is_zero() {
+/// The most that a sale may be charged for what arrived of it.
+fn charge(sale: &Sale, now: Time) -> u64 {
+    let delivered = sale.delivery.delivered(now);
+    if delivered.is_zero() {
         return 0;
     }
-    let served = (sale.carried + SLACK + sale.blind).as_millis();
+    let served = (delivered + SLACK + sale.delivery.lost_unseen()).as_millis();
     let share = u128::from(sale.document.payment.price.0) * served
         / u128::from(sale.document.duration_ms.max(1));
     u64::try_from(share)

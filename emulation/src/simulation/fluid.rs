@@ -1,0 +1,292 @@
+//! Traffic as a fluid: what hosts offer flows along the tables of the switches, through meters, into the classes of
+//! every port, at once and without packets.
+//!
+//! A port serves every class up to its guarantee first, then hands what is left to those that want more, in the order
+//! of their priority: as the class queues of a real switch do, and as `qos/src/class.rs` describes them. Streams of one
+//! class share what it gets in proportion to what they bring. A meter lets its rate pass, shared in the same way.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::net::Ipv4Addr;
+
+use rust_openflow::{MeterBand, MeterId};
+
+use super::fabric::Fabric;
+use super::fabric::shape::Jack;
+
+/// No stream is followed further than this.
+const MAX_STEPS: usize = 64;
+
+/// Guarantee in hundredths of the capacity, and whether more may be borrowed, for queues by priority.
+const CLASSES: [(u32, f64, bool); 4] = [
+    (1, 0.02, false),
+    (2, 0.60, true),
+    (3, 0.30, true),
+    (0, 0.08, true),
+];
+
+/// What a host sends.
+#[derive(Clone, Debug)]
+pub struct Stream {
+    /// Where it enters.
+    pub from: Jack,
+    /// One of its packets.
+    pub frame: Vec<u8>,
+    /// Bits per second.
+    pub offered: f64,
+}
+
+/// One switch on the way of a stream.
+#[derive(Clone, Debug)]
+pub struct Step {
+    /// The step before, if this is not the first.
+    pub before: Option<usize>,
+    /// Meters that it passed at this switch.
+    pub meters: Vec<(u64, MeterId)>,
+    /// Where it leaves.
+    pub out: Jack,
+    /// Through which queue.
+    pub queue: u32,
+    /// The host that it reaches there, if no switch is behind the port.
+    pub host: Option<Ipv4Addr>,
+}
+
+/// Where a stream goes.
+#[derive(Clone, Debug, Default)]
+pub struct Course {
+    /// Every port it leaves through, those before coming first.
+    pub steps: Vec<Step>,
+    /// It is never at an end.
+    pub endless: bool,
+}
+
+impl Course {
+    /// Follows a frame through the tables.
+    #[must_use]
+    pub fn of(fabric: &Fabric, from: Jack, frame: &[u8]) -> Self {
+        let mut course = Self::default();
+        let mut on_the_way = VecDeque::from([(from, frame.to_vec(), None)]);
+        while let Some((jack, frame, before)) = on_the_way.pop_front() {
+            let (Some(switch), Some(number)) = (fabric.switch(jack.switch), fabric.number(jack))
+            else {
+                continue;
+            };
+            let traced = switch.trace(rust_openflow::PortNo(number.0), frame);
+            let meters: Vec<_> = traced
+                .meters
+                .iter()
+                .map(|meter| (jack.switch, *meter))
+                .collect();
+            for sent in traced.sent {
+                let port = payflow_qos::PortRef::new(jack.switch, sent.port.0);
+                let Some(out) = fabric.jack(port) else {
+                    continue;
+                };
+                if course.steps.len() >= MAX_STEPS {
+                    course.endless = true;
+                    return course;
+                }
+                let host = fabric.station_at(out).map(|station| station.address);
+                course.steps.push(Step {
+                    before,
+                    meters: meters.clone(),
+                    out,
+                    queue: sent.queue.map_or(0, |queue| queue.0),
+                    host,
+                });
+                if let Some(far) = fabric.far_end(out) {
+                    on_the_way.push_back((far, sent.frame, Some(course.steps.len() - 1)));
+                }
+            }
+        }
+        course
+    }
+
+    /// The steps that lead to a host, first to last; `None` if it is not reached.
+    #[must_use]
+    pub fn to(&self, host: Ipv4Addr) -> Option<Vec<&Step>> {
+        let mut at = self.steps.iter().position(|step| step.host == Some(host))?;
+        let mut way = Vec::new();
+        loop {
+            let step = self.steps.get(at)?;
+            way.push(step);
+            match step.before {
+                Some(before) => at = before,
+                None => break,
+            }
+        }
+        way.reverse();
+        Some(way)
+    }
+}
+
+/// What leaves through every step of every course, in bits per second, when these streams flow together.
+#[must_use]
+pub fn flow(fabric: &Fabric, streams: &[(&Stream, &Course)]) -> Vec<Vec<f64>> {
+    let mut leaving: Vec<Vec<f64>> = streams
+        .iter()
+        .map(|(stream, course)| vec![stream.offered; course.steps.len()])
+        .collect();
+    let rounds = 1 + streams
+        .iter()
+        .map(|(_, course)| course.steps.len())
+        .max()
+        .unwrap_or_default()
+        .min(8);
+    // What leaves a step depends on what left those before it: after as many rounds as the longest course has steps
+    // nothing changes any more, where streams do not push each other in a circle.
+    for _ in 0..rounds {
+        let mut arriving = Vec::with_capacity(streams.len());
+        for ((stream, course), leaving) in streams.iter().zip(&leaving) {
+            let arrives = |step: &Step| {
+                let before = step.before.and_then(|before| leaving.get(before));
+                before.copied().unwrap_or(stream.offered)
+            };
+            arriving.push(course.steps.iter().map(arrives).collect::<Vec<f64>>());
+        }
+        let metered = through_meters(fabric, streams, &arriving);
+        leaving = through_ports(fabric, streams, &metered);
+    }
+    leaving
+}
+
+type Rates = Vec<Vec<f64>>;
+
+/// A meter is passed once however many ports a packet leaves through: the first step counts.
+fn through_meters(fabric: &Fabric, streams: &[(&Stream, &Course)], arriving: &Rates) -> Rates {
+    let mut loads: BTreeMap<(u64, MeterId), f64> = BTreeMap::new();
+    for ((_, course), arriving) in streams.iter().zip(arriving) {
+        let mut counted = Vec::new();
+        for (step, rate) in course.steps.iter().zip(arriving) {
+            if counted.contains(&step.before) {
+                continue;
+            }
+            counted.push(step.before);
+            for meter in &step.meters {
+                *loads.entry(*meter).or_default() += rate;
+            }
+        }
+    }
+    let share = |meter: &(u64, MeterId)| {
+        let load = loads.get(meter).copied().unwrap_or_default();
+        match rate_of(fabric, *meter) {
+            Some(rate) if load > rate => rate / load,
+            _ => 1.0,
+        }
+    };
+    let shares: BTreeMap<_, f64> = loads.keys().map(|meter| (*meter, share(meter))).collect();
+    let pass = |((_, course), arriving): (&(&Stream, &Course), &Vec<f64>)| {
+        let steps = course.steps.iter().zip(arriving);
+        steps
+            .map(|(step, rate)| {
+                let passed = step.meters.iter().filter_map(|meter| shares.get(meter));
+                rate * passed.copied().fold(1.0, f64::min)
+            })
+            .collect()
+    };
+    streams.iter().zip(arriving).map(pass).collect()
+}
+
+/// The rate of a meter in bits per second; none for one that counts packets, or is not there.
+#[must_use]
+pub fn rate_of(fabric: &Fabric, (switch, meter): (u64, MeterId)) -> Option<f64> {
+    let mut meters = fabric.switch(switch)?.meters();
+    let config = meters.find(|config| config.meter_id == meter)?;
+    if !config.flags.contains(rust_openflow::MeterFlags::KBPS) {
+        return None;
+    }
+    match config.bands.first()? {
+        MeterBand::Drop { rate, .. } => Some(f64::from(*rate) * 1_000.0),
+        _ => None,
+    }
+}
+
+fn through_ports(fabric: &Fabric, streams: &[(&Stream, &Course)], arriving: &Rates) -> Rates {
+    let mut loads: BTreeMap<Jack, [f64; 4]> = BTreeMap::new();
+    for ((_, course), arriving) in streams.iter().zip(arriving) {
+        for (step, rate) in course.steps.iter().zip(arriving) {
+            let load = loads.entry(step.out).or_default();
+            if let Some(load) = load.get_mut(class_of(step.queue)) {
+                *load += rate;
+            }
+        }
+    }
+    let shares: BTreeMap<Jack, [f64; 4]> = loads
+        .iter()
+        .map(|(jack, load)| {
+            let capacity = fabric.capacity(*jack).map_or(0, |capacity| capacity.0);
+            // Exact to the bit: capacities are far below 2^52.
+            (*jack, shares(*load, capacity as f64))
+        })
+        .collect();
+    let pass = |((_, course), arriving): (&(&Stream, &Course), &Vec<f64>)| {
+        let steps = course.steps.iter().zip(arriving);
+        steps
+            .map(|(step, rate)| {
+                let shares = shares.get(&step.out).copied().unwrap_or_default();
+                rate * shares
+                    .get(class_of(step.queue))
+                    .copied()
+                    .unwrap_or_default()
+            })
+            .collect()
+    };
+    streams.iter().zip(arriving).map(pass).collect()
+}
+
+fn class_of(queue: u32) -> usize {
+    CLASSES
+        .iter()
+        .position(|(number, ..)| *number == queue)
+        .unwrap_or(CLASSES.len() - 1)
+}
+
+/// Which part of what every class brings gets through a port.
+fn shares(load: [f64; 4], capacity: f64) -> [f64; 4] {
+    let mut served = [0.0; 4];
+    for ((served, load), (_, guarantee, _)) in served.iter_mut().zip(load).zip(CLASSES) {
+        *served = load.min(guarantee * capacity);
+    }
+    let mut left = capacity - served.iter().sum::<f64>();
+    for ((served, load), (.., borrows)) in served.iter_mut().zip(load).zip(CLASSES) {
+        if borrows {
+            let more = (load - *served).min(left).max(0.0);
+            *served += more;
+            left -= more;
+        }
+    }
+    let mut shares = [1.0; 4];
+    for ((share, served), load) in shares.iter_mut().zip(served).zip(load) {
+        if load > 0.0 {
+            *share = served / load;
+        }
+    }
+    shares
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn served(load: [f64; 4]) -> [f64; 4] {
+        let shares = shares(load, 100.0);
+        std::array::from_fn(|class| (load[class] * shares[class] * 1e6).round() / 1e6)
+    }
+
+    #[test]
+    fn best_effort_gets_all_that_is_idle() {
+        assert_eq!(served([0.0, 0.0, 0.0, 500.0]), [0.0, 0.0, 0.0, 100.0]);
+        assert_eq!(served([1.0, 20.0, 0.0, 500.0]), [1.0, 20.0, 0.0, 79.0]);
+    }
+
+    #[test]
+    fn paid_classes_win_nine_tenths_in_any_mix_whatever_the_flood() {
+        assert_eq!(served([0.0, 90.0, 0.0, 500.0]), [0.0, 90.0, 0.0, 10.0]);
+        assert_eq!(served([0.0, 0.0, 90.0, 500.0]), [0.0, 0.0, 90.0, 10.0]);
+        assert_eq!(served([2.0, 60.0, 30.0, 500.0]), [2.0, 60.0, 30.0, 8.0]);
+    }
+
+    #[test]
+    fn control_borrows_nothing() {
+        assert_eq!(served([50.0, 90.0, 0.0, 8.0]), [2.0, 90.0, 0.0, 8.0]);
+    }
+}

@@ -1,0 +1,259 @@
+//! Whether what was paid for arrives, and nobody else rides on it.
+//!
+//! Every buyer sends at the rate it has bought, every fourth at three times that; somebody elsewhere sends the same
+//! packets, marked as if they were paid for; and hosts flood the network. What becomes of it is computed as a
+//! [fluid](crate::simulation::fluid) whenever tables or cables have changed.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::time::Duration;
+
+use payflow_controller::core::document::Status;
+use payflow_controller::core::network::{Protocol, Selector};
+use payflow_qos::Time;
+
+use super::{Observer, Sight};
+use crate::simulation::fabric::Fabric;
+use crate::simulation::fabric::frames::packet;
+use crate::simulation::fabric::shape::Station;
+use crate::simulation::fluid::{Course, Stream, flow};
+
+/// So much of an outage may be charged: the time until it is noticed.
+const UNNOTICED: Duration = Duration::from_secs(25);
+/// After a disturbance packets may be lost for so long without that being wrong by itself.
+const UNREST: Duration = Duration::from_secs(60);
+/// What a host floods with, in bits per second.
+const FLOOD: f64 = 60e6;
+/// What somebody sends who has not paid.
+const INTRUSION: f64 = 30e6;
+/// Queues in which only what is paid for travels.
+const PAID_QUEUES: [u32; 2] = [2, 3];
+/// Meters of reservations are numbered from here.
+const RESERVATION_METERS: u32 = 0x1_0000;
+/// Marks of the paid classes: EF and AF41.
+const MARKS: [u8; 2] = [46, 34];
+
+/// What has arrived of one sale.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Delivery {
+    arrives_since: Option<Time>,
+    arrived: Duration,
+    /// The controller says that it arrives.
+    promised: bool,
+    out_since: Option<Time>,
+    /// Of the present outage, while nobody could see it.
+    out_unwatched: Duration,
+    lost_unseen: Duration,
+    /// While there was no controller.
+    unwatched: Duration,
+}
+
+impl Delivery {
+    /// How long all that was sent up to the sold rate has arrived.
+    pub(super) fn delivered(&self, now: Time) -> Duration {
+        self.arrived + self.arrives_since.map_or(Duration::ZERO, |since| now.since(since))
+    }
+
+    /// How much of the time in which it did not arrive may be charged.
+    pub(super) fn lost_unseen(&self) -> Duration {
+        self.lost_unseen
+    }
+
+    /// For how long there was no controller.
+    pub(super) fn unseen(&self) -> Duration {
+        self.unwatched
+    }
+
+    /// Whether anything is being counted.
+    pub(super) fn runs(&self) -> bool {
+        self.arrives_since.is_some() || self.out_since.is_some()
+    }
+
+    pub(super) fn promised(&mut self, now: Time) {
+        self.promised = true;
+        if self.arrives_since.is_none() {
+            self.out_since.get_or_insert(now);
+        }
+    }
+
+    pub(super) fn no_longer_promised(&mut self, now: Time) {
+        self.promised = false;
+        self.outage_ends(now);
+    }
+
+    /// There was no controller in this time.
+    pub(super) fn unwatched(&mut self, since: Time, until: Time) {
+        self.unwatched += until.since(since);
+        if let Some(out) = self.out_since {
+            self.out_unwatched += until.since(out.max(since));
+        }
+    }
+
+    fn outage_ends(&mut self, now: Time) {
+        if let Some(since) = self.out_since.take() {
+            let unseen = std::mem::take(&mut self.out_unwatched);
+            self.lost_unseen += now.since(since).min(UNNOTICED + unseen);
+        }
+    }
+
+    /// Whether it has just ceased to arrive although it was promised.
+    fn see(&mut self, arrives: bool, now: Time) -> bool {
+        match (arrives, self.arrives_since) {
+            (true, None) => {
+                self.arrives_since = Some(now);
+                self.outage_ends(now);
+                false
+            }
+            (false, Some(since)) => {
+                self.arrives_since = None;
+                self.arrived += now.since(since);
+                if self.promised {
+                    self.out_since = Some(now);
+                }
+                self.promised
+            }
+            _ => false,
+        }
+    }
+}
+
+/// Who sends a stream.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Sender {
+    Buyer(u64),
+    Intruder(u64),
+    Flood,
+}
+
+impl Observer {
+    pub(super) fn look_at_traffic(&mut self, sight: &Sight<'_>, now: Time) {
+        let senders = self.senders(sight.fabric);
+        let streams: Vec<_> = senders
+            .iter()
+            .map(|(_, stream)| {
+                let course = Course::of(sight.fabric, stream.from, &stream.frame);
+                (stream, course)
+            })
+            .collect();
+        let streams: Vec<_> = streams.iter().map(|(stream, course)| (*stream, course)).collect();
+        let rates = flow(sight.fabric, &streams);
+        for (((sender, _), (_, course)), rates) in senders.iter().zip(&streams).zip(&rates) {
+            if course.endless {
+                self.wrong(now, "packets go in circles");
+            }
+            match sender {
+                Sender::Buyer(number) => self.check_delivery(*number, course, rates, now),
+                Sender::Intruder(number) => self.check_intruder(Some(*number), sight.fabric, course, now),
+                Sender::Flood => self.check_intruder(None, sight.fabric, course, now),
+            }
+        }
+    }
+
+    /// Everybody who sends while something is sold.
+    fn senders(&mut self, fabric: &Fabric) -> Vec<(Sender, Stream)> {
+        let stations = &fabric.shape.stations;
+        let at = |address: IpAddr| stations.iter().find(|station| station.address == address);
+        let mut senders = Vec::new();
+        for (number, sale) in &self.sales {
+            if sale.carried_since.is_none() && !sale.delivery.runs() {
+                continue;
+            }
+            let selector = &sale.document.flow;
+            let (Some(from), Some(to)) = (at(selector.source), at(selector.destination)) else {
+                continue;
+            };
+            // Whole numbers far below 2^52.
+            let sold = sale.document.rate_bps as f64;
+            let greed = if number % 4 == 0 { 3.0 } else { 1.0 };
+            let stream = |station: &Station, dscp, offered| Stream {
+                from: station.jack,
+                frame: packet(selector, station.mac, to.mac, dscp),
+                offered,
+            };
+            senders.push((Sender::Buyer(*number), stream(from, 0, sold * greed)));
+            // Somebody else, and not always the same.
+            let index = usize::try_from(*number).unwrap_or_default() % stations.len().max(1);
+            if let Some(intruder) = stations.get(index).filter(|it| it.address != from.address) {
+                let mark = MARKS[usize::from(number % 2 == 0)];
+                senders.push((Sender::Intruder(*number), stream(intruder, mark, INTRUSION)));
+                self.tally.thefts_tried += 1;
+            }
+        }
+        let floods = stations.iter().zip(stations.iter().skip(3)).step_by(2);
+        senders.extend(floods.map(|(from, to)| {
+            let selector = Selector {
+                source: from.address.into(),
+                destination: to.address.into(),
+                protocol: Protocol::Udp,
+                source_port: None,
+                destination_port: Some(9),
+            };
+            let stream = Stream {
+                from: from.jack,
+                frame: packet(&selector, from.mac, to.mac, 0),
+                offered: FLOOD,
+            };
+            (Sender::Flood, stream)
+        }));
+        senders
+    }
+
+    fn check_delivery(&mut self, number: u64, course: &Course, rates: &[f64], now: Time) {
+        let disturbed = self.disturbed_at.is_some_and(|at| now < at.plus(UNREST));
+        let Some(sale) = self.sales.get_mut(&number) else {
+            return;
+        };
+        let IpAddr::V4(destination) = sale.document.flow.destination else {
+            return;
+        };
+        let sold = sale.document.rate_bps as f64;
+        let arrives = arriving(course, rates, destination);
+        let paid_for = sale.carried_since.is_some() && travels_paid(course, destination);
+        let ceased = sale.delivery.see(paid_for && arrives >= sold * (1.0 - 1e-9), now);
+        let whole = Duration::from_millis(sale.document.duration_ms);
+        let due = sale.begun.is_some_and(|begun| now < begun.plus(whole))
+            && sale.status == Some(Status::Active)
+            && !sale.cancelled;
+        self.tally.outages += u64::from(ceased && due);
+        if ceased && due && !disturbed {
+            let what = format!("r{number}: {arrives:.0} of {sold:.0} bit/s arrive, and nothing has happened");
+            self.wrong(now, what);
+        }
+        if paid_for && arrives > sold + 1_000.0 {
+            let what = format!("r{number}: {arrives:.0} bit/s arrive, and {sold:.0} were sold");
+            self.wrong(now, what);
+        }
+    }
+
+    /// Nobody rides on what somebody else has paid for.
+    fn check_intruder(&mut self, copies: Option<u64>, fabric: &Fabric, course: &Course, now: Time) {
+        for step in &course.steps {
+            let stolen = fabric.is_trunk(step.out) && PAID_QUEUES.contains(&step.queue)
+                || step.meters.iter().any(|(_, meter)| meter.0 >= RESERVATION_METERS);
+            if stolen {
+                let whose = copies.map_or("a flood".to_owned(), |number| format!("a copy of r{number}"));
+                let what = format!("{whose} travels in queue {} through {}", step.queue, step.out);
+                self.wrong(now, what);
+            }
+        }
+    }
+}
+
+/// What reaches a host.
+fn arriving(course: &Course, rates: &[f64], host: Ipv4Addr) -> f64 {
+    let steps = course.steps.iter().zip(rates);
+    steps
+        .filter(|(step, _)| step.host == Some(host))
+        .map(|(_, rate)| rate)
+        .sum()
+}
+
+/// Whether a stream travels as paid for all the way.
+fn travels_paid(course: &Course, host: Ipv4Addr) -> bool {
+    let Some(way) = course.to(host) else {
+        return false;
+    };
+    let metered = way.first().is_some_and(|first| {
+        first.meters.iter().any(|(_, meter)| meter.0 >= RESERVATION_METERS)
+    });
+    metered && way.iter().all(|step| PAID_QUEUES.contains(&step.queue))
+}

@@ -1,0 +1,218 @@
+//! Paid entries and meters as they stand on the switches.
+//!
+//! What is known of them is what ARCHITECTURE.md says in section 5: whose an entry is stands in its cookie (owner tag
+//! 0x50, 40 bits of reservation, 16 of generation); the first switch meters; all have a hard time-out.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use payflow_qos::Time;
+use rust_openflow::{Instruction, MeterId, Oxm};
+
+use super::{Observer, Sight};
+use crate::simulation::fabric::Fabric;
+use crate::simulation::fluid;
+use crate::switch::{EntryView, MemorySwitch};
+
+const OWNER_TAG: u64 = 0x50;
+/// Meters of reservations are numbered from here.
+const RESERVATION_METERS: u32 = 0x1_0000;
+/// An entry may outlive the paid time by this, as its hard time-out has it: the time that installing may take, and the
+/// grace.
+const TIME_OUT_MARGIN: Duration = Duration::from_secs(10 + 2 * 3 + 2);
+/// All entries are gone so long after the paid time, whatever happens: what was on its way into a switch that stalls
+/// begins to count when it arrives.
+const GONE_AFTER: Duration = Duration::from_secs(70);
+
+/// Which reservation, and which generation of its path.
+type Owner = (u64, u16);
+
+/// What the switches hold of what was sold.
+#[derive(Default)]
+pub struct Tables {
+    versions: BTreeMap<u64, u64>,
+    held: BTreeMap<u64, Vec<Held>>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Held {
+    owner: Owner,
+    meter: Option<MeterId>,
+}
+
+impl Tables {
+    /// Whether nothing is held of any sale.
+    #[must_use]
+    pub fn are_empty(&self) -> bool {
+        self.held.values().all(Vec::is_empty)
+    }
+
+    /// Sales of which a switch holds something, and whether the first switch lets packets in.
+    fn present(&self) -> BTreeMap<u64, bool> {
+        let mut present = BTreeMap::new();
+        for held in self.held.values().flatten() {
+            *present.entry(held.owner.0).or_default() |= held.meter.is_some();
+        }
+        present
+    }
+}
+
+fn owner(cookie: u64) -> Option<Owner> {
+    let generation = u16::try_from(cookie & 0xffff).ok()?;
+    let reservation = cookie >> 16 & ((1 << 40) - 1);
+    (cookie >> 56 == OWNER_TAG && reservation > 0).then_some((reservation, generation))
+}
+
+fn paid_entries(switch: &MemorySwitch) -> impl Iterator<Item = (Owner, EntryView<'_>)> {
+    switch
+        .entries()
+        .filter_map(|entry| Some((owner(entry.cookie)?, entry)))
+}
+
+fn meter_of(entry: &EntryView<'_>) -> Option<MeterId> {
+    entry.instructions.iter().find_map(|it| match it {
+        Instruction::Meter(meter) => Some(*meter),
+        _ => None,
+    })
+}
+
+impl Observer {
+    /// Reads the tables of a switch again, if they have changed. Whether they have.
+    pub(super) fn look_at_tables(&mut self, sight: &Sight<'_>, id: u64, now: Time) -> bool {
+        let Some(switch) = sight.fabric.switch(id) else {
+            return false;
+        };
+        if self.tables.versions.insert(id, switch.version()) == Some(switch.version()) {
+            return false;
+        }
+        let mut held = Vec::new();
+        let mut users: BTreeMap<MeterId, BTreeSet<u64>> = BTreeMap::new();
+        for (owner, entry) in paid_entries(switch) {
+            let meter = meter_of(&entry);
+            if let Some(meter) = meter {
+                users.entry(meter).or_default().insert(owner.0);
+            }
+            held.push(Held { owner, meter });
+            self.check_entry(sight.fabric, id, owner, &entry, now);
+        }
+        for (meter, sales) in users.into_iter().filter(|(_, sales)| sales.len() > 1) {
+            let what = format!("s{id} has one meter, {}, for several sales: {sales:?}", meter.0);
+            self.wrong(now, what);
+        }
+        self.tables.held.insert(id, held);
+        true
+    }
+
+    fn check_entry(
+        &mut self,
+        fabric: &Fabric,
+        switch: u64,
+        (number, _): Owner,
+        entry: &EntryView<'_>,
+        now: Time,
+    ) {
+        let Some(sale) = self.sales.get(&number) else {
+            self.wrong(now, format_args!("s{switch} holds r{number}, which nobody was quoted"));
+            return;
+        };
+        let paid_time = Duration::from_millis(sale.document.duration_ms);
+        let rate = sale.document.rate_bps;
+        let lasts = Duration::from_secs(entry.hard_timeout_s.into());
+        if lasts.is_zero() {
+            let what = format!("r{number} on s{switch} has no hard time-out");
+            self.wrong(now, what);
+        } else if lasts > paid_time + TIME_OUT_MARGIN {
+            let what = format!("r{number} on s{switch} goes after {lasts:?}, and {paid_time:?} were sold");
+            self.wrong(now, what);
+        }
+        let Some(meter) = meter_of(entry) else {
+            let marked = entry.flow_match.fields().iter().any(|it| matches!(it, Oxm::IpDscp(_)));
+            if !marked {
+                let what = format!("r{number} on s{switch} has neither a meter nor asks for a mark");
+                self.wrong(now, what);
+            }
+            return;
+        };
+        let metered = fluid::rate_of(fabric, (switch, meter));
+        // Both are whole numbers far below 2^52.
+        let sold = rate as f64;
+        if !metered.is_some_and(|metered| (sold..sold + 1_000.0).contains(&metered)) {
+            let what = format!("r{number} is metered at {metered:?} on s{switch}, and {rate} bit/s were sold");
+            self.wrong(now, what);
+        }
+    }
+
+    /// What began, and what is over.
+    pub(super) fn follow_sales(&mut self, sight: &Sight<'_>, now: Time) -> Vec<String> {
+        let present = self.tables.present();
+        let mut news = Vec::new();
+        let mut carried = false;
+        for number in self.sales.keys().copied().collect::<Vec<_>>() {
+            let there = present.get(&number).copied();
+            let Some(sale) = self.sales.get_mut(&number) else {
+                continue;
+            };
+            let begins = there.is_some() && sale.begun.is_none();
+            if begins {
+                sale.begun = Some(now);
+            }
+            match (there == Some(true), sale.carried_since) {
+                (true, None) => {
+                    self.tally.carried += 1;
+                    sale.carried_since = Some(now);
+                    carried = true;
+                    news.push(format!("network: lets r{number} in"));
+                }
+                (false, Some(_)) => {
+                    sale.carried_since = None;
+                    sale.over = true;
+                    news.push(format!("network: lets r{number} in no longer"));
+                }
+                _ => {}
+            }
+            let late = sale.begun.is_some_and(|begun| {
+                let whole = Duration::from_millis(sale.document.duration_ms);
+                there.is_some() && now > begun.plus(whole + GONE_AFTER + sale.delivery.unseen())
+            });
+            if begins {
+                news.push(format!("network: r{number} is being installed"));
+                self.check_begin(number, sight, now);
+            }
+            if late {
+                self.wrong(now, format_args!("r{number} is still on the switches"));
+            }
+        }
+        if carried {
+            self.check_links(sight, now);
+        }
+        news
+    }
+
+    fn check_begin(&mut self, number: u64, sight: &Sight<'_>, now: Time) {
+        if !self.is_paid(number, sight.ledger) {
+            self.wrong(now, format_args!("q{number} is installed and nobody has paid for it"));
+        }
+        if !sight.disk.holds("paid", number) {
+            self.wrong(now, format_args!("q{number} is installed before its payment is durable"));
+        }
+    }
+
+    /// In the end no switch holds anything of anybody.
+    pub(super) fn look_for_leftovers(&mut self, sight: &Sight<'_>, now: Time) {
+        for id in sight.fabric.shape.switches.clone() {
+            let Some(switch) = sight.fabric.switch(id) else {
+                continue;
+            };
+            let entries: BTreeSet<u64> = paid_entries(switch).map(|((number, _), _)| number).collect();
+            let meters: Vec<u32> = switch
+                .meters()
+                .map(|meter| meter.meter_id.0)
+                .filter(|meter| *meter >= RESERVATION_METERS)
+                .collect();
+            if !entries.is_empty() || !meters.is_empty() {
+                let what = format!("s{id} has entries of {entries:?} and meters {meters:?} left");
+                self.wrong(now, what);
+            }
+        }
+    }
+}
