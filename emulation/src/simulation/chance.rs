@@ -17,9 +17,11 @@ impl Chance {
     #[must_use]
     pub fn of(seed: u64, whose: &str, number: u64) -> Self {
         // FNV-1a over the name.
-        let name = whose.bytes().fold(0xcbf2_9ce4_8422_2325, |hash: u64, byte| {
-            (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-        });
+        let name = whose
+            .bytes()
+            .fold(0xcbf2_9ce4_8422_2325, |hash: u64, byte| {
+                (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+            });
         let mut mixed = Self(seed ^ name.rotate_left(32));
         mixed.0 = mixed.number() ^ number;
         Self(mixed.number())

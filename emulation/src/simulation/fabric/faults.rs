@@ -262,12 +262,19 @@ impl std::fmt::Display for Fault {
             Self::Restart(switch) => write!(f, "s{switch} restarts and has forgotten everything"),
             Self::LineLost(switch) => write!(f, "the connection of s{switch} is reset"),
             Self::LineCut(switch) => {
-                write!(f, "the connection of s{switch} is cut, and neither end knows")
+                write!(
+                    f,
+                    "the connection of s{switch} is cut, and neither end knows"
+                )
             }
             Self::Stall { switch, lasts } => {
                 write!(f, "s{switch} looks at nothing for {} ms", lasts.as_millis())
             }
-            Self::Refuses { switch, skip, times } => write!(
+            Self::Refuses {
+                switch,
+                skip,
+                times,
+            } => write!(
                 f,
                 "s{switch} takes {skip} more entries and refuses {times} then"
             ),
@@ -284,4 +291,3 @@ impl std::fmt::Display for Fault {
         }
     }
 }
-

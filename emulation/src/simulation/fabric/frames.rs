@@ -19,7 +19,12 @@ const REPLY: [u8; 2] = [0, 2];
 /// A host asks for somebody, and so tells who and where it is.
 #[must_use]
 pub fn announcement(mac: MacAddr, address: Ipv4Addr) -> Vec<u8> {
-    arp(REQUEST, (mac, address), (MacAddr([0; 6]), NOBODY), BROADCAST)
+    arp(
+        REQUEST,
+        (mac, address),
+        (MacAddr([0; 6]), NOBODY),
+        BROADCAST,
+    )
 }
 
 /// What a host answers to this frame, if anything.

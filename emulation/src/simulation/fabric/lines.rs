@@ -227,8 +227,7 @@ impl Fabric {
         let ids: Vec<ConnectionId> = self.lines_of(switch).collect();
         for id in ids {
             let late = self.latency();
-            let (Some(line), Some(place)) =
-                (self.lines.get_mut(&id), self.places.get_mut(&switch))
+            let (Some(line), Some(place)) = (self.lines.get_mut(&id), self.places.get_mut(&switch))
             else {
                 continue;
             };

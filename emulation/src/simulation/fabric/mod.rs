@@ -17,6 +17,7 @@ mod lines;
 pub mod shape;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use payflow_controller::core::network::{ConnectionId, NetworkInput};
@@ -25,6 +26,7 @@ use rust_openflow::{DatapathId, QueueId};
 
 use super::FaultKind;
 use super::chance::Chance;
+use super::fluid::Course;
 use crate::switch::{MemorySwitch, SentFrame, SwitchSettings};
 
 pub use faults::Fault;
@@ -381,6 +383,17 @@ impl Fabric {
         self.arrive(station.jack, frame, now);
         let pause = self.chance.millis(ANNOUNCES.0, ANNOUNCES.1);
         self.plan(pause, Happening::Announce(number));
+    }
+
+    /// A host sends a packet, as everybody who asks for something does. Whether its switch lets it through.
+    pub fn speaks(&mut self, address: Ipv4Addr, now: Time) -> bool {
+        let stations = &self.shape.stations;
+        let Some(station) = stations.iter().find(|it| it.address == address).copied() else {
+            return false;
+        };
+        let frame = frames::announcement(station.mac, station.address);
+        self.arrive(station.jack, frame.clone(), now);
+        !Course::of(self, station.jack, &frame).steps.is_empty()
     }
 
     fn classes_made(&mut self, life: u32, switch: SwitchId, port_name: String, done: bool) {

@@ -137,6 +137,8 @@ impl Shape {
             .iter()
             .map(|station| (station.jack, EDGE, false));
         let trunks = self.trunks.iter();
-        edges.chain(trunks.flat_map(|(a, b, capacity)| [(*a, *capacity, true), (*b, *capacity, true)]))
+        edges.chain(
+            trunks.flat_map(|(a, b, capacity)| [(*a, *capacity, true), (*b, *capacity, true)]),
+        )
     }
 }

@@ -21,6 +21,8 @@ use crate::simulation::fluid::{Course, Stream, flow};
 const UNNOTICED: Duration = Duration::from_secs(25);
 /// After a disturbance packets may be lost for so long without that being wrong by itself.
 const UNREST: Duration = Duration::from_secs(60);
+/// All switches have learned something after so long, if nothing holds them up.
+const ONE_BY_ONE: Duration = Duration::from_secs(5);
 /// What a host floods with, in bits per second.
 const FLOOD: f64 = 60e6;
 /// What somebody sends who has not paid.
@@ -50,7 +52,10 @@ pub(super) struct Delivery {
 impl Delivery {
     /// How long all that was sent up to the sold rate has arrived.
     pub(super) fn delivered(&self, now: Time) -> Duration {
-        self.arrived + self.arrives_since.map_or(Duration::ZERO, |since| now.since(since))
+        self.arrived
+            + self
+                .arrives_since
+                .map_or(Duration::ZERO, |since| now.since(since))
     }
 
     /// How much of the time in which it did not arrive may be charged.
@@ -134,18 +139,45 @@ impl Observer {
                 (stream, course)
             })
             .collect();
-        let streams: Vec<_> = streams.iter().map(|(stream, course)| (*stream, course)).collect();
+        let streams: Vec<_> = streams
+            .iter()
+            .map(|(stream, course)| (*stream, course))
+            .collect();
         let rates = flow(sight.fabric, &streams);
+        self.check_circles(streams.iter().any(|(_, course)| course.endless), now);
         for (((sender, _), (_, course)), rates) in senders.iter().zip(&streams).zip(&rates) {
-            if course.endless {
-                self.wrong(now, "packets go in circles");
-            }
             match sender {
                 Sender::Buyer(number) => self.check_delivery(*number, course, rates, now),
-                Sender::Intruder(number) => self.check_intruder(Some(*number), sight.fabric, course, now),
+                Sender::Intruder(number) => {
+                    self.check_intruder(Some(*number), sight.fabric, course, now)
+                }
                 Sender::Flood => self.check_intruder(None, sight.fabric, course, now),
             }
         }
+    }
+
+    /// While switches learn one after another of a host or a way, best effort may go in circles; but not for long.
+    fn check_circles(&mut self, endless: bool, now: Time) {
+        if !endless {
+            self.endless_since = None;
+            return;
+        }
+        let since = *self.endless_since.get_or_insert(now);
+        let patience = if self.is_disturbed(now) {
+            UNREST
+        } else {
+            ONE_BY_ONE
+        };
+        if now.since(since) > patience {
+            self.wrong(
+                now,
+                format_args!("packets have gone in circles for {:?}", now.since(since)),
+            );
+        }
+    }
+
+    fn is_disturbed(&self, now: Time) -> bool {
+        self.disturbed_at.is_some_and(|at| now < at.plus(UNREST))
     }
 
     /// Everybody who sends while something is sold.
@@ -198,7 +230,7 @@ impl Observer {
     }
 
     fn check_delivery(&mut self, number: u64, course: &Course, rates: &[f64], now: Time) {
-        let disturbed = self.disturbed_at.is_some_and(|at| now < at.plus(UNREST));
+        let disturbed = self.is_disturbed(now);
         let Some(sale) = self.sales.get_mut(&number) else {
             return;
         };
@@ -208,14 +240,18 @@ impl Observer {
         let sold = sale.document.rate_bps as f64;
         let arrives = arriving(course, rates, destination);
         let paid_for = sale.carried_since.is_some() && travels_paid(course, destination);
-        let ceased = sale.delivery.see(paid_for && arrives >= sold * (1.0 - 1e-9), now);
+        let ceased = sale
+            .delivery
+            .see(paid_for && arrives >= sold * (1.0 - 1e-9), now);
         let whole = Duration::from_millis(sale.document.duration_ms);
         let due = sale.begun.is_some_and(|begun| now < begun.plus(whole))
             && sale.status == Some(Status::Active)
             && !sale.cancelled;
         self.tally.outages += u64::from(ceased && due);
         if ceased && due && !disturbed {
-            let what = format!("r{number}: {arrives:.0} of {sold:.0} bit/s arrive, and nothing has happened");
+            let what = format!(
+                "r{number}: {arrives:.0} of {sold:.0} bit/s arrive, and nothing has happened"
+            );
             self.wrong(now, what);
         }
         if paid_for && arrives > sold + 1_000.0 {
@@ -228,10 +264,18 @@ impl Observer {
     fn check_intruder(&mut self, copies: Option<u64>, fabric: &Fabric, course: &Course, now: Time) {
         for step in &course.steps {
             let stolen = fabric.is_trunk(step.out) && PAID_QUEUES.contains(&step.queue)
-                || step.meters.iter().any(|(_, meter)| meter.0 >= RESERVATION_METERS);
+                || step
+                    .meters
+                    .iter()
+                    .any(|(_, meter)| meter.0 >= RESERVATION_METERS);
             if stolen {
-                let whose = copies.map_or("a flood".to_owned(), |number| format!("a copy of r{number}"));
-                let what = format!("{whose} travels in queue {} through {}", step.queue, step.out);
+                let whose = copies.map_or("a flood".to_owned(), |number| {
+                    format!("a copy of r{number}")
+                });
+                let what = format!(
+                    "{whose} travels in queue {} through {}",
+                    step.queue, step.out
+                );
                 self.wrong(now, what);
             }
         }
@@ -253,7 +297,10 @@ fn travels_paid(course: &Course, host: Ipv4Addr) -> bool {
         return false;
     };
     let metered = way.first().is_some_and(|first| {
-        first.meters.iter().any(|(_, meter)| meter.0 >= RESERVATION_METERS)
+        first
+            .meters
+            .iter()
+            .any(|(_, meter)| meter.0 >= RESERVATION_METERS)
     });
     metered && way.iter().all(|step| PAID_QUEUES.contains(&step.queue))
 }

@@ -102,6 +102,7 @@ pub struct Observer {
     away_since: Option<Time>,
     /// Something has happened that takes packets with it, and when last.
     disturbed_at: Option<Time>,
+    endless_since: Option<Time>,
     cables_seen: u64,
     /// What was wrong, in order.
     pub violations: Vec<String>,
@@ -121,6 +122,7 @@ impl Observer {
             tables: Tables::default(),
             away_since: None,
             disturbed_at: None,
+            endless_since: None,
             cables_seen: 0,
             violations: Vec::new(),
             tally: Tally::default(),
@@ -131,8 +133,10 @@ impl Observer {
     fn wrong(&mut self, now: Time, what: impl std::fmt::Display) {
         let what = what.to_string();
         if !self.violations.iter().any(|said| said.ends_with(&what)) {
-            self.violations
-                .push(format!("at {} ms: {what}", now.since(self.begin).as_millis()));
+            self.violations.push(format!(
+                "at {} ms: {what}",
+                now.since(self.begin).as_millis()
+            ));
         }
     }
 
@@ -322,6 +326,7 @@ impl Observer {
             let rate = sale.document.rate_bps;
             let binding = !sale.cancelled
                 && !sale.over
+                && sale.refunded == 0
                 && sale.carried_since.is_none()
                 && now.millis() <= sale.document.payment.expires_at.0;
             let paid_time = Duration::from_millis(sale.document.duration_ms);
@@ -340,7 +345,10 @@ impl Observer {
         for (what, links) in [("carried", carried), ("promised", promised)] {
             for (link, flows) in links {
                 let rate: u64 = flows.values().sum();
-                let capacity = sight.fabric.jack(link).and_then(|jack| sight.fabric.capacity(jack));
+                let capacity = sight
+                    .fabric
+                    .jack(link)
+                    .and_then(|jack| sight.fabric.capacity(jack));
                 let most = capacity.map_or(0, |capacity| capacity.0 / 10 * 9);
                 if rate > most {
                     self.wrong(
@@ -365,7 +373,7 @@ impl Observer {
             let useless = sale
                 .payments
                 .len()
-                .saturating_sub(usize::from(!sale.delivery.delivered(now).is_zero()));
+                .saturating_sub(usize::from(chargeable(&sale, now).is_some()));
             let most = u64::try_from(useless)
                 .unwrap_or(u64::MAX)
                 .saturating_mul(terms.mispayment_fee.0)
@@ -438,13 +446,18 @@ impl Observer {
     }
 }
 
+/// The time in which packets arrived, or nobody could know better; `None` if nothing ever did.
+fn chargeable(sale: &Sale, now: Time) -> Option<Duration> {
+    let time = sale.delivery.delivered(now) + sale.delivery.lost_unseen();
+    (!time.is_zero()).then_some(time)
+}
+
 /// The most that a sale may be charged for what arrived of it.
 fn charge(sale: &Sale, now: Time) -> u64 {
-    let delivered = sale.delivery.delivered(now);
-    if delivered.is_zero() {
+    let Some(chargeable) = chargeable(sale, now) else {
         return 0;
-    }
-    let served = (delivered + SLACK + sale.delivery.lost_unseen()).as_millis();
+    };
+    let served = (chargeable + SLACK).as_millis();
     let share = u128::from(sale.document.payment.price.0) * served
         / u128::from(sale.document.duration_ms.max(1));
     u64::try_from(share)

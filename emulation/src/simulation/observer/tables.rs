@@ -32,6 +32,8 @@ type Owner = (u64, u16);
 pub struct Tables {
     versions: BTreeMap<u64, u64>,
     held: BTreeMap<u64, Vec<Held>>,
+    /// How many meters of sales every switch has.
+    meters: BTreeMap<u64, usize>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,7 +46,7 @@ impl Tables {
     /// Whether nothing is held of any sale.
     #[must_use]
     pub fn are_empty(&self) -> bool {
-        self.held.values().all(Vec::is_empty)
+        self.held.values().all(Vec::is_empty) && self.meters.values().all(|count| *count == 0)
     }
 
     /// Sales of which a switch holds something, and whether the first switch lets packets in.
@@ -76,6 +78,11 @@ fn meter_of(entry: &EntryView<'_>) -> Option<MeterId> {
     })
 }
 
+fn reservation_meters(switch: &MemorySwitch) -> impl Iterator<Item = u32> {
+    let numbers = switch.meters().map(|meter| meter.meter_id.0);
+    numbers.filter(|meter| *meter >= RESERVATION_METERS)
+}
+
 impl Observer {
     /// Reads the tables of a switch again, if they have changed. Whether they have.
     pub(super) fn look_at_tables(&mut self, sight: &Sight<'_>, id: u64, now: Time) -> bool {
@@ -96,10 +103,16 @@ impl Observer {
             self.check_entry(sight.fabric, id, owner, &entry, now);
         }
         for (meter, sales) in users.into_iter().filter(|(_, sales)| sales.len() > 1) {
-            let what = format!("s{id} has one meter, {}, for several sales: {sales:?}", meter.0);
+            let what = format!(
+                "s{id} has one meter, {}, for several sales: {sales:?}",
+                meter.0
+            );
             self.wrong(now, what);
         }
         self.tables.held.insert(id, held);
+        self.tables
+            .meters
+            .insert(id, reservation_meters(switch).count());
         true
     }
 
@@ -112,7 +125,10 @@ impl Observer {
         now: Time,
     ) {
         let Some(sale) = self.sales.get(&number) else {
-            self.wrong(now, format_args!("s{switch} holds r{number}, which nobody was quoted"));
+            self.wrong(
+                now,
+                format_args!("s{switch} holds r{number}, which nobody was quoted"),
+            );
             return;
         };
         let paid_time = Duration::from_millis(sale.document.duration_ms);
@@ -122,13 +138,19 @@ impl Observer {
             let what = format!("r{number} on s{switch} has no hard time-out");
             self.wrong(now, what);
         } else if lasts > paid_time + TIME_OUT_MARGIN {
-            let what = format!("r{number} on s{switch} goes after {lasts:?}, and {paid_time:?} were sold");
+            let what =
+                format!("r{number} on s{switch} goes after {lasts:?}, and {paid_time:?} were sold");
             self.wrong(now, what);
         }
         let Some(meter) = meter_of(entry) else {
-            let marked = entry.flow_match.fields().iter().any(|it| matches!(it, Oxm::IpDscp(_)));
+            let marked = entry
+                .flow_match
+                .fields()
+                .iter()
+                .any(|it| matches!(it, Oxm::IpDscp(_)));
             if !marked {
-                let what = format!("r{number} on s{switch} has neither a meter nor asks for a mark");
+                let what =
+                    format!("r{number} on s{switch} has neither a meter nor asks for a mark");
                 self.wrong(now, what);
             }
             return;
@@ -137,7 +159,9 @@ impl Observer {
         // Both are whole numbers far below 2^52.
         let sold = rate as f64;
         if !metered.is_some_and(|metered| (sold..sold + 1_000.0).contains(&metered)) {
-            let what = format!("r{number} is metered at {metered:?} on s{switch}, and {rate} bit/s were sold");
+            let what = format!(
+                "r{number} is metered at {metered:?} on s{switch}, and {rate} bit/s were sold"
+            );
             self.wrong(now, what);
         }
     }
@@ -190,10 +214,16 @@ impl Observer {
 
     fn check_begin(&mut self, number: u64, sight: &Sight<'_>, now: Time) {
         if !self.is_paid(number, sight.ledger) {
-            self.wrong(now, format_args!("q{number} is installed and nobody has paid for it"));
+            self.wrong(
+                now,
+                format_args!("q{number} is installed and nobody has paid for it"),
+            );
         }
         if !sight.disk.holds("paid", number) {
-            self.wrong(now, format_args!("q{number} is installed before its payment is durable"));
+            self.wrong(
+                now,
+                format_args!("q{number} is installed before its payment is durable"),
+            );
         }
     }
 
@@ -203,12 +233,10 @@ impl Observer {
             let Some(switch) = sight.fabric.switch(id) else {
                 continue;
             };
-            let entries: BTreeSet<u64> = paid_entries(switch).map(|((number, _), _)| number).collect();
-            let meters: Vec<u32> = switch
-                .meters()
-                .map(|meter| meter.meter_id.0)
-                .filter(|meter| *meter >= RESERVATION_METERS)
+            let entries: BTreeSet<u64> = paid_entries(switch)
+                .map(|((number, _), _)| number)
                 .collect();
+            let meters: Vec<u32> = reservation_meters(switch).collect();
             if !entries.is_empty() || !meters.is_empty() {
                 let what = format!("s{id} has entries of {entries:?} and meters {meters:?} left");
                 self.wrong(now, what);

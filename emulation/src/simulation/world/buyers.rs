@@ -1,5 +1,6 @@
 //! What the buyers do, and what they make of the answers.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use payflow_controller::core::document::{QuoteRequest, ReservationView, Status};
@@ -23,6 +24,12 @@ impl World {
             buyer.waiting = Some(id.0);
         }
         self.look_again(number, patience);
+        if let Some(IpAddr::V4(address)) = caller.address
+            && !self.fabric.speaks(address, self.now)
+        {
+            self.tell(|| format!("buyer {number}: its packets do not get through"));
+            return;
+        }
         if let Some(alive) = &mut self.life {
             alive.asked.insert(id, number);
             self.feed(Input::Request {

@@ -30,7 +30,13 @@ impl World {
         self.lives += 1;
         let network = Network::new(network_config(self.lives));
         let keys = Keys(SigningKey::from_seed([1; 32]));
-        let restored = Core::restore(config(), Box::new(keys), Box::new(network), records, self.now);
+        let restored = Core::restore(
+            config(),
+            Box::new(keys),
+            Box::new(network),
+            records,
+            self.now,
+        );
         let core = match restored {
             Ok(core) => core,
             Err(error) => {
