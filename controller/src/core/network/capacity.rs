@@ -28,12 +28,7 @@ impl Network {
         };
         let key = (switch, name.to_owned());
         let Some(capacity) = self.facts.get(&key).and_then(|facts| facts.capacity) else {
-            if let Some(classes) = self.classes.get_mut(&key) {
-                *classes = Classes {
-                    unanswered: classes.unanswered,
-                    ..Classes::default()
-                };
-            }
+            self.forget_classes(switch, name);
             self.no_capacity(port);
             return;
         };
@@ -76,13 +71,18 @@ impl Network {
             .map(|(_, name)| name.clone())
             .collect();
         for name in names {
-            if let Some(classes) = self.classes.get_mut(&(switch, name.clone())) {
-                *classes = Classes {
-                    unanswered: classes.unanswered,
-                    ..Classes::default()
-                };
-            }
+            self.forget_classes(switch, &name);
             self.order_classes(switch, &name, now);
+        }
+    }
+
+    /// The queues of a port may be gone; what is on its way to the database or back from it tells nothing of that.
+    pub(super) fn forget_classes(&mut self, switch: SwitchId, name: &str) {
+        if let Some(classes) = self.classes.get_mut(&(switch, name.to_owned())) {
+            *classes = Classes {
+                unanswered: classes.unanswered,
+                ..Classes::default()
+            };
         }
     }
 

@@ -80,8 +80,12 @@ impl Network {
             .map(|port| (port.name.clone(), port.up));
         let gone = status.reason == PortReason::DELETE;
         if gone || known.as_ref().is_some_and(|(old, _)| *old != name) {
-            switch.ports.remove(&number);
+            let unplugged = switch.ports.remove(&number);
             self.discovery.stop(port_ref);
+            if let Some(port) = unplugged {
+                // Its queues went with it, and are not there when it is plugged in again.
+                self.forget_classes(id, &port.name);
+            }
             self.hosts.forget_port(port_ref);
             self.no_capacity(port_ref);
         }

@@ -324,9 +324,14 @@ impl Observer {
         let mut promised = carried.clone();
         for (number, sale) in &self.sales {
             let rate = sale.document.rate_bps;
+            // What has failed is refunded, and that is checked in the end.
+            let given_up = matches!(
+                sale.status,
+                Some(Status::Failed | Status::Cancelled | Status::Expired | Status::Settled)
+            );
             let binding = !sale.cancelled
                 && !sale.over
-                && sale.refunded == 0
+                && !given_up
                 && sale.carried_since.is_none()
                 && now.millis() <= sale.document.payment.expires_at.0;
             let paid_time = Duration::from_millis(sale.document.duration_ms);

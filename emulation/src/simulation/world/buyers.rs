@@ -10,7 +10,7 @@ use payflow_controller::core::problem::{Problem, ProblemKind};
 use payflow_controller::core::reply::Answer;
 use payflow_payment::{Address, Amount, Asset, TxDigest};
 
-use super::{Event, FAKE, World};
+use super::{Asked, Event, FAKE, World};
 use crate::simulation::buyer::{Buyer, Habit, Step};
 use crate::simulation::ledger::Transfer;
 use crate::simulation::observer::Sight;
@@ -24,11 +24,42 @@ impl World {
             buyer.waiting = Some(id.0);
         }
         self.look_again(number, patience);
+        // Its first packets tell the network where it is, before the request is there.
+        if let Some(IpAddr::V4(address)) = caller.address {
+            self.fabric.speaks(address, self.now);
+        }
+        let pause = self.chance.millis(5, 60);
+        let asked = Asked {
+            id,
+            number,
+            caller,
+            request,
+        };
+        self.at(pause, Event::Ask(Box::new(asked)));
+    }
+
+    /// A request reaches the controller, if the network lets it through.
+    pub(super) fn asked(&mut self, asked: Asked) {
+        let Asked {
+            id,
+            number,
+            caller,
+            request,
+        } = asked;
         if let Some(IpAddr::V4(address)) = caller.address
             && !self.fabric.speaks(address, self.now)
         {
             self.tell(|| format!("buyer {number}: its packets do not get through"));
             return;
+        }
+        if self.life.is_some()
+            && let Request::Reserve {
+                quote,
+                payment: Some(PaymentProof::Transaction { inspected, .. }),
+            } = &request
+        {
+            let digest = inspected.digest.clone();
+            self.observer.handed_over(quote.0, &digest, self.now);
         }
         if let Some(alive) = &mut self.life {
             alive.asked.insert(id, number);
@@ -142,10 +173,6 @@ impl World {
         if let Some(buyer) = self.buyers.get_mut(buyer.number) {
             // Asked again, with the same payment, until there is an answer.
             buyer.step = Step::Pay;
-        }
-        if let (PaymentProof::Transaction { .. }, true) = (&proof, self.life.is_some()) {
-            self.observer
-                .handed_over(reservation.0, &transfer.digest(), self.now);
         }
         let request = Request::Reserve {
             quote: reservation,

@@ -118,7 +118,10 @@ impl World {
                     switch,
                     port_name,
                     capacity,
-                } => self.fabric.make_classes(switch, port_name, capacity),
+                } => {
+                    self.tell(|| format!("controller: wants the class queues of {port_name}"));
+                    self.fabric.make_classes(switch, port_name, capacity);
+                }
             }
         }
     }

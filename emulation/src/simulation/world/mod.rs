@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use payflow_controller::core::Core;
-use payflow_controller::core::io::{Input, LedgerEvent, RequestId};
+use payflow_controller::core::io::{Caller, Input, LedgerEvent, Request, RequestId};
 use payflow_controller::core::reply::Books;
 use payflow_payment::{Address, Amount, SignedTransaction};
 use payflow_qos::Time;
@@ -53,6 +53,7 @@ enum Event {
     Checkpoint,
     Follow { life: u32 },
     Buyer(usize),
+    Ask(Box<Asked>),
     Execute(SignedTransaction),
     Crash,
     Start,
@@ -61,6 +62,15 @@ enum Event {
     Network(Happening),
     Calm,
     Audit,
+}
+
+/// A request on its way.
+#[derive(Clone, Debug)]
+struct Asked {
+    id: RequestId,
+    number: usize,
+    caller: Caller,
+    request: Request,
 }
 
 /// One life of the controller.
@@ -286,6 +296,7 @@ impl World {
                 }
             }
             Event::Buyer(number) => self.act(number),
+            Event::Ask(asked) => self.asked(*asked),
             Event::Execute(transaction) => self.execute(&transaction),
             Event::Crash => {
                 if self.rough && self.life.is_some() {
@@ -297,6 +308,13 @@ impl World {
             Event::LedgerGoes => self.ledger_goes(),
             Event::LedgerReturns => self.ledger_returns(),
             Event::Network(happening) => {
+                if let Happening::ClassesMade {
+                    port_name, done, ..
+                } = &happening
+                {
+                    let made = if *done { "made" } else { "refused" };
+                    self.tell(|| format!("database: class queues of {port_name} {made}"));
+                }
                 if let Happening::Fault(fault) = happening {
                     if fault.disturbs() {
                         self.observer.disturbed(self.now);
