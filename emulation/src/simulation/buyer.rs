@@ -70,6 +70,8 @@ impl Habit {
 /// What a buyer waits for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Step {
+    /// To find out whether the destination is there.
+    Look,
     /// To ask for a quote, or for the answer to it.
     Quote,
     /// To pay, or for the answer to that.
@@ -139,7 +141,7 @@ impl Buyer {
             rate_bps: 1_000 * chance.between(100, 9_000),
             duration_s: chance.between(1, 40),
             cancels_after_ms: chance.happens(300).then(|| chance.between(0, 20_000)),
-            step: Step::Quote,
+            step: Step::Look,
             quote: None,
             payment: None,
             shows: None,

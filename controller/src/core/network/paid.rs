@@ -97,7 +97,8 @@ impl Paid {
 
 impl Network {
     /// Puts a paid flow on its switches. Ends in [`NetworkEvent::Installed`] or
-    /// [`NetworkEvent::InstallFailed`]; waits without limit for switches that are away, until [`Self::remove`].
+    /// [`NetworkEvent::InstallFailed`]; waits without limit for switches that are away and for links that are not proven,
+    /// until [`Self::remove`].
     pub fn install(&mut self, plan: FlowPlan, now: Time) {
         let flow = plan.flow;
         if let Err(reason) = self.check(&plan) {
@@ -347,6 +348,13 @@ impl Network {
                 return;
             }
             let next = current + 1;
+            // Packets are let in when there is a way for them. Right after a restart switches are back before their links
+            // are proven again.
+            if next >= phases.len().saturating_sub(1)
+                && self.path_problem(&paid.plan.path).is_some()
+            {
+                return;
+            }
             if next < phases.len() {
                 paid.stage = Stage::Installing {
                     phases: phases.clone(),
@@ -355,9 +363,6 @@ impl Network {
                 self.want_phase(paid, next);
             } else {
                 paid.stage = Stage::Installed { broken: false };
-                // Right after a restart switches are back before their links are proven again.
-                let incomplete = self.path_problem(&paid.plan.path).is_some();
-                paid.patient_until = incomplete.then(|| now.plus(self.config.timings.adoption));
                 self.emit(NetworkEvent::Installed {
                     flow: paid.plan.flow,
                 });

@@ -16,15 +16,17 @@ const ARP_HEAD: [u8; 6] = [0, 1, 8, 0, 6, 4];
 const REQUEST: [u8; 2] = [0, 1];
 const REPLY: [u8; 2] = [0, 2];
 
-/// A host asks for somebody, and so tells who and where it is.
+/// A host tells who and where it is, by asking for nobody.
 #[must_use]
 pub fn announcement(mac: MacAddr, address: Ipv4Addr) -> Vec<u8> {
-    arp(
-        REQUEST,
-        (mac, address),
-        (MacAddr([0; 6]), NOBODY),
-        BROADCAST,
-    )
+    question(mac, address, NOBODY)
+}
+
+/// A host asks for another.
+#[must_use]
+pub fn question(mac: MacAddr, address: Ipv4Addr, wanted: Ipv4Addr) -> Vec<u8> {
+    let target = (MacAddr([0; 6]), wanted);
+    arp(REQUEST, (mac, address), target, BROADCAST)
 }
 
 /// What a host answers to this frame, if anything.

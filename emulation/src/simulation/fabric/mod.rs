@@ -385,6 +385,15 @@ impl Fabric {
         self.plan(pause, Happening::Announce(number));
     }
 
+    /// A host asks for another by ARP.
+    pub fn asks_for(&mut self, from: Ipv4Addr, to: Ipv4Addr, now: Time) {
+        let stations = &self.shape.stations;
+        if let Some(station) = stations.iter().find(|it| it.address == from).copied() {
+            let frame = frames::question(station.mac, station.address, to);
+            self.arrive(station.jack, frame, now);
+        }
+    }
+
     /// A host sends a packet, as everybody who asks for something does. Whether its switch lets it through.
     pub fn speaks(&mut self, address: Ipv4Addr, now: Time) -> bool {
         let stations = &self.shape.stations;

@@ -104,8 +104,6 @@ impl Delivery {
     fn see(&mut self, arrives: bool, now: Time) -> bool {
         match (arrives, self.arrives_since) {
             (true, None) => {
-                // Whoever was served once is served until something else is said.
-                self.promised |= self.arrived.is_zero();
                 self.arrives_since = Some(now);
                 self.outage_ends(now);
                 false

@@ -183,7 +183,9 @@ impl Observer {
             match (there == Some(true), sale.carried_since) {
                 (true, None) => {
                     self.tally.carried += 1;
+                    // Whoever is let in is served until something else is said.
                     sale.carried_since = Some(now);
+                    sale.delivery.promised(now);
                     carried = true;
                     news.push(format!("network: lets r{number} in"));
                 }

@@ -10,7 +10,7 @@ use payflow_controller::core::problem::{Problem, ProblemKind};
 use payflow_controller::core::reply::Answer;
 use payflow_payment::{Address, Amount, Asset, TxDigest};
 
-use super::{Asked, Event, FAKE, World};
+use super::{Asked, Event, FAKE, LOOKS_FOR, World};
 use crate::simulation::buyer::{Buyer, Habit, Step};
 use crate::simulation::ledger::Transfer;
 use crate::simulation::observer::Sight;
@@ -91,11 +91,23 @@ impl World {
         buyer.looks_at = None;
         let buyer = buyer.clone();
         match buyer.step {
+            Step::Look => self.look_for_destination(&buyer),
             Step::Quote => self.ask_for_quote(&buyer),
             Step::Pay => self.pay(&buyer),
             Step::Watch => self.watch(&buyer),
             Step::Done => {}
         }
+    }
+
+    /// Nobody buys a way to somebody who does not answer: the network has seen both then.
+    fn look_for_destination(&mut self, buyer: &Buyer) {
+        if let (IpAddr::V4(from), IpAddr::V4(to)) = (buyer.address, buyer.destination) {
+            self.fabric.asks_for(from, to, self.now);
+        }
+        if let Some(buyer) = self.buyers.get_mut(buyer.number) {
+            buyer.step = Step::Quote;
+        }
+        self.look_again(buyer.number, LOOKS_FOR);
     }
 
     pub(super) fn ask_for_quote(&mut self, buyer: &Buyer) {

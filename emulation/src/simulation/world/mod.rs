@@ -36,6 +36,8 @@ const ROUGH_FOR: Duration = Duration::from_secs(100);
 const LASTS: Duration = Duration::from_secs(480);
 /// How often, after all misfortune, it is asked whether everything has come to its end.
 const ASKS_FOR_END: Duration = Duration::from_secs(10);
+/// A buyer has asked for its destination so long before it asks for a quote.
+const LOOKS_FOR: Duration = Duration::from_secs(3);
 /// Time between checkpoints.
 const CHECKPOINT: Duration = Duration::from_millis(500);
 
