@@ -6,7 +6,6 @@
 //! class share what it gets in proportion to what they bring. A meter lets its rate pass, shared in the same way.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::net::Ipv4Addr;
 
 use rust_openflow::{MeterBand, MeterId};
 
@@ -46,8 +45,6 @@ pub struct Step {
     pub out: Jack,
     /// Through which queue.
     pub queue: u32,
-    /// The host that it reaches there, if no switch is behind the port.
-    pub host: Option<Ipv4Addr>,
 }
 
 /// Where a stream goes.
@@ -85,13 +82,11 @@ impl Course {
                     course.endless = true;
                     return course;
                 }
-                let host = fabric.station_at(out).map(|station| station.address);
                 course.steps.push(Step {
                     before,
                     meters: meters.clone(),
                     out,
                     queue: sent.queue.map_or(0, |queue| queue.0),
-                    host,
                 });
                 if let Some(far) = fabric.far_end(out) {
                     on_the_way.push_back((far, sent.frame, Some(course.steps.len() - 1)));
@@ -101,10 +96,10 @@ impl Course {
         course
     }
 
-    /// The steps that lead to a host, first to last; `None` if it is not reached.
+    /// The steps that lead out of a port, first to last; `None` if none does.
     #[must_use]
-    pub fn to(&self, host: Ipv4Addr) -> Option<Vec<&Step>> {
-        let mut at = self.steps.iter().position(|step| step.host == Some(host))?;
+    pub fn to(&self, end: Jack) -> Option<Vec<&Step>> {
+        let mut at = self.steps.iter().position(|step| step.out == end)?;
         let mut way = Vec::new();
         loop {
             let step = self.steps.get(at)?;

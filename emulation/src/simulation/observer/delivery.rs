@@ -4,7 +4,7 @@
 //! packets, marked as if they were paid for; and hosts flood the network. What becomes of it is computed as a
 //! [fluid](crate::simulation::fluid) whenever tables or cables have changed.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 use std::time::Duration;
 
 use payflow_controller::core::document::Status;
@@ -14,7 +14,7 @@ use payflow_qos::Time;
 use super::{Observer, Sight};
 use crate::simulation::fabric::Fabric;
 use crate::simulation::fabric::frames::packet;
-use crate::simulation::fabric::shape::Station;
+use crate::simulation::fabric::shape::{Jack, Station};
 use crate::simulation::fluid::{Course, Stream, flow};
 
 /// So much of an outage may be charged: the time until it is noticed.
@@ -147,7 +147,9 @@ impl Observer {
         self.check_circles(streams.iter().any(|(_, course)| course.endless), now);
         for (((sender, _), (_, course)), rates) in senders.iter().zip(&streams).zip(&rates) {
             match sender {
-                Sender::Buyer(number) => self.check_delivery(*number, course, rates, now),
+                Sender::Buyer(number) => {
+                    self.check_delivery(*number, sight.fabric, course, rates, now);
+                }
                 Sender::Intruder(number) => {
                     self.check_intruder(Some(*number), sight.fabric, course, now)
                 }
@@ -229,17 +231,25 @@ impl Observer {
         senders
     }
 
-    fn check_delivery(&mut self, number: u64, course: &Course, rates: &[f64], now: Time) {
+    fn check_delivery(
+        &mut self,
+        number: u64,
+        fabric: &Fabric,
+        course: &Course,
+        rates: &[f64],
+        now: Time,
+    ) {
         let disturbed = self.is_disturbed(now);
         let Some(sale) = self.sales.get_mut(&number) else {
             return;
         };
-        let IpAddr::V4(destination) = sale.document.flow.destination else {
+        // Where the buyer was told that it leads.
+        let Some(end) = sale.document.path.last().and_then(|end| fabric.jack(*end)) else {
             return;
         };
         let sold = sale.document.rate_bps as f64;
-        let arrives = arriving(course, rates, destination);
-        let paid_for = sale.carried_since.is_some() && travels_paid(course, destination);
+        let arrives = arriving(course, rates, end);
+        let paid_for = sale.carried_since.is_some() && travels_paid(course, end);
         let ceased = sale
             .delivery
             .see(paid_for && arrives >= sold * (1.0 - 1e-9), now);
@@ -282,18 +292,18 @@ impl Observer {
     }
 }
 
-/// What reaches a host.
-fn arriving(course: &Course, rates: &[f64], host: Ipv4Addr) -> f64 {
+/// What leaves through a port.
+fn arriving(course: &Course, rates: &[f64], end: Jack) -> f64 {
     let steps = course.steps.iter().zip(rates);
     steps
-        .filter(|(step, _)| step.host == Some(host))
+        .filter(|(step, _)| step.out == end)
         .map(|(_, rate)| rate)
         .sum()
 }
 
 /// Whether a stream travels as paid for all the way.
-fn travels_paid(course: &Course, host: Ipv4Addr) -> bool {
-    let Some(way) = course.to(host) else {
+fn travels_paid(course: &Course, end: Jack) -> bool {
+    let Some(way) = course.to(end) else {
         return false;
     };
     let metered = way.first().is_some_and(|first| {

@@ -11,6 +11,7 @@ pub mod delivery;
 pub mod tables;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::time::Duration;
 
 use payflow_controller::core::document::{QuoteDocument, ReservationNumber, Status};
@@ -18,6 +19,7 @@ use payflow_controller::core::reply::Books;
 use payflow_payment::{Address, Asset, TxDigest};
 use payflow_qos::{PortRef, Time};
 
+use super::FaultKind;
 use super::disk::Disk;
 use super::fabric::Fabric;
 use super::ledger::{MemoryLedger, Transfer};
@@ -95,6 +97,8 @@ impl std::ops::AddAssign for Tally {
 /// See the module.
 pub struct Observer {
     begin: Time,
+    /// Nothing keeps the network from seeing where every host is.
+    hosts_are_known: bool,
     sales: BTreeMap<u64, Sale>,
     by_address: BTreeMap<Address, u64>,
     by_refund: BTreeMap<Address, u64>,
@@ -113,8 +117,12 @@ pub struct Observer {
 impl Observer {
     /// Sees nothing yet.
     #[must_use]
-    pub fn new(begin: Time) -> Self {
+    pub fn new(begin: Time, faults: &BTreeSet<FaultKind>) -> Self {
+        let harmless = |kind: &FaultKind| {
+            matches!(kind, FaultKind::Claim | FaultKind::Ledger | FaultKind::Disk)
+        };
         Self {
+            hosts_are_known: faults.iter().all(harmless),
             begin,
             sales: BTreeMap::new(),
             by_address: BTreeMap::new(),
@@ -195,6 +203,7 @@ impl Observer {
             }
             return;
         }
+        self.check_ends(document, sight.fabric, now);
         let terms = &document.payment;
         if self
             .by_address
@@ -231,6 +240,22 @@ impl Observer {
         self.sales.insert(number, sale);
         self.tally.quotes += 1;
         self.check_links(sight, now);
+    }
+
+    /// Where nothing hides a host from the network, a flow leads from and to the hosts that it names, whoever else claims
+    /// to be them.
+    fn check_ends(&mut self, document: &QuoteDocument, fabric: &Fabric, now: Time) {
+        let stations = &fabric.shape.stations;
+        let at = |address| stations.iter().find(|it| IpAddr::V4(it.address) == address);
+        let leads_to = document.path.last().and_then(|end| fabric.jack(*end));
+        let wanted = at(document.flow.destination).map(|station| station.jack);
+        if self.hosts_are_known && leads_to != wanted {
+            let what = format!(
+                "{} leads to {leads_to:?}, where its destination is not",
+                document.id
+            );
+            self.wrong(now, what);
+        }
     }
 
     /// The controller has taken a signed transaction for a quote.

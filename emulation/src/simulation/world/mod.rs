@@ -132,7 +132,7 @@ impl World {
             now: BEGIN,
             events: BTreeMap::new(),
             numbered: 0,
-            observer: Observer::new(BEGIN),
+            observer: Observer::new(BEGIN, &scenario.faults),
             fabric,
             ledger: MemoryLedger::new(TREASURY.into(), Amount(1_000_000_000)),
             ledger_out: false,
