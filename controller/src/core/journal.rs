@@ -113,6 +113,9 @@ pub enum Record {
         receipt: Box<Signed<Receipt>>,
         /// The transfer that settles it: refund, sweep and the receipt's hash in one transaction.
         payout: u64,
+        /// A switch that may still carry it could not be reached: its capacity stays booked.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        lingers: bool,
         /// When.
         at: Time,
     },

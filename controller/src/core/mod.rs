@@ -108,6 +108,8 @@ pub struct Core {
     /// Offered payments whose outcome is being asked for.
     pending: BTreeMap<ReservationNumber, PendingPayment>,
     payout: Option<PayoutProgress>,
+    /// Ended, and perhaps still carried by a switch that is away.
+    lingering: BTreeSet<ReservationNumber>,
     /// Transfers that could not be built from any source, and when they are tried again; others go before them.
     deferred: BTreeMap<u64, Time>,
     ledger_up: bool,
@@ -156,6 +158,7 @@ impl Core {
             pending: BTreeMap::new(),
             payout: None,
             deferred: BTreeMap::new(),
+            lingering: BTreeSet::new(),
             ledger_up: false,
             treasury: None,
             outputs: std::collections::VecDeque::new(),

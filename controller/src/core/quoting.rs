@@ -366,16 +366,7 @@ impl Core {
             return;
         };
         let quote = reservation.quote();
-        let end = match reservation.active {
-            Some(active) => active.to.plus(super::SERVICE_TAIL),
-            None => reservation
-                .issued
-                .hold_ends
-                .max(self.now)
-                .plus(self.config.install_patience)
-                .plus(Duration::from_millis(quote.duration_ms))
-                .plus(super::SERVICE_TAIL),
-        };
+        let end = self.carried_until(reservation).plus(super::SERVICE_TAIL);
         let (Some(window), Some(rate)) = (Window::new(self.now, end), quote.rate()) else {
             return;
         };

@@ -40,6 +40,8 @@ pub(super) struct Reservation {
     pub(super) paid: Option<Paid>,
     pub(super) active: Option<Active>,
     pub(super) ended_at: Option<Time>,
+    /// When it was settled, a switch that may still carry it could not be reached.
+    pub(super) lingers: bool,
     pub(super) receipt: Option<Signed<Receipt>>,
     pub(super) settlement: Option<u64>,
     pub(super) mispaid: Vec<Mispaid>,
@@ -262,9 +264,11 @@ impl Register {
                 number,
                 receipt,
                 payout,
+                lingers,
                 ..
             } => {
                 let reservation = self.follow(*number, Fact::Settled)?;
+                reservation.lingers = *lingers;
                 reservation.receipt = Some(receipt.as_ref().clone());
                 reservation.settlement = Some(*payout);
                 let hash = receipt.hash().map_err(|error| error.to_string())?;
@@ -389,6 +393,7 @@ impl Reservation {
             paid: None,
             active: None,
             ended_at: None,
+            lingers: false,
             receipt: None,
             settlement: None,
             mispaid: Vec::new(),

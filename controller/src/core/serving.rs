@@ -28,6 +28,7 @@ impl Core {
             };
             let (state, active) = (reservation.state, reservation.active);
             let lapsed = reservation.issued.hold_ends <= self.now;
+            let lingers = reservation.lingers && self.carried_until(reservation) > self.now;
             let address = reservation.quote().payment.pay_to.clone();
             self.order(LedgerOrder::Watch { address });
             if state.holds_capacity() {
@@ -48,9 +49,44 @@ impl Core {
                         self.network.adopt(plan, suspended, self.now);
                     }
                 }
-                State::Stopping(_) => self.stop(number),
+                State::Stopping(_) => {
+                    self.recall(number);
+                    self.stop(number);
+                }
+                State::Settling(_) | State::Over(_) if lingers => {
+                    self.rebook(number);
+                    self.recall(number);
+                    self.stop(number);
+                }
                 State::Held | State::Settling(_) | State::Over(_) => {}
             }
+        }
+    }
+
+    /// Tells the network of an ended flow that may still be on switches, so that it can say when it is on none.
+    fn recall(&mut self, number: ReservationNumber) {
+        let plan = self
+            .register
+            .reservations
+            .get(&number)
+            .and_then(|it| plan(it, self.carried_until(it)));
+        if let Some(plan) = plan {
+            self.network.adopt(plan, true, self.now);
+        }
+    }
+
+    /// No switch carries it for longer, give or take the hard time-outs' grace.
+    pub(super) fn carried_until(&self, reservation: &Reservation) -> Time {
+        match reservation.active {
+            Some(active) => active.to,
+            None => reservation
+                .issued
+                .hold_ends
+                .max(self.now)
+                .plus(self.config.install_patience)
+                .plus(std::time::Duration::from_millis(
+                    reservation.quote().duration_ms,
+                )),
         }
     }
 
@@ -123,9 +159,7 @@ impl Core {
             NetworkEvent::InstallFailed { flow, reason } => {
                 self.stimulate(number_of(flow), Stimulus::InstallFailed, Some(reason));
             }
-            NetworkEvent::Removed { flow } => {
-                self.stimulate(number_of(flow), Stimulus::Removed, None)
-            }
+            NetworkEvent::Removed { flow, everywhere } => self.removed(number_of(flow), everywhere),
             NetworkEvent::PathBroken { flow, reason } => {
                 self.stimulate(number_of(flow), Stimulus::PathBroken, Some(reason));
             }
@@ -217,6 +251,24 @@ impl Core {
         self.gate.queue(Effect::Remove(flow(number)));
     }
 
+    /// The money is settled at once. What a switch may still carry, because nobody can tell it, stays booked.
+    fn removed(&mut self, number: ReservationNumber, everywhere: bool) {
+        if everywhere {
+            self.lingering.remove(&number);
+        } else {
+            self.lingering.insert(number);
+        }
+        self.stimulate(number, Stimulus::Removed, None);
+        let settled = self
+            .register
+            .reservations
+            .get(&number)
+            .is_some_and(|it| matches!(it.state, State::Settling(_) | State::Over(_)));
+        if everywhere && settled {
+            self.book.release(commitment(number));
+        }
+    }
+
     /// Accounts for an ended reservation: receipt, refund, and the transfer that does both.
     fn settle(&mut self, number: ReservationNumber) {
         let Some(receipt) = self
@@ -233,9 +285,9 @@ impl Core {
             number,
             receipt: Box::new(receipt),
             payout,
+            lingers: self.lingering.contains(&number),
             at: self.now,
         });
-        self.book.release(commitment(number));
         self.advance_payout();
     }
 

@@ -98,7 +98,10 @@ impl DataPlane for Scripted {
             .push(format!("remove {}", flow.reservation));
         self.installed.remove(&flow);
         self.outputs
-            .push_back(NetworkOutput::Event(NetworkEvent::Removed { flow }));
+            .push_back(NetworkOutput::Event(NetworkEvent::Removed {
+                flow,
+                everywhere: true,
+            }));
     }
 }
 

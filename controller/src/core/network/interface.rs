@@ -116,10 +116,14 @@ pub enum NetworkEvent {
         /// The switch's error or what else went wrong, for people.
         reason: String,
     },
-    /// No entry of the paid flow is left on any connected switch.
+    /// No entry of the paid flow is left on any connected switch. Told a second time, with `everywhere`, if a switch of the
+    /// path was away the first time.
     Removed {
         /// Which reservation.
         flow: FlowId,
+        /// Nor on any other: no switch of the path is away, or hard time-outs are over. Until then a switch that cannot be
+        /// reached may go on carrying it.
+        everywhere: bool,
     },
     /// A link or switch on the path of an installed flow is gone.
     PathBroken {

@@ -22,6 +22,8 @@ pub(crate) struct Paid {
     /// One entry per hop, in order.
     hops: Vec<HopEntry>,
     stage: Stage,
+    /// Whatever happens, hard time-outs have taken every entry by then.
+    gone_by: Time,
     /// Until then an incomplete path is not broken but not there yet.
     patient_until: Option<Time>,
     pub(crate) counters: FlowCounters,
@@ -45,11 +47,21 @@ enum Stage {
     Installed {
         broken: bool,
     },
-    /// `announced`: somebody waits for [`NetworkEvent::Removed`].
     Removing {
         step: Step,
-        announced: bool,
+        waiting: Waiting,
     },
+}
+
+/// Who waits for [`NetworkEvent::Removed`].
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Waiting {
+    /// Nobody yet.
+    Nobody,
+    /// The desk.
+    Desk,
+    /// The desk was told that connected switches are clean, and waits for the others.
+    ForTheRest,
 }
 
 #[derive(Clone, Copy)]
@@ -63,6 +75,7 @@ impl Paid {
     fn new(plan: FlowPlan, stage: Stage, grace: std::time::Duration) -> Self {
         let hops = hop_entries(&plan, grace);
         Self {
+            gone_by: gone_by(&plan, grace),
             plan,
             hops,
             stage,
@@ -89,6 +102,9 @@ impl Paid {
                 step: Step::Draining { until },
                 ..
             } => Some(until),
+            Stage::Removing {
+                step: Step::Rest, ..
+            } => Some(self.gone_by),
             Stage::Installed { .. } => self.patient_until,
             _ => None,
         }
@@ -149,6 +165,7 @@ impl Network {
     pub fn set_end(&mut self, flow: FlowId, ends: Time, now: Time) {
         if let Some(mut paid) = self.flows.remove(&flow) {
             paid.plan.ends = ends;
+            paid.gone_by = gone_by(&paid.plan, self.config.timings.grace);
             let until = ends.plus(self.config.timings.grace);
             for index in 0..paid.hops.len() {
                 if let Some(hop) = paid.hops.get_mut(index) {
@@ -163,13 +180,16 @@ impl Network {
         self.settle(now);
     }
 
-    /// Takes a paid flow off its switches; ends in [`NetworkEvent::Removed`]. Switches that are away count as
-    /// clean: what they hold and should not is deleted when they return.
+    /// Takes a paid flow off its switches; ends in [`NetworkEvent::Removed`], and in a second one if a switch was away: what
+    /// it holds and should not is deleted when it returns.
     pub fn remove(&mut self, flow: FlowId, now: Time) {
         match self.flows.get_mut(&flow).map(|paid| &mut paid.stage) {
-            None => self.emit(NetworkEvent::Removed { flow }),
-            Some(Stage::Removing { announced, .. }) => *announced = true,
-            Some(_) => self.begin_removal(flow, true),
+            None => self.emit(NetworkEvent::Removed {
+                flow,
+                everywhere: true,
+            }),
+            Some(Stage::Removing { waiting, .. }) => *waiting = Waiting::Desk,
+            Some(_) => self.begin_removal(flow, Waiting::Desk),
         }
         self.progress(flow, now);
         self.settle(now);
@@ -287,7 +307,7 @@ impl Network {
         };
         match &mut paid.stage {
             Stage::Installing { .. } => {
-                self.begin_removal(flow, false);
+                self.begin_removal(flow, Waiting::Nobody);
                 self.emit(NetworkEvent::InstallFailed { flow, reason });
             }
             Stage::Installed { broken } if !*broken => {
@@ -298,7 +318,7 @@ impl Network {
         }
     }
 
-    fn begin_removal(&mut self, flow: FlowId, announced: bool) {
+    fn begin_removal(&mut self, flow: FlowId, waiting: Waiting) {
         let Some(mut paid) = self.flows.remove(&flow) else {
             return;
         };
@@ -308,7 +328,7 @@ impl Network {
         if !was_open {
             self.withdraw_rest(&mut paid);
         }
-        paid.stage = Stage::Removing { step, announced };
+        paid.stage = Stage::Removing { step, waiting };
         self.flows.insert(flow, paid);
     }
 
@@ -445,7 +465,7 @@ impl Network {
     /// Whether the flow stays.
     fn go_on_removing(&mut self, paid: &mut Paid, now: Time) -> bool {
         let flow = paid.plan.flow;
-        while let Stage::Removing { step, announced } = paid.stage {
+        while let Stage::Removing { step, waiting } = paid.stage {
             let next = match step {
                 Step::Ingress if self.is_gone(paid, 0) => Step::Draining {
                     until: now.plus(self.config.timings.drain),
@@ -455,19 +475,36 @@ impl Network {
                     Step::Rest
                 }
                 Step::Rest if (0..paid.hops.len()).all(|index| self.is_gone(paid, index)) => {
-                    if announced {
-                        self.emit(NetworkEvent::Removed { flow });
+                    let everywhere = paid.gone_by <= now || !self.is_out_of_reach(paid);
+                    let tells = match waiting {
+                        Waiting::Nobody => false,
+                        Waiting::Desk => true,
+                        Waiting::ForTheRest => everywhere,
+                    };
+                    if tells {
+                        self.emit(NetworkEvent::Removed { flow, everywhere });
+                        let waiting = Waiting::ForTheRest;
+                        paid.stage = Stage::Removing { step, waiting };
                     }
-                    return false;
+                    return !everywhere;
                 }
                 Step::Ingress | Step::Draining { .. } | Step::Rest => return true,
             };
             paid.stage = Stage::Removing {
                 step: next,
-                announced,
+                waiting,
             };
         }
         true
+    }
+
+    /// Whether a switch of the path is away, so that nobody knows what it holds.
+    fn is_out_of_reach(&self, paid: &Paid) -> bool {
+        let read = |hop: &HopEntry| {
+            let switch = self.switches.get(&hop.hop.switch);
+            switch.is_some_and(super::switch::Switch::is_read)
+        };
+        !paid.hops.iter().all(read)
     }
 
     /// Whether nothing of the flow is left at a hop; a switch that is away counts as clean.
@@ -493,6 +530,11 @@ impl Network {
             index != 0 || !removing_all || switch.reconciler.is_meter_gone(paid.meter().0);
         switch.reconciler.is_gone(&hop.key, paid.plan.flow) && meter_gone
     }
+}
+
+/// Time-outs are armed again only when they are off by more than a grace; and may be armed late.
+fn gone_by(plan: &FlowPlan, grace: std::time::Duration) -> Time {
+    plan.ends.plus(grace * 3)
 }
 
 /// The entry of every hop.

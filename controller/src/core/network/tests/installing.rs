@@ -9,13 +9,20 @@ use super::{
     lab::{Lab, flow, host, plan_through_row, port},
     walker::Packet,
 };
-use crate::core::network::{FlowPlan, NetworkConfig, NetworkEvent, Timings};
+use crate::core::network::{FlowId, FlowPlan, NetworkConfig, NetworkEvent, Timings};
 
 fn lab() -> Lab {
     let mut lab = Lab::row(NetworkConfig::new([1; 32]));
     lab.take_events();
     lab.take_changes();
     lab
+}
+
+fn removed(flow: FlowId) -> NetworkEvent {
+    NetworkEvent::Removed {
+        flow,
+        everywhere: true,
+    }
 }
 
 fn paid_packet() -> Packet {
@@ -80,7 +87,7 @@ fn a_refused_entry_fails_the_flow_and_leaves_nothing_behind() {
     lab.remove(failing);
     assert_eq!(
         lab.take_events(),
-        [NetworkEvent::Removed { flow: failing }],
+        [removed(failing)],
         "it can be removed all the same"
     );
 }
@@ -98,7 +105,7 @@ fn the_ingress_goes_first_then_a_drain_then_the_rest_flows_before_meters() {
     assert!(lab.holds(2, flow) && lab.holds(3, flow), "the queues drain");
     lab.wait(1);
     assert!(!lab.holds(2, flow) && !lab.holds(3, flow));
-    assert_eq!(lab.take_events(), [NetworkEvent::Removed { flow }]);
+    assert_eq!(lab.take_events(), [removed(flow)]);
     let first: Vec<bool> = lab.take_changes()[&1]
         .iter()
         .map(|change| matches!(change, Message::MeterMod(_)))
@@ -145,10 +152,7 @@ fn a_new_generation_replaces_shared_entries_and_the_old_one_s_removal_leaves_it_
     );
     lab.remove(flow(7, 0));
     lab.wait(200);
-    assert!(
-        lab.take_events()
-            .contains(&NetworkEvent::Removed { flow: flow(7, 0) })
-    );
+    assert!(lab.take_events().contains(&removed(flow(7, 0))));
     for switch in 1..=3 {
         assert!(
             lab.holds(switch, flow(7, 1)) && !lab.holds(switch, flow(7, 0)),
@@ -340,10 +344,15 @@ fn removing_does_not_wait_for_a_switch_that_is_away_and_cleans_it_when_it_return
     lab.take_events();
     lab.remove(flow);
     lab.wait(200);
-    assert_eq!(lab.take_events(), [NetworkEvent::Removed { flow }]);
-    assert!(lab.holds(2, flow));
+    let in_reach = NetworkEvent::Removed {
+        flow,
+        everywhere: false,
+    };
+    assert_eq!(lab.take_events(), [in_reach]);
+    assert!(lab.holds(2, flow), "nobody could tell it");
     lab.connect(2);
     assert!(!lab.holds(2, flow));
+    assert!(lab.take_events().contains(&removed(flow)));
 }
 
 #[test]
@@ -423,7 +432,7 @@ fn a_removal_ends_when_the_meter_is_gone_whichever_switch_answers_last() {
     assert_eq!(lab.take_events(), [], "the first switch has not confirmed");
     lab.switches.get_mut(&1).unwrap().go_on();
     lab.pump();
-    assert_eq!(lab.take_events(), [NetworkEvent::Removed { flow }]);
+    assert_eq!(lab.take_events(), [removed(flow)]);
 }
 
 #[test]
@@ -453,4 +462,22 @@ fn plans_that_cannot_be_are_refused_at_once() {
         );
     }
     assert!(lab.take_changes().is_empty());
+}
+
+#[test]
+fn a_switch_that_never_comes_back_is_clean_when_hard_time_outs_are_over() {
+    let mut lab = lab();
+    let flow = flow(7, 0);
+    let now = lab.now;
+    let plan = FlowPlan {
+        ends: now.plus(Duration::from_secs(30)),
+        ..plan_through_row(flow)
+    };
+    lab.install(plan);
+    lab.disconnect(2);
+    lab.remove(flow);
+    lab.wait(20_000);
+    lab.take_events();
+    lab.wait(20_000);
+    assert_eq!(lab.take_events(), [removed(flow)]);
 }
