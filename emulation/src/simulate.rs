@@ -62,7 +62,7 @@ pub fn run(args: &SimulateArgs) -> anyhow::Result<()> {
     let scenario = Scenario {
         buyers: args.buyers,
         faults: !args.calm,
-        story: false,
+        ..Scenario::default()
     };
     match (args.seed, args.seeds) {
         (Some(seed), _) => tell(seed, scenario),

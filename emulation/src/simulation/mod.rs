@@ -21,6 +21,9 @@ pub mod ledger;
 pub mod observer;
 mod world;
 
+#[cfg(feature = "planted-faults")]
+use payflow_controller::core::planted::{Fault, plant};
+
 /// What is simulated.
 #[derive(Clone, Copy, Debug)]
 pub struct Scenario {
@@ -30,6 +33,9 @@ pub struct Scenario {
     pub faults: bool,
     /// Whether the story is told.
     pub story: bool,
+    /// What the core does wrong on purpose.
+    #[cfg(feature = "planted-faults")]
+    pub planted: Option<Fault>,
 }
 
 impl Default for Scenario {
@@ -38,6 +44,8 @@ impl Default for Scenario {
             buyers: 16,
             faults: true,
             story: false,
+            #[cfg(feature = "planted-faults")]
+            planted: None,
         }
     }
 }
@@ -60,5 +68,26 @@ pub struct Outcome {
 /// Runs one seed to its end.
 #[must_use]
 pub fn run(seed: u64, scenario: Scenario) -> Outcome {
+    #[cfg(feature = "planted-faults")]
+    let _planted = Planted::new(scenario.planted);
     world::World::new(seed, scenario).run()
+}
+
+/// Plants a fault for one run, and takes it out again even when the run panics.
+#[cfg(feature = "planted-faults")]
+struct Planted;
+
+#[cfg(feature = "planted-faults")]
+impl Planted {
+    fn new(fault: Option<Fault>) -> Self {
+        plant(fault);
+        Self
+    }
+}
+
+#[cfg(feature = "planted-faults")]
+impl Drop for Planted {
+    fn drop(&mut self) {
+        plant(None);
+    }
 }
