@@ -136,7 +136,7 @@ impl Buyer {
             address: IpAddr::from([10, 0, 0, from]),
             destination: IpAddr::from([10, 0, 0, to]),
             port: u16::try_from(5_000 + number).unwrap_or(5_000),
-            rate_bps: 1_000 * chance.between(100, 9_000),
+            rate_bps: chance.between(100_000, 9_000_000),
             duration_s: chance.between(1, 40),
             cancels_after_ms: chance.happens(300).then(|| chance.between(0, 20_000)),
             step: Step::Quote,

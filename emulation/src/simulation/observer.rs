@@ -13,6 +13,7 @@ use payflow_qos::{BitRate, PortRef, Time, Topology};
 use super::disk::Disk;
 use super::fabric::Change;
 use super::ledger::{MemoryLedger, Transfer};
+use super::buyer::Buyer;
 
 /// What a buyer may be charged for beyond the time its flow was carried: confirmations on their way.
 const SLACK: Duration = Duration::from_secs(1);
@@ -95,8 +96,8 @@ impl Observer {
             .push(format!("at {} ms: {what}", now.millis()));
     }
 
-    /// Somebody was shown a quote.
-    pub fn quoted(&mut self, document: &QuoteDocument, now: Time) {
+    /// A buyer was shown a quote.
+    pub fn quoted(&mut self, document: &QuoteDocument, buyer: &Buyer, now: Time) {
         let Some(ReservationNumber(number)) = ReservationNumber::from_quote_id(&document.id) else {
             self.wrong(now, format_args!("{} names no quote", document.id));
             return;
@@ -116,6 +117,16 @@ impl Observer {
             self.wrong(
                 now,
                 format_args!("{} has the receive address of another quote", document.id),
+        // Sold is in whole kbit/s, and no less than was asked for.
+        let rate_bps = buyer.rate_bps.div_ceil(1_000) * 1_000;
+        let duration_ms = buyer.duration_s * 1_000;
+        if (document.rate_bps, document.duration_ms) != (rate_bps, duration_ms) {
+            let what = format!(
+                "{} is for {} bit/s and {} ms, but {} bit/s and {duration_ms} ms were asked for",
+                document.id, document.rate_bps, document.duration_ms, buyer.rate_bps
+            );
+            self.wrong(now, what);
+        }
             );
         }
         if self

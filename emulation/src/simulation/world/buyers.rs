@@ -244,7 +244,7 @@ impl World {
                 let late = buyer.habit == Habit::Late;
                 buyer.step = Step::Pay;
                 buyer.quote = Some(quote.document.clone());
-                self.observer.quoted(&quote.document, self.now);
+                self.observer.quoted(&quote.document, buyer, self.now);
                 self.tell(|| {
                     let document = &quote.document;
                     format!(
