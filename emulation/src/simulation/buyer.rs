@@ -111,6 +111,8 @@ pub struct Buyer {
     pub submitted: bool,
     /// Its request that is not answered.
     pub waiting: Option<u64>,
+    /// When it last asked for something.
+    pub asked_at: Time,
     /// When it looks again.
     pub looks_at: Option<Time>,
     /// When it was first told that it is served.
@@ -145,6 +147,7 @@ impl Buyer {
             shows: None,
             submitted: false,
             waiting: None,
+            asked_at: Time::default(),
             looks_at: None,
             served_since: None,
             cancelled: false,

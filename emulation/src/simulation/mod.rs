@@ -11,6 +11,7 @@
 //! | [`fabric`] | a data plane without packets, which outlives the controller |
 //! | [`buyer`] | those who buy, and how they pay |
 //! | [`observer`] | what must always hold, told by somebody else than the code under test |
+//! | [`taken`] | how much of each link is taken, by the journal's text |
 //! | `world` | all of them together |
 
 pub mod buyer;
@@ -19,6 +20,7 @@ pub mod disk;
 pub mod fabric;
 pub mod ledger;
 pub mod observer;
+pub mod taken;
 mod world;
 
 #[cfg(feature = "planted-faults")]

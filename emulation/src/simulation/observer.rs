@@ -6,14 +6,18 @@ use std::time::Duration;
 
 use payflow_controller::core::document::{QuoteDocument, ReservationNumber};
 use payflow_controller::core::network::FlowId;
+use payflow_controller::core::problem::Problem;
 use payflow_controller::core::reply::Books;
 use payflow_payment::{Address, Asset, TxDigest};
 use payflow_qos::{BitRate, PortRef, Time, Topology};
+use serde::Deserialize;
+use serde_json::Value;
 
+use super::buyer::Buyer;
 use super::disk::Disk;
 use super::fabric::Change;
 use super::ledger::{MemoryLedger, Transfer};
-use super::buyer::Buyer;
+use super::taken::Taken;
 
 /// What a buyer may be charged for beyond the time its flow was carried: confirmations on their way.
 const SLACK: Duration = Duration::from_secs(1);
@@ -68,6 +72,7 @@ pub struct Observer {
     sales: BTreeMap<u64, Sale>,
     by_address: BTreeMap<Address, u64>,
     by_refund: BTreeMap<Address, u64>,
+    taken: Taken,
     capacities: BTreeMap<PortRef, BitRate>,
     away_since: Option<Time>,
     /// What was wrong, in order.
@@ -84,6 +89,7 @@ impl Observer {
             sales: BTreeMap::new(),
             by_address: BTreeMap::new(),
             by_refund: BTreeMap::new(),
+            taken: Taken::default(),
             capacities: topology.capacities().collect(),
             away_since: None,
             violations: Vec::new(),
@@ -108,15 +114,6 @@ impl Observer {
             }
             return;
         }
-        let terms = &document.payment;
-        if self
-            .by_address
-            .insert(terms.pay_to.clone(), number)
-            .is_some()
-        {
-            self.wrong(
-                now,
-                format_args!("{} has the receive address of another quote", document.id),
         // Sold is in whole kbit/s, and no less than was asked for.
         let rate_bps = buyer.rate_bps.div_ceil(1_000) * 1_000;
         let duration_ms = buyer.duration_s * 1_000;
@@ -127,6 +124,15 @@ impl Observer {
             );
             self.wrong(now, what);
         }
+        let terms = &document.payment;
+        if self
+            .by_address
+            .insert(terms.pay_to.clone(), number)
+            .is_some()
+        {
+            self.wrong(
+                now,
+                format_args!("{} has the receive address of another quote", document.id),
             );
         }
         if self
@@ -153,6 +159,35 @@ impl Observer {
         self.sales.insert(number, sale);
         self.tally.quotes += 1;
         self.check_links(now);
+    }
+
+    /// A buyer was told no. For want of capacity that is right only if so little was left when it asked, on the link
+    /// that it was told of.
+    pub fn refused(&mut self, problem: &Problem, buyer: &Buyer, disk: &Disk, now: Time) {
+        let refusal = problem.extensions.get("refusal").unwrap_or(&Value::Null);
+        let link = PortRef::deserialize(&refusal["link"]);
+        let (Some("no_capacity"), Ok(link)) = (refusal["reason"].as_str(), link) else {
+            return;
+        };
+        self.taken.read(disk);
+        let taken = self.taken.of(link, buyer.asked_at);
+        let most = self.for_sale(link);
+        let asked = buyer.rate_bps.div_ceil(1_000) * 1_000;
+        if taken + asked <= most {
+            self.wrong(
+                now,
+                format_args!(
+                    "{asked} bit/s on link {link} are refused while {taken} of {most} are taken"
+                ),
+            );
+        }
+    }
+
+    /// Nine tenths of what a link carries.
+    fn for_sale(&self, link: PortRef) -> u64 {
+        self.capacities
+            .get(&link)
+            .map_or(0, |capacity| capacity.0 / 10 * 9)
     }
 
     /// The controller has taken a signed transaction for a quote.
@@ -320,10 +355,7 @@ impl Observer {
         for (what, links) in [("carried", carried), ("promised", promised)] {
             for (link, flows) in links {
                 let rate: u64 = flows.values().sum();
-                let most = self
-                    .capacities
-                    .get(&link)
-                    .map_or(0, |capacity| capacity.0 / 10 * 9);
+                let most = self.for_sale(link);
                 if rate > most {
                     self.wrong(
                         now,

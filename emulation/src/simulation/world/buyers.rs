@@ -20,6 +20,7 @@ impl World {
         let patience = self.chance.millis(3_000, 6_000);
         if let Some(buyer) = self.buyers.get_mut(number) {
             buyer.waiting = Some(id.0);
+            buyer.asked_at = self.now;
         }
         self.look_again(number, patience);
         if let Some(alive) = &mut self.life {
@@ -310,6 +311,7 @@ impl World {
         let Some(buyer) = self.buyers.get_mut(number) else {
             return;
         };
+        self.observer.refused(problem, buyer, &self.disk, self.now);
         if !passing && buyer.step == Step::Quote {
             buyer.step = Step::Done;
         } else if buyer.step == Step::Pay {
