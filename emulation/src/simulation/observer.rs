@@ -72,6 +72,8 @@ pub struct Observer {
     sales: BTreeMap<u64, Sale>,
     by_address: BTreeMap<Address, u64>,
     by_refund: BTreeMap<Address, u64>,
+    /// Hashes of receipts that were written to the ledger.
+    memos: BTreeSet<Vec<u8>>,
     taken: Taken,
     capacities: BTreeMap<PortRef, BitRate>,
     away_since: Option<Time>,
@@ -89,6 +91,7 @@ impl Observer {
             sales: BTreeMap::new(),
             by_address: BTreeMap::new(),
             by_refund: BTreeMap::new(),
+            memos: BTreeSet::new(),
             taken: Taken::default(),
             capacities: topology.capacities().collect(),
             away_since: None,
@@ -228,6 +231,15 @@ impl Observer {
     pub fn executed(&mut self, transfer: &Transfer, now: Time) {
         if transfer.fails {
             return;
+        }
+        if let Some(memo) = &transfer.memo
+            && !self.memos.insert(memo.clone())
+        {
+            let digest = transfer.digest();
+            self.wrong(
+                now,
+                format_args!("{digest} settles what was settled before"),
+            );
         }
         let iota = Asset::iota();
         for credit in transfer
