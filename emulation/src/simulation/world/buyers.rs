@@ -9,7 +9,7 @@ use payflow_controller::core::problem::{Problem, ProblemKind};
 use payflow_controller::core::reply::Answer;
 use payflow_payment::{Address, Amount, Asset, TxDigest};
 
-use super::{BEGIN, Event, FAKE, ROUGH_FOR, World};
+use super::{BEGIN, Event, FAKE, ROUGH_FOR, SELLS_FOR, World};
 use crate::simulation::buyer::{Buyer, Habit, Step};
 use crate::simulation::ledger::Transfer;
 
@@ -53,6 +53,7 @@ impl World {
         buyer.looks_at = None;
         let buyer = buyer.clone();
         match buyer.step {
+            Step::Quote if now.since(BEGIN) > SELLS_FOR => {}
             Step::Quote => self.ask_for_quote(&buyer),
             Step::Pay => self.pay(&buyer),
             Step::Watch => self.watch(&buyer),

@@ -35,6 +35,8 @@ const BEGIN: Time = Time::from_millis(1_000_000);
 const ROUGH_FOR: Duration = Duration::from_secs(120);
 /// After so long everything must have come to its end.
 const LASTS: Duration = Duration::from_secs(480);
+/// Who has no quote by then gives up: what is bought later could not come to its end.
+const SELLS_FOR: Duration = Duration::from_secs(360);
 /// Time between checkpoints.
 const CHECKPOINT: Duration = Duration::from_millis(500);
 
