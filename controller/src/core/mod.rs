@@ -13,6 +13,7 @@
 //! | `payouts` | refunds and sweeps, one at a time |
 //! | [`reservation`] | the life of a reservation, as two tables |
 //! | `register` | the durable state: the journal's records, applied |
+//! | [`planted`] | nothing: faults for the simulation to find |
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -29,6 +30,7 @@ pub mod journal;
 pub mod network;
 mod paying;
 mod payouts;
+pub mod planted;
 pub mod problem;
 mod quoting;
 mod register;

@@ -17,6 +17,7 @@ use super::{
     io::{Caller, LedgerEvent, LedgerOrder, Output, PaymentProof},
     journal::Record,
     plan,
+    planted::{Fault, is_planted},
     problem::{Problem, ProblemKind},
     quoting::key_of,
     register::{Offered, Reservation},
@@ -315,7 +316,8 @@ impl Core {
     }
 
     fn followed_to(&mut self, checkpoint: u64, payments: &[Evidence]) {
-        for evidence in payments {
+        let lost = is_planted(Fault::LoseCheckpoint) && checkpoint.is_multiple_of(8);
+        for evidence in payments.iter().filter(|_| !lost) {
             self.payment_seen(evidence);
         }
         let last = self.register.followed.unwrap_or(0);
@@ -349,8 +351,7 @@ impl Core {
             digest: evidence.digest.clone(),
             pay_to: terms.pay_to.clone(),
         };
-        let (Some(checkpoint), false) =
-            (evidence.checkpoint, self.register.consumed.contains(&key))
+        let (Some(checkpoint), false) = (evidence.checkpoint, self.register.is_consumed(&key))
         else {
             return;
         };
@@ -432,7 +433,11 @@ impl Core {
             .now
             .plus(Duration::from_millis(reservation.quote().duration_ms));
         if let Some(plan) = plan(reservation, ends) {
-            self.gate.queue(Effect::Install(plan));
+            if is_planted(Fault::InstallBeforeJournal) {
+                self.network.install(plan, self.now);
+            } else {
+                self.gate.queue(Effect::Install(plan));
+            }
         }
     }
 

@@ -14,6 +14,7 @@ use super::{
     Alarm, Core,
     io::{LedgerOrder, Output},
     journal::Record,
+    planted::{Fault, is_planted},
     register::Payout,
 };
 
@@ -84,8 +85,8 @@ impl Core {
             .is_some_and(|progress| progress.id == id);
         if !begun {
             let step = match &signed {
-                Some((digest, _)) => Step::Await(digest.clone()),
-                None => Step::Build { asked: false },
+                Some((digest, _)) if !is_planted(Fault::RefundTwice) => Step::Await(digest.clone()),
+                Some(_) | None => Step::Build { asked: false },
             };
             self.payout = Some(PayoutProgress {
                 id,
@@ -212,7 +213,9 @@ impl Core {
             .payout
             .as_ref()
             .is_some_and(|it| it.step == Step::Await(digest.clone()));
-        if let (true, Submission::Rejected { reason }) = (ours, outcome) {
+        if is_planted(Fault::TrustError) && ours && *outcome != Submission::Accepted {
+            self.payout_dead("the ledger gave an error", 0);
+        } else if let (true, Submission::Rejected { reason }) = (ours, outcome) {
             tracing::warn!(%digest, reason, "a payout was refused; it is looked up and submitted again");
             self.slow_down();
         }
@@ -264,7 +267,7 @@ impl Core {
     }
 
     pub(super) fn payout_gas(&mut self, digest: &TxDigest, nanos: Option<i64>) {
-        let Some(progress) = &mut self.payout else {
+        let Some(progress) = &self.payout else {
             return;
         };
         let Step::Gas {
@@ -291,18 +294,26 @@ impl Core {
                 self.changed(number);
             }
         } else {
-            let reason = "it failed on the ledger, in a checkpoint".to_owned();
-            tracing::warn!(payout = id, reason, "a payout is built again");
-            progress.step = Step::Build { asked: false };
-            self.record(Record::PayoutDead {
-                payout: id,
-                reason,
-                gas_nanos,
-            });
-            self.slow_down();
+            self.payout_dead("it failed on the ledger, in a checkpoint", gas_nanos);
         }
         self.order(LedgerOrder::TreasuryBalance);
         self.advance_payout();
+    }
+
+    /// The signed bytes can never execute, so others are built.
+    fn payout_dead(&mut self, reason: &str, gas_nanos: i64) {
+        let Some(progress) = &mut self.payout else {
+            return;
+        };
+        let payout = progress.id;
+        progress.step = Step::Build { asked: false };
+        tracing::warn!(payout, reason, "a payout is built again");
+        self.record(Record::PayoutDead {
+            payout,
+            reason: reason.to_owned(),
+            gas_nanos,
+        });
+        self.slow_down();
     }
 
     fn slow_down(&mut self) {

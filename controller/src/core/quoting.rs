@@ -15,6 +15,7 @@ use super::{
     io::{Caller, Idempotency, LedgerOrder},
     journal::{QuoteIssued, Record},
     network::{Host, Protocol, Selector},
+    planted::{Fault, is_planted},
     problem::{Problem, ProblemKind},
     reply::Answer,
     unix,
@@ -212,7 +213,12 @@ impl Core {
                 "the rate is zero; ask for at least 1000 bit/s",
             ));
         }
-        let rate = BitRate(body.rate_bps).to_sold().ok_or_else(|| {
+        let asked_bps = if is_planted(Fault::RoundRateDown) {
+            body.rate_bps / 1_000 * 1_000
+        } else {
+            body.rate_bps
+        };
+        let rate = BitRate(asked_bps).to_sold().ok_or_else(|| {
             field(
                 "rate_bps",
                 "the rate is above 4.29 Tbit/s, the most a meter can be set to",

@@ -11,6 +11,7 @@ use super::{
     journal::{EndCause, Record},
     network::{FlowId, Host, NetworkEvent},
     plan,
+    planted::{Fault, is_planted},
     problem::{Problem, ProblemKind},
     register::Reservation,
     reply::Answer,
@@ -240,7 +241,9 @@ impl Core {
             EndCause::Unpaid => {
                 self.pending.remove(&number);
                 self.alarms.clear(Alarm::Payment(number));
-                self.book.expire_unpaid(commitment(number), self.now);
+                if !is_planted(Fault::LeakHold) {
+                    self.book.expire_unpaid(commitment(number), self.now);
+                }
             }
             EndCause::Expired | EndCause::Cancelled | EndCause::Failed => self.stop(number),
         }

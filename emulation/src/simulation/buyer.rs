@@ -113,6 +113,8 @@ pub struct Buyer {
     pub submitted: bool,
     /// Its request that is not answered.
     pub waiting: Option<u64>,
+    /// When it last asked for something.
+    pub asked_at: Time,
     /// When it looks again.
     pub looks_at: Option<Time>,
     /// When it was first told that it is served.
@@ -138,7 +140,7 @@ impl Buyer {
             address: IpAddr::from([10, 0, 0, from]),
             destination: IpAddr::from([10, 0, 0, to]),
             port: u16::try_from(5_000 + number).unwrap_or(5_000),
-            rate_bps: 1_000 * chance.between(100, 9_000),
+            rate_bps: chance.between(100_000, 9_000_000),
             duration_s: chance.between(1, 40),
             cancels_after_ms: chance.happens(300).then(|| chance.between(0, 20_000)),
             step: Step::Look,
@@ -147,6 +149,7 @@ impl Buyer {
             shows: None,
             submitted: false,
             waiting: None,
+            asked_at: Time::default(),
             looks_at: None,
             served_since: None,
             cancelled: false,

@@ -62,6 +62,11 @@ impl Disk {
             .collect()
     }
 
+    /// The durable records after the first so many, as they were written.
+    pub fn texts(&self, after: usize) -> impl Iterator<Item = &str> {
+        self.durable.iter().skip(after).map(|(_, text)| &**text)
+    }
+
     /// Whether a durable record is of this kind and about this reservation. Looks at the text, not through the code
     /// under test.
     #[must_use]

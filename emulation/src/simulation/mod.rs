@@ -13,6 +13,7 @@
 //! | [`fluid`] | what hosts send, as a fluid |
 //! | [`buyer`] | those who buy, and how they pay |
 //! | [`observer`] | what must always hold, told by somebody else than the code under test |
+//! | [`taken`] | how much of each link is taken, by the journal's text |
 //! | `world` | all of them together |
 //! | [`minimise`] | the smallest scenario in which a seed still goes wrong |
 
@@ -25,7 +26,11 @@ pub mod ledger;
 pub mod minimise;
 pub mod observer;
 pub mod scenario;
+pub mod taken;
 mod world;
+
+#[cfg(feature = "planted-faults")]
+use payflow_controller::core::planted::{Fault, plant};
 
 pub use scenario::{FaultKind, Scenario};
 
@@ -47,6 +52,8 @@ pub struct Outcome {
 /// Runs one seed to its end. A panic of the code under test is something wrong, like any other.
 #[must_use]
 pub fn run(seed: u64, scenario: &Scenario) -> Outcome {
+    #[cfg(feature = "planted-faults")]
+    let _planted = Planted::new(scenario.planted);
     let world = world::World::new(seed, scenario.clone());
     let panicked = |panic: Box<dyn std::any::Any + Send>| {
         let text = panic
@@ -63,4 +70,23 @@ pub fn run(seed: u64, scenario: &Scenario) -> Outcome {
     };
     // Nothing of the world is looked at after a panic.
     std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| world.run())).unwrap_or_else(panicked)
+}
+
+/// Plants a fault for one run, and takes it out again even when the run panics.
+#[cfg(feature = "planted-faults")]
+struct Planted;
+
+#[cfg(feature = "planted-faults")]
+impl Planted {
+    fn new(fault: Option<Fault>) -> Self {
+        plant(fault);
+        Self
+    }
+}
+
+#[cfg(feature = "planted-faults")]
+impl Drop for Planted {
+    fn drop(&mut self) {
+        plant(None);
+    }
 }

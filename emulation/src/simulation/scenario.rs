@@ -67,6 +67,10 @@ pub struct Scenario {
     /// Whether the story is told.
     #[serde(skip)]
     pub story: bool,
+    /// What the core does wrong on purpose.
+    #[cfg(feature = "planted-faults")]
+    #[serde(skip)]
+    pub planted: Option<payflow_controller::core::planted::Fault>,
 }
 
 impl Default for Scenario {
@@ -77,6 +81,8 @@ impl Default for Scenario {
             faults: FaultKind::all(),
             shape: None,
             story: false,
+            #[cfg(feature = "planted-faults")]
+            planted: None,
         }
     }
 }
@@ -143,6 +149,7 @@ mod tests {
             faults: [FaultKind::Cable, FaultKind::Crash].into(),
             shape: Some(ShapeKind::Ring),
             story: true,
+            ..Scenario::default()
         };
         assert_eq!(
             small.command(1),

@@ -9,6 +9,7 @@ use rust_openflow::{
 };
 
 use super::MacAddr;
+use crate::core::planted::{Fault, is_planted};
 
 /// What makes two entries the same one on a switch: adding an entry with the same key replaces it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -102,7 +103,12 @@ const METERED_PORTS: u32 = 0x7eff;
 
 /// The meter of a reservation; all generations of its path share it.
 pub(crate) fn reservation_meter(reservation: u64) -> MeterId {
-    let low = u32::try_from(reservation % (1 << 30)).unwrap_or_default();
+    let numbers = if is_planted(Fault::ReuseMeterEarly) {
+        4
+    } else {
+        1 << 30
+    };
+    let low = u32::try_from(reservation % numbers).unwrap_or_default();
     MeterId(RESERVATION_METERS + low)
 }
 

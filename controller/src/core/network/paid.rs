@@ -15,6 +15,7 @@ use super::{
     },
     pipeline::{ADMISSION, PAID_PRIORITY},
 };
+use crate::core::planted::{Fault, is_planted};
 
 /// A paid flow and how far it is.
 pub(crate) struct Paid {
@@ -166,10 +167,10 @@ impl Network {
         if let Some(mut paid) = self.flows.remove(&flow) {
             paid.plan.ends = ends;
             paid.gone_by = gone_by(&paid.plan, self.config.timings.grace);
-            let until = ends.plus(self.config.timings.grace);
+            let until = hard_timeout(ends, self.config.timings.grace);
             for index in 0..paid.hops.len() {
                 if let Some(hop) = paid.hops.get_mut(index) {
-                    hop.entry.until = Some(until);
+                    hop.entry.until = until;
                     if hop.wanted {
                         self.want_hop(&mut paid, index);
                     }
@@ -233,7 +234,8 @@ impl Network {
                     hop.switch
                 ));
             }
-            if switch.reconciler.is_meter_taken(meter, plan.flow) {
+            let taken = switch.reconciler.is_meter_taken(meter, plan.flow);
+            if taken && !is_planted(Fault::ReuseMeterEarly) {
                 return Err(format!(
                     "another reservation has the same meter at switch {}",
                     hop.switch
@@ -537,10 +539,18 @@ fn gone_by(plan: &FlowPlan, grace: std::time::Duration) -> Time {
     plan.ends.plus(grace * 3)
 }
 
+/// When the entries of a flow go by themselves, should nobody be there to remove them.
+fn hard_timeout(ends: Time, grace: std::time::Duration) -> Option<Time> {
+    if is_planted(Fault::ForgetTimeout) {
+        return None;
+    }
+    Some(ends.plus(grace))
+}
+
 /// The entry of every hop.
 fn hop_entries(plan: &FlowPlan, grace: std::time::Duration) -> Vec<HopEntry> {
     let last = plan.path.hops.len().saturating_sub(1);
-    let until = Some(plan.ends.plus(grace));
+    let until = hard_timeout(plan.ends, grace);
     let ports = [plan.selector.source_port, plan.selector.destination_port];
     let more_specific = ports.into_iter().flatten().map(|_| 1).sum::<u16>();
     let entry = |(index, hop): (usize, &Hop)| {

@@ -25,6 +25,7 @@ use super::{
     cookie::{INFRASTRUCTURE, OwnerTag},
     entry::{FlowEntry, FlowKey, MeterSpec, is_our_meter},
 };
+use crate::core::planted::{Fault, is_planted};
 
 /// Batches under way at once. More waits here, where it can still change.
 const MAX_BATCHES: usize = 4;
@@ -736,11 +737,16 @@ impl Reconciler {
                 // Only if it still is the entry that is believed to be there.
                 let cookie = self.held.get(key).map_or(0, |held| held.cookie);
                 let delete = FlowMod::delete_strict(key.table, key.priority, key.matching.clone());
-                let delete = FlowMod {
+                let mut delete = FlowMod {
                     cookie,
                     cookie_mask: u64::MAX,
                     ..delete
                 };
+                let infrastructure = self.tag.cookie(INFRASTRUCTURE);
+                if is_planted(Fault::DeleteWithoutGeneration) && cookie != infrastructure {
+                    let mask = !u64::from(u16::MAX);
+                    delete = FlowMod::delete_by_cookie(key.table, cookie, mask);
+                }
                 (outlet.flow(delete), Sent::DeleteFlow)
             }
         };

@@ -15,14 +15,19 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use payflow_controller::core::document::{QuoteDocument, ReservationNumber, Status};
+use payflow_controller::core::problem::Problem;
 use payflow_controller::core::reply::Books;
 use payflow_payment::{Address, Asset, TxDigest};
 use payflow_qos::{PortRef, Time};
+use serde::Deserialize;
+use serde_json::Value;
 
 use super::FaultKind;
+use super::buyer::Buyer;
 use super::disk::Disk;
 use super::fabric::Fabric;
 use super::ledger::{MemoryLedger, Transfer};
+use super::taken::Taken;
 
 use delivery::Delivery;
 use tables::Tables;
@@ -102,6 +107,9 @@ pub struct Observer {
     sales: BTreeMap<u64, Sale>,
     by_address: BTreeMap<Address, u64>,
     by_refund: BTreeMap<Address, u64>,
+    /// Hashes of receipts that were written to the ledger.
+    memos: BTreeSet<Vec<u8>>,
+    taken: Taken,
     tables: Tables,
     away_since: Option<Time>,
     /// Something has happened that takes packets with it, and when last.
@@ -127,6 +135,8 @@ impl Observer {
             sales: BTreeMap::new(),
             by_address: BTreeMap::new(),
             by_refund: BTreeMap::new(),
+            memos: BTreeSet::new(),
+            taken: Taken::default(),
             tables: Tables::default(),
             away_since: None,
             disturbed_at: None,
@@ -191,8 +201,14 @@ impl Observer {
         }
     }
 
-    /// Somebody was shown a quote.
-    pub fn quoted(&mut self, document: &QuoteDocument, sight: &Sight<'_>, now: Time) {
+    /// A buyer was shown a quote.
+    pub fn quoted(
+        &mut self,
+        document: &QuoteDocument,
+        buyer: &Buyer,
+        sight: &Sight<'_>,
+        now: Time,
+    ) {
         let Some(ReservationNumber(number)) = ReservationNumber::from_quote_id(&document.id) else {
             self.wrong(now, format_args!("{} names no quote", document.id));
             return;
@@ -204,6 +220,16 @@ impl Observer {
             return;
         }
         self.check_ends(document, sight.fabric, now);
+        // Sold is in whole kbit/s, and no less than was asked for.
+        let rate_bps = buyer.rate_bps.div_ceil(1_000) * 1_000;
+        let duration_ms = buyer.duration_s * 1_000;
+        if (document.rate_bps, document.duration_ms) != (rate_bps, duration_ms) {
+            let what = format!(
+                "{} is for {} bit/s and {} ms, but {} bit/s and {duration_ms} ms were asked for",
+                document.id, document.rate_bps, document.duration_ms, buyer.rate_bps
+            );
+            self.wrong(now, what);
+        }
         let terms = &document.payment;
         if self
             .by_address
@@ -258,6 +284,28 @@ impl Observer {
         }
     }
 
+    /// A buyer was told no. For want of capacity that is right only if so little was left when it asked, on the link
+    /// that it was told of.
+    pub fn refused(&mut self, problem: &Problem, buyer: &Buyer, sight: &Sight<'_>, now: Time) {
+        let refusal = problem.extensions.get("refusal").unwrap_or(&Value::Null);
+        let link = PortRef::deserialize(&refusal["link"]);
+        let (Some("no_capacity"), Ok(link)) = (refusal["reason"].as_str(), link) else {
+            return;
+        };
+        self.taken.read(sight.disk);
+        let taken = self.taken.of(link, buyer.asked_at);
+        let most = for_sale(sight.fabric, link);
+        let asked = buyer.rate_bps.div_ceil(1_000) * 1_000;
+        if taken + asked <= most {
+            self.wrong(
+                now,
+                format_args!(
+                    "{asked} bit/s on link {link} are refused while {taken} of {most} are taken"
+                ),
+            );
+        }
+    }
+
     /// The controller has taken a signed transaction for a quote.
     pub fn handed_over(&mut self, number: u64, digest: &TxDigest, now: Time) {
         if let Some(sale) = self
@@ -294,6 +342,15 @@ impl Observer {
     pub fn executed(&mut self, transfer: &Transfer, now: Time) {
         if transfer.fails {
             return;
+        }
+        if let Some(memo) = &transfer.memo
+            && !self.memos.insert(memo.clone())
+        {
+            let digest = transfer.digest();
+            self.wrong(
+                now,
+                format_args!("{digest} settles what was settled before"),
+            );
         }
         let iota = Asset::iota();
         for credit in transfer
@@ -375,11 +432,7 @@ impl Observer {
         for (what, links) in [("carried", carried), ("promised", promised)] {
             for (link, flows) in links {
                 let rate: u64 = flows.values().sum();
-                let capacity = sight
-                    .fabric
-                    .jack(link)
-                    .and_then(|jack| sight.fabric.capacity(jack));
-                let most = capacity.map_or(0, |capacity| capacity.0 / 10 * 9);
+                let most = for_sale(sight.fabric, link);
                 if rate > most {
                     self.wrong(
                         now,
@@ -474,6 +527,12 @@ impl Observer {
             ),
         ]
     }
+}
+
+/// Nine tenths of what a link carries.
+fn for_sale(fabric: &Fabric, link: PortRef) -> u64 {
+    let capacity = fabric.jack(link).and_then(|jack| fabric.capacity(jack));
+    capacity.map_or(0, |capacity| capacity.0 / 10 * 9)
 }
 
 /// The time in which packets arrived, or nobody could know better; `None` if nothing ever did.

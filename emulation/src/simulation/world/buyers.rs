@@ -10,7 +10,7 @@ use payflow_controller::core::problem::{Problem, ProblemKind};
 use payflow_controller::core::reply::Answer;
 use payflow_payment::{Address, Amount, Asset, TxDigest};
 
-use super::{Asked, Event, FAKE, LOOKS_FOR, World};
+use super::{Asked, BEGIN, Event, FAKE, LOOKS_FOR, SELLS_FOR, World};
 use crate::simulation::buyer::{Buyer, Habit, Step};
 use crate::simulation::ledger::Transfer;
 use crate::simulation::observer::Sight;
@@ -22,6 +22,7 @@ impl World {
         let patience = self.chance.millis(3_000, 6_000);
         if let Some(buyer) = self.buyers.get_mut(number) {
             buyer.waiting = Some(id.0);
+            buyer.asked_at = self.now;
         }
         self.look_again(number, patience);
         // Its first packets tell the network where it is, before the request is there.
@@ -92,6 +93,7 @@ impl World {
         let buyer = buyer.clone();
         match buyer.step {
             Step::Look => self.look_for_destination(&buyer),
+            Step::Quote if now.since(BEGIN) > SELLS_FOR => {}
             Step::Quote => self.ask_for_quote(&buyer),
             Step::Pay => self.pay(&buyer),
             Step::Watch => self.watch(&buyer),
@@ -296,7 +298,8 @@ impl World {
                     ledger: &self.ledger,
                     disk: &self.disk,
                 };
-                self.observer.quoted(&quote.document, &sight, self.now);
+                self.observer
+                    .quoted(&quote.document, buyer, &sight, self.now);
                 self.tell(|| {
                     let document = &quote.document;
                     format!(
@@ -362,6 +365,12 @@ impl World {
         let Some(buyer) = self.buyers.get_mut(number) else {
             return;
         };
+        let sight = Sight {
+            fabric: &self.fabric,
+            ledger: &self.ledger,
+            disk: &self.disk,
+        };
+        self.observer.refused(problem, buyer, &sight, self.now);
         if !passing && buyer.step == Step::Quote {
             buyer.step = Step::Done;
         } else if buyer.step == Step::Pay {

@@ -38,6 +38,8 @@ const LASTS: Duration = Duration::from_secs(480);
 const ASKS_FOR_END: Duration = Duration::from_secs(10);
 /// A buyer has asked for its destination so long before it asks for a quote.
 const LOOKS_FOR: Duration = Duration::from_secs(3);
+/// Who has no quote by then gives up: what is bought later could not come to its end.
+const SELLS_FOR: Duration = Duration::from_secs(300);
 /// Time between checkpoints.
 const CHECKPOINT: Duration = Duration::from_millis(500);
 

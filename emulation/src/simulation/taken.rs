@@ -1,0 +1,70 @@
+//! How much of each link is taken, by the text of the journal alone.
+
+use std::collections::BTreeMap;
+
+use payflow_qos::{PortRef, Time};
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::disk::Disk;
+
+/// Every quote in the journal, as far as it was read.
+#[derive(Clone, Debug, Default)]
+pub struct Taken {
+    quotes: BTreeMap<u64, Quote>,
+    records_read: usize,
+}
+
+#[derive(Clone, Debug)]
+struct Quote {
+    path: Vec<PortRef>,
+    rate_bps: u64,
+    /// When it was recorded that nobody pays for it, or that it is settled: nothing is kept for it after that.
+    over_at: Option<u64>,
+}
+
+impl Taken {
+    /// Reads what has become durable since the last time.
+    pub fn read(&mut self, disk: &Disk) {
+        for text in disk.texts(self.records_read) {
+            self.records_read += 1;
+            let record: Value = serde_json::from_str(text).unwrap_or_default();
+            let Some(number) = record["number"].as_u64() else {
+                continue;
+            };
+            let over = match record["record"].as_str() {
+                Some("quote_issued") => {
+                    let document = &record["quote"]["document"];
+                    let quote = Quote {
+                        path: Vec::deserialize(&document["path"]).unwrap_or_default(),
+                        rate_bps: document["rate_bps"].as_u64().unwrap_or_default(),
+                        over_at: None,
+                    };
+                    self.quotes.insert(number, quote);
+                    false
+                }
+                Some("ended") => record["cause"] == "unpaid",
+                // What a switch may still carry stays booked.
+                Some("settled") => record["lingers"] != true,
+                _ => false,
+            };
+            if let Some(quote) = self.quotes.get_mut(&number).filter(|_| over) {
+                quote.over_at = record["at"].as_u64();
+            }
+        }
+    }
+
+    /// The most that can be taken of a link then: the rates of all quotes that were not over before.
+    #[must_use]
+    pub fn of(&self, link: PortRef, at: Time) -> u64 {
+        let needs = |quote: &&Quote| {
+            let over = quote.over_at.is_some_and(|over_at| over_at < at.millis());
+            quote.path.contains(&link) && !over
+        };
+        self.quotes
+            .values()
+            .filter(needs)
+            .map(|quote| quote.rate_bps)
+            .sum()
+    }
+}
