@@ -204,14 +204,16 @@ impl MemorySwitch {
                 references()?;
                 let room = self.settings.max_entries_per_table;
                 self.tables.add(wanted, pattern, room, self.now)?;
+                self.changed();
             }
             FlowCommand::MODIFY | FlowCommand::MODIFY_STRICT => {
                 let selection = Selection::to_modify(wanted, pattern, strict);
                 // Looked at only when an entry is to have them.
                 if self.tables.has_any(&selection) {
                     references()?;
+                    self.tables.modify(&selection, wanted, self.now);
+                    self.changed();
                 }
-                self.tables.modify(&selection, wanted, self.now);
             }
             _ => {
                 let selection = Selection::to_delete(wanted, pattern, strict);
@@ -223,6 +225,7 @@ impl MemorySwitch {
                     return Err(ErrorCode::REQUEST_EPERM);
                 }
                 for entry in self.tables.delete(&selection) {
+                    self.changed();
                     self.ended(&entry, FlowRemovedReason::DELETE);
                 }
             }
@@ -233,6 +236,7 @@ impl MemorySwitch {
     fn change_meters(&mut self, wanted: &MeterMod) -> Result<(), ErrorCode> {
         let limit = self.settings.max_meters;
         let gone = self.meters.apply(wanted, limit, self.now)?;
+        self.changed();
         for entry in self.tables.delete_users(&gone) {
             self.ended(&entry, FlowRemovedReason::METER_DELETE);
         }

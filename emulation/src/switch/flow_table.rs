@@ -1,7 +1,7 @@
 //! The flow tables: entries by priority and match, and what flow-mods do to them.
 
 use std::cmp::Reverse;
-use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use rust_openflow::{
@@ -11,13 +11,10 @@ use rust_openflow::{
 };
 
 use super::clock::split;
-use super::pattern::{Key, Pattern};
+use super::pattern::{Hint, Key, Pattern};
 
 /// Tables a switch says it has: 0 to 253.
 pub(super) const N_TABLES: u8 = 254;
-
-/// Highest priority first: the order in which a packet meets them.
-type Identity = (Reverse<u16>, Match);
 
 /// An entry of a flow table.
 #[derive(Clone, Debug)]
@@ -27,29 +24,41 @@ pub(super) struct Entry {
     pub(super) flow_match: Match,
     pub(super) cookie: u64,
     pub(super) flags: FlowFlags,
-    pub(super) instructions: Vec<Instruction>,
-    idle_timeout_s: u16,
-    hard_timeout_s: u16,
+    /// In the order of execution.
+    pub(super) instructions: Arc<[Instruction]>,
+    pub(super) idle_timeout_s: u16,
+    pub(super) hard_timeout_s: u16,
     pattern: Pattern,
-    packets: u64,
-    bytes: u64,
-    created_at: Duration,
+    pub(super) packets: u64,
+    pub(super) bytes: u64,
+    pub(super) created_at: Duration,
     /// When it was put in or last modified: hard time-outs count from here.
-    modified_at: Duration,
+    pub(super) modified_at: Duration,
     used_at: Duration,
 }
 
 #[derive(Clone, Debug, Default)]
 struct Table {
-    entries: BTreeMap<Identity, Entry>,
+    /// Highest priority first, and by match within a priority: the order in which a packet meets
+    /// them.
+    rows: Vec<Row>,
     lookups: u64,
     matched: u64,
+}
+
+#[derive(Clone, Debug)]
+struct Row {
+    hint: Hint,
+    entry: Box<Entry>,
 }
 
 /// All flow tables of a switch.
 #[derive(Clone, Debug, Default)]
 pub(super) struct FlowTables {
-    tables: BTreeMap<TableId, Table>,
+    /// By number, up to the highest that was ever needed.
+    tables: Vec<Table>,
+    /// No entry's time is over before; packets may have kept it longer.
+    earliest_expiry: Option<Duration>,
 }
 
 impl FlowTables {
@@ -62,11 +71,11 @@ impl FlowTables {
         room: usize,
         now: Duration,
     ) -> Result<(), ErrorCode> {
-        let table = self.tables.entry(wanted.table_id).or_default();
-        let identity = (Reverse(wanted.priority), wanted.flow_match.clone());
         let mut entry = Entry::new(wanted, pattern, now);
-        match table.entries.get(&identity) {
-            Some(old) => {
+        let table = self.table(wanted.table_id);
+        let place = table.place(entry.priority, &entry.flow_match);
+        match place.ok().and_then(|at| table.rows.get(at)) {
+            Some(Row { entry: old, .. }) => {
                 entry.used_at = old.used_at;
                 if !wanted.flags.contains(FlowFlags::RESET_COUNTS) {
                     (entry.packets, entry.bytes) = (old.packets, old.bytes);
@@ -76,12 +85,21 @@ impl FlowTables {
                 if wanted.flags.contains(FlowFlags::CHECK_OVERLAP) && table.overlaps(&entry) {
                     return Err(ErrorCode::OVERLAP);
                 }
-                if table.entries.len() >= room {
+                if table.rows.len() >= room {
                     return Err(ErrorCode::TABLE_FULL);
                 }
             }
         }
-        table.entries.insert(identity, entry);
+        let deadline = entry.deadline();
+        let row = Row {
+            hint: entry.pattern.hint(),
+            entry: Box::new(entry),
+        };
+        match place {
+            Ok(at) => table.rows[at] = row,
+            Err(at) => table.rows.insert(at, row),
+        }
+        self.expect(deadline);
         Ok(())
     }
 
@@ -89,8 +107,10 @@ impl FlowTables {
     /// time-out starts anew and the idle time goes on; so do the counters unless RESET_COUNTS is
     /// set.
     pub(super) fn modify(&mut self, selection: &Selection, wanted: &FlowMod, now: Duration) {
+        let instructions = in_order(&wanted.instructions);
+        // A deadline that moves only moves later.
         for entry in self.selected_mut(selection) {
-            entry.instructions.clone_from(&wanted.instructions);
+            entry.instructions = Arc::clone(&instructions);
             entry.modified_at = now;
             if wanted.flags.contains(FlowFlags::RESET_COUNTS) {
                 (entry.packets, entry.bytes) = (0, 0);
@@ -110,7 +130,11 @@ impl FlowTables {
 
     /// The entries whose time is over, with the reason.
     pub(super) fn expire(&mut self, now: Duration) -> Vec<(Entry, FlowRemovedReason)> {
+        if self.earliest_expiry.is_none_or(|at| now < at) {
+            return Vec::new();
+        }
         let over = self.extract(|entry| entry.deadline().is_some_and(|(at, _)| at <= now));
+        self.look_for_deadlines();
         let with_reason = |entry: Entry| {
             let reason = entry
                 .deadline()
@@ -120,14 +144,31 @@ impl FlowTables {
         over.into_iter().map(with_reason).collect()
     }
 
-    /// When the next entry's time is over, unless packets keep it.
+    /// When the next entry's time is over, or earlier if packets have kept it longer.
     pub(super) fn next_expiry(&self) -> Option<Duration> {
-        let deadlines = self.all().filter_map(|entry| entry.deadline());
-        deadlines.map(|(at, _)| at).min()
+        self.earliest_expiry
+    }
+
+    fn expect(&mut self, deadline: Option<(Duration, FlowRemovedReason)>) {
+        let both = deadline.map(|(at, _)| at).into_iter();
+        self.earliest_expiry = both.chain(self.earliest_expiry).min();
+    }
+
+    fn look_for_deadlines(&mut self) {
+        let deadlines = self.all().filter_map(Entry::deadline);
+        self.earliest_expiry = deadlines.map(|(at, _)| at).min();
     }
 
     pub(super) fn clear(&mut self) {
-        self.tables.clear();
+        *self = Self::default();
+    }
+
+    fn table(&mut self, id: TableId) -> &mut Table {
+        let at = usize::from(id.0);
+        if self.tables.len() <= at {
+            self.tables.resize_with(at + 1, Table::default);
+        }
+        &mut self.tables[at]
     }
 
     pub(super) fn users_of(&self, meter: MeterId) -> u32 {
@@ -143,12 +184,13 @@ impl FlowTables {
         frame_bytes: usize,
         now: Duration,
     ) -> Option<&Entry> {
-        let table = self.tables.entry(table).or_default();
+        let table = self.table(table);
         table.lookups += 1;
-        let entry = table
-            .entries
-            .values_mut()
-            .find(|entry| entry.pattern.matches(key))?;
+        let row = table
+            .rows
+            .iter_mut()
+            .find(|row| row.hint.may_match(key) && row.entry.pattern.matches(key))?;
+        let entry = &mut *row.entry;
         table.matched += 1;
         entry.packets += 1;
         entry.bytes += u64::try_from(frame_bytes).unwrap_or(u64::MAX);
@@ -174,8 +216,8 @@ impl FlowTables {
 
     pub(super) fn table_stats(&self) -> Vec<TableStats> {
         let stats = |number: u8| {
-            let table = self.tables.get(&TableId(number));
-            let entries = table.map_or(0, |table| table.entries.len());
+            let table = self.tables.get(usize::from(number));
+            let entries = table.map_or(0, |table| table.rows.len());
             TableStats {
                 table_id: TableId(number),
                 active_count: u32::try_from(entries).unwrap_or(u32::MAX),
@@ -190,10 +232,10 @@ impl FlowTables {
         self.selected(selection).next().is_some()
     }
 
-    fn all(&self) -> impl Iterator<Item = &Entry> {
-        self.tables
-            .values()
-            .flat_map(|table| table.entries.values())
+    /// By table, then in the order in which packets meet them.
+    pub(super) fn all(&self) -> impl Iterator<Item = &Entry> {
+        let rows = self.tables.iter().flat_map(|table| &table.rows);
+        rows.map(|row| &*row.entry)
     }
 
     fn selected(&self, selection: &Selection) -> impl Iterator<Item = &Entry> {
@@ -201,35 +243,46 @@ impl FlowTables {
     }
 
     fn selected_mut(&mut self, selection: &Selection) -> impl Iterator<Item = &mut Entry> {
-        let all = self.tables.values_mut();
-        let entries = all.flat_map(|table| table.entries.values_mut());
+        let rows = self.tables.iter_mut().flat_map(|table| &mut table.rows);
+        let entries = rows.map(|row| &mut *row.entry);
         entries.filter(move |entry| selection.takes(entry))
     }
 
     fn extract(&mut self, goes: impl Fn(&Entry) -> bool) -> Vec<Entry> {
         let mut gone = Vec::new();
-        for table in self.tables.values_mut() {
-            let out: Vec<Identity> = table
-                .entries
-                .iter()
-                .filter(|(_, entry)| goes(entry))
-                .map(|(identity, _)| identity.clone())
-                .collect();
-            gone.extend(
-                out.iter()
-                    .filter_map(|identity| table.entries.remove(identity)),
-            );
+        for table in &mut self.tables {
+            let rows = table.rows.extract_if(.., |row| goes(&row.entry));
+            gone.extend(rows.map(|row| *row.entry));
+        }
+        if !gone.is_empty() {
+            self.look_for_deadlines();
         }
         gone
     }
 }
 
 impl Table {
-    fn overlaps(&self, new: &Entry) -> bool {
-        self.entries
-            .values()
-            .any(|entry| entry.priority == new.priority && entry.pattern.overlaps(&new.pattern))
+    /// Where the entry of this priority and match is, or else would be.
+    fn place(&self, priority: u16, flow_match: &Match) -> Result<usize, usize> {
+        let wanted = (Reverse(priority), flow_match);
+        self.rows.binary_search_by(|row| {
+            let entry = &row.entry;
+            (Reverse(entry.priority), &entry.flow_match).cmp(&wanted)
+        })
     }
+
+    fn overlaps(&self, new: &Entry) -> bool {
+        self.rows.iter().any(|Row { entry, .. }| {
+            entry.priority == new.priority && entry.pattern.overlaps(&new.pattern)
+        })
+    }
+}
+
+/// As they are executed.
+fn in_order(instructions: &[Instruction]) -> Arc<[Instruction]> {
+    let mut in_order = instructions.to_vec();
+    in_order.sort();
+    in_order.into()
 }
 
 impl Entry {
@@ -240,7 +293,7 @@ impl Entry {
             flow_match: wanted.flow_match.clone(),
             cookie: wanted.cookie,
             flags: wanted.flags,
-            instructions: wanted.instructions.clone(),
+            instructions: in_order(&wanted.instructions),
             idle_timeout_s: wanted.idle_timeout_s,
             hard_timeout_s: wanted.hard_timeout_s,
             pattern,
@@ -314,7 +367,7 @@ impl Entry {
             packet_count: self.packets,
             byte_count: self.bytes,
             flow_match: self.flow_match.clone(),
-            instructions: Instruction::canonical(self.instructions.clone()),
+            instructions: Instruction::canonical(self.instructions.to_vec()),
         }
     }
 

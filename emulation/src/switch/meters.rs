@@ -82,6 +82,11 @@ impl Meters {
         self.meters.contains_key(&id)
     }
 
+    /// By number.
+    pub(super) fn all(&self) -> impl Iterator<Item = &MeterConfig> {
+        self.meters.values().map(|meter| &meter.config)
+    }
+
     pub(super) fn clear(&mut self) {
         self.meters.clear();
     }

@@ -14,6 +14,7 @@ mod statistics;
 #[cfg(test)]
 mod tests;
 mod validate;
+mod view;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -24,6 +25,7 @@ use rust_openflow::{
 
 pub use connection::{ConnectionId, ConnectionKind};
 pub use faults::Refusal;
+pub use view::EntryView;
 
 use connection::{Connection, Unasked};
 use faults::Faults;
@@ -113,6 +115,8 @@ pub struct MemorySwitch {
     learned: BTreeMap<MacAddr, PortNo>,
     sent: Vec<SentFrame>,
     faults: Faults,
+    /// Counts changes.
+    version: u64,
 }
 
 impl MemorySwitch {
@@ -137,6 +141,7 @@ impl MemorySwitch {
             learned: BTreeMap::new(),
             sent: Vec::new(),
             faults: Faults::default(),
+            version: 0,
         }
     }
 
@@ -196,6 +201,7 @@ impl MemorySwitch {
             self.tell_of_ends();
         }
         for (entry, reason) in self.tables.expire(self.now) {
+            self.changed();
             if let Some(removed) = self.removal(&entry, reason) {
                 self.tell(Unasked::FlowRemoved, reason.0, &removed.into());
             }
@@ -208,7 +214,8 @@ impl MemorySwitch {
         }
     }
 
-    /// When [`Self::advance`] will have something to do, if ever.
+    /// When [`Self::advance`] will have something to do, if ever; for an idle time-out that packets
+    /// have put off, when it will look again.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Duration> {
         let probes = self
@@ -238,6 +245,7 @@ impl MemorySwitch {
     /// identity, ports, queues and settings are not.
     pub fn restart(&mut self, now: Duration) {
         self.advance(now);
+        self.changed();
         self.tables.clear();
         self.meters.clear();
         self.connections.clear();
@@ -363,6 +371,7 @@ impl MemorySwitch {
         let long = self.now.saturating_sub(since) >= FAIL_OPEN_AFTER;
         if self.settings.fail_mode == FailMode::Standalone && long && !self.failed_open {
             self.failed_open = true;
+            self.changed();
             self.tables.clear();
             self.meters.clear();
         }

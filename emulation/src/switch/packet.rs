@@ -470,15 +470,13 @@ impl Packet {
         let Some(sum) = self.u16(at) else {
             return;
         };
-        let words = |bytes: &[u8]| -> Vec<u16> {
-            bytes
-                .chunks_exact(2)
-                .filter_map(|word| word.try_into().ok().map(u16::from_be_bytes))
-                .collect()
+        let words = |bytes| {
+            let (words, _): (&[[u8; 2]], _) = <[u8]>::as_chunks(bytes);
+            words.iter().copied().map(u16::from_be_bytes)
         };
         let mut total = u32::from(!sum);
-        total += words(old).iter().map(|word| u32::from(!word)).sum::<u32>();
-        total += words(new).iter().map(|word| u32::from(*word)).sum::<u32>();
+        total += words(old).map(|word| u32::from(!word)).sum::<u32>();
+        total += words(new).map(u32::from).sum::<u32>();
         while total > 0xffff {
             total = (total & 0xffff) + (total >> 16);
         }

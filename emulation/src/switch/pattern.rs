@@ -1,5 +1,5 @@
 //! The fields of a packet laid out as bytes, so that matching, specificity and overlap are three
-//! comparisons under a mask.
+//! comparisons under a mask, eight bytes at a time.
 
 use rust_openflow::{ErrorCode, EthType, IpProto, Match, Oxm, VlanVid};
 
@@ -41,22 +41,22 @@ pub(super) mod place {
     pub(crate) const TUNNEL_ID: Range<usize> = 138..146;
 }
 
-/// Bytes of a key.
-pub(super) const LEN: usize = 146;
+/// Words of eight bytes in a key: all places, and a few bytes that stay zero.
+const WORDS: usize = 19;
 
 /// The fields of one packet, absent ones zero.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Key(pub(super) [u8; LEN]);
+pub(super) struct Key([[u8; 8]; WORDS]);
 
 impl Default for Key {
     fn default() -> Self {
-        Self([0; LEN])
+        Self([[0; 8]; WORDS])
     }
 }
 
 impl Key {
     pub(super) fn set(&mut self, place: std::ops::Range<usize>, value: &[u8]) {
-        if let Some(field) = self.0.get_mut(place)
+        if let Some(field) = self.0.as_flattened_mut().get_mut(place)
             && field.len() == value.len()
         {
             field.copy_from_slice(value);
@@ -64,8 +64,17 @@ impl Key {
     }
 
     pub(super) fn get<const N: usize>(&self, place: std::ops::Range<usize>) -> [u8; N] {
-        let field = self.0.get(place).and_then(|field| field.try_into().ok());
+        let field = self.0.as_flattened().get(place);
+        let field = field.and_then(|field| field.try_into().ok());
         field.unwrap_or([0; N])
+    }
+
+    fn word(&self, at: usize) -> u64 {
+        self.0.get(at).copied().map_or(0, u64::from_ne_bytes)
+    }
+
+    fn words(&self) -> impl Iterator<Item = u64> {
+        self.0.iter().copied().map(u64::from_ne_bytes)
     }
 }
 
@@ -74,6 +83,21 @@ impl Key {
 pub(super) struct Pattern {
     value: Key,
     mask: Key,
+}
+
+/// The word of a pattern that says most: most packets that do not match it are told by this alone.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Hint {
+    word: usize,
+    mask: u64,
+    value: u64,
+}
+
+impl Hint {
+    /// `false` if the packet surely does not match.
+    pub(super) fn may_match(self, key: &Key) -> bool {
+        key.word(self.word) & self.mask == self.value
+    }
 }
 
 impl Pattern {
@@ -101,37 +125,47 @@ impl Pattern {
     pub(super) fn of_packet(key: &Key) -> Self {
         Self {
             value: key.clone(),
-            mask: Key([0xff; LEN]),
+            mask: Key([[0xff; 8]; WORDS]),
         }
     }
 
     pub(super) fn matches(&self, key: &Key) -> bool {
-        let bytes = self.value.0.iter().zip(&self.mask.0).zip(&key.0);
-        bytes.fold(0, |differs, ((value, mask), key)| {
+        let words = self.value.words().zip(self.mask.words()).zip(key.words());
+        words.fold(0, |differs, ((value, mask), key)| {
             differs | (key & mask ^ value)
         }) == 0
     }
 
+    pub(super) fn hint(&self) -> Hint {
+        let says = |word: &usize| self.mask.word(*word).count_ones();
+        let word = (0..WORDS).max_by_key(says).unwrap_or(0);
+        Hint {
+            word,
+            mask: self.mask.word(word),
+            value: self.value.word(word),
+        }
+    }
+
     /// Whether everything that matches `self` matches `wider` too.
     pub(super) fn is_within(&self, wider: &Self) -> bool {
-        let outer = wider.value.0.iter().zip(&wider.mask.0);
-        let inner = self.value.0.iter().zip(&self.mask.0);
+        let outer = wider.value.words().zip(wider.mask.words());
+        let inner = self.value.words().zip(self.mask.words());
         outer.zip(inner).all(|((wide, wide_mask), (value, mask))| {
-            wide_mask & mask == *wide_mask && value & wide_mask == *wide
+            wide_mask & mask == wide_mask && value & wide_mask == wide
         })
     }
 
     /// Whether some packet could match both.
     pub(super) fn overlaps(&self, other: &Self) -> bool {
-        let a = self.value.0.iter().zip(&self.mask.0);
-        let b = other.value.0.iter().zip(&other.mask.0);
+        let a = self.value.words().zip(self.mask.words());
+        let b = other.value.words().zip(other.mask.words());
         a.zip(b)
             .all(|((a, a_mask), (b, b_mask))| (a ^ b) & a_mask & b_mask == 0)
     }
 
     /// Whether it matches every packet.
     pub(super) fn is_any(&self) -> bool {
-        self.mask.0.iter().all(|byte| *byte == 0)
+        self.mask.words().all(|word| word == 0)
     }
 
     /// EtherType the match requires exactly, if it does.

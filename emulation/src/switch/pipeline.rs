@@ -1,5 +1,6 @@
 //! What happens to a packet: tables, actions, meters, and where it goes.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use rust_openflow::{
@@ -20,6 +21,9 @@ const MAX_PASSES: u32 = 64;
 /// A packet on its way through the switch.
 struct Walk {
     packet: Packet,
+    /// What tables match: read once, and again when actions have changed the packet.
+    key: Key,
+    key_is_old: bool,
     in_port: PortNo,
     metadata: u64,
     tunnel_id: u64,
@@ -90,7 +94,7 @@ impl MemorySwitch {
         walk.from_controller = true;
         // Not even an Ethernet header: no error, but it goes nowhere.
         walk.dropped = walk.packet.len() < 14;
-        let pattern = Pattern::of_packet(&walk.key());
+        let pattern = Pattern::of_packet(walk.key());
         if !check_actions(&wanted.actions, &pattern, &mut sure_tags(&pattern))? {
             return Err(ErrorCode::MATCH_INCONSISTENT);
         }
@@ -110,8 +114,8 @@ impl MemorySwitch {
         let mut next = Some(TableId(0));
         let mut first = None;
         while let Some(table_id) = next.take() {
-            let (key, len) = (walk.key(), walk.counted_bytes);
-            let Some(entry) = self.tables.look_up(table_id, &key, len, self.now) else {
+            let (len, now) = (walk.counted_bytes, self.now);
+            let Some(entry) = self.tables.look_up(table_id, walk.key(), len, now) else {
                 // OpenFlow 1.3 drops what no entry takes, but does first what was written.
                 break;
             };
@@ -124,22 +128,21 @@ impl MemorySwitch {
                     PacketInReason::ACTION
                 },
             };
-            let mut instructions = entry.instructions.clone();
-            instructions.sort();
+            let instructions = Arc::clone(&entry.instructions);
             first.get_or_insert(sender);
-            for instruction in instructions {
+            for instruction in &*instructions {
                 match instruction {
                     Instruction::Meter(meter) => {
                         let len = walk.packet.len();
-                        walk.dropped |= !walk.dropped && !self.meters.pass(meter, len, self.now);
+                        walk.dropped |= !walk.dropped && !self.meters.pass(*meter, len, now);
                     }
-                    Instruction::ApplyActions(actions) => self.act(walk, &actions, sender),
+                    Instruction::ApplyActions(actions) => self.act(walk, actions, sender),
                     Instruction::ClearActions => walk.set = ActionSet::default(),
                     Instruction::WriteActions(actions) => walk.set.write(actions),
                     Instruction::WriteMetadata { value, mask } => {
                         walk.metadata = walk.metadata & !mask | value & mask;
                     }
-                    Instruction::GotoTable(to) if to.0 < N_TABLES => next = Some(to),
+                    Instruction::GotoTable(to) if to.0 < N_TABLES => next = Some(*to),
                     _ => {}
                 }
             }
@@ -163,9 +166,9 @@ impl MemorySwitch {
                 Action::SetField(Oxm::Metadata(value)) => walk.metadata = value.value(),
                 Action::SetField(Oxm::TunnelId(value)) => walk.tunnel_id = value.value(),
                 Action::SetField(Oxm::InPort(port)) => walk.in_port = *port,
-                Action::SetField(field) => walk.packet.set_field(field),
-                Action::PushVlan(eth_type) => walk.packet.push_vlan(*eth_type),
-                Action::PopVlan => walk.packet.pop_vlan(),
+                Action::SetField(field) => walk.change().set_field(field),
+                Action::PushVlan(eth_type) => walk.change().push_vlan(*eth_type),
+                Action::PopVlan => walk.change().pop_vlan(),
                 // Refused when the entry was put in.
                 _ => {}
             }
@@ -263,6 +266,8 @@ impl Walk {
     fn new(packet: Packet, in_port: PortNo) -> Self {
         Self {
             counted_bytes: packet.len(),
+            key: packet.key(),
+            key_is_old: false,
             packet,
             in_port,
             metadata: 0,
@@ -275,30 +280,40 @@ impl Walk {
         }
     }
 
-    fn key(&self) -> Key {
-        let mut key = self.packet.key();
-        key.set(place::IN_PORT, &self.in_port.0.to_be_bytes());
-        key.set(place::METADATA, &self.metadata.to_be_bytes());
-        key.set(place::TUNNEL_ID, &self.tunnel_id.to_be_bytes());
-        key
+    /// What tables match now.
+    fn key(&mut self) -> &Key {
+        if std::mem::take(&mut self.key_is_old) {
+            self.key = self.packet.key();
+        }
+        self.key.set(place::IN_PORT, &self.in_port.0.to_be_bytes());
+        self.key.set(place::METADATA, &self.metadata.to_be_bytes());
+        self.key
+            .set(place::TUNNEL_ID, &self.tunnel_id.to_be_bytes());
+        &self.key
+    }
+
+    /// The packet, to be changed.
+    fn change(&mut self) -> &mut Packet {
+        self.key_is_old = true;
+        &mut self.packet
     }
 }
 
 impl ActionSet {
     /// A later action of a kind takes the place of an earlier one.
-    fn write(&mut self, actions: Vec<Action>) {
+    fn write(&mut self, actions: &[Action]) {
         for action in actions {
             match action {
                 Action::PopVlan => self.pop_vlan = true,
-                Action::PushVlan(eth_type) => self.push_vlan = Some(eth_type),
+                Action::PushVlan(eth_type) => self.push_vlan = Some(*eth_type),
                 Action::SetField(field) => {
                     let place = |field: &Oxm| lay_out(field).map(|(place, ..)| place);
-                    let new = place(&field);
+                    let new = place(field);
                     self.set_fields.retain(|old| place(old) != new);
-                    self.set_fields.push(field);
+                    self.set_fields.push(field.clone());
                 }
-                Action::SetQueue(queue) => self.queue = Some(queue),
-                Action::Output { port, .. } => self.output = Some(port),
+                Action::SetQueue(queue) => self.queue = Some(*queue),
+                Action::Output { port, .. } => self.output = Some(*port),
                 _ => {}
             }
         }

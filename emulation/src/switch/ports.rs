@@ -97,6 +97,7 @@ impl MemorySwitch {
         let [.., d, e] = port_no.0.to_be_bytes();
         let entry = PortEntry::new(port_no, name, MacAddr([0xaa, a, b, c, d, e]), self.now);
         self.ports.insert(port_no, entry);
+        self.changed();
         self.tell_of_port(PortReason::ADD, port_no);
     }
 
@@ -105,6 +106,7 @@ impl MemorySwitch {
         self.advance(now);
         self.tell_of_port(PortReason::DELETE, port_no);
         self.ports.remove(&port_no);
+        self.changed();
         self.queues.retain(|(port, _)| *port != port_no);
         self.learned.retain(|_, port| *port != port_no);
     }
@@ -121,6 +123,7 @@ impl MemorySwitch {
             return;
         };
         if std::mem::replace(&mut entry.port.state, state) != state {
+            self.changed();
             self.tell_of_port(PortReason::MODIFY, port_no);
         }
     }
@@ -128,11 +131,13 @@ impl MemorySwitch {
     /// Makes a queue of a port, as OVSDB would.
     pub fn add_queue(&mut self, port_no: PortNo, queue: QueueId) {
         self.queues.insert((port_no, queue));
+        self.changed();
     }
 
     /// Takes a queue away. Entries that name it go on, into the default queue.
     pub fn remove_queue(&mut self, port_no: PortNo, queue: QueueId) {
         self.queues.remove(&(port_no, queue));
+        self.changed();
     }
 
     pub(super) fn change_port(&mut self, wanted: &PortMod) -> Result<(), ErrorCode> {
@@ -151,6 +156,7 @@ impl MemorySwitch {
         let mask = wanted.mask.0 & CHANGEABLE.0;
         let config = PortConfig(entry.port.config.0 & !mask | wanted.config.0 & mask);
         if std::mem::replace(&mut entry.port.config, config) != config {
+            self.changed();
             self.tell_of_port(PortReason::MODIFY, wanted.port_no);
         }
         Ok(())

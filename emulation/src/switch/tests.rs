@@ -440,6 +440,99 @@ fn a_long_answer_comes_in_parts_of_at_most_64_kilobytes() {
 }
 
 #[test]
+fn an_observer_sees_entries_as_packets_meet_them_and_when_they_end() {
+    let (mut switch, id) = a_controlled_switch();
+    say(
+        &mut switch,
+        id,
+        to_port(1, Match::new(), 2).cookie(7),
+        START,
+    );
+    let ends = to_port(9, Match::new().in_port(PortNo(1)), 3).hard_timeout_s(30);
+    say(&mut switch, id, ends, seconds(1));
+    switch.inject(PortNo(1), udp(10), seconds(2));
+    let seen: Vec<_> = switch
+        .entries()
+        .map(|entry| (entry.priority, entry.cookie, entry.packets, entry.ends_at()))
+        .collect();
+    assert_eq!(seen, [(9, 0, 1, Some(seconds(31))), (1, 7, 0, None)]);
+    let modify = FlowMod::new(FlowCommand::MODIFY, TableId(0), 0, Match::new());
+    say(&mut switch, id, modify, seconds(3));
+    let first = switch.entries().next().unwrap();
+    assert_eq!(first.ends_at(), Some(seconds(33)));
+    assert_eq!(
+        (first.installed_at, first.instructions),
+        (seconds(1), &[][..])
+    );
+    say(
+        &mut switch,
+        id,
+        MeterMod::add_kbps(MeterId(5), 8, 1),
+        seconds(3),
+    );
+    let meters: Vec<_> = switch.meters().map(|meter| meter.meter_id).collect();
+    assert_eq!(meters, [MeterId(5)]);
+}
+
+#[test]
+fn the_version_rises_with_every_change_and_with_nothing_else() {
+    let (mut switch, id) = a_controlled_switch();
+    let mut last = switch.version();
+    let mut has_risen =
+        |switch: &MemorySwitch| std::mem::replace(&mut last, switch.version()) < switch.version();
+    let hard = to_port(1, Match::new(), 2).hard_timeout_s(5);
+    let delete = FlowMod::delete_by_cookie(TableId::ALL, 0, 0);
+    let modify = FlowMod::new(FlowCommand::MODIFY, TableId(0), 0, Match::new());
+    let changes: [Message; 5] = [
+        hard.clone().into(),
+        modify.clone().into(),
+        delete.clone().into(),
+        MeterMod::add_kbps(MeterId(1), 1, 1).into(),
+        hard.into(),
+    ];
+    for change in changes {
+        say(&mut switch, id, change.clone(), START);
+        assert!(has_risen(&switch), "{change:?}");
+    }
+    switch.inject(PortNo(1), udp(1), seconds(1));
+    say(&mut switch, id, Message::BarrierRequest, seconds(4));
+    let missing = MeterMod::modify_kbps(MeterId(2), 1, 1);
+    say(&mut switch, id, missing, seconds(4));
+    assert!(!has_risen(&switch));
+    switch.advance(seconds(5));
+    assert!(has_risen(&switch), "an entry's time was over");
+    say(&mut switch, id, modify, seconds(5));
+    say(&mut switch, id, delete, seconds(5));
+    assert!(!has_risen(&switch), "nothing to modify or delete");
+    switch.set_link(PortNo(1), true, seconds(5));
+    assert!(!has_risen(&switch), "it was up before");
+    switch.set_link(PortNo(1), false, seconds(5));
+    assert!(has_risen(&switch));
+    switch.restart(seconds(6));
+    assert!(has_risen(&switch));
+}
+
+#[test]
+fn a_packet_puts_off_an_idle_time_out_and_the_switch_looks_again() {
+    let (mut switch, id) = a_controlled_switch();
+    say(
+        &mut switch,
+        id,
+        to_port(1, Match::new(), 2).idle_timeout_s(4),
+        START,
+    );
+    switch.inject(PortNo(1), udp(1), seconds(3));
+    assert_eq!(switch.next_deadline(), Some(seconds(4)));
+    switch.advance(seconds(4));
+    assert_eq!(switch.entries().count(), 1);
+    switch.disconnect(id, seconds(4));
+    assert_eq!(switch.next_deadline(), Some(seconds(7)));
+    switch.advance(seconds(7));
+    assert_eq!(switch.entries().count(), 0);
+    assert_eq!(switch.next_deadline(), None);
+}
+
+#[test]
 fn a_restart_forgets_flows_meters_connections_and_elections_but_not_who_it_is() {
     let (mut switch, id) = a_controlled_switch();
     let role = Role {
