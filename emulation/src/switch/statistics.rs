@@ -2,7 +2,7 @@
 
 use rust_openflow::{
     ErrorCode, Message, MultipartFlags, MultipartReply, MultipartReplyBody, MultipartRequestBody,
-    MultipartType, PortNo, QueueId, QueueStats, SwitchDesc,
+    PortNo, QueueId, QueueStats, SwitchDesc,
 };
 
 use super::MemorySwitch;
@@ -58,17 +58,8 @@ impl MemorySwitch {
                 return Ok(parts(ports.collect(), MultipartReplyBody::PortDesc));
             }
             // There are no groups to speak of.
-            MultipartRequestBody::Unknown {
-                kind: MultipartType::GROUP,
-                body,
-            } if body.len() != 8 => return Err(ErrorCode::BAD_LEN),
-            MultipartRequestBody::Unknown {
-                kind: kind @ (MultipartType::GROUP | MultipartType::GROUP_DESC),
-                ..
-            } => MultipartReplyBody::Unknown {
-                kind: *kind,
-                body: Vec::new(),
-            },
+            MultipartRequestBody::Group(_) => MultipartReplyBody::Group(Vec::new()),
+            MultipartRequestBody::GroupDesc => MultipartReplyBody::GroupDesc(Vec::new()),
             _ => return Err(ErrorCode::BAD_MULTIPART),
         };
         Ok(vec![last(whole)])
