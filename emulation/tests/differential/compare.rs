@@ -198,7 +198,8 @@ impl Pair {
     }
 
     fn send(&mut self, connection: usize, bytes: &[u8]) {
-        self.lines[connection].stream.write_all(bytes).unwrap();
+        let written = self.lines[connection].stream.write_all(bytes);
+        self.lines[connection].is_dead |= written.is_err();
         let now = self.now();
         self.memory.receive(self.ids[connection], bytes, now);
     }
@@ -212,6 +213,9 @@ impl Pair {
         self.listen();
         let started = Instant::now();
         while !self.heard[connection].barriers.contains(&xid) {
+            if self.lines[connection].is_dead {
+                return Some("Open vSwitch hung up".to_owned());
+            }
             assert!(started.elapsed() < PATIENCE, "no barrier reply");
             self.lines[connection].hear(&mut self.heard[connection]);
         }
@@ -296,6 +300,8 @@ fn encoded(xid: u32, message: &Message) -> Vec<u8> {
 /// A connection to the real switch.
 struct Line {
     stream: UnixStream,
+    /// The switch has hung up, most likely because it has died.
+    is_dead: bool,
 }
 
 impl Line {
@@ -310,18 +316,21 @@ impl Line {
         };
         let patience = Some(Duration::from_millis(20));
         stream.set_read_timeout(patience).unwrap();
-        Self { stream }
+        let is_dead = false;
+        Self { stream, is_dead }
     }
 
     fn hear(&mut self, heard: &mut Heard) -> bool {
         let mut buffer = [0; 65_536];
         match self.stream.read(&mut buffer) {
-            Ok(0) => panic!("Open vSwitch closed the connection"),
-            Ok(n) => heard.bytes(&buffer[..n]),
+            Ok(n) if n > 0 => heard.bytes(&buffer[..n]),
             Err(e) if matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
                 return false;
             }
-            Err(e) => panic!("{e}"),
+            Ok(_) | Err(_) => {
+                self.is_dead = true;
+                return false;
+            }
         }
         true
     }
@@ -434,6 +443,28 @@ fn lines(body: MultipartReplyBody) -> Vec<String> {
             .collect(),
         MultipartReplyBody::MeterConfig(configs) => {
             configs.iter().map(|config| format!("{config:?}")).collect()
+        }
+        MultipartReplyBody::Group(groups) => groups
+            .into_iter()
+            .map(|group| GroupStats {
+                duration_sec: 0,
+                duration_nsec: 0,
+                ..group
+            })
+            .map(|group| format!("{group:?}"))
+            .collect(),
+        MultipartReplyBody::GroupDesc(groups) => {
+            groups.iter().map(|group| format!("{group:?}")).collect()
+        }
+        MultipartReplyBody::GroupFeatures(features) => {
+            let actions = [0; 4];
+            vec![format!(
+                "{:?}",
+                GroupFeatures {
+                    actions,
+                    ..features
+                }
+            )]
         }
         MultipartReplyBody::PortDesc(ports) => ports
             .iter()
