@@ -14,6 +14,8 @@ use super::open_vswitch::OpenVswitch;
 const PATIENCE: Duration = Duration::from_secs(20);
 /// How long Open vSwitch may take for what it says unasked, before it counts as not said.
 const UNASKED_PATIENCE: Duration = Duration::from_secs(3);
+/// How long Open vSwitch may take to notice what became of a port.
+const LINK_PATIENCE: Duration = Duration::from_millis(1_500);
 /// Messages sent before the answers are awaited.
 const BATCH: usize = 50;
 
@@ -172,6 +174,14 @@ impl Pair {
                     self.real.inject(&format!("p{port}"), frame);
                     let now = self.now();
                     self.memory.inject(PortNo(*port), frame.clone(), now);
+                    self.listen();
+                    return self.compare_unasked();
+                }
+                Operation::Link { port, up } => {
+                    self.real.set_link(&format!("p{port}"), *up);
+                    std::thread::sleep(LINK_PATIENCE);
+                    let now = self.now();
+                    self.memory.set_link(PortNo(*port), *up, now);
                     self.listen();
                     return self.compare_unasked();
                 }
@@ -374,7 +384,12 @@ impl Heard {
                     ..removed
                 }
             )),
-            Message::PortStatus(status) => self.unasked.push(format!("{status:?}")),
+            // Open vSwitch may tell in several steps what became of a port: the last counts.
+            Message::PortStatus(PortStatus { port, .. }) => {
+                let about = format!("{} is up: ", port.port_no);
+                self.unasked.retain(|line| !line.starts_with(&about));
+                self.unasked.push(format!("{about}{}", port.is_up()));
+            }
             Message::Experimenter(told) => self
                 .unasked
                 .push(format!("{:?}", RoleStatus::from_experimenter(&told))),

@@ -18,6 +18,8 @@ pub(crate) enum Operation {
     },
     /// A frame arrives on a port.
     Inject { port: u32, frame: Vec<u8> },
+    /// A port is taken down, or up again.
+    Link { port: u32, up: bool },
     /// The switch process ends and starts anew.
     Restart,
     /// Nothing, for a while.
@@ -226,7 +228,6 @@ impl Random {
     fn action(&mut self) -> Action {
         let mac = MacAddr([2, 0, 0, 0, 0, 9]);
         match self.below(27) {
-            25..27 => Action::Group(self.group()),
             0..6 => Action::output(PortNo(self.pick(&[1, 2, 3]))),
             6..10 => Action::to_controller(),
             10 => Action::Output {
@@ -256,6 +257,7 @@ impl Random {
                 Oxm::ArpTha(Masked::exact(mac)),
                 Oxm::Metadata(Masked::exact(1)),
             ])),
+            24..26 => Action::Group(self.group()),
             _ => match self.below(8) {
                 0 => Action::output(PortNo(0x1_0000)),
                 1 => Action::output(PortNo::ANY),
