@@ -42,6 +42,13 @@ struct Walk {
     /// Its way has no end: it goes nowhere.
     lost: bool,
     effects: Vec<Effect>,
+    /// Length with which it left last, or came: what meters see, as packets are changed in Open
+    /// vSwitch just before they leave.
+    last_len: usize,
+    /// A field was written that Open vSwitch's data path cannot write.
+    slow_write: bool,
+    /// And a packet-out left so: all of it is done outside the data path.
+    is_slow: bool,
     /// Nothing is counted.
     is_trial: bool,
     /// A packet-out, of which nothing counts as a table miss.
@@ -156,6 +163,7 @@ impl MemorySwitch {
     fn walk(&mut self, packet: Packet, in_port: PortNo) -> Walk {
         Walk {
             counted_bytes: packet.len(),
+            last_len: packet.len(),
             key: packet.key(),
             key_is_old: false,
             packet,
@@ -167,22 +175,40 @@ impl MemorySwitch {
             steps: 0,
             lost: false,
             effects: std::mem::take(&mut self.effects),
+            slow_write: false,
+            is_slow: false,
             is_trial: false,
             from_controller: false,
             set: ActionSet::default(),
         }
     }
 
-    /// Does what came out.
+    /// Does what came out. Outside the data path, in Open vSwitch, meters are for the next that
+    /// leaves, and for it alone.
     fn finish(&mut self, walk: Walk) {
+        let mut waiting: Vec<MeterId> = Vec::new();
         let mut effects = walk.effects;
         if walk.lost {
             effects.clear();
         }
         for effect in effects.drain(..) {
+            let len = match &effect {
+                Effect::Meter(meter, _) if walk.is_slow => {
+                    waiting.push(*meter);
+                    continue;
+                }
+                Effect::Meter(_, len) => *len,
+                Effect::Leave(sent) => sent.frame.len(),
+                Effect::ToController(packet) => packet.data.len(),
+            };
+            let now = self.now;
+            let mut drops = |meter| !self.meters.pass(meter, len, now);
+            if waiting.drain(..).any(&mut drops) {
+                continue;
+            }
             match effect {
-                Effect::Meter(meter, len) => {
-                    if !self.meters.pass(meter, len, self.now) {
+                Effect::Meter(meter, _) => {
+                    if drops(meter) {
                         break;
                     }
                 }
@@ -233,8 +259,7 @@ impl MemorySwitch {
             for instruction in &*instructions {
                 match instruction {
                     Instruction::Meter(meter) => {
-                        let len = walk.packet.len();
-                        walk.effects.push(Effect::Meter(*meter, len));
+                        walk.effects.push(Effect::Meter(*meter, walk.last_len));
                     }
                     Instruction::ApplyActions(actions) => self.act(walk, actions, sender),
                     Instruction::ClearActions => walk.set = ActionSet::default(),
@@ -270,7 +295,7 @@ impl MemorySwitch {
                 Action::SetField(Oxm::Metadata(value)) => walk.metadata = value.value(),
                 Action::SetField(Oxm::TunnelId(value)) => walk.tunnel_id = value.value(),
                 Action::SetField(Oxm::InPort(port)) => walk.in_port = *port,
-                Action::SetField(field) => walk.change().set_field(field),
+                Action::SetField(field) => walk.set_field(field),
                 Action::PushVlan(eth_type) => walk.change().push_vlan(*eth_type),
                 Action::PopVlan => walk.change().pop_vlan(),
                 // Refused when the entry was put in.
@@ -345,7 +370,7 @@ impl MemorySwitch {
             return;
         }
         let queue = walk.queue;
-        walk.effects.push(Effect::Leave(SentFrame {
+        walk.push(Effect::Leave(SentFrame {
             port,
             queue: queue.filter(|queue| self.queues.contains(&(port, *queue))),
             frame: walk.packet.bytes().to_vec(),
@@ -368,7 +393,7 @@ impl MemorySwitch {
         if walk.tunnel_id != 0 {
             flow_match = flow_match.with(Oxm::TunnelId(Masked::exact(walk.tunnel_id)));
         }
-        walk.effects.push(Effect::ToController(PacketIn {
+        walk.push(Effect::ToController(PacketIn {
             buffer_id: BufferId::NO_BUFFER,
             total_len: u16::try_from(walk.packet.len()).unwrap_or(u16::MAX),
             reason: sender.reason,
@@ -398,6 +423,22 @@ impl MemorySwitch {
     }
 }
 
+/// Fields that Open vSwitch's data path cannot write.
+fn is_slow_to_write(field: &Oxm) -> bool {
+    matches!(
+        field,
+        Oxm::ArpOp(_)
+            | Oxm::ArpSpa(_)
+            | Oxm::ArpTpa(_)
+            | Oxm::ArpSha(_)
+            | Oxm::ArpTha(_)
+            | Oxm::IcmpType(_)
+            | Oxm::IcmpCode(_)
+            | Oxm::Icmpv6Type(_)
+            | Oxm::Icmpv6Code(_)
+    )
+}
+
 /// Whether what an action does is not all there is to it.
 fn leads_on(action: &Action) -> bool {
     match action {
@@ -412,6 +453,23 @@ impl Walk {
         self.steps += 1;
         self.lost |= self.depth >= MAX_DEPTH || self.steps > MAX_STEPS;
         !self.lost
+    }
+
+    /// Notes that the packet leaves as it is now.
+    fn push(&mut self, effect: Effect) {
+        self.is_slow |= self.slow_write && self.from_controller;
+        self.last_len = self.packet.len();
+        self.effects.push(effect);
+    }
+
+    fn set_field(&mut self, field: &Oxm) {
+        if !is_slow_to_write(field) {
+            self.change().set_field(field);
+            return;
+        }
+        let before = self.packet.bytes().to_vec();
+        self.change().set_field(field);
+        self.slow_write |= self.packet.bytes() != before;
     }
 
     /// What is to be restored after these actions.

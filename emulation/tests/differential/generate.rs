@@ -261,7 +261,7 @@ impl Random {
             _ => match self.below(8) {
                 0 => Action::output(PortNo(0x1_0000)),
                 1 => Action::output(PortNo::ANY),
-                2 => Action::Group(GroupId(self.pick(&[77, 0xffff_ff00, 0xffff_ff01]))),
+                2 => Action::Group(GroupId(self.pick(&[77, 0xffff_ff01]))),
                 3 => Action::SetField(Oxm::EthType(EthType::IPV4)),
                 4 => Action::SetField(Oxm::IpDscp(64)),
                 5 => Action::SetField(Oxm::TunnelId(Masked::exact(3))),
@@ -345,6 +345,7 @@ impl Random {
             _ => self.below(4),
         };
         let mut buckets: Vec<_> = (0..count).map(|_| self.bucket(met)).collect();
+        let mut watches = false;
         for (at, bucket) in buckets.iter_mut().enumerate() {
             let port = self.pick(&[1, 2, 77, PortNo::LOCAL.0, PortNo::ANY.0]);
             match kind {
@@ -361,6 +362,11 @@ impl Random {
                     if port == PortNo::ANY.0 || self.one_in(4) {
                         bucket.watch_group = self.group();
                     }
+                    // Two that watch groups make a tree; Open vSwitch climbs it 128 deep.
+                    if watches && bucket.watch_group != GroupId::ANY {
+                        (bucket.watch_port, bucket.watch_group) = (PortNo(77), GroupId::ANY);
+                    }
+                    watches |= bucket.watch_group != GroupId::ANY;
                 }
                 _ => {}
             }
@@ -394,7 +400,8 @@ impl Random {
                 };
                 match self.below(3) {
                     0 => bucket.watch_port = PortNo(self.pick(&[1, 0xff00, 0x1_0000])),
-                    1 => bucket.watch_group = GroupId(self.pick(&[1, 77])),
+                    1 => bucket.watch_group = GroupId(77),
+                    _ if group_mod.group_type == GroupType::SELECT => {}
                     _ => bucket.weight = 3,
                 }
             }
