@@ -35,7 +35,7 @@ wire_enum! {
     pub struct GroupId(u32) {
         /// Highest number of a real group.
         MAX = 0xffff_ff00;
-        /// All groups, in deletions.
+        /// All groups, in requests and deletions.
         ALL = 0xffff_fffc;
         /// No group, or any, in flow requests and deletions.
         ANY = 0xffff_ffff;

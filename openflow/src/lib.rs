@@ -11,6 +11,7 @@ mod flow_match;
 mod flow_mod;
 mod flow_removed;
 mod flow_stats;
+mod group;
 mod header;
 mod hello;
 mod instruction;
@@ -36,6 +37,10 @@ pub use flow_match::Match;
 pub use flow_mod::{FlowCommand, FlowFlags, FlowMod};
 pub use flow_removed::{FlowRemoved, FlowRemovedReason};
 pub use flow_stats::FlowStats;
+pub use group::{
+    Bucket, BucketStats, GroupCapabilities, GroupCommand, GroupDesc, GroupFeatures, GroupMod,
+    GroupStats, GroupType,
+};
 pub use header::{Framer, Header, MessageType, Version};
 pub use hello::Hello;
 pub use instruction::{Instruction, InstructionType, TableId};

@@ -5,6 +5,7 @@ use crate::error::OfpError;
 use crate::experimenter::Experimenter;
 use crate::flow_mod::FlowMod;
 use crate::flow_removed::FlowRemoved;
+use crate::group::GroupMod;
 use crate::header::{Header, MessageType, Version};
 use crate::hello::Hello;
 use crate::meter::MeterMod;
@@ -34,6 +35,7 @@ pub enum Message {
     PortStatus(PortStatus),
     PacketOut(PacketOut),
     FlowMod(FlowMod),
+    GroupMod(GroupMod),
     PortMod(PortMod),
     MultipartRequest(MultipartRequest),
     MultipartReply(MultipartReply),
@@ -46,7 +48,7 @@ pub enum Message {
     GetAsyncReply(AsyncConfig),
     SetAsync(AsyncConfig),
     MeterMod(MeterMod),
-    /// Any other message, such as group-mods and queue configurations, kept as it came.
+    /// Any other message, such as table-mods and queue configurations, kept as it came.
     Unknown {
         kind: MessageType,
         /// What follows the header.
@@ -107,6 +109,7 @@ impl Message {
             MessageType::PORT_STATUS => Self::PortStatus(PortStatus::read(r)?),
             MessageType::PACKET_OUT => Self::PacketOut(PacketOut::read(r)?),
             MessageType::FLOW_MOD => Self::FlowMod(FlowMod::read(r)?),
+            MessageType::GROUP_MOD => Self::GroupMod(GroupMod::read(r)?),
             MessageType::PORT_MOD => Self::PortMod(PortMod::read(r)?),
             MessageType::MULTIPART_REQUEST => Self::MultipartRequest(MultipartRequest::read(r)?),
             MessageType::MULTIPART_REPLY => Self::MultipartReply(MultipartReply::read(r)?),
@@ -171,6 +174,7 @@ impl Message {
             Self::PortStatus(status) => status.write(w),
             Self::PacketOut(packet) => packet.write(w),
             Self::FlowMod(flow_mod) => flow_mod.write(w),
+            Self::GroupMod(group_mod) => group_mod.write(w),
             Self::PortMod(port_mod) => port_mod.write(w),
             Self::MultipartRequest(request) => request.write(w),
             Self::MultipartReply(reply) => reply.write(w),
@@ -200,6 +204,7 @@ impl Message {
             Self::PortStatus(_) => MessageType::PORT_STATUS,
             Self::PacketOut(_) => MessageType::PACKET_OUT,
             Self::FlowMod(_) => MessageType::FLOW_MOD,
+            Self::GroupMod(_) => MessageType::GROUP_MOD,
             Self::PortMod(_) => MessageType::PORT_MOD,
             Self::MultipartRequest(_) => MessageType::MULTIPART_REQUEST,
             Self::MultipartReply(_) => MessageType::MULTIPART_REPLY,
@@ -241,7 +246,7 @@ message_from!(
     FlowMod,
     PortMod
 );
-message_from!(MultipartRequest, MultipartReply, MeterMod);
+message_from!(MultipartRequest, MultipartReply, MeterMod, GroupMod);
 
 impl From<MultipartRequestBody> for Message {
     fn from(body: MultipartRequestBody) -> Self {

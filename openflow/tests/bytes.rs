@@ -173,6 +173,22 @@ fn a_zero_length_element_is_an_error_wherever_lists_are() {
             "04 13 0018 00000001 0009 0000 00000000 00000007 0000 0000",
         ),
         (
+            "bucket",
+            "04 0f 0014 00000001 0000 00 00 00000007 0000 0000",
+        ),
+        (
+            "action of a bucket",
+            "04 0f 0024 00000001 0000 00 00 00000007 0014 0000 ffffffff ffffffff 00000000 0000 0000",
+        ),
+        (
+            "group stats",
+            "04 13 0014 00000001 0006 0000 00000000 0000 0000",
+        ),
+        (
+            "group desc",
+            "04 13 0014 00000001 0007 0000 00000000 0000 0000",
+        ),
+        (
             "match",
             "04 0a 0020 00000000 ffffffff00020100 0000000000000011 0001 0000 00000000",
         ),
@@ -184,6 +200,34 @@ fn a_zero_length_element_is_an_error_wherever_lists_are() {
             "{name}: {error:?}"
         );
     }
+}
+
+#[test]
+fn a_bucket_ends_where_it_says_and_within_its_group() {
+    let error = |bucket: &str| Message::decode(&wire(bucket)).map(|(_, message)| message);
+    let beyond = "04 0f 0020 00000001 0000 00 00 00000007 0011 0000 ffffffff ffffffff 00000000";
+    assert_eq!(
+        error(beyond),
+        Err(DecodeError::BadLength {
+            field: "bucket",
+            len: 17
+        })
+    );
+    let short = "04 0f 0020 00000001 0000 00 00 00000007 000c 0000 ffffffff ffffffff 00000000";
+    assert_eq!(
+        error(short),
+        Err(DecodeError::Truncated {
+            field: "bucket padding"
+        })
+    );
+    let stats = "04 13 0040 00000001 0006 0000 00000000 0030 0000 00000007 00000002 00000000
+                 0000000000000064 0000000000002710 00000005 0000000a 0000000000000063";
+    assert_eq!(
+        error(stats),
+        Err(DecodeError::Truncated {
+            field: "bucket byte_count"
+        })
+    );
 }
 
 #[test]

@@ -187,6 +187,52 @@ fn open_vswitch_reads_meters() {
 }
 
 #[test]
+fn open_vswitch_reads_groups() {
+    let to = |port| Bucket::new(vec![Action::output(PortNo(port))]);
+    for (group_mod, text) in [
+        (
+            GroupMod::add(GroupId(1), GroupType::ALL, vec![to(1), to(2)]),
+            "ADD group_id=1,type=all,bucket=actions=output:1,bucket=actions=output:2",
+        ),
+        (
+            GroupMod::add(
+                GroupId::MAX,
+                GroupType::SELECT,
+                vec![to(1).weight(2).watch_port(PortNo(1)), to(2).weight(65_535)],
+            ),
+            "ADD group_id=4294967040,type=select,bucket=weight:2,watch_port:1,actions=output:1,\
+             bucket=weight:65535,actions=output:2",
+        ),
+        (
+            GroupMod::modify(
+                GroupId(3),
+                GroupType::INDIRECT,
+                vec![Bucket::new(vec![
+                    Action::SetField(Oxm::IpDscp(46)),
+                    Action::SetQueue(QueueId(1)),
+                    Action::Group(GroupId(1)),
+                ])],
+            ),
+            "MOD group_id=3,type=indirect,bucket=actions=set_field:46->ip_dscp,set_queue:1,group:1",
+        ),
+        (
+            GroupMod::add(
+                GroupId(4),
+                GroupType::FF,
+                vec![to(1).watch_port(PortNo(1)), to(2).watch_group(GroupId(3))],
+            ),
+            "ADD group_id=4,type=ff,bucket=watch_port:1,actions=output:1,\
+             bucket=watch_group:3,actions=output:2",
+        ),
+        (GroupMod::delete(GroupId(4)), "DEL group_id=4,type=all"),
+    ] {
+        let printed = printed(group_mod);
+        let expected = format!("OFPT_GROUP_MOD (OF1.3) (xid=0x1): {text}");
+        assert_eq!(printed, expected);
+    }
+}
+
+#[test]
 fn open_vswitch_reads_deletions() {
     assert_eq!(
         printed(FlowMod::delete_by_cookie(TableId::ALL, 1 << 56, 0xff << 56)),
@@ -249,6 +295,19 @@ fn open_vswitch_reads_everything_a_controller_sends() {
             "reason=delete table_id=0 cookie:0x11 duration5.00000001s idle15 hard30",
         ),
         (
+            "group mod: add, fast failover",
+            "ADD group_id=7,type=ff,bucket=watch_port:1,actions=set_queue:1,output:1,\
+             bucket=watch_group:8,actions=group:8",
+        ),
+        (
+            "group mod: modify, select",
+            "MOD group_id=7,type=select,bucket=weight:3,actions=output:2",
+        ),
+        (
+            "group mod: delete all",
+            "OFPT_GROUP_MOD (OF1.3) (xid=0x1): DEL group_id=4294967292,type=all",
+        ),
+        (
             "port mod",
             "OFPT_PORT_MOD (OF1.3) (xid=0x1): port: 3: addr:02:00:00:00:00:03",
         ),
@@ -265,6 +324,12 @@ fn open_vswitch_reads_everything_a_controller_sends() {
             "meter-stats request",
             "OFPST_METER request (OF1.3) (xid=0x1): meter=all",
         ),
+        (
+            "group-stats request",
+            "OFPST_GROUP request (OF1.3) (xid=0x1): group_id=ALL",
+        ),
+        ("group-desc request", "OFPST_GROUP_DESC request"),
+        ("group-features request", "OFPST_GROUP_FEATURES request"),
         ("port-desc request", "OFPST_PORT_DESC request"),
         (
             "aggregate reply",
@@ -289,6 +354,22 @@ fn open_vswitch_reads_everything_a_controller_sends() {
         (
             "meter-features reply",
             "max_meter:262144 max_bands:8 max_color:0 band_types: drop",
+        ),
+        (
+            "group-stats reply",
+            "group_id=7,duration=5.00000001s,ref_count=2,packet_count=100,byte_count=10000,\
+             bucket0:packet_count=99,byte_count=9987 group_id=8,duration=6.000000011s",
+        ),
+        (
+            "group-desc reply",
+            "group_id=7,type=ff,bucket=watch_port:1,actions=set_queue:1,output:1 \
+             group_id=8,type=all",
+        ),
+        (
+            "group-features reply",
+            "Types: 0xf Capabilities: 0x7 all group: max_groups=0xffffff00 \
+             actions: output group set_queue select group: max_groups=0xffffff00 actions: output \
+             indirect group: max_groups=0x1",
         ),
         ("port-desc reply", "3(s1-eth3): addr:02:00:00:00:00:03"),
         (

@@ -142,10 +142,82 @@ fn any_meter_mod() -> impl Strategy<Value = MeterMod> {
     })
 }
 
+fn any_buckets() -> impl Strategy<Value = Vec<Bucket>> {
+    let bucket = (any::<(u16, u32, u32)>(), vec(any_action(), 0..5));
+    let bucket = bucket.prop_map(|((weight, watch_port, watch_group), actions)| Bucket {
+        weight,
+        watch_port: PortNo(watch_port),
+        watch_group: GroupId(watch_group),
+        actions,
+    });
+    vec(bucket, 0..4)
+}
+
+fn any_group_mod() -> impl Strategy<Value = GroupMod> {
+    (any::<(u16, u8, u32)>(), any_buckets()).prop_map(|((command, kind, id), buckets)| GroupMod {
+        command: GroupCommand(command),
+        group_type: GroupType(kind),
+        group_id: GroupId(id),
+        buckets,
+    })
+}
+
+fn any_group_stats() -> impl Strategy<Value = GroupStats> {
+    let numbers = any::<(u32, u32, u64, u64, u32, u32)>();
+    (numbers, vec(any::<(u64, u64)>(), 0..4)).prop_map(|(numbers, buckets)| GroupStats {
+        group_id: GroupId(numbers.0),
+        ref_count: numbers.1,
+        packet_count: numbers.2,
+        byte_count: numbers.3,
+        duration_sec: numbers.4,
+        duration_nsec: numbers.5,
+        buckets: buckets
+            .into_iter()
+            .map(|(packet_count, byte_count)| BucketStats {
+                packet_count,
+                byte_count,
+            })
+            .collect(),
+    })
+}
+
+/// What is asked and answered about groups.
+fn about_groups() -> impl Strategy<Value = Message> {
+    let desc = (any::<(u8, u32)>(), any_buckets()).prop_map(|((kind, id), buckets)| GroupDesc {
+        group_type: GroupType(kind),
+        group_id: GroupId(id),
+        buckets,
+    });
+    let features = any::<(u32, u32, [u32; 4], [u32; 4])>();
+    let features = features.prop_map(|(types, capabilities, max_groups, actions)| GroupFeatures {
+        types,
+        capabilities: GroupCapabilities(capabilities),
+        max_groups,
+        actions,
+    });
+    let reply = prop_oneof![
+        vec(any_group_stats(), 0..4).prop_map(MultipartReplyBody::Group),
+        vec(desc, 0..4).prop_map(MultipartReplyBody::GroupDesc),
+        features.prop_map(MultipartReplyBody::GroupFeatures),
+    ];
+    let reply = (any::<u16>(), reply).prop_map(|(flags, body)| MultipartReply {
+        flags: MultipartFlags(flags),
+        body,
+    });
+    prop_oneof![
+        reply.prop_map(Message::MultipartReply),
+        any::<u32>().prop_map(|id| MultipartRequestBody::Group(GroupId(id)).into()),
+        Just(MultipartRequestBody::GroupDesc.into()),
+        Just(MultipartRequestBody::GroupFeatures.into()),
+    ]
+}
+
 fn any_message() -> impl Strategy<Value = Message> {
     prop_oneof![
         any_flow_mod().prop_map(Message::FlowMod),
         any_meter_mod().prop_map(Message::MeterMod),
+        any_group_mod().prop_map(Message::GroupMod),
+        about_groups(),
         (
             any::<(u32, u32)>(),
             vec(any_action(), 0..5),

@@ -233,6 +233,82 @@ fn meters_are_reported_as_asked_for_and_changed_in_place() {
 }
 
 #[test]
+fn groups_are_reported_as_asked_for_and_take_their_entries_with_them() {
+    let to = |port| {
+        Bucket::new(vec![
+            Action::SetQueue(QueueId(1)),
+            Action::output(PortNo(port)),
+        ])
+    };
+    let failover = vec![
+        to(1).watch_port(PortNo(1)),
+        Bucket::new(vec![Action::Group(GroupId(8))]).watch_group(GroupId(8)),
+    ];
+    let asked = [
+        GroupMod::add(GroupId(6), GroupType::ALL, vec![]),
+        GroupMod::add(GroupId(7), GroupType::FF, failover),
+        GroupMod::add(
+            GroupId(8),
+            GroupType::SELECT,
+            vec![to(2).weight(2), to(3).weight(1)],
+        ),
+        GroupMod::add(GroupId(9), GroupType::INDIRECT, vec![to(3)]),
+    ];
+    let switch = OpenVswitch::start();
+    let mut connection = switch.connect();
+    connection.install([Message::SetConfig(SwitchConfig::WHOLE_PACKETS)]);
+    let old = GroupMod::add(GroupId(8), GroupType::ALL, vec![]);
+    connection.install([old]);
+    let [a, b, c, d] = asked.clone();
+    let changed = GroupMod {
+        command: GroupCommand::MODIFY,
+        ..c
+    };
+    connection.install([a, b, changed, d]);
+    let MultipartReplyBody::GroupDesc(mut groups) = connection.ask(MultipartRequestBody::GroupDesc)
+    else {
+        panic!("no groups");
+    };
+    groups.sort_by_key(|group| group.group_id);
+    let as_asked = asked.map(|group_mod| GroupDesc {
+        group_type: group_mod.group_type,
+        group_id: group_mod.group_id,
+        buckets: group_mod.buckets,
+    });
+    assert_eq!(groups, as_asked);
+
+    let group = Instruction::apply(Action::Group(GroupId(7)));
+    let entry = FlowMod::add(TableId(0), 1, Match::new(), vec![group]);
+    connection.install([entry.flags(FlowFlags::SEND_FLOW_REM)]);
+    let MultipartReplyBody::Group(stats) = connection.ask(MultipartRequestBody::Group(GroupId(7)))
+    else {
+        panic!("no counters");
+    };
+    assert_eq!((stats.len(), stats[0].ref_count), (1, 1));
+    assert_eq!(stats[0].buckets, [BucketStats::default(); 2]);
+    let MultipartReplyBody::GroupFeatures(features) =
+        connection.ask(MultipartRequestBody::GroupFeatures)
+    else {
+        panic!("no features");
+    };
+    assert_eq!(
+        (features.types, features.max_groups),
+        (0x0f, [GroupId::MAX.0; 4])
+    );
+
+    connection.request(GroupMod::delete(GroupId(7)));
+    let heard = connection.wait_for(is_flow_removed);
+    let reason = heard.iter().find_map(|output| match output {
+        Output::Message {
+            message: Message::FlowRemoved(removed),
+            ..
+        } => Some(removed.reason),
+        _ => None,
+    });
+    assert_eq!(reason, Some(FlowRemovedReason::GROUP_DELETE));
+}
+
+#[test]
 fn refusals_come_before_the_barrier_and_bear_the_id_of_what_was_refused() {
     let switch = OpenVswitch::start();
     let mut connection = switch.connect();

@@ -2,16 +2,21 @@
 
 use rust_openflow::{
     AsyncConfig, AsyncMask, Capabilities, ControllerRole, DatapathId, DecodeError, ErrorCode,
-    Experimenter, FlowCommand, FlowMod, FlowRemovedReason, Header, Hello, Message, MessageType,
-    MeterCommand, MeterFlags, MeterMod, ONF, OfpError, Role, SwitchConfig, SwitchFeatures, Version,
+    Experimenter, FlowCommand, FlowMod, FlowRemovedReason, GroupMod, Header, Hello, Message,
+    MessageType, MeterCommand, MeterFlags, MeterMod, ONF, OfpError, PortNo, Role, SwitchConfig,
+    SwitchFeatures, Version,
 };
 
 use super::MemorySwitch;
 use super::connection::{Connection, ConnectionId};
 use super::flow_table::{N_TABLES, Selection};
-use super::validate::{check_flow_mod, check_references};
+use super::groups::{bucket_by_bucket, check_bucket};
+use super::validate::{check_flow_mod, check_head, check_port_number, check_references};
 
-/// Length of a meter-mod without bands.
+/// Length of a flow-mod without match and instructions, in bytes.
+const FLOW_MOD_LEN: usize = 48;
+
+/// Length of a meter-mod without bands, in bytes.
 const METER_MOD_LEN: usize = 16;
 
 /// ONF extension 191: another controller changed your role.
@@ -69,7 +74,15 @@ impl MemorySwitch {
         }
         let outcome = match decode(header.kind, frame) {
             Ok((_, message)) => self.obey(id, header.xid, message),
-            Err(error) => Err(code_of(&error)),
+            Err(error) => {
+                let found_before = match header.kind {
+                    MessageType::FLOW_MOD => wrong_before_instructions(frame),
+                    MessageType::GROUP_MOD => Some(code_of_groups(frame)),
+                    MessageType::PACKET_OUT => wrong_before_actions(frame),
+                    _ => None,
+                };
+                Err(found_before.unwrap_or_else(|| code_of(&error)))
+            }
         };
         if let Err(code) = outcome {
             self.reply(id, header.xid, &refused(code));
@@ -125,6 +138,7 @@ impl MemorySwitch {
             }
             Message::RoleRequest(wanted) => self.elect(id, wanted)?,
             Message::FlowMod(flow_mod) => return self.change_flows(&flow_mod),
+            Message::GroupMod(group_mod) => return self.change_groups(&group_mod),
             Message::MeterMod(meter_mod) => return self.change_meters(&meter_mod),
             Message::PacketOut(packet) => return self.packet_out(packet),
             Message::PortMod(port_mod) => return self.change_port(&port_mod),
@@ -139,7 +153,7 @@ impl MemorySwitch {
                 return Err(ErrorCode::BAD_EXP_TYPE);
             }
             Message::Experimenter(_) => return Err(ErrorCode::BAD_EXPERIMENTER),
-            // What only switches say, groups, table-mods and queue configurations.
+            // What only switches say, table-mods and queue configurations.
             _ => return Err(ErrorCode::BAD_TYPE),
         };
         self.reply(id, xid, &answer);
@@ -197,8 +211,9 @@ impl MemorySwitch {
             wanted.command,
             FlowCommand::MODIFY_STRICT | FlowCommand::DELETE_STRICT
         );
-        let references =
-            || check_references(&wanted.instructions, |meter| self.meters.contains(meter));
+        let meter_exists = |meter| self.meters.contains(meter);
+        let group_exists = |group| self.groups.contains(group);
+        let references = || check_references(&wanted.instructions, meter_exists, group_exists);
         match wanted.command {
             FlowCommand::ADD => {
                 references()?;
@@ -233,6 +248,16 @@ impl MemorySwitch {
         Ok(())
     }
 
+    fn change_groups(&mut self, wanted: &GroupMod) -> Result<(), ErrorCode> {
+        let limit = self.settings.max_groups;
+        let gone = self.groups.apply(wanted, limit, self.now)?;
+        self.changed();
+        for entry in self.tables.delete_referring(&gone) {
+            self.ended(&entry, FlowRemovedReason::GROUP_DELETE);
+        }
+        Ok(())
+    }
+
     fn change_meters(&mut self, wanted: &MeterMod) -> Result<(), ErrorCode> {
         let limit = self.settings.max_meters;
         let gone = self.meters.apply(wanted, limit, self.now)?;
@@ -261,7 +286,7 @@ fn changes_the_switch(kind: MessageType) -> bool {
 /// messages comes in units of 8 bytes.
 fn has_a_possible_length(kind: MessageType, len: usize) -> bool {
     let (fixed, unit) = match kind {
-        MessageType::FLOW_MOD => (48, 8),
+        MessageType::FLOW_MOD => (FLOW_MOD_LEN, 8),
         MessageType::METER_MOD | MessageType::GROUP_MOD => (16, 8),
         MessageType::PACKET_OUT => (24, 1),
         MessageType::TABLE_MOD => (16, 1),
@@ -292,6 +317,7 @@ fn features(datapath_id: DatapathId) -> SwitchFeatures {
         capabilities: Capabilities::FLOW_STATS
             | Capabilities::TABLE_STATS
             | Capabilities::PORT_STATS
+            | Capabilities::GROUP_STATS
             | Capabilities::QUEUE_STATS,
         reserved: 0,
     }
@@ -346,6 +372,37 @@ fn decode(kind: MessageType, frame: &[u8]) -> Result<(Header, Message), DecodeEr
     }
 }
 
+/// What is wrong with a flow-mod that cannot be read, if it is found before its instructions.
+fn wrong_before_instructions(frame: &[u8]) -> Option<ErrorCode> {
+    let len = frame.get(FLOW_MOD_LEN + 2..)?.first_chunk().copied()?;
+    let match_len = usize::from(u16::from_be_bytes(len)).next_multiple_of(8);
+    let mut head = frame.get(..FLOW_MOD_LEN + match_len)?.to_vec();
+    let len = u16::try_from(head.len()).ok()?;
+    head[2..4].copy_from_slice(&len.to_be_bytes());
+    match Message::decode(&head) {
+        Ok((_, Message::FlowMod(head))) => check_head(&head).err(),
+        _ => None,
+    }
+}
+
+/// What is wrong with a packet-out that cannot be read, if it is found before its actions.
+fn wrong_before_actions(frame: &[u8]) -> Option<ErrorCode> {
+    let in_port = frame.get(Header::LEN + 4..)?.first_chunk().copied()?;
+    check_port_number(PortNo(u32::from_be_bytes(in_port))).err()
+}
+
+/// The error for a group-mod that cannot be read.
+fn code_of_groups(frame: &[u8]) -> ErrorCode {
+    let (each, end) = bucket_by_bucket(frame);
+    let check = |one: &Vec<u8>| match Message::decode(one) {
+        Ok((_, Message::GroupMod(one))) => one.buckets.iter().try_for_each(check_bucket),
+        Ok(_) => Ok(()),
+        Err(error) => Err(code_of(&error)),
+    };
+    let wrong = each.iter().try_for_each(check).and(end);
+    wrong.err().unwrap_or(ErrorCode::BAD_LEN)
+}
+
 /// The error for a message that cannot be read.
 fn code_of(error: &DecodeError) -> ErrorCode {
     let (DecodeError::Truncated { field } | DecodeError::BadLength { field, .. }) = error else {
@@ -355,6 +412,7 @@ fn code_of(error: &DecodeError) -> ErrorCode {
         Some("match" | "oxm") => ErrorCode::MATCH_BAD_LEN,
         Some("action") => ErrorCode::ACTION_BAD_LEN,
         Some("instruction") => ErrorCode::INST_BAD_LEN,
+        Some("bucket") => ErrorCode::BAD_BUCKET,
         _ => ErrorCode::from(error),
     }
 }

@@ -128,6 +128,11 @@ impl FlowTables {
         self.extract(|entry| entry.meter().is_some_and(|meter| meters.contains(&meter)))
     }
 
+    /// The entries that referred to these groups; they go with them.
+    pub(super) fn delete_referring(&mut self, groups: &[GroupId]) -> Vec<Entry> {
+        self.extract(|entry| entry.groups().any(|group| groups.contains(&group)))
+    }
+
     /// The entries whose time is over, with the reason.
     pub(super) fn expire(&mut self, now: Duration) -> Vec<(Entry, FlowRemovedReason)> {
         if self.earliest_expiry.is_none_or(|at| now < at) {
@@ -176,6 +181,20 @@ impl FlowTables {
         u32::try_from(users.count()).unwrap_or(u32::MAX)
     }
 
+    /// How often entries refer to a group.
+    pub(super) fn references_to(&self, group: GroupId) -> u32 {
+        let all = self.all().flat_map(Entry::groups);
+        let references = all.filter(|other| *other == group).count();
+        u32::try_from(references).unwrap_or(u32::MAX)
+    }
+
+    /// The entry that would take a packet.
+    pub(super) fn find(&self, table: TableId, key: &Key) -> Option<&Entry> {
+        let table = self.tables.get(usize::from(table.0))?;
+        let row = table.rows.iter().find(|row| row.takes(key))?;
+        Some(&row.entry)
+    }
+
     /// The entry that takes a packet, its counters moved on.
     pub(super) fn look_up(
         &mut self,
@@ -186,10 +205,7 @@ impl FlowTables {
     ) -> Option<&Entry> {
         let table = self.table(table);
         table.lookups += 1;
-        let row = table
-            .rows
-            .iter_mut()
-            .find(|row| row.hint.may_match(key) && row.entry.pattern.matches(key))?;
+        let row = table.rows.iter_mut().find(|row| row.takes(key))?;
         let entry = &mut *row.entry;
         table.matched += 1;
         entry.packets += 1;
@@ -212,14 +228,6 @@ impl FlowTables {
             sums.byte_count += entry.bytes;
         }
         sums
-    }
-
-    /// The entry that would take a packet.
-    pub(super) fn find(&self, table: TableId, key: &Key) -> Option<&Entry> {
-        let rows = &self.tables.get(usize::from(table.0))?.rows;
-        rows.iter()
-            .find(|row| row.hint.may_match(key) && row.entry.pattern.matches(key))
-            .map(|row| &*row.entry)
     }
 
     pub(super) fn table_stats(&self) -> Vec<TableStats> {
@@ -286,6 +294,12 @@ impl Table {
     }
 }
 
+impl Row {
+    fn takes(&self, key: &Key) -> bool {
+        self.hint.may_match(key) && self.entry.pattern.matches(key)
+    }
+}
+
 /// As they are executed.
 fn in_order(instructions: &[Instruction]) -> Arc<[Instruction]> {
     let mut in_order = instructions.to_vec();
@@ -338,6 +352,13 @@ impl Entry {
     fn outputs_to(&self, wanted: PortNo) -> bool {
         self.actions()
             .any(|action| matches!(action, Action::Output { port, .. } if *port == wanted))
+    }
+
+    fn groups(&self) -> impl Iterator<Item = GroupId> {
+        self.actions().filter_map(|action| match action {
+            Action::Group(group) => Some(*group),
+            _ => None,
+        })
     }
 
     /// When its time is over and why.
@@ -480,7 +501,7 @@ impl Selection {
         here && (entry.cookie ^ self.cookie) & self.cookie_mask == 0
             && named
             && (self.out_port == PortNo::ANY || entry.outputs_to(self.out_port))
-            // There are no groups, so no entry uses one.
-            && self.out_group == GroupId::ANY
+            && (self.out_group == GroupId::ANY
+                || entry.groups().any(|group| group == self.out_group))
     }
 }

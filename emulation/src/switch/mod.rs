@@ -5,6 +5,7 @@ mod connection;
 mod control;
 mod faults;
 mod flow_table;
+mod groups;
 mod meters;
 mod packet;
 mod pattern;
@@ -21,7 +22,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use rust_openflow::{
-    DatapathId, FlowFlags, FlowRemoved, FlowRemovedReason, MacAddr, Message, PortNo, QueueId,
+    DatapathId, FlowFlags, FlowRemoved, FlowRemovedReason, GroupId, MacAddr, Message, PortNo,
+    QueueId,
 };
 
 pub use connection::{ConnectionId, ConnectionKind};
@@ -32,7 +34,9 @@ pub use view::EntryView;
 use connection::{Connection, Unasked};
 use faults::Faults;
 use flow_table::{Entry, FlowTables};
+use groups::Groups;
 use meters::Meters;
+use pipeline::Effect;
 use ports::PortEntry;
 
 /// Without a word from its peer for so long, a primary connection is probed with an echo; after as
@@ -45,7 +49,7 @@ const FAIL_OPEN_AFTER: Duration = Duration::from_secs(15);
 /// What a switch does while no controller is connected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FailMode {
-    /// Keeps its entries and meters.
+    /// Keeps its entries, meters and groups.
     Secure,
     /// After 15 s forgets them and forwards by itself, as a learning bridge, until a controller
     /// has said more than greetings, echoes and questions about the switch.
@@ -65,6 +69,8 @@ pub struct SwitchSettings {
     pub max_entries_per_table: usize,
     /// Meters there may be; one more is refused with OUT_OF_METERS. Open vSwitch has 262 144.
     pub max_meters: u32,
+    /// Groups there may be of each type; one more is refused with OUT_OF_GROUPS.
+    pub max_groups: u32,
 }
 
 impl SwitchSettings {
@@ -77,6 +83,7 @@ impl SwitchSettings {
             fail_mode: FailMode::Secure,
             max_entries_per_table: 1_000_000,
             max_meters: 262_144,
+            max_groups: GroupId::MAX.0,
         }
     }
 }
@@ -104,6 +111,7 @@ pub struct MemorySwitch {
     queues: BTreeSet<(PortNo, QueueId)>,
     tables: FlowTables,
     meters: Meters,
+    groups: Groups,
     connections: BTreeMap<ConnectionId, Connection>,
     next_connection: u64,
     generation_id: Option<u64>,
@@ -116,6 +124,8 @@ pub struct MemorySwitch {
     failed_open: bool,
     learned: BTreeMap<MacAddr, PortNo>,
     sent: Vec<SentFrame>,
+    /// Empty; kept for its room.
+    effects: Vec<Effect>,
     faults: Faults,
     /// Counts changes.
     version: u64,
@@ -133,6 +143,7 @@ impl MemorySwitch {
             queues: BTreeSet::new(),
             tables: FlowTables::default(),
             meters: Meters::default(),
+            groups: Groups::default(),
             connections: BTreeMap::new(),
             next_connection: 1,
             generation_id: None,
@@ -142,6 +153,7 @@ impl MemorySwitch {
             failed_open: false,
             learned: BTreeMap::new(),
             sent: Vec::new(),
+            effects: Vec::new(),
             faults: Faults::default(),
             version: 0,
         }
@@ -243,13 +255,14 @@ impl MemorySwitch {
         std::mem::take(&mut self.sent)
     }
 
-    /// The process ends and starts anew: flows, meters, connections and elections are forgotten,
+    /// The process ends and starts anew: flows, meters, groups, connections and elections are forgotten,
     /// identity, ports, queues and settings are not.
     pub fn restart(&mut self, now: Duration) {
         self.advance(now);
         self.changed();
         self.tables.clear();
         self.meters.clear();
+        self.groups.clear();
         self.connections.clear();
         self.generation_id = None;
         self.untold.clear();
@@ -276,6 +289,11 @@ impl MemorySwitch {
     /// Meters there may be from now on; those there are stay.
     pub fn limit_meters(&mut self, limit: u32) {
         self.settings.max_meters = limit;
+    }
+
+    /// Groups there may be of each type from now on; those there are stay.
+    pub fn limit_groups(&mut self, limit: u32) {
+        self.settings.max_groups = limit;
     }
 
     /// Refuses some flow-mods from now on. Of several refusals the first that fits acts.
@@ -376,6 +394,7 @@ impl MemorySwitch {
             self.changed();
             self.tables.clear();
             self.meters.clear();
+            self.groups.clear();
         }
     }
 }

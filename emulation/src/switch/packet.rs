@@ -46,10 +46,6 @@ impl Packet {
         &self.bytes
     }
 
-    pub(super) fn into_bytes(self) -> Vec<u8> {
-        self.bytes
-    }
-
     pub(super) fn len(&self) -> usize {
         self.bytes.len()
     }
@@ -326,7 +322,11 @@ impl Packet {
         match field {
             Oxm::EthDst(_) => self.write(0, &value),
             Oxm::EthSrc(_) => self.write(6, &value),
-            Oxm::VlanVid(vid) if self.has_tag() => {
+            Oxm::VlanVid(vid) => {
+                // Buckets may do that to packets without a tag: then they get one.
+                if !self.has_tag() {
+                    self.push_vlan(EthType::VLAN);
+                }
                 let tci = self.u16(14).unwrap_or(0) & 0xf000 | vid.value().0 & 0x0fff;
                 self.write(14, &tci.to_be_bytes());
             }
@@ -339,12 +339,18 @@ impl Packet {
             Oxm::ArpSpa(_) => self.write_arp(14, &value),
             Oxm::ArpTha(_) => self.write_arp(18, &value),
             Oxm::ArpTpa(_) => self.write_arp(24, &value),
-            Oxm::TcpSrc(_) | Oxm::UdpSrc(_) | Oxm::SctpSrc(_) => self.write_transport(0, &value),
-            Oxm::TcpDst(_) | Oxm::UdpDst(_) | Oxm::SctpDst(_) => self.write_transport(2, &value),
-            Oxm::IcmpType(_) | Oxm::Icmpv6Type(_) => self.write_transport(0, &value),
-            Oxm::IcmpCode(_) | Oxm::Icmpv6Code(_) => self.write_transport(1, &value),
+            Oxm::TcpSrc(_) => self.write_transport(IpProto::TCP, 0, &value),
+            Oxm::TcpDst(_) => self.write_transport(IpProto::TCP, 2, &value),
+            Oxm::UdpSrc(_) => self.write_transport(IpProto::UDP, 0, &value),
+            Oxm::UdpDst(_) => self.write_transport(IpProto::UDP, 2, &value),
+            Oxm::SctpSrc(_) => self.write_transport(IpProto::SCTP, 0, &value),
+            Oxm::SctpDst(_) => self.write_transport(IpProto::SCTP, 2, &value),
+            Oxm::IcmpType(_) => self.write_transport(IpProto::ICMP, 0, &value),
+            Oxm::IcmpCode(_) => self.write_transport(IpProto::ICMP, 1, &value),
+            Oxm::Icmpv6Type(_) => self.write_transport(IpProto::ICMPV6, 0, &value),
+            Oxm::Icmpv6Code(_) => self.write_transport(IpProto::ICMPV6, 1, &value),
             Oxm::Ipv6NdTarget(_) if self.neighbour_discovery().is_some() => {
-                self.write_transport(8, &value);
+                self.write_transport(IpProto::ICMPV6, 8, &value);
             }
             _ => self.set_network_field(field, &value),
         }
@@ -420,9 +426,11 @@ impl Packet {
         self.write(at, value);
     }
 
-    /// `value` at `offset` of the transport header. SCTP's CRC is left as it is.
-    fn write_transport(&mut self, offset: usize, value: &[u8]) {
-        let Some((proto, at)) = self.transport() else {
+    /// `value` at `offset` of the transport header, if it is of this protocol. SCTP's CRC is left
+    /// as it is.
+    fn write_transport(&mut self, wanted: IpProto, offset: usize, value: &[u8]) {
+        let transport = self.transport();
+        let Some((proto, at)) = transport.filter(|(proto, _)| *proto == wanted) else {
             return;
         };
         let (start, end) = (offset & !1, (offset + value.len()).next_multiple_of(2));

@@ -69,6 +69,25 @@ impl Key {
         field.unwrap_or([0; N])
     }
 
+    /// The same number for every packet of a flow, in every run (FNV-1a, its bits mixed at the end):
+    /// of addresses, protocol and ports, not of marks, which may differ from packet to packet.
+    pub(super) fn flow_hash(&self) -> u64 {
+        const OF_A_FLOW: [std::ops::Range<usize>; 6] = [
+            place::ETH_DST.start..place::VLAN_VID.end,
+            place::IP_PROTO,
+            place::IPV4_SRC,
+            place::IPV4_DST,
+            place::L4_SRC.start..place::L4_DST.end,
+            place::IPV6_SRC.start..place::IPV6_DST.end,
+        ];
+        let bytes = self.0.as_flattened();
+        let bytes = OF_A_FLOW.into_iter().filter_map(|place| bytes.get(place));
+        let hash = bytes.flatten().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+            (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
+        });
+        (hash ^ hash >> 32).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32
+    }
+
     fn word(&self, at: usize) -> u64 {
         self.0.get(at).copied().map_or(0, u64::from_ne_bytes)
     }

@@ -2,11 +2,12 @@
 
 use rust_openflow::{
     ErrorCode, Message, MultipartFlags, MultipartReply, MultipartReplyBody, MultipartRequestBody,
-    MultipartType, PortNo, QueueId, QueueStats, SwitchDesc,
+    PortNo, QueueId, QueueStats, SwitchDesc,
 };
 
 use super::MemorySwitch;
 use super::flow_table::Selection;
+use super::groups::Groups;
 use super::meters::Meters;
 
 /// Longest part of an answer, in bytes: what Open vSwitch sends at most.
@@ -57,18 +58,18 @@ impl MemorySwitch {
                 let ports = self.ports.values().map(|entry| entry.port.clone());
                 return Ok(parts(ports.collect(), MultipartReplyBody::PortDesc));
             }
-            // There are no groups to speak of.
-            MultipartRequestBody::Unknown {
-                kind: MultipartType::GROUP,
-                body,
-            } if body.len() != 8 => return Err(ErrorCode::BAD_LEN),
-            MultipartRequestBody::Unknown {
-                kind: kind @ (MultipartType::GROUP | MultipartType::GROUP_DESC),
-                ..
-            } => MultipartReplyBody::Unknown {
-                kind: *kind,
-                body: Vec::new(),
-            },
+            MultipartRequestBody::Group(group) => {
+                let references = |group| self.tables.references_to(group);
+                let stats = self.groups.stats(*group, self.now, references);
+                return Ok(parts(stats, MultipartReplyBody::Group));
+            }
+            MultipartRequestBody::GroupDesc => {
+                let groups = self.groups.all().cloned().collect();
+                return Ok(parts(groups, MultipartReplyBody::GroupDesc));
+            }
+            MultipartRequestBody::GroupFeatures => {
+                MultipartReplyBody::GroupFeatures(Groups::features(self.settings.max_groups))
+            }
             _ => return Err(ErrorCode::BAD_MULTIPART),
         };
         Ok(vec![last(whole)])

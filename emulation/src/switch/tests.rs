@@ -483,7 +483,9 @@ fn the_version_rises_with_every_change_and_with_nothing_else() {
     let hard = to_port(1, Match::new(), 2).hard_timeout_s(5);
     let delete = FlowMod::delete_by_cookie(TableId::ALL, 0, 0);
     let modify = FlowMod::new(FlowCommand::MODIFY, TableId(0), 0, Match::new());
-    let changes: [Message; 5] = [
+    let group = GroupMod::add(GroupId(1), GroupType::ALL, vec![]);
+    let changes: [Message; 6] = [
+        group.into(),
         hard.clone().into(),
         modify.clone().into(),
         delete.clone().into(),
@@ -532,9 +534,212 @@ fn a_packet_puts_off_an_idle_time_out_and_the_switch_looks_again() {
     assert_eq!(switch.next_deadline(), None);
 }
 
+fn to(port: u32) -> Bucket {
+    Bucket::new(vec![Action::output(PortNo(port))])
+}
+
+fn to_group(group: u32) -> FlowMod {
+    let group = Instruction::apply(Action::Group(GroupId(group)));
+    FlowMod::add(TableId(0), 1, Match::new(), vec![group])
+}
+
+fn left_by(switch: &mut MemorySwitch) -> Vec<u32> {
+    let sent = switch.take_frames();
+    sent.iter().map(|sent| sent.port.0).collect()
+}
+
+fn group_stats(switch: &mut MemorySwitch, id: ConnectionId, group: GroupId) -> Vec<GroupStats> {
+    let heard = say(switch, id, MultipartRequestBody::Group(group), START);
+    let [Message::MultipartReply(MultipartReply { body, .. })] = &heard[..] else {
+        panic!("{heard:?}");
+    };
+    match body {
+        MultipartReplyBody::Group(stats) => stats.clone(),
+        other => panic!("{other:?}"),
+    }
+}
+
 #[test]
-fn a_restart_forgets_flows_meters_connections_and_elections_but_not_who_it_is() {
+fn every_bucket_of_all_has_the_packet_as_it_came_and_so_has_what_comes_after() {
     let (mut switch, id) = a_controlled_switch();
+    let marked = Bucket::new(vec![
+        Action::output(PortNo(2)),
+        Action::SetField(Oxm::EthDst(Masked::exact(MacAddr([9; 6])))),
+        Action::SetQueue(QueueId(1)),
+    ]);
+    switch.add_queue(PortNo(2), QueueId(1));
+    let all = GroupMod::add(GroupId(1), GroupType::ALL, vec![marked, to(2)]);
+    say(&mut switch, id, all, START);
+    let then = vec![Action::Group(GroupId(1)), Action::output(PortNo(3))];
+    let then = vec![Instruction::ApplyActions(then)];
+    let add = FlowMod::add(TableId(0), 1, Match::new(), then);
+    say(&mut switch, id, add, START);
+    switch.inject(PortNo(1), udp(10), START);
+    let left: Vec<_> = switch
+        .take_frames()
+        .into_iter()
+        .map(|sent| (sent.port.0, sent.frame[0], sent.queue))
+        .collect();
+    assert_eq!(left, [(2, 9, Some(QueueId(1))), (2, 2, None), (3, 2, None)]);
+    let stats = group_stats(&mut switch, id, GroupId(1));
+    let once = BucketStats {
+        packet_count: 1,
+        byte_count: 52,
+    };
+    assert_eq!((stats[0].ref_count, stats[0].packet_count), (1, 1));
+    assert_eq!(stats[0].buckets, [once, once]);
+}
+
+#[test]
+fn failover_takes_the_first_bucket_whose_port_is_up() {
+    let (mut switch, id) = a_controlled_switch();
+    let buckets = vec![to(2).watch_port(PortNo(2)), to(3).watch_port(PortNo(3))];
+    let failover = GroupMod::add(GroupId(1), GroupType::FF, buckets);
+    say(&mut switch, id, failover, START);
+    say(&mut switch, id, to_group(1), START);
+    switch.inject(PortNo(1), udp(1), START);
+    assert_eq!(left_by(&mut switch), [2]);
+    switch.set_link(PortNo(2), false, START);
+    switch.inject(PortNo(1), udp(1), START);
+    assert_eq!(left_by(&mut switch), [3]);
+    switch.remove_port(PortNo(3), START);
+    switch.inject(PortNo(1), udp(1), START);
+    assert_eq!(left_by(&mut switch), [0; 0]);
+    switch.set_link(PortNo(2), true, START);
+    switch.inject(PortNo(1), udp(1), START);
+    assert_eq!(left_by(&mut switch), [2]);
+}
+
+#[test]
+fn a_select_keeps_a_flow_in_one_bucket_and_spreads_flows_by_weight() {
+    let (mut switch, id) = a_controlled_switch();
+    let buckets = vec![to(2).weight(3), to(3).weight(1)];
+    let select = GroupMod::add(GroupId(1), GroupType::SELECT, buckets);
+    say(&mut switch, id, select, START);
+    say(&mut switch, id, to_group(1), START);
+    let mut by_port_3 = 0;
+    for flow in 0..1_000_u16 {
+        let mut frame = udp(10);
+        frame[34..36].copy_from_slice(&flow.to_be_bytes());
+        switch.inject(PortNo(1), frame.clone(), START);
+        frame[15] = 46 << 2; // marked: still the same flow
+        switch.inject(PortNo(1), frame, START);
+        let left = left_by(&mut switch);
+        assert_eq!(left[0], left[1]);
+        by_port_3 += usize::from(left[0] == 3);
+    }
+    assert!((200..300).contains(&by_port_3), "{by_port_3} of 1000");
+}
+
+#[test]
+fn a_deleted_group_takes_its_entries_with_it_and_says_so() {
+    let (mut switch, id) = a_controlled_switch();
+    let add = |group| GroupMod::add(GroupId(group), GroupType::ALL, vec![to(2)]);
+    say(&mut switch, id, add(1), START);
+    say(&mut switch, id, add(2), START);
+    let entry = to_group(1).flags(FlowFlags::SEND_FLOW_REM);
+    say(&mut switch, id, entry, START);
+    say(&mut switch, id, to_port(7, Match::new(), 2), START);
+    assert_eq!(
+        say(&mut switch, id, GroupMod::delete(GroupId(1)), START),
+        []
+    );
+    let heard = say(&mut switch, id, Message::BarrierRequest, START);
+    let [Message::BarrierReply, Message::FlowRemoved(removed)] = &heard[..] else {
+        panic!("{heard:?}");
+    };
+    assert_eq!(removed.reason, FlowRemovedReason::GROUP_DELETE);
+    assert_eq!(switch.entries().count(), 1);
+    assert_eq!(switch.groups().count(), 1);
+    let refused = say(&mut switch, id, to_group(1), START);
+    assert_eq!(refusal(&refused), Some(ErrorCode::BAD_OUT_GROUP));
+    say(&mut switch, id, GroupMod::delete(GroupId::ALL), START);
+    assert_eq!(switch.groups().count(), 0);
+}
+
+#[test]
+fn entries_are_deleted_by_the_group_they_use() {
+    let (mut switch, id) = a_controlled_switch();
+    for group in [1, 2] {
+        let add = GroupMod::add(GroupId(group), GroupType::ALL, vec![]);
+        say(&mut switch, id, add, START);
+        let write = Instruction::WriteActions(vec![Action::Group(GroupId(group))]);
+        let priority = 10 + u16::try_from(group).unwrap();
+        let add = FlowMod::add(TableId(0), priority, Match::new(), vec![write]);
+        say(&mut switch, id, add, START);
+    }
+    let delete = FlowMod {
+        out_group: GroupId(2),
+        ..FlowMod::delete_by_cookie(TableId::ALL, 0, 0)
+    };
+    say(&mut switch, id, delete, START);
+    let left: Vec<_> = switch.entries().map(|entry| entry.priority).collect();
+    assert_eq!(left, [11]);
+}
+
+#[test]
+fn a_packet_that_goes_round_in_circles_goes_nowhere_and_a_packet_out_is_refused() {
+    let (mut switch, id) = a_controlled_switch();
+    let round = Bucket::new(vec![Action::Group(GroupId(1))]);
+    let all = GroupMod::add(GroupId(1), GroupType::ALL, vec![to(2), round]);
+    say(&mut switch, id, all, START);
+    say(&mut switch, id, to_group(1), START);
+    switch.inject(PortNo(1), udp(1), START);
+    assert_eq!(left_by(&mut switch), [0; 0]);
+    let counted = group_stats(&mut switch, id, GroupId(1))[0].packet_count;
+    let packet = PacketOut {
+        actions: vec![Action::Group(GroupId(1))],
+        ..PacketOut::new(PortNo(1), udp(1))
+    };
+    let refused = say(&mut switch, id, packet, START);
+    assert_eq!(refusal(&refused), Some(ErrorCode::FLOW_UNKNOWN));
+    let stats = group_stats(&mut switch, id, GroupId(1));
+    assert_eq!(stats[0].packet_count, counted, "a refusal counts nowhere");
+}
+
+/// Each of them twice refers to, and watches, the next and itself: 2^40 ways.
+#[test]
+fn no_maze_of_groups_keeps_the_switch_busy() {
+    let (mut switch, id) = a_controlled_switch();
+    for group in 0..40 {
+        let (next, own) = (GroupId(group + 1), GroupId(group));
+        let all = [next, next].map(|group| Bucket::new(vec![Action::Group(group)]));
+        let all = GroupMod::add(own, GroupType::ALL, all.to_vec());
+        say(&mut switch, id, all, START);
+        let watches = [next, GroupId(100 + group), GroupId(101 + group)];
+        let failover = watches.map(|group| to(2).watch_group(group));
+        let failover = GroupMod::add(GroupId(100 + group), GroupType::FF, failover.to_vec());
+        say(&mut switch, id, failover, START);
+    }
+    for group in [0, 100] {
+        say(&mut switch, id, to_group(group), START);
+        switch.inject(PortNo(1), udp(1), START);
+    }
+    let heard = say(&mut switch, id, Message::BarrierRequest, START);
+    assert_eq!(heard, [Message::BarrierReply]);
+}
+
+#[test]
+fn there_are_no_more_groups_of_a_type_than_the_limit() {
+    let (mut switch, id) = a_controlled_switch();
+    switch.limit_groups(1);
+    let add = |id, kind| GroupMod::add(GroupId(id), kind, vec![to(1)]);
+    assert_eq!(say(&mut switch, id, add(1, GroupType::ALL), START), []);
+    let refused = say(&mut switch, id, add(2, GroupType::ALL), START);
+    assert_eq!(refusal(&refused), Some(ErrorCode::OUT_OF_GROUPS));
+    assert_eq!(say(&mut switch, id, add(2, GroupType::INDIRECT), START), []);
+    let modify = GroupMod::modify(GroupId(2), GroupType::ALL, vec![]);
+    let refused = say(&mut switch, id, modify, START);
+    assert_eq!(refusal(&refused), Some(ErrorCode::OUT_OF_GROUPS));
+    let modify = GroupMod::modify(GroupId(2), GroupType::INDIRECT, vec![to(3)]);
+    assert_eq!(say(&mut switch, id, modify, START), []);
+}
+
+#[test]
+fn a_restart_forgets_flows_meters_groups_connections_and_elections_but_not_who_it_is() {
+    let (mut switch, id) = a_controlled_switch();
+    let group = GroupMod::add(GroupId(1), GroupType::ALL, vec![]);
+    say(&mut switch, id, group, START);
     let role = Role {
         role: ControllerRole::MASTER,
         generation_id: 9,
@@ -544,6 +749,7 @@ fn a_restart_forgets_flows_meters_connections_and_elections_but_not_who_it_is() 
     say(&mut switch, id, to_port(1, Match::new(), 1), START);
     switch.restart(seconds(1));
     assert!(!switch.is_open(id));
+    assert_eq!(switch.groups().count(), 0);
     let id = a_controller(&mut switch, seconds(2));
     assert_eq!(entries(&mut switch, id, seconds(2)), 0);
     assert_eq!(meters(&mut switch, id, seconds(2)), 0);

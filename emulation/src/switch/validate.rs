@@ -15,18 +15,8 @@ const KNOWN_FLAGS: FlowFlags = FlowFlags(0x1f);
 
 /// Checks what the message says by itself; gives the match laid out.
 pub(super) fn check_flow_mod(wanted: &FlowMod) -> Result<Pattern, ErrorCode> {
-    let pattern = Pattern::new(&wanted.flow_match)?;
-    let deletes = matches!(
-        wanted.command,
-        FlowCommand::DELETE | FlowCommand::DELETE_STRICT
-    );
-    if wanted.table_id == TableId::ALL && !deletes {
-        return Err(ErrorCode::FLOW_BAD_TABLE_ID);
-    }
-    check_port_number(wanted.out_port)?;
-    if wanted.command > FlowCommand::DELETE_STRICT {
-        return Err(ErrorCode::FLOW_BAD_COMMAND);
-    }
+    let pattern = check_head(wanted)?;
+    let deletes = deletes(wanted);
     check_each_alone(&wanted.instructions)?;
     if !KNOWN_FLAGS.contains(wanted.flags) {
         return Err(ErrorCode::FLOW_BAD_FLAGS);
@@ -40,6 +30,26 @@ pub(super) fn check_flow_mod(wanted: &FlowMod) -> Result<Pattern, ErrorCode> {
         return Err(ErrorCode::REQUEST_EPERM);
     }
     Ok(pattern)
+}
+
+/// What is looked at before the instructions are.
+pub(super) fn check_head(wanted: &FlowMod) -> Result<Pattern, ErrorCode> {
+    let pattern = Pattern::new(&wanted.flow_match)?;
+    if wanted.table_id == TableId::ALL && !deletes(wanted) {
+        return Err(ErrorCode::FLOW_BAD_TABLE_ID);
+    }
+    check_port_number(wanted.out_port)?;
+    if wanted.command > FlowCommand::DELETE_STRICT {
+        return Err(ErrorCode::FLOW_BAD_COMMAND);
+    }
+    Ok(pattern)
+}
+
+fn deletes(wanted: &FlowMod) -> bool {
+    matches!(
+        wanted.command,
+        FlowCommand::DELETE | FlowCommand::DELETE_STRICT
+    )
 }
 
 /// Open vSwitch has 16 bits for a port: numbers from `0xff00` to `0xfffffeff` are none.
@@ -123,10 +133,11 @@ pub(super) fn check_alone(action: &Action) -> Result<(), ErrorCode> {
     }
 }
 
-/// What an entry refers to must be there, in the order in which it does. No group ever is.
+/// What an entry refers to must be there, in the order in which it does.
 pub(super) fn check_references(
     instructions: &[Instruction],
     meter_exists: impl Fn(MeterId) -> bool,
+    group_exists: impl Fn(GroupId) -> bool,
 ) -> Result<(), ErrorCode> {
     for instruction in in_order(instructions) {
         match instruction {
@@ -134,7 +145,7 @@ pub(super) fn check_references(
                 return Err(ErrorCode::INVALID_METER);
             }
             Instruction::ApplyActions(actions) | Instruction::WriteActions(actions) => {
-                check_groups(actions)?;
+                check_groups(actions, &group_exists)?;
             }
             _ => {}
         }
@@ -142,11 +153,12 @@ pub(super) fn check_references(
     Ok(())
 }
 
-pub(super) fn check_groups(actions: &[Action]) -> Result<(), ErrorCode> {
-    if actions
-        .iter()
-        .any(|action| matches!(action, Action::Group(_)))
-    {
+pub(super) fn check_groups(
+    actions: &[Action],
+    exists: impl Fn(GroupId) -> bool,
+) -> Result<(), ErrorCode> {
+    let missing = |action: &Action| matches!(action, Action::Group(group) if !exists(*group));
+    if actions.iter().any(missing) {
         return Err(ErrorCode::BAD_OUT_GROUP);
     }
     Ok(())
@@ -171,9 +183,6 @@ pub(super) fn check_actions(
     let mut consistent = true;
     for action in actions {
         match action {
-            Action::Group(group) if *group > GroupId::MAX => {
-                return Err(ErrorCode::BAD_OUT_GROUP);
-            }
             Action::PushVlan(_) if *tags == MAX_TAGS => return Err(ErrorCode::BAD_TAG),
             Action::PushVlan(_) => *tags += 1,
             Action::PopVlan => {

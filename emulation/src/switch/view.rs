@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use rust_openflow::{FlowFlags, Instruction, Match, MeterConfig, TableId};
+use rust_openflow::{FlowFlags, GroupDesc, Instruction, Match, MeterConfig, TableId};
 
 use super::MemorySwitch;
 use super::flow_table::Entry;
@@ -75,7 +75,12 @@ impl MemorySwitch {
         self.meters.all()
     }
 
-    /// A number that rises whenever entries, meters, ports or queues change: an observer who finds
+    /// Every group with its buckets, by number.
+    pub fn groups(&self) -> impl Iterator<Item = &GroupDesc> {
+        self.groups.all()
+    }
+
+    /// A number that rises whenever entries, meters, groups, ports or queues change: an observer who finds
     /// the same number again has nothing to look at. Counters and time do not move it. It never
     /// falls, not even at a restart.
     #[must_use]

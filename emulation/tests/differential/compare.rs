@@ -14,6 +14,8 @@ use super::open_vswitch::OpenVswitch;
 const PATIENCE: Duration = Duration::from_secs(20);
 /// How long Open vSwitch may take for what it says unasked, before it counts as not said.
 const UNASKED_PATIENCE: Duration = Duration::from_secs(3);
+/// How long Open vSwitch may take to notice what became of a port.
+const LINK_PATIENCE: Duration = Duration::from_millis(1_500);
 /// Messages sent before the answers are awaited.
 const BATCH: usize = 50;
 
@@ -175,6 +177,14 @@ impl Pair {
                     self.listen();
                     return self.compare_unasked();
                 }
+                Operation::Link { port, up } => {
+                    self.real.set_link(&format!("p{port}"), *up);
+                    std::thread::sleep(LINK_PATIENCE);
+                    let now = self.now();
+                    self.memory.set_link(PortNo(*port), *up, now);
+                    self.listen();
+                    return self.compare_unasked();
+                }
                 Operation::Wait(duration) => {
                     std::thread::sleep(*duration);
                     let now = self.now();
@@ -198,7 +208,8 @@ impl Pair {
     }
 
     fn send(&mut self, connection: usize, bytes: &[u8]) {
-        self.lines[connection].stream.write_all(bytes).unwrap();
+        let written = self.lines[connection].stream.write_all(bytes);
+        self.lines[connection].is_dead |= written.is_err();
         let now = self.now();
         self.memory.receive(self.ids[connection], bytes, now);
     }
@@ -212,7 +223,12 @@ impl Pair {
         self.listen();
         let started = Instant::now();
         while !self.heard[connection].barriers.contains(&xid) {
-            assert!(started.elapsed() < PATIENCE, "no barrier reply");
+            if self.lines[connection].is_dead {
+                return Some("Open vSwitch hung up".to_owned());
+            }
+            if started.elapsed() > PATIENCE {
+                return Some("Open vSwitch hangs".to_owned());
+            }
             self.lines[connection].hear(&mut self.heard[connection]);
         }
         let heard = std::mem::take(&mut self.heard[connection].replies);
@@ -296,6 +312,8 @@ fn encoded(xid: u32, message: &Message) -> Vec<u8> {
 /// A connection to the real switch.
 struct Line {
     stream: UnixStream,
+    /// The switch has hung up, most likely because it has died.
+    is_dead: bool,
 }
 
 impl Line {
@@ -310,18 +328,21 @@ impl Line {
         };
         let patience = Some(Duration::from_millis(20));
         stream.set_read_timeout(patience).unwrap();
-        Self { stream }
+        let is_dead = false;
+        Self { stream, is_dead }
     }
 
     fn hear(&mut self, heard: &mut Heard) -> bool {
         let mut buffer = [0; 65_536];
         match self.stream.read(&mut buffer) {
-            Ok(0) => panic!("Open vSwitch closed the connection"),
-            Ok(n) => heard.bytes(&buffer[..n]),
+            Ok(n) if n > 0 => heard.bytes(&buffer[..n]),
             Err(e) if matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
                 return false;
             }
-            Err(e) => panic!("{e}"),
+            Ok(_) | Err(_) => {
+                self.is_dead = true;
+                return false;
+            }
         }
         true
     }
@@ -365,7 +386,12 @@ impl Heard {
                     ..removed
                 }
             )),
-            Message::PortStatus(status) => self.unasked.push(format!("{status:?}")),
+            // Open vSwitch may tell in several steps what became of a port: the last counts.
+            Message::PortStatus(PortStatus { port, .. }) => {
+                let about = format!("{} is up: ", port.port_no);
+                self.unasked.retain(|line| !line.starts_with(&about));
+                self.unasked.push(format!("{about}{}", port.is_up()));
+            }
             Message::Experimenter(told) => self
                 .unasked
                 .push(format!("{:?}", RoleStatus::from_experimenter(&told))),
@@ -434,6 +460,28 @@ fn lines(body: MultipartReplyBody) -> Vec<String> {
             .collect(),
         MultipartReplyBody::MeterConfig(configs) => {
             configs.iter().map(|config| format!("{config:?}")).collect()
+        }
+        MultipartReplyBody::Group(groups) => groups
+            .into_iter()
+            .map(|group| GroupStats {
+                duration_sec: 0,
+                duration_nsec: 0,
+                ..group
+            })
+            .map(|group| format!("{group:?}"))
+            .collect(),
+        MultipartReplyBody::GroupDesc(groups) => {
+            groups.iter().map(|group| format!("{group:?}")).collect()
+        }
+        MultipartReplyBody::GroupFeatures(features) => {
+            let actions = [0; 4];
+            vec![format!(
+                "{:?}",
+                GroupFeatures {
+                    actions,
+                    ..features
+                }
+            )]
         }
         MultipartReplyBody::PortDesc(ports) => ports
             .iter()

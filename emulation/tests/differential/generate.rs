@@ -18,6 +18,8 @@ pub(crate) enum Operation {
     },
     /// A frame arrives on a port.
     Inject { port: u32, frame: Vec<u8> },
+    /// A port is taken down, or up again.
+    Link { port: u32, up: bool },
     /// The switch process ends and starts anew.
     Restart,
     /// Nothing, for a while.
@@ -70,12 +72,13 @@ impl Random {
 
     fn operation(&mut self, connection: usize) -> Operation {
         let message = match self.below(100) {
-            0..45 => self.flow_mod().into(),
-            45..58 => self.meter_mod().into(),
+            0..39 => self.flow_mod().into(),
+            39..48 => self.meter_mod().into(),
+            48..58 => self.group_mod().into(),
             58..60 => self.role_request(),
-            60..66 => self.question().into(),
-            66..69 => Message::BarrierRequest,
-            69..92 => self.packet_out().into(),
+            60..68 => self.question().into(),
+            68..70 => Message::BarrierRequest,
+            70..92 => self.packet_out().into(),
             92..94 => self.asynchronous(),
             94 => self.pick(&[
                 Message::EchoRequest(vec![1, 2, 3]),
@@ -136,8 +139,8 @@ impl Random {
                 flow_mod.flow_match = Match::new();
                 flow_mod.table_id = TableId(self.pick(&[0, 3, 0xfe, 0xff]));
             }
-            if self.one_in(10) {
-                flow_mod.out_group = GroupId(1);
+            if self.one_in(6) {
+                flow_mod.out_group = self.group();
             }
         }
         if self.one_in(12) {
@@ -204,6 +207,7 @@ impl Random {
             let beyond = if table < TRAVERSED { 0 } else { 255 };
             all.push(Instruction::GotoTable(TableId(self.pick(&[0, beyond]))));
         }
+        each_group_once(&mut all);
         all
     }
 
@@ -223,7 +227,7 @@ impl Random {
 
     fn action(&mut self) -> Action {
         let mac = MacAddr([2, 0, 0, 0, 0, 9]);
-        match self.below(25) {
+        match self.below(27) {
             0..6 => Action::output(PortNo(self.pick(&[1, 2, 3]))),
             6..10 => Action::to_controller(),
             10 => Action::Output {
@@ -253,10 +257,11 @@ impl Random {
                 Oxm::ArpTha(Masked::exact(mac)),
                 Oxm::Metadata(Masked::exact(1)),
             ])),
+            24..26 => Action::Group(self.group()),
             _ => match self.below(8) {
                 0 => Action::output(PortNo(0x1_0000)),
                 1 => Action::output(PortNo::ANY),
-                2 => Action::Group(GroupId(1)),
+                2 => Action::Group(GroupId(self.pick(&[77, 0xffff_ff01]))),
                 3 => Action::SetField(Oxm::EthType(EthType::IPV4)),
                 4 => Action::SetField(Oxm::IpDscp(64)),
                 5 => Action::SetField(Oxm::TunnelId(Masked::exact(3))),
@@ -306,6 +311,103 @@ impl Random {
         meter_mod
     }
 
+    /// A group that packets meet.
+    fn group(&mut self) -> GroupId {
+        GroupId(self.pick(&MET_BY_PACKETS))
+    }
+
+    fn group_mod(&mut self) -> GroupMod {
+        let id = self.pick(&[1, 2, 3, 4, 5, 6, 1, 2, 3, 4, 5, 6, 7, 8]);
+        let kind = GroupType(self.pick(&[0, 0, 1, 2, 3, 3]));
+        let met = MET_BY_PACKETS.contains(&id);
+        let mut group_mod = GroupMod {
+            command: GroupCommand(self.pick(&[0, 0, 0, 0, 1, 1, 2])),
+            group_type: kind,
+            group_id: GroupId(id),
+            buckets: self.buckets(kind, met),
+        };
+        if group_mod.command == GroupCommand::DELETE && !self.one_in(8) {
+            group_mod.buckets.clear();
+        }
+        if self.one_in(8) {
+            self.spoil_group(&mut group_mod);
+        }
+        group_mod
+    }
+
+    /// Which bucket of a SELECT acts is the switch's choice: in groups that packets meet, one can.
+    /// Its weight is so great that Open vSwitch chooses at once, and not in its data path, which
+    /// would count late.
+    fn buckets(&mut self, kind: GroupType, met: bool) -> Vec<Bucket> {
+        let count = match kind {
+            GroupType::INDIRECT => 1,
+            GroupType::SELECT if met => self.pick(&[0, 1, 2, 2]),
+            _ => self.below(4),
+        };
+        let mut buckets: Vec<_> = (0..count).map(|_| self.bucket(met)).collect();
+        let mut watches = false;
+        for (at, bucket) in buckets.iter_mut().enumerate() {
+            let port = self.pick(&[1, 2, 77, PortNo::LOCAL.0, PortNo::ANY.0]);
+            match kind {
+                GroupType::SELECT if met && count == 2 => {
+                    let dead = [PortNo::ANY, PortNo(77)][at];
+                    (bucket.weight, bucket.watch_port) = ([65_535, 1][at], dead);
+                }
+                GroupType::SELECT if met => {}
+                GroupType::SELECT => {
+                    (bucket.weight, bucket.watch_port) = (self.pick(&[0, 1, 7]), PortNo(port));
+                }
+                GroupType::FF => {
+                    bucket.watch_port = PortNo(port);
+                    if port == PortNo::ANY.0 || self.one_in(4) {
+                        bucket.watch_group = self.group();
+                    }
+                    // Two that watch groups make a tree; Open vSwitch climbs it 128 deep.
+                    if watches && bucket.watch_group != GroupId::ANY {
+                        (bucket.watch_port, bucket.watch_group) = (PortNo(77), GroupId::ANY);
+                    }
+                    watches |= bucket.watch_group != GroupId::ANY;
+                }
+                _ => {}
+            }
+        }
+        if self.one_in(2) {
+            buckets.reverse();
+        }
+        buckets
+    }
+
+    fn bucket(&mut self, met: bool) -> Bucket {
+        let mut actions = self.actions(!met);
+        if self.one_in(2) {
+            actions.push(Action::output(PortNo(self.pick(&[1, 2, 3]))));
+        }
+        Bucket::new(actions)
+    }
+
+    /// Makes a group-mod, most likely, one to be refused.
+    fn spoil_group(&mut self, group_mod: &mut GroupMod) {
+        match self.below(9) {
+            0 => group_mod.group_type = GroupType(self.pick(&[4, 9])),
+            1 => group_mod.command = GroupCommand(self.pick(&[9, 0x7fff])),
+            2 => group_mod.group_type = GroupType(self.pick(&[0, 1, 2, 3])),
+            3 => group_mod.group_id = GroupId(self.pick(&[0, 0xffff_ff00, 0xffff_ff01])),
+            4 => group_mod.group_id = GroupId::ALL,
+            5 => group_mod.group_id = GroupId::ANY,
+            _ => {
+                let Some(bucket) = group_mod.buckets.last_mut() else {
+                    return;
+                };
+                match self.below(3) {
+                    0 => bucket.watch_port = PortNo(self.pick(&[1, 0xff00, 0x1_0000])),
+                    1 => bucket.watch_group = GroupId(77),
+                    _ if group_mod.group_type == GroupType::SELECT => {}
+                    _ => bucket.weight = 3,
+                }
+            }
+        }
+    }
+
     fn role_request(&mut self) -> Message {
         let role = self.pick(&[0, 1, 1, 1, 2, 2, 3, 9]);
         Message::RoleRequest(Role {
@@ -349,6 +451,7 @@ impl Random {
             (0x100, u64::MAX),
         ]);
         let filter = FlowFilter {
+            out_group: self.pick(&[GroupId::ANY, GroupId::ANY, GroupId::ANY, GroupId(1)]),
             table_id: TableId(self.pick(&[0xff, 0xff, 0, 1, 3, 200])),
             out_port: self.pick(&[PortNo::ANY, PortNo::ANY, PortNo(1), PortNo(0x1_0000)]),
             cookie,
@@ -358,10 +461,19 @@ impl Random {
             } else {
                 a_match(which)
             },
-            ..FlowFilter::all()
         };
         let meter = MeterId(self.pick(&[MeterId::ALL.0, MeterId::ALL.0, 1, 5, 77, 0, 0xffff_0001]));
-        match self.below(13) {
+        let group = self.pick(&[
+            GroupId::ALL,
+            GroupId::ALL,
+            GroupId(1),
+            GroupId(77),
+            GroupId::ANY,
+        ]);
+        match self.below(18) {
+            13..16 => MultipartRequestBody::Group(group),
+            16 => MultipartRequestBody::GroupDesc,
+            17 => MultipartRequestBody::GroupFeatures,
             0..3 => MultipartRequestBody::Flow(filter),
             3 => MultipartRequestBody::Flow(FlowFilter::all()),
             4 => MultipartRequestBody::Aggregate(filter),
@@ -376,7 +488,7 @@ impl Random {
             },
             11 => MultipartRequestBody::MeterFeatures,
             _ => MultipartRequestBody::Unknown {
-                kind: MultipartType(self.pick(&[77, 6, 7])),
+                kind: MultipartType(self.pick(&[77, 6])),
                 body: Vec::new(),
             },
         }
@@ -416,7 +528,16 @@ impl Random {
         if self.one_in(2) {
             return self.cut_short(connection);
         }
-        let (kind, body) = match self.below(5) {
+        let (kind, body) = match self.below(8) {
+            5 => (18, vec![0, 7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0]),
+            6 => {
+                // A bucket of a length it cannot have.
+                let mut body = vec![0; 40];
+                body[7] = 1;
+                body[9] = self.pick(&[0, 8, 15, 17, 20, 33, 200]);
+                (15, body)
+            }
+            7 => (15, vec![0; self.pick(&[0, 4, 8, 12, 16])]),
             0 => (99, Vec::new()),
             1 => (14, vec![0; 20]),
             2 => (18, vec![0, 1, 0, 0, 0, 0, 0, 0]),
@@ -432,7 +553,8 @@ impl Random {
 
     /// A message that ends too early, with a length that says so.
     fn cut_short(&mut self, connection: usize) -> Operation {
-        let message: Message = match self.below(3) {
+        let message: Message = match self.below(4) {
+            3 => self.group_mod().into(),
             0 => self.flow_mod().into(),
             1 => self.meter_mod().into(),
             _ => self.packet_out().into(),
@@ -514,6 +636,24 @@ impl Random {
     }
 }
 
+/// Open vSwitch 3.1 dies when a group goes that one entry refers to twice.
+fn each_group_once(instructions: &mut [Instruction]) {
+    let mut named = Vec::new();
+    for instruction in instructions {
+        if let Instruction::ApplyActions(actions) | Instruction::WriteActions(actions) = instruction
+        {
+            actions.retain(|action| match action {
+                Action::Group(group) if named.contains(group) => false,
+                Action::Group(group) => {
+                    named.push(*group);
+                    true
+                }
+                _ => true,
+            });
+        }
+    }
+}
+
 trait PhysicalPort {
     fn in_phy_port(self) -> Self;
 }
@@ -525,6 +665,8 @@ impl PhysicalPort for Match {
     }
 }
 
+/// Packets meet none of the others, whose buckets may push a second VLAN tag.
+const MET_BY_PACKETS: [u32; 6] = [1, 2, 3, 4, 5, 6];
 const MATCHES: usize = 29;
 /// The match of packets without a VLAN tag.
 const UNTAGGED: usize = 6;

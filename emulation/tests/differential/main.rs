@@ -57,10 +57,6 @@ fn the_switch_in_memory_says_what_open_vswitch_says() {
 /// Replacing or modifying an entry starts its hard time-out anew, but never its idle time. (Open vSwitch looks at time-outs once a second.)
 #[test]
 fn both_count_time_outs_from_the_same_moments() {
-    let send = |message: FlowMod| Operation::Send {
-        connection: 0,
-        message: message.into(),
-    };
     let (none, reset) = (FlowFlags::NONE, FlowFlags::RESET_COUNTS);
     let add = |priority, hard_timeout_s, idle_timeout_s, flags| {
         let add = FlowMod::add(TableId(0), priority, Match::new(), vec![]);
@@ -94,6 +90,89 @@ fn both_count_time_outs_from_the_same_moments() {
         add(9, 0, 3, reset),
         wait(2_500),
         wait(2_500),
+    ];
+    if let Some(difference) = first_difference(&sequence) {
+        panic!("{}", difference.text);
+    }
+}
+
+fn send(message: impl Into<Message>) -> Operation {
+    Operation::Send {
+        connection: 0,
+        message: message.into(),
+    }
+}
+
+/// What arrives on a port goes to a group.
+fn to_group(port: u32, group: u32) -> Operation {
+    let actions = Instruction::apply(Action::Group(GroupId(group)));
+    let from = Match::new().in_port(PortNo(port));
+    send(FlowMod::add(TableId(0), 1, from, vec![actions]))
+}
+
+fn arrives(port: u32) -> Operation {
+    let mut frame = vec![2; 60];
+    frame[12..14].copy_from_slice(&[0x88, 0xb5]);
+    Operation::Inject { port, frame }
+}
+
+#[test]
+fn both_fail_over_to_the_first_bucket_whose_port_is_up_and_back() {
+    let bucket = |port| Bucket::new(vec![Action::output(PortNo(port))]).watch_port(PortNo(port));
+    let group = vec![bucket(1), bucket(2)];
+    let watched = Bucket::new(vec![Action::to_controller()]).watch_group(GroupId(1));
+    let link = |port, up| Operation::Link { port, up };
+    let ask = || send(MultipartRequestBody::Group(GroupId::ALL));
+    let sequence = [
+        send(GroupMod::add(GroupId(1), GroupType::FF, group)),
+        send(GroupMod::add(GroupId(2), GroupType::FF, vec![watched])),
+        to_group(3, 1),
+        to_group(2, 2),
+        arrives(3),
+        link(1, false),
+        arrives(3),
+        arrives(2),
+        ask(),
+        link(2, false),
+        arrives(3),
+        link(1, true),
+        arrives(3),
+        ask(),
+        send(MultipartRequestBody::PortStats(PortNo::ANY)),
+    ];
+    if let Some(difference) = first_difference(&sequence) {
+        panic!("{}", difference.text);
+    }
+}
+
+/// With weights so near to each other Open vSwitch hashes in its data path.
+#[test]
+fn both_select_the_only_bucket_that_is_alive_and_has_weight() {
+    let bucket = |weight, watched| {
+        let bucket = Bucket::new(vec![
+            Action::SetField(Oxm::EthDst(Masked::exact(MacAddr([4; 6])))),
+            Action::output(PortNo(2)),
+            Action::to_controller(),
+        ]);
+        bucket.weight(weight).watch_port(watched)
+    };
+    let group = vec![
+        bucket(0, PortNo::ANY),
+        bucket(3, PortNo(77)),
+        bucket(2, PortNo(2)),
+    ];
+    let alone = vec![bucket(9, PortNo::ANY)];
+    let sequence = [
+        send(GroupMod::add(GroupId(1), GroupType::SELECT, group)),
+        send(GroupMod::add(GroupId(2), GroupType::SELECT, alone)),
+        to_group(1, 1),
+        to_group(3, 2),
+        arrives(1),
+        arrives(3),
+        arrives(1),
+        send(MultipartRequestBody::Group(GroupId::ALL)),
+        send(MultipartRequestBody::Flow(FlowFilter::all())),
+        send(MultipartRequestBody::PortStats(PortNo::ANY)),
     ];
     if let Some(difference) = first_difference(&sequence) {
         panic!("{}", difference.text);

@@ -3,6 +3,7 @@
 use super::{AggregateStats, MultipartFlags, MultipartType, SwitchDesc, TableStats};
 use crate::codec::{DecodeError, Reader, Wire, Writer};
 use crate::flow_stats::FlowStats;
+use crate::group::{GroupDesc, GroupFeatures, GroupStats};
 use crate::meter::{MeterConfig, MeterFeatures, MeterStats};
 use crate::port::{Port, PortStats, QueueStats};
 
@@ -31,6 +32,12 @@ pub enum MultipartReplyBody {
     PortStats(Vec<PortStats>),
     /// Counters of queues.
     Queue(Vec<QueueStats>),
+    /// Counters of groups.
+    Group(Vec<GroupStats>),
+    /// Groups.
+    GroupDesc(Vec<GroupDesc>),
+    /// What groups the switch can have.
+    GroupFeatures(GroupFeatures),
     /// Counters of meters.
     Meter(Vec<MeterStats>),
     /// Meters.
@@ -59,6 +66,9 @@ impl MultipartReplyBody {
             Self::Table(_) => MultipartType::TABLE,
             Self::PortStats(_) => MultipartType::PORT_STATS,
             Self::Queue(_) => MultipartType::QUEUE,
+            Self::Group(_) => MultipartType::GROUP,
+            Self::GroupDesc(_) => MultipartType::GROUP_DESC,
+            Self::GroupFeatures(_) => MultipartType::GROUP_FEATURES,
             Self::Meter(_) => MultipartType::METER,
             Self::MeterConfig(_) => MultipartType::METER_CONFIG,
             Self::MeterFeatures(_) => MultipartType::METER_FEATURES,
@@ -75,6 +85,8 @@ impl MultipartReplyBody {
             (Self::Table(all), Self::Table(more)) => all.extend(more),
             (Self::PortStats(all), Self::PortStats(more)) => all.extend(more),
             (Self::Queue(all), Self::Queue(more)) => all.extend(more),
+            (Self::Group(all), Self::Group(more)) => all.extend(more),
+            (Self::GroupDesc(all), Self::GroupDesc(more)) => all.extend(more),
             (Self::Meter(all), Self::Meter(more)) => all.extend(more),
             (Self::MeterConfig(all), Self::MeterConfig(more)) => all.extend(more),
             (Self::PortDesc(all), Self::PortDesc(more)) => all.extend(more),
@@ -111,6 +123,11 @@ impl MultipartReply {
             MultipartType::TABLE => MultipartReplyBody::Table(r.list(TableStats::read)?),
             MultipartType::PORT_STATS => MultipartReplyBody::PortStats(r.list(PortStats::read)?),
             MultipartType::QUEUE => MultipartReplyBody::Queue(r.list(QueueStats::read)?),
+            MultipartType::GROUP => MultipartReplyBody::Group(r.list(GroupStats::read)?),
+            MultipartType::GROUP_DESC => MultipartReplyBody::GroupDesc(r.list(GroupDesc::read)?),
+            MultipartType::GROUP_FEATURES => {
+                MultipartReplyBody::GroupFeatures(GroupFeatures::read(r)?)
+            }
             MultipartType::METER => MultipartReplyBody::Meter(r.list(MeterStats::read)?),
             MultipartType::METER_CONFIG => {
                 MultipartReplyBody::MeterConfig(r.list(MeterConfig::read)?)
@@ -138,6 +155,9 @@ impl MultipartReply {
             MultipartReplyBody::Table(items) => items.iter().for_each(|item| item.write(w)),
             MultipartReplyBody::PortStats(items) => items.iter().for_each(|item| item.write(w)),
             MultipartReplyBody::Queue(items) => items.iter().for_each(|item| item.write(w)),
+            MultipartReplyBody::Group(items) => items.iter().for_each(|item| item.write(w)),
+            MultipartReplyBody::GroupDesc(items) => items.iter().for_each(|item| item.write(w)),
+            MultipartReplyBody::GroupFeatures(features) => features.write(w),
             MultipartReplyBody::Meter(items) => items.iter().for_each(|item| item.write(w)),
             MultipartReplyBody::MeterConfig(items) => items.iter().for_each(|item| item.write(w)),
             MultipartReplyBody::MeterFeatures(features) => features.write(w),

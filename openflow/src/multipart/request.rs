@@ -38,6 +38,12 @@ pub enum MultipartRequestBody {
         /// One queue, or all ([`QueueId::ALL`]).
         queue_id: QueueId,
     },
+    /// Counters of one group, or of all ([`GroupId::ALL`]).
+    Group(GroupId),
+    /// All groups.
+    GroupDesc,
+    /// What groups the switch can have.
+    GroupFeatures,
     /// Counters of one meter, or of all ([`MeterId::ALL`]).
     Meter(MeterId),
     /// One meter, or all ([`MeterId::ALL`]).
@@ -140,6 +146,9 @@ impl MultipartRequestBody {
             Self::Table => MultipartType::TABLE,
             Self::PortStats(_) => MultipartType::PORT_STATS,
             Self::Queue { .. } => MultipartType::QUEUE,
+            Self::Group(_) => MultipartType::GROUP,
+            Self::GroupDesc => MultipartType::GROUP_DESC,
+            Self::GroupFeatures => MultipartType::GROUP_FEATURES,
             Self::Meter(_) => MultipartType::METER,
             Self::MeterConfig(_) => MultipartType::METER_CONFIG,
             Self::MeterFeatures => MultipartType::METER_FEATURES,
@@ -168,6 +177,13 @@ impl MultipartRequest {
                 port_no: Wire::read(r, "port_no")?,
                 queue_id: Wire::read(r, "queue_id")?,
             },
+            MultipartType::GROUP => {
+                let group = Wire::read(r, "group_id")?;
+                r.skip(4, "group_stats_request padding")?;
+                MultipartRequestBody::Group(group)
+            }
+            MultipartType::GROUP_DESC => MultipartRequestBody::GroupDesc,
+            MultipartType::GROUP_FEATURES => MultipartRequestBody::GroupFeatures,
             MultipartType::METER => MultipartRequestBody::Meter(read_meter_request(r)?),
             MultipartType::METER_CONFIG => {
                 MultipartRequestBody::MeterConfig(read_meter_request(r)?)
@@ -189,6 +205,8 @@ impl MultipartRequest {
         match &self.body {
             MultipartRequestBody::Desc
             | MultipartRequestBody::Table
+            | MultipartRequestBody::GroupDesc
+            | MultipartRequestBody::GroupFeatures
             | MultipartRequestBody::MeterFeatures
             | MultipartRequestBody::PortDesc => {}
             MultipartRequestBody::Flow(filter) | MultipartRequestBody::Aggregate(filter) => {
@@ -201,6 +219,10 @@ impl MultipartRequest {
             MultipartRequestBody::Queue { port_no, queue_id } => {
                 port_no.write(w);
                 queue_id.write(w);
+            }
+            MultipartRequestBody::Group(group) => {
+                group.write(w);
+                w.zeros(4);
             }
             MultipartRequestBody::Meter(meter) | MultipartRequestBody::MeterConfig(meter) => {
                 meter.write(w);

@@ -353,12 +353,62 @@ pub(crate) fn samples() -> Vec<Sample> {
             )),
         ),
         sample(
-            "group mod, kept as it came",
+            "group mod: add, fast failover",
+            "04 0f 0050 00000001             // GROUP_MOD, length 80
+             0000 03 00 00000007             // ADD, FF, pad, group 7
+             0028 0000 00000001 ffffffff 00000000 // bucket, length 40, no weight, port 1, no group, pad
+             0015 0008 00000001              // SET_QUEUE 1
+             0000 0010 00000001 0000 000000000000 // OUTPUT, length 16, port 1, max_len 0, pad
+             0018 0000 ffffffff 00000008 00000000 // bucket, length 24, no weight, no port, group 8, pad
+             0016 0008 00000008              // GROUP 8",
+            Message::GroupMod(GroupMod::add(
+                GroupId(7),
+                GroupType::FF,
+                vec![
+                    Bucket::new(vec![Action::SetQueue(QueueId(1)), Action::output(PortNo(1))])
+                        .watch_port(PortNo(1)),
+                    Bucket::new(vec![Action::Group(GroupId(8))]).watch_group(GroupId(8)),
+                ],
+            )),
+        ),
+        sample(
+            "group mod: modify, select",
+            "04 0f 0030 00000001             // GROUP_MOD, length 48
+             0001 01 00 00000007             // MODIFY, SELECT, pad, group 7
+             0020 0003 ffffffff ffffffff 00000000 // bucket, length 32, weight 3, watching nothing, pad
+             0000 0010 00000002 0000 000000000000 // OUTPUT, length 16, port 2, max_len 0, pad",
+            Message::GroupMod(GroupMod::modify(
+                GroupId(7),
+                GroupType::SELECT,
+                vec![Bucket::new(vec![Action::output(PortNo(2))]).weight(3)],
+            )),
+        ),
+        sample(
+            "group mod: delete all",
             "04 0f 0010 00000001 0002 00 00 fffffffc // DELETE, ALL type, pad, all groups",
-            Message::Unknown {
-                kind: MessageType::GROUP_MOD,
-                body: vec![0, 2, 0, 0, 0xff, 0xff, 0xff, 0xfc],
-            },
+            Message::GroupMod(GroupMod::delete(GroupId::ALL)),
+        ),
+        sample(
+            "group mod: of another time",
+            "04 0f 0040 00000001             // GROUP_MOD, length 64
+             0009 07 00 ffffff01             // command 9, type 7, pad, a group beyond the last
+             0010 0000 ffffffff ffffffff 00000000 // bucket, length 16: no actions
+             0020 0000 ffffffff ffffffff 00000000 // bucket, length 32
+             ffff 0010 00002320 0000000000000000 // an experimenter's action",
+            Message::GroupMod(GroupMod {
+                command: GroupCommand(9),
+                ..GroupMod::add(
+                    GroupId(0xffff_ff01),
+                    GroupType(7),
+                    vec![
+                        Bucket::new(vec![]),
+                        Bucket::new(vec![Action::Unknown {
+                            kind: ActionType::EXPERIMENTER,
+                            body: vec![0, 0, 0x23, 0x20, 0, 0, 0, 0, 0, 0, 0, 0],
+                        }]),
+                    ],
+                )
+            }),
         ),
         sample(
             "port mod",
@@ -398,6 +448,21 @@ pub(crate) fn samples() -> Vec<Sample> {
             "meter-stats request",
             "04 12 0018 00000001 0009 0000 00000000 ffffffff 00000000 // all meters, pad",
             MultipartRequestBody::Meter(MeterId::ALL).into(),
+        ),
+        sample(
+            "group-stats request",
+            "04 12 0018 00000001 0006 0000 00000000 fffffffc 00000000 // all groups, pad",
+            MultipartRequestBody::Group(GroupId::ALL).into(),
+        ),
+        sample(
+            "group-desc request",
+            "04 12 0010 00000001 0007 0000 00000000",
+            MultipartRequestBody::GroupDesc.into(),
+        ),
+        sample(
+            "group-features request",
+            "04 12 0010 00000001 0008 0000 00000000",
+            MultipartRequestBody::GroupFeatures.into(),
         ),
         sample(
             "port-desc request",
@@ -550,10 +615,85 @@ pub(crate) fn samples() -> Vec<Sample> {
             }))),
         },
         sample(
-            "group-desc reply, kept as it came",
-            "04 13 0014 00000001 0007 0000 00000000 0008 00 00",
+            "group-stats reply",
+            "04 13 0070 00000001 0006 0000 00000000 // GROUP
+             0038 0000 00000007                     // length 56, pad, group 7
+             00000002 00000000                      // 2 entries refer to it, pad
+             0000000000000064 0000000000002710      // 100 packets, 10 000 bytes
+             00000005 0000000a                      // 5 s 10 ns
+             0000000000000063 0000000000002703      // bucket: 99 packets, 9 987 bytes
+             0028 0000 00000008                     // length 40, pad, group 8, no buckets
+             00000000 00000000
+             0000000000000000 0000000000000000
+             00000006 0000000b                      // 6 s 11 ns",
+            multipart(MultipartReplyBody::Group(vec![
+                GroupStats {
+                    group_id: GroupId(7),
+                    ref_count: 2,
+                    packet_count: 100,
+                    byte_count: 10_000,
+                    duration_sec: 5,
+                    duration_nsec: 10,
+                    buckets: vec![BucketStats { packet_count: 99, byte_count: 9_987 }],
+                },
+                GroupStats {
+                    group_id: GroupId(8),
+                    ref_count: 0,
+                    packet_count: 0,
+                    byte_count: 0,
+                    duration_sec: 6,
+                    duration_nsec: 11,
+                    buckets: vec![],
+                },
+            ])),
+        ),
+        sample(
+            "group-desc reply",
+            "04 13 0048 00000001 0007 0000 00000000 // GROUP_DESC
+             0030 03 00 00000007                    // length 48, FF, pad, group 7
+             0028 0000 00000001 ffffffff 00000000   // bucket, length 40, no weight, port 1, no group, pad
+             0015 0008 00000001                     // SET_QUEUE 1
+             0000 0010 00000001 0000 000000000000   // OUTPUT, length 16, port 1, max_len 0, pad
+             0008 00 00 00000008                    // length 8, ALL, pad, group 8, no buckets",
+            multipart(MultipartReplyBody::GroupDesc(vec![
+                GroupDesc {
+                    group_type: GroupType::FF,
+                    group_id: GroupId(7),
+                    buckets: vec![
+                        Bucket::new(vec![
+                            Action::SetQueue(QueueId(1)),
+                            Action::output(PortNo(1)),
+                        ])
+                        .watch_port(PortNo(1)),
+                    ],
+                },
+                GroupDesc {
+                    group_type: GroupType::ALL,
+                    group_id: GroupId(8),
+                    buckets: vec![],
+                },
+            ])),
+        ),
+        sample(
+            "group-features reply",
+            "04 13 0038 00000001 0008 0000 00000000 // GROUP_FEATURES
+             0000000f 00000007                      // all types, weights, liveness and chains
+             ffffff00 ffffff00 00000001 00000002    // as many ALL, SELECT, INDIRECT, FF
+             00600001 00000001 00000001 00000001    // OUTPUT everywhere; SET_QUEUE and GROUP in ALL",
+            multipart(MultipartReplyBody::GroupFeatures(GroupFeatures {
+                types: 0x0f,
+                capabilities: GroupCapabilities::SELECT_WEIGHT
+                    | GroupCapabilities::SELECT_LIVENESS
+                    | GroupCapabilities::CHAINING,
+                max_groups: [0xffff_ff00, 0xffff_ff00, 1, 2],
+                actions: [0x0060_0001, 1, 1, 1],
+            })),
+        ),
+        sample(
+            "table-features reply, kept as it came",
+            "04 13 0014 00000001 000c 0000 00000000 0008 00 00",
             multipart(MultipartReplyBody::Unknown {
-                kind: MultipartType::GROUP_DESC,
+                kind: MultipartType::TABLE_FEATURES,
                 body: vec![0, 8, 0, 0],
             }),
         ),

@@ -84,6 +84,12 @@ impl OpenVswitch {
         self.control(&["revalidator/purge"]);
     }
 
+    /// Takes a port down, or up again; the switch notices a little later.
+    pub(crate) fn set_link(&self, port: &str, up: bool) {
+        let state = if up { "up" } else { "down" };
+        self.control(&["netdev-dummy/set-admin-state", port, state]);
+    }
+
     fn control(&self, arguments: &[&str]) {
         let target = format!("--target={}", self.dir.join("vs.ctl").display());
         self.run("ovs-appctl", &[&[&target[..]], arguments].concat());

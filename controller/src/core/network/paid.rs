@@ -357,8 +357,9 @@ impl Network {
             Stage::Removing { .. } => self.go_on_removing(&mut paid, now),
         };
         if stays {
-            self.flow_timers
-                .extend(paid.next_deadline().map(|at| (at, flow)));
+            // What was to happen by now waits for a switch, which will say so.
+            let later = paid.next_deadline().filter(|at| *at > now);
+            self.flow_timers.extend(later.map(|at| (at, flow)));
             self.flows.insert(flow, paid);
         }
     }

@@ -181,6 +181,11 @@ impl Observer {
         self.tables.are_empty()
     }
 
+    /// Events follow each other and time does not go on.
+    pub fn stands_still(&mut self, now: Time) {
+        self.wrong(now, "something happens again and again at one instant");
+    }
+
     /// Something happens to the network that may take packets with it.
     pub fn disturbed(&mut self, now: Time) {
         self.disturbed_at = Some(now);

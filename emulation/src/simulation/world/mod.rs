@@ -40,6 +40,8 @@ const ASKS_FOR_END: Duration = Duration::from_secs(10);
 const LOOKS_FOR: Duration = Duration::from_secs(3);
 /// Who has no quote by then gives up: what is bought later could not come to its end.
 const SELLS_FOR: Duration = Duration::from_secs(300);
+/// Events at one instant; more mean that somebody wakes itself for ever.
+const MOST_AT_ONCE: u32 = 20_000;
 /// Time between checkpoints.
 const CHECKPOINT: Duration = Duration::from_millis(500);
 
@@ -196,8 +198,17 @@ impl World {
 
     pub(super) fn run(mut self) -> Outcome {
         let end = BEGIN.plus(LASTS);
+        let mut at_once = 0;
         while let Some(((at, _), event)) = self.events.pop_first() {
             if at > end || self.is_over() {
+                break;
+            }
+            if at > self.now {
+                at_once = 0;
+            }
+            at_once += 1;
+            if at_once > MOST_AT_ONCE {
+                self.observer.stands_still(at);
                 break;
             }
             self.now = at;
