@@ -15,6 +15,12 @@ use super::fabric::shape::Jack;
 /// No stream is followed further than this.
 const MAX_STEPS: usize = 64;
 
+/// More rounds than any course that ends is long.
+const MAX_ROUNDS: usize = 3 * MAX_STEPS;
+
+/// What changes by less, in bits per second, is at rest.
+const AT_REST: f64 = 0.001;
+
 /// Guarantee in hundredths of the capacity, and whether more may be borrowed, for queues by priority.
 const CLASSES: [(u32, f64, bool); 4] = [
     (1, 0.02, false),
@@ -121,15 +127,10 @@ pub fn flow(fabric: &Fabric, streams: &[(&Stream, &Course)]) -> Vec<Vec<f64>> {
         .iter()
         .map(|(stream, course)| vec![stream.offered; course.steps.len()])
         .collect();
-    let rounds = 1 + streams
-        .iter()
-        .map(|(_, course)| course.steps.len())
-        .max()
-        .unwrap_or_default()
-        .min(8);
-    // What leaves a step depends on what left those before it: after as many rounds as the longest course has steps
-    // nothing changes any more, where streams do not push each other in a circle.
-    for _ in 0..rounds {
+    // What leaves a step depends on what left those before it, and on what others bring to the same port: again and
+    // again, until nothing changes any more. Streams that push each other in a circle may not come to rest; they are
+    // best effort, as only that goes in circles.
+    for _ in 0..MAX_ROUNDS {
         let mut arriving = Vec::with_capacity(streams.len());
         for ((stream, course), leaving) in streams.iter().zip(&leaving) {
             let arrives = |step: &Step| {
@@ -139,7 +140,14 @@ pub fn flow(fabric: &Fabric, streams: &[(&Stream, &Course)]) -> Vec<Vec<f64>> {
             arriving.push(course.steps.iter().map(arrives).collect::<Vec<f64>>());
         }
         let metered = through_meters(fabric, streams, &arriving);
-        leaving = through_ports(fabric, streams, &metered);
+        let before = std::mem::replace(&mut leaving, through_ports(fabric, streams, &metered));
+        let moved = before.iter().flatten().zip(leaving.iter().flatten());
+        if moved
+            .into_iter()
+            .all(|(before, after)| (before - after).abs() < AT_REST)
+        {
+            break;
+        }
     }
     leaving
 }

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use payflow_qos::Time;
+use payflow_qos::{PortNo, PortRef, SwitchId, Time};
 use rust_openflow::{Instruction, MeterId, Oxm};
 
 use super::{Observer, Sight};
@@ -40,6 +40,7 @@ pub struct Tables {
 struct Held {
     owner: Owner,
     meter: Option<MeterId>,
+    in_port: Option<PortNo>,
 }
 
 impl Tables {
@@ -47,6 +48,19 @@ impl Tables {
     #[must_use]
     pub fn are_empty(&self) -> bool {
         self.held.values().all(Vec::is_empty) && self.meters.values().all(|count| *count == 0)
+    }
+
+    /// Where a sale's packets are let in, if anywhere.
+    pub(super) fn ingress(&self, number: u64) -> Option<PortRef> {
+        self.held.iter().find_map(|(switch, held)| {
+            let first = held
+                .iter()
+                .find(|it| it.owner.0 == number && it.meter.is_some())?;
+            Some(PortRef {
+                switch: SwitchId(*switch),
+                port: first.in_port?,
+            })
+        })
     }
 
     /// Sales of which a switch holds something, and whether the first switch lets packets in.
@@ -78,6 +92,13 @@ fn meter_of(entry: &EntryView<'_>) -> Option<MeterId> {
     })
 }
 
+fn in_port_of(entry: &EntryView<'_>) -> Option<PortNo> {
+    entry.flow_match.fields().iter().find_map(|it| match it {
+        Oxm::InPort(port) => Some(PortNo(port.0)),
+        _ => None,
+    })
+}
+
 fn reservation_meters(switch: &MemorySwitch) -> impl Iterator<Item = u32> {
     let numbers = switch.meters().map(|meter| meter.meter_id.0);
     numbers.filter(|meter| *meter >= RESERVATION_METERS)
@@ -99,7 +120,12 @@ impl Observer {
             if let Some(meter) = meter {
                 users.entry(meter).or_default().insert(owner.0);
             }
-            held.push(Held { owner, meter });
+            let in_port = in_port_of(&entry);
+            held.push(Held {
+                owner,
+                meter,
+                in_port,
+            });
             self.check_entry(sight.fabric, id, owner, &entry, now);
         }
         for (meter, sales) in users.into_iter().filter(|(_, sales)| sales.len() > 1) {
@@ -132,7 +158,7 @@ impl Observer {
             return;
         };
         let paid_time = Duration::from_millis(sale.document.duration_ms);
-        let rate = sale.document.rate_bps;
+        let (rate, source_address) = (sale.document.rate_bps, sale.document.flow.source);
         let lasts = Duration::from_secs(entry.hard_timeout_s.into());
         if lasts.is_zero() {
             let what = format!("r{number} on s{switch} has no hard time-out");
@@ -155,6 +181,21 @@ impl Observer {
             }
             return;
         };
+        let source = fabric
+            .shape
+            .stations
+            .iter()
+            .find(|it| std::net::IpAddr::V4(it.address) == source_address);
+        let let_in = in_port_of(entry).and_then(|port| {
+            fabric.jack(PortRef {
+                switch: SwitchId(switch),
+                port,
+            })
+        });
+        if self.hosts_are_known && let_in != source.map(|station| station.jack) {
+            let what = format!("r{number} is let in at {let_in:?}, where its source is not");
+            self.wrong(now, what);
+        }
         let metered = fluid::rate_of(fabric, (switch, meter));
         // Both are whole numbers far below 2^52.
         let sold = rate as f64;
