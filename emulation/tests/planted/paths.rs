@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use payflow_controller::core::network::{
     ConnectionId, FlowId, FlowPlan, MacAddr, Network, NetworkConfig, NetworkEvent, NetworkInput,
-    NetworkOutput, Protocol, Selector,
+    NetworkOutput, PortFacts, PortRole, Protocol, Selector,
 };
 use payflow_emulation::simulation::chance::Chance;
 use payflow_emulation::switch::{self, ConnectionKind, MemorySwitch, SwitchSettings};
@@ -96,6 +96,15 @@ impl Ring {
             let connection = ConnectionId(id);
             ring.network
                 .handle(NetworkInput::Connected { connection }, BEGIN);
+            for port in [ONWARDS, BACKWARDS] {
+                let facts = PortFacts {
+                    switch: SwitchId(id),
+                    port_name: format!("s{id}-eth{port}"),
+                    capacity: None,
+                    role: PortRole::Trunk,
+                };
+                ring.network.handle(NetworkInput::Port(facts), BEGIN);
+            }
         }
         ring
     }
@@ -230,14 +239,32 @@ impl Ring {
                     NetworkOutput::MakeClasses { .. } => {}
                 }
             }
+            let mut sent = Vec::new();
             for (id, line) in &mut self.lines {
-                line.switch.take_frames();
+                sent.extend(
+                    line.switch
+                        .take_frames()
+                        .into_iter()
+                        .map(|frame| (*id, frame)),
+                );
                 let bytes = line.switch.take_output(line.controller);
                 if !bytes.is_empty() {
                     quiet = false;
                     let connection = ConnectionId(*id);
                     self.network
                         .handle(NetworkInput::Bytes { connection, bytes }, self.now);
+                }
+            }
+            for (id, sent) in sent {
+                let (far, port) = match sent.port.0 {
+                    ONWARDS => (id % SWITCHES + 1, BACKWARDS),
+                    BACKWARDS => ((id + SWITCHES - 2) % SWITCHES + 1, ONWARDS),
+                    _ => continue,
+                };
+                quiet = false;
+                if let Some(line) = self.lines.get_mut(&far) {
+                    let port = rust_openflow::PortNo(port);
+                    line.switch.inject(port, sent.frame, since);
                 }
             }
             if quiet {
