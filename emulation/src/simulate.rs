@@ -225,6 +225,15 @@ mod tests {
     use super::*;
 
     #[test]
+    fn the_example_of_a_scenario_is_one_and_a_misspelt_word_is_told() {
+        let example = include_str!("../../examples/scenario.toml");
+        let scenario: Scenario = toml::from_str(example).expect("the example is a scenario");
+        assert_eq!((scenario.buyers, scenario.faults.len()), (24, 3));
+        let error = toml::from_str::<Scenario>("faults = [\"crush\"]").expect_err("no such fault");
+        assert!(error.to_string().contains("crash"), "{error}");
+    }
+
+    #[test]
     fn a_range_of_seeds_is_half_open_and_not_empty() {
         assert_eq!("3..7".parse(), Ok(Seeds { first: 3, end: 7 }));
         for wrong in ["3", "3..", "..7", "7..3", "3..3", "a..b", "3...7"] {

@@ -96,6 +96,21 @@ impl FakeSwitch {
         }
     }
 
+    /// The port is taken out and put in again, under another number and the same name.
+    pub(super) fn replug(&mut self, port: u32, number: u32) {
+        let Some(old) = self.ports.remove(&port) else {
+            panic!("there is no port {port}")
+        };
+        let new = Port {
+            port_no: PortNo(number),
+            ..old.clone()
+        };
+        self.ports.insert(number, new.clone());
+        for (reason, port) in [(PortReason::DELETE, old), (PortReason::ADD, new)] {
+            self.say(0, &PortStatus { reason, port }.into());
+        }
+    }
+
     pub(super) fn set_up(&mut self, port: u32, up: bool) {
         let port = self.ports.get_mut(&port).unwrap();
         port.state = if up {

@@ -465,6 +465,29 @@ fn plans_that_cannot_be_are_refused_at_once() {
 }
 
 #[test]
+fn no_packet_is_let_in_while_there_is_no_way_for_it() {
+    let mut lab = lab();
+    let flow = flow(7, 0);
+    lab.switches.get_mut(&2).unwrap().stalled = true;
+    lab.install(plan_through_row(flow));
+    lab.set_port_up(port(1, 3), false);
+    lab.switches.get_mut(&2).unwrap().go_on();
+    lab.pump();
+    assert!(lab.holds(2, flow) && !lab.holds(1, flow));
+    assert!(
+        !lab.take_events()
+            .contains(&NetworkEvent::Installed { flow })
+    );
+    lab.set_port_up(port(1, 3), true);
+    lab.wait(5_000);
+    assert!(lab.holds(1, flow));
+    assert!(
+        lab.take_events()
+            .contains(&NetworkEvent::Installed { flow })
+    );
+}
+
+#[test]
 fn a_switch_that_never_comes_back_is_clean_when_hard_time_outs_are_over() {
     let mut lab = lab();
     let flow = flow(7, 0);

@@ -253,3 +253,23 @@ fn a_port_is_sold_only_when_its_class_queues_are_made() {
     lab.declare(port(1, 3), PortRole::Trunk, None);
     assert_eq!(lab.take_events(), [told(None)]);
 }
+
+#[test]
+fn a_port_that_is_plugged_in_again_is_sold_only_when_its_class_queues_are_made_again() {
+    let mut lab = Lab::row(config());
+    let capacity = BitRate(100_000_000);
+    lab.declare(port(1, 3), PortRole::Trunk, Some(capacity));
+    let made = |order: (payflow_qos::SwitchId, String, BitRate)| NetworkInput::ClassesMade {
+        switch: order.0,
+        port_name: order.1,
+        result: Ok(()),
+    };
+    let order = lab.classes_ordered.pop().expect("queues are ordered");
+    lab.input(made(order.clone()));
+    lab.switches.get_mut(&1).expect("it is there").replug(3, 30);
+    lab.pump();
+    assert_eq!(lab.network.topology().capacity(port(1, 30)), None);
+    assert_eq!(lab.classes_ordered.pop().as_ref(), Some(&order));
+    lab.input(made(order));
+    assert_eq!(lab.network.topology().capacity(port(1, 30)), Some(capacity));
+}
