@@ -398,7 +398,10 @@ impl DataPlane for ConfirmsAtOnce {
     fn set_end(&mut self, _: FlowId, _: Time, _: Time) {}
 
     fn remove(&mut self, flow: FlowId, _: Time) {
-        let event = NetworkEvent::Removed { flow };
+        let event = NetworkEvent::Removed {
+            flow,
+            everywhere: true,
+        };
         self.outputs.push_back(NetworkOutput::Event(event));
     }
 }

@@ -149,7 +149,8 @@ mod tests {
             faults: [FaultKind::Cable, FaultKind::Crash].into(),
             shape: Some(ShapeKind::Ring),
             story: true,
-            ..Scenario::default()
+            #[cfg(feature = "planted-faults")]
+            planted: None,
         };
         assert_eq!(
             small.command(1),

@@ -92,7 +92,7 @@ impl Fabric {
     pub(super) fn fault(&mut self, fault: Fault, now: Time) {
         let at = self.uptime(now);
         match fault {
-            Fault::CableMended(jack) => return self.mend(jack, now),
+            Fault::CableMended(jack) => self.mend(jack, now),
             Fault::Fine(switch) => {
                 if let Some(place) = self.places.get_mut(&switch) {
                     place.switch.refuse_nothing();
@@ -101,9 +101,8 @@ impl Fabric {
                     place.switch.limit_entries_per_table(usize::MAX);
                     self.touch(switch, now);
                 }
-                return;
             }
-            _ if self.faults.is_empty() => return,
+            _ if self.faults.is_empty() => {}
             Fault::CableBreaks { jack, told } => {
                 self.break_cable(jack, told, now);
                 let lasts = self.chance.millis(100, 30_000);
