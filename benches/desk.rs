@@ -395,6 +395,10 @@ impl DataPlane for ConfirmsAtOnce {
 
     fn adopt(&mut self, _: FlowPlan, _: bool, _: Time) {}
 
+    fn recall(&mut self, plan: FlowPlan, now: Time) {
+        self.remove(plan.flow, now);
+    }
+
     fn set_end(&mut self, _: FlowId, _: Time, _: Time) {}
 
     fn remove(&mut self, flow: FlowId, _: Time) {

@@ -25,7 +25,7 @@ pub struct SimulateArgs {
     /// Many seeds, FIRST..LAST (the last one left out), on all cores
     #[arg(long)]
     seeds: Option<Seeds>,
-    /// A scenario as a TOML file: buyers, without, faults, shape; what it does not say is as usual
+    /// A scenario as a TOML file, such as examples/scenario.toml; other options go before it
     #[arg(long, value_name = "FILE")]
     scenario: Option<PathBuf>,
     /// How many buy, each once [default: 16]
@@ -60,6 +60,16 @@ impl SimulateArgs {
             scenario.faults = self.faults.iter().copied().collect();
         }
         scenario.shape = self.shape.or(scenario.shape);
+        if let Some(number) = scenario.without.iter().find(|it| **it >= scenario.buyers) {
+            bail!(
+                "there is no buyer {number}; the last of {} is {}",
+                scenario.buyers,
+                scenario.buyers.saturating_sub(1)
+            );
+        }
+        if scenario.without.len() >= scenario.buyers {
+            bail!("nobody is left to buy; leave at least one buyer");
+        }
         Ok(scenario)
     }
 }
@@ -141,14 +151,15 @@ pub fn each(
     scenario: &Scenario,
     done: impl Fn(&Outcome) + Sync,
 ) -> Vec<(u64, Outcome)> {
-    let next = AtomicU64::new(seeds.first);
+    let next = AtomicU64::new(0);
     let work = || {
         let mut wrong = Vec::new();
         loop {
-            let seed = next.fetch_add(1, Ordering::Relaxed);
-            if seed >= seeds.end {
+            let index = next.fetch_add(1, Ordering::Relaxed);
+            if index >= seeds.end - seeds.first {
                 return wrong;
             }
+            let seed = seeds.first + index;
             let outcome = run_seed(seed, scenario);
             done(&outcome);
             if !outcome.violations.is_empty() {

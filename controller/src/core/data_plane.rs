@@ -28,6 +28,9 @@ pub trait DataPlane: Send {
     /// Takes over a flow that was installed before a restart; only differences are mended. A flow that was suspended is
     /// reported as restored once its path is whole.
     fn adopt(&mut self, plan: FlowPlan, suspended: bool, now: Time);
+    /// After a restart: an ended flow may still be on switches. Wants nothing of it, and tells when it is on none, as
+    /// [`Self::remove`] does.
+    fn recall(&mut self, plan: FlowPlan, now: Time);
     /// Says when the service ends, once that is known.
     fn set_end(&mut self, flow: FlowId, ends: Time, now: Time);
     /// Removes a paid flow: the first switch, a queue drain, the others.
@@ -69,6 +72,10 @@ impl DataPlane for Network {
 
     fn adopt(&mut self, plan: FlowPlan, suspended: bool, now: Time) {
         self.adopt(plan, suspended, now);
+    }
+
+    fn recall(&mut self, plan: FlowPlan, now: Time) {
+        self.recall(plan, now);
     }
 
     fn set_end(&mut self, flow: FlowId, ends: Time, now: Time) {

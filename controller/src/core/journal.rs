@@ -119,6 +119,13 @@ pub enum Record {
         /// When.
         at: Time,
     },
+    /// Nothing of a reservation that lingered is left on any switch: its capacity is free.
+    Cleared {
+        /// Which reservation.
+        number: ReservationNumber,
+        /// When.
+        at: Time,
+    },
     /// The transfer is signed. From now on only these bytes are submitted.
     PayoutSigned {
         /// Which payout.

@@ -386,7 +386,12 @@ impl Core {
                 window,
                 ingress: reservation.issued.asker,
                 unpaid: reservation.paid.is_none(),
-                value: quote.payment.price.0,
+                // What has been settled is only on its way out: no living flow is given up for it.
+                value: if reservation.receipt.is_some() {
+                    0
+                } else {
+                    quote.payment.price.0
+                },
             },
         );
     }

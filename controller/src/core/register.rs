@@ -283,6 +283,12 @@ impl Register {
                 );
                 self.plan(*payout, payout_record)
             }
+            Record::Cleared { number, .. } => {
+                if let Some(reservation) = self.reservations.get_mut(number) {
+                    reservation.lingers = false;
+                }
+                Ok(())
+            }
             Record::PayoutSigned {
                 payout,
                 digest,

@@ -29,7 +29,8 @@ impl Core {
             };
             let (state, active) = (reservation.state, reservation.active);
             let lapsed = reservation.issued.hold_ends <= self.now;
-            let lingers = reservation.lingers && self.carried_until(reservation) > self.now;
+            let until = self.carried_until(reservation).plus(SERVICE_TAIL);
+            let lingers = reservation.lingers && until > self.now;
             let address = reservation.quote().payment.pay_to.clone();
             self.order(LedgerOrder::Watch { address });
             if state.holds_capacity() {
@@ -50,14 +51,10 @@ impl Core {
                         self.network.adopt(plan, suspended, self.now);
                     }
                 }
-                State::Stopping(_) => {
-                    self.recall(number);
-                    self.stop(number);
-                }
+                State::Stopping(_) => self.recall(number),
                 State::Settling(_) | State::Over(_) if lingers => {
                     self.rebook(number);
                     self.recall(number);
-                    self.stop(number);
                 }
                 State::Held | State::Settling(_) | State::Over(_) => {}
             }
@@ -72,7 +69,7 @@ impl Core {
             .get(&number)
             .and_then(|it| plan(it, self.carried_until(it)));
         if let Some(plan) = plan {
-            self.network.adopt(plan, true, self.now);
+            self.network.recall(plan, self.now);
         }
     }
 
@@ -80,10 +77,10 @@ impl Core {
     pub(super) fn carried_until(&self, reservation: &Reservation) -> Time {
         match reservation.active {
             Some(active) => active.to,
+            // Entries were installed, if at all, for as long as this after it was tried last.
             None => reservation
-                .issued
-                .hold_ends
-                .max(self.now)
+                .ended_at
+                .unwrap_or_else(|| reservation.issued.hold_ends.max(self.now))
                 .plus(self.config.install_patience)
                 .plus(std::time::Duration::from_millis(
                     reservation.quote().duration_ms,
@@ -269,6 +266,11 @@ impl Core {
             .is_some_and(|it| matches!(it.state, State::Settling(_) | State::Over(_)));
         if everywhere && settled {
             self.book.release(commitment(number));
+            let lingered = self.register.reservations.get(&number);
+            if lingered.is_some_and(|it| it.lingers) {
+                let at = self.now;
+                self.record(Record::Cleared { number, at });
+            }
         }
     }
 
@@ -291,6 +293,9 @@ impl Core {
             lingers: self.lingering.contains(&number),
             at: self.now,
         });
+        if self.lingering.contains(&number) {
+            self.rebook(number);
+        }
         self.advance_payout();
     }
 

@@ -43,10 +43,35 @@ struct Scripted {
     log: std::sync::Arc<std::sync::Mutex<Vec<String>>>,
     outputs: VecDeque<NetworkOutput>,
     confirms: bool,
+    /// A switch is away, since a connection was closed and until one is opened.
+    away: bool,
+    /// What it may still carry.
+    lingering: Vec<FlowId>,
+}
+
+impl Scripted {
+    fn removed(&mut self, flow: FlowId, everywhere: bool) {
+        if !everywhere {
+            self.lingering.push(flow);
+        }
+        let event = NetworkEvent::Removed { flow, everywhere };
+        self.outputs.push_back(NetworkOutput::Event(event));
+    }
 }
 
 impl DataPlane for Scripted {
-    fn handle(&mut self, _: NetworkInput, _: Time) {}
+    fn handle(&mut self, input: NetworkInput, _: Time) {
+        match input {
+            NetworkInput::Closed { .. } => self.away = true,
+            NetworkInput::Connected { .. } => {
+                self.away = false;
+                for flow in std::mem::take(&mut self.lingering) {
+                    self.removed(flow, true);
+                }
+            }
+            _ => {}
+        }
+    }
     fn poll(&mut self) -> Option<NetworkOutput> {
         self.outputs.pop_front()
     }
@@ -85,6 +110,13 @@ impl DataPlane for Scripted {
             .push(format!("adopt {}", plan.flow.reservation));
         self.installed.insert(plan.flow);
     }
+    fn recall(&mut self, plan: FlowPlan, _: Time) {
+        self.log
+            .lock()
+            .unwrap()
+            .push(format!("recall {}", plan.flow.reservation));
+        self.removed(plan.flow, false);
+    }
     fn set_end(&mut self, flow: FlowId, _: Time, _: Time) {
         self.log
             .lock()
@@ -97,11 +129,7 @@ impl DataPlane for Scripted {
             .unwrap()
             .push(format!("remove {}", flow.reservation));
         self.installed.remove(&flow);
-        self.outputs
-            .push_back(NetworkOutput::Event(NetworkEvent::Removed {
-                flow,
-                everywhere: true,
-            }));
+        self.removed(flow, !self.away);
     }
 }
 
@@ -194,6 +222,8 @@ fn start(journal: Vec<(u64, Record)>, now: Time, confirms: bool) -> Desk {
         log: std::sync::Arc::clone(&log),
         outputs,
         confirms,
+        away: false,
+        lingering: Vec::new(),
     };
     let config = CoreConfig {
         chain_id: CHAIN.into(),
@@ -1235,6 +1265,43 @@ fn a_restart_adopts_what_runs_and_keeps_its_capacity_booked() {
     assert_eq!(
         receipt.served_ms, 30_000,
         "the time ran on while the controller was away"
+    );
+}
+
+#[test]
+fn what_a_switch_out_of_reach_may_still_carry_stays_booked_until_it_is_gone() {
+    let switch = |up| {
+        let connection = crate::core::network::ConnectionId(1);
+        Input::Network(if up {
+            NetworkInput::Connected { connection }
+        } else {
+            NetworkInput::Closed { connection }
+        })
+    };
+    let mut desk = open();
+    let number = desk.buy();
+    desk.feed(switch(false));
+    desk.ask(&buyer(), Request::Cancel(number)).unwrap();
+    desk.pay_out();
+    assert_eq!(
+        desk.view(number).status,
+        Status::Settled,
+        "money does not wait"
+    );
+    let another = |it: &mut QuoteRequest| it.destination_port = Some(9);
+    assert_eq!(kind(desk.quote_with(another)), ProblemKind::NoCapacity);
+
+    let mut desk = desk.crash();
+    assert_eq!(desk.network_log(), ["recall 1"], "nothing of it is wanted");
+    assert_eq!(kind(desk.quote_with(another)), ProblemKind::NoCapacity);
+    desk.feed(switch(true));
+    desk.quote_with(another).unwrap();
+
+    let desk = desk.crash();
+    assert_eq!(
+        desk.network_log(),
+        [""; 0],
+        "it is remembered that it is gone"
     );
 }
 

@@ -139,7 +139,12 @@ impl Buyer {
             habit: Habit::any(chance),
             address: IpAddr::from([10, 0, 0, from]),
             destination: IpAddr::from([10, 0, 0, to]),
-            port: u16::try_from(5_000 + number).unwrap_or(5_000),
+            // Few, so that somebody buys what another has, or had.
+            port: if number.is_multiple_of(2) {
+                5_000
+            } else {
+                5_001
+            },
             rate_bps: chance.between(100_000, 9_000_000),
             duration_s: chance.between(1, 40),
             cancels_after_ms: chance.happens(300).then(|| chance.between(0, 20_000)),

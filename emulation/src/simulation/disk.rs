@@ -71,12 +71,15 @@ impl Disk {
     /// under test.
     #[must_use]
     pub fn holds(&self, kind: &str, number: u64) -> bool {
-        let (kind, number) = (
-            format!("\"record\":\"{kind}\""),
-            format!("\"number\":{number},"),
-        );
+        self.says(number, &[&format!("\"record\":\"{kind}\"")])
+    }
+
+    /// Whether a durable record about this reservation has all these words.
+    #[must_use]
+    pub fn says(&self, number: u64, words: &[&str]) -> bool {
+        let number = format!("\"number\":{number},");
         self.durable
             .iter()
-            .any(|(_, text)| text.contains(&kind) && text.contains(&number))
+            .any(|(_, text)| text.contains(&number) && words.iter().all(|word| text.contains(word)))
     }
 }

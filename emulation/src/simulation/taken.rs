@@ -46,6 +46,7 @@ impl Taken {
                 Some("ended") => record["cause"] == "unpaid",
                 // What a switch may still carry stays booked.
                 Some("settled") => record["lingers"] != true,
+                Some("cleared") => true,
                 _ => false,
             };
             if let Some(quote) = self.quotes.get_mut(&number).filter(|_| over) {

@@ -23,7 +23,7 @@ pub(crate) struct Paid {
     /// One entry per hop, in order.
     hops: Vec<HopEntry>,
     stage: Stage,
-    /// Whatever happens, hard time-outs have taken every entry by then.
+    /// Hard time-outs have taken every entry by then, if no switch was slower to read what it was told than the margin.
     gone_by: Time,
     /// Until then an incomplete path is not broken but not there yet.
     patient_until: Option<Time>,
@@ -158,6 +158,21 @@ impl Network {
         self.flow_timers
             .extend(paid.next_deadline().map(|at| (at, flow)));
         self.flows.insert(flow, paid);
+        self.settle(now);
+    }
+
+    /// After a restart of the controller: the flow has ended, and switches may still hold entries of it. Nothing of it is
+    /// wanted; [`NetworkEvent::Removed`] tells at once that nothing is in reach, as no switch is, and later that nothing is
+    /// left.
+    pub fn recall(&mut self, plan: FlowPlan, now: Time) {
+        let flow = plan.flow;
+        let stage = Stage::Removing {
+            step: Step::Rest,
+            waiting: Waiting::Desk,
+        };
+        let paid = Paid::new(plan, stage, self.config.timings.grace);
+        self.flows.insert(flow, paid);
+        self.progress(flow, now);
         self.settle(now);
     }
 

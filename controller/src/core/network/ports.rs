@@ -85,6 +85,7 @@ impl Network {
             if let Some(port) = unplugged {
                 // Its queues went with it, and are not there when it is plugged in again.
                 self.forget_classes(id, &port.name);
+                self.order_classes(id, &port.name, now);
             }
             self.hosts.forget_port(port_ref);
             self.no_capacity(port_ref);

@@ -102,6 +102,7 @@ impl std::ops::AddAssign for Tally {
 /// See the module.
 pub struct Observer {
     begin: Time,
+    treasury: Address,
     /// Nothing keeps the network from seeing where every host is.
     hosts_are_known: bool,
     sales: BTreeMap<u64, Sale>,
@@ -125,12 +126,13 @@ pub struct Observer {
 impl Observer {
     /// Sees nothing yet.
     #[must_use]
-    pub fn new(begin: Time, faults: &BTreeSet<FaultKind>) -> Self {
+    pub fn new(begin: Time, faults: &BTreeSet<FaultKind>, treasury: Address) -> Self {
         let harmless = |kind: &FaultKind| {
             matches!(kind, FaultKind::Claim | FaultKind::Ledger | FaultKind::Disk)
         };
         Self {
             hosts_are_known: faults.iter().all(harmless),
+            treasury,
             begin,
             sales: BTreeMap::new(),
             by_address: BTreeMap::new(),
@@ -357,6 +359,9 @@ impl Observer {
                 format_args!("{digest} settles what was settled before"),
             );
         }
+        if transfer.gas_version.is_some() {
+            self.check_payees(transfer, now);
+        }
         let iota = Asset::iota();
         for credit in transfer
             .credits
@@ -380,6 +385,20 @@ impl Observer {
                     let what = format!("q{number}: {} refunded of {paid} paid", sale.refunded);
                     self.wrong(now, what);
                 }
+            }
+        }
+    }
+
+    /// What the controller sends goes to those who bought, or stays with the operator.
+    fn check_payees(&mut self, transfer: &Transfer, now: Time) {
+        for credit in &transfer.credits {
+            let to = &credit.address;
+            let known = self.by_refund.contains_key(to) || self.by_address.contains_key(to);
+            if !known && *to != self.treasury {
+                self.wrong(
+                    now,
+                    format_args!("the controller pays {} to {to}", credit.amount),
+                );
             }
         }
     }
@@ -461,7 +480,7 @@ impl Observer {
             let useless = sale
                 .payments
                 .len()
-                .saturating_sub(usize::from(chargeable(&sale, now).is_some()));
+                .saturating_sub(usize::from(self.is_paid(number, ledger)));
             let most = u64::try_from(useless)
                 .unwrap_or(u64::MAX)
                 .saturating_mul(terms.mispayment_fee.0)
@@ -479,6 +498,19 @@ impl Observer {
                         sale.refunded, sale.delivery.delivered(now), sale.document.duration_ms, terms.price
                     ),
                 );
+            }
+            // No money, no service: who was served to the end, without a word of trouble, has paid for all of it.
+            let served = sight
+                .disk
+                .says(number, &["\"record\":\"ended\"", "\"cause\":\"expired\""])
+                && sale.over
+                && !sight.disk.holds("suspended", number);
+            if served && kept < terms.price.0 {
+                let what = format!(
+                    "q{number}: served to the end for {kept}, and {} are due",
+                    terms.price
+                );
+                self.wrong(now, what);
             }
             let (whole, delivered) = (
                 Duration::from_millis(sale.document.duration_ms),

@@ -62,6 +62,9 @@ impl World {
             let digest = inspected.digest.clone();
             self.observer.handed_over(quote.0, &digest, self.now);
         }
+        if let (true, Request::Cancel(reservation)) = (self.life.is_some(), &request) {
+            self.observer.cancelled(reservation.0);
+        }
         if let Some(alive) = &mut self.life {
             alive.asked.insert(id, number);
             self.feed(Input::Request {
@@ -261,11 +264,7 @@ impl World {
             .zip(buyer.cancels_after_ms)
             .is_some_and(|(since, after)| since.plus(Duration::from_millis(after)) <= self.now);
         let request = if cancel && !buyer.cancelled {
-            self.observer.cancelled(reservation.0);
             self.tell(|| format!("buyer {}: cancels", buyer.number));
-            if let Some(buyer) = self.buyers.get_mut(buyer.number) {
-                buyer.cancelled = true;
-            }
             Request::Cancel(reservation)
         } else {
             Request::GetReservation(reservation)
@@ -280,26 +279,28 @@ impl World {
             }
             return;
         };
-        let Some(buyer) = self
-            .buyers
-            .get_mut(number)
-            .filter(|buyer| buyer.waiting == Some(id.0))
-        else {
+        let Some(buyer) = self.buyers.get_mut(number) else {
             return;
         };
+        if let Ok(Answer::Quote(quote)) = &reply {
+            // Also an answer for which the buyer has not waited.
+            let sight = Sight {
+                fabric: &self.fabric,
+                ledger: &self.ledger,
+                disk: &self.disk,
+            };
+            self.observer
+                .quoted(&quote.document, buyer, &sight, self.now);
+        }
+        if buyer.waiting != Some(id.0) {
+            return;
+        }
         buyer.waiting = None;
         match reply {
             Ok(Answer::Quote(quote)) => {
                 let late = buyer.habit == Habit::Late;
                 buyer.step = Step::Pay;
                 buyer.quote = Some(quote.document.clone());
-                let sight = Sight {
-                    fabric: &self.fabric,
-                    ledger: &self.ledger,
-                    disk: &self.disk,
-                };
-                self.observer
-                    .quoted(&quote.document, buyer, &sight, self.now);
                 self.tell(|| {
                     let document = &quote.document;
                     format!(
@@ -338,6 +339,7 @@ impl World {
         if view.status == Status::Active {
             buyer.served_since.get_or_insert(now);
         }
+        buyer.cancelled |= view.status == Status::Cancelled;
         self.look_again(number, Duration::from_secs(1));
     }
 
@@ -355,6 +357,7 @@ impl World {
                 | ProblemKind::HoldLimit
                 | ProblemKind::NoCapacity
                 | ProblemKind::TooManyRequests
+                | ProblemKind::FlowConflict
         );
         if problem.kind == ProblemKind::Internal {
             self.observer.violations.push(format!(

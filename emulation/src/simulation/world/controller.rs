@@ -108,7 +108,11 @@ impl World {
                     {
                         self.observer.told(number, view.status, self.now);
                     }
-                    self.tell(|| format!("controller: {} is {:?}", view.id, view.status));
+                    self.tell(|| {
+                        let why = view.detail.as_ref().map(|why| format!(": {why}"));
+                        let why = why.unwrap_or_default();
+                        format!("controller: {} is {:?}{why}", view.id, view.status)
+                    });
                 }
                 Output::Send { connection, bytes } => self.fabric.send(connection, bytes, self.now),
                 Output::CloseConnection { connection, .. } => {

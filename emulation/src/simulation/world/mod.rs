@@ -136,7 +136,7 @@ impl World {
             now: BEGIN,
             events: BTreeMap::new(),
             numbered: 0,
-            observer: Observer::new(BEGIN, &scenario.faults),
+            observer: Observer::new(BEGIN, &scenario.faults, TREASURY.into()),
             fabric,
             ledger: MemoryLedger::new(TREASURY.into(), Amount(1_000_000_000)),
             ledger_out: false,
