@@ -54,22 +54,14 @@ pub struct Outcome {
 pub fn run(seed: u64, scenario: &Scenario) -> Outcome {
     #[cfg(feature = "planted-faults")]
     let _planted = Planted::new(scenario.planted);
-    let world = world::World::new(seed, scenario.clone());
-    let panicked = |panic: Box<dyn std::any::Any + Send>| {
-        let text = panic
-            .downcast_ref::<String>()
-            .map(String::as_str)
-            .or_else(|| panic.downcast_ref::<&str>().copied());
-        Outcome {
-            violations: vec![format!("panic: {}", text.unwrap_or("without a word"))],
-            digest: String::new(),
-            story: Vec::new(),
-            tally: observer::Tally::default(),
-            steps: 0,
-        }
-    };
-    // Nothing of the world is looked at after a panic.
-    std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| world.run())).unwrap_or_else(panicked)
+    let mut world = world::World::new(seed, scenario.clone());
+    let ran = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| world.run()));
+    let panicked = ran.err().map(|panic| {
+        let text = panic.downcast_ref::<String>().map(String::as_str);
+        let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
+        text.unwrap_or("without a word").to_owned()
+    });
+    world.finish(panicked)
 }
 
 /// Plants a fault for one run, and takes it out again even when the run panics.

@@ -196,7 +196,8 @@ impl World {
         self.rough && self.scenario.faults.contains(&kind)
     }
 
-    pub(super) fn run(mut self) -> Outcome {
+    /// To its end.
+    pub(super) fn run(&mut self) {
         let end = BEGIN.plus(LASTS);
         let mut at_once = 0;
         while let Some(((at, _), event)) = self.events.pop_first() {
@@ -216,14 +217,22 @@ impl World {
             self.happen(event);
             self.look();
         }
+    }
+
+    /// What came of it. After a panic of the code under test only the story up to there, and that.
+    pub(super) fn finish(mut self, panicked: Option<String>) -> Outcome {
         let calm = self.scenario.faults.is_empty();
         let sight = Sight {
             fabric: &self.fabric,
             ledger: &self.ledger,
             disk: &self.disk,
         };
-        self.observer
-            .finish(&sight, self.books.as_ref(), calm, self.now);
+        match panicked {
+            None => self
+                .observer
+                .finish(&sight, self.books.as_ref(), calm, self.now),
+            Some(text) => self.observer.violations.push(format!("panic: {text}")),
+        }
         Outcome {
             tally: self.observer.tally,
             violations: self.observer.violations,
