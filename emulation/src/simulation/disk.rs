@@ -74,6 +74,15 @@ impl Disk {
         self.says(number, &[&format!("\"record\":\"{kind}\"")])
     }
 
+    /// How many durable records are of this kind and about this reservation.
+    #[must_use]
+    pub fn count(&self, kind: &str, number: u64) -> usize {
+        let kind = format!("\"record\":\"{kind}\"");
+        let number = format!("\"number\":{number},");
+        let about = |(_, text): &&(u64, String)| text.contains(&kind) && text.contains(&number);
+        self.durable.iter().filter(about).count()
+    }
+
     /// Whether a durable record about this reservation has all these words.
     #[must_use]
     pub fn says(&self, number: u64, words: &[&str]) -> bool {

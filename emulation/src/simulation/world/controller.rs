@@ -57,7 +57,7 @@ impl World {
             asked: BTreeMap::new(),
             wake_at: None,
         });
-        self.observer.controller(true, self.now);
+        self.observer.controller(true, &self.disk, self.now);
         self.fabric.controller_starts(self.lives);
         self.tell(|| "controller: started".to_owned());
         self.drain();
@@ -72,7 +72,7 @@ impl World {
         // What was on its way to this life arrives nowhere.
         self.lives += 1;
         self.disk.crash(&mut self.chance);
-        self.observer.controller(false, self.now);
+        self.observer.controller(false, &self.disk, self.now);
         self.fabric.controller_dies(self.now);
         let away = self.chance.millis(100, 20_000);
         self.at(away, Event::Start);
