@@ -26,7 +26,6 @@ use rust_openflow::{DatapathId, QueueId};
 
 use super::FaultKind;
 use super::chance::Chance;
-use super::fluid::Course;
 use crate::switch::{MemorySwitch, SentFrame, SwitchSettings};
 
 pub use faults::Fault;
@@ -394,7 +393,7 @@ impl Fabric {
         }
     }
 
-    /// A host sends a packet, as everybody who asks for something does. Whether its switch lets it through.
+    /// A host sends a packet, as everybody who asks for something does. Whether its switch lets such packets through.
     pub fn speaks(&mut self, address: Ipv4Addr, now: Time) -> bool {
         let stations = &self.shape.stations;
         let Some(station) = stations.iter().find(|it| it.address == address).copied() else {
@@ -402,7 +401,12 @@ impl Fabric {
         };
         let frame = frames::announcement(station.mac, station.address);
         self.arrive(station.jack, frame.clone(), now);
-        !Course::of(self, station.jack, &frame).steps.is_empty()
+        let switch = self.switch(station.jack.switch);
+        let number = self.number(station.jack);
+        switch.zip(number).is_some_and(|(switch, number)| {
+            let traced = switch.trace(rust_openflow::PortNo(number.0), frame);
+            !traced.sent.is_empty()
+        })
     }
 
     fn classes_made(&mut self, life: u32, switch: SwitchId, port_name: String, done: bool) {
