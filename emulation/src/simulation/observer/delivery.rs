@@ -252,9 +252,7 @@ impl Observer {
         let sold = sale.document.rate_bps as f64;
         let arrives = arriving(course, rates, end);
         let paid_for = sale.carried_since.is_some() && travels_paid(course, end);
-        let ceased = sale
-            .delivery
-            .see(paid_for && arrives >= sold * (1.0 - 1e-9), now);
+        let ceased = sale.delivery.see(paid_for && arrives >= sold - 1.0, now);
         let whole = Duration::from_millis(sale.document.duration_ms);
         let due = sale.begun.is_some_and(|begun| now < begun.plus(whole))
             && sale.status == Some(Status::Active)

@@ -25,6 +25,7 @@ use super::FaultKind;
 use super::buyer::Buyer;
 use super::disk::Disk;
 use super::fabric::Fabric;
+use super::fabric::shape::Jack;
 use super::ledger::MemoryLedger;
 use super::taken::Taken;
 
@@ -56,6 +57,8 @@ struct Sale {
     begun: Option<Time>,
     /// Since when its first switch lets packets in.
     carried_since: Option<Time>,
+    /// The network took somebody else for its source: what happens while it cannot hear the real one.
+    let_in_elsewhere: bool,
     /// It was carried and is no longer.
     over: bool,
     delivery: Delivery,
@@ -112,6 +115,8 @@ pub struct Observer {
     /// Something has happened that takes packets with it, and when last.
     disturbed_at: Option<Time>,
     endless_since: Option<Time>,
+    /// Sockets whose capacity was withdrawn at some time: what was promised there, and not yet paid, may be given up.
+    withdrawn: BTreeSet<Jack>,
     cables_seen: u64,
     /// What was wrong, in order.
     pub violations: Vec<String>,
@@ -139,6 +144,7 @@ impl Observer {
             away_since: None,
             disturbed_at: None,
             endless_since: None,
+            withdrawn: BTreeSet::new(),
             cables_seen: 0,
             violations: Vec::new(),
             tally: Tally::default(),
@@ -182,6 +188,11 @@ impl Observer {
     /// Events follow each other and time does not go on.
     pub fn stands_still(&mut self, now: Time) {
         self.wrong(now, "something happens again and again at one instant");
+    }
+
+    /// The capacity behind a socket is not confirmed any more.
+    pub fn withdrawn(&mut self, jack: Jack) {
+        self.withdrawn.insert(jack);
     }
 
     /// Something happens to the network that may take packets with it.
@@ -263,6 +274,7 @@ impl Observer {
             status: None,
             begun: None,
             carried_since: None,
+            let_in_elsewhere: false,
             over: false,
             delivery: Delivery::default(),
         };

@@ -113,7 +113,7 @@ impl Observer {
                     0
                 }
                 + charge(&sale, now);
-            if kept > most {
+            if kept > most && !sale.let_in_elsewhere {
                 self.wrong(
                     now,
                     format_args!(

@@ -20,7 +20,7 @@ use super::buyer::{Buyer, Step};
 use super::chance::Chance;
 use super::disk::Disk;
 use super::fabric::shape::{Shape, ShapeKind};
-use super::fabric::{Fabric, Happening};
+use super::fabric::{Fabric, Fault, Happening};
 use super::ledger::MemoryLedger;
 use super::observer::{Observer, Sight};
 use super::{FaultKind, Outcome, Scenario};
@@ -336,10 +336,20 @@ impl World {
                     port_name, done, ..
                 } = &happening
                 {
+                    let jacks = self.fabric.shape.jacks();
+                    let named = jacks
+                        .map(|(jack, ..)| jack)
+                        .find(|it| it.port_name() == *port_name);
+                    if let (Some(jack), false) = (named, *done) {
+                        self.observer.withdrawn(jack);
+                    }
                     let made = if *done { "made" } else { "refused" };
                     self.tell(|| format!("database: class queues of {port_name} {made}"));
                 }
                 if let Happening::Fault(fault) = happening {
+                    if let Fault::Replugged(jack) = fault {
+                        self.observer.withdrawn(jack);
+                    }
                     if fault.disturbs() {
                         self.observer.disturbed(self.now);
                     }
