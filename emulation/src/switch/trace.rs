@@ -1,7 +1,5 @@
 //! Where packets would go, without sending any.
 
-use std::sync::Arc;
-
 use rust_openflow::{Action, Instruction, MeterId, Oxm, PortConfig, PortNo, QueueId, TableId};
 
 use super::flow_table::N_TABLES;
@@ -45,8 +43,7 @@ impl MemorySwitch {
                 break;
             };
             traced.entries.push((table_id, entry.cookie));
-            let instructions = Arc::clone(&entry.instructions);
-            for instruction in &*instructions {
+            for instruction in &*entry.instructions {
                 match instruction {
                     Instruction::Meter(meter) => traced.meters.push(*meter),
                     Instruction::WriteMetadata { value, mask } => {

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use payflow_controller::core::network::MacAddr;
 use payflow_qos::Time;
 use rust_openflow::ErrorCode;
 
@@ -217,11 +216,11 @@ impl Fabric {
         let stations = &self.shape.stations;
         if let (Some(liar), Some(victim)) = (stations.get(liar), stations.get(victim)) {
             let (jack, address) = (liar.jack, victim.address);
-            let MacAddr(mine) = liar.mac;
+            let (mine, theirs) = (liar.mac, victim.mac);
             let mac = if self.chance.happens(300) {
-                victim.mac
+                theirs
             } else {
-                MacAddr(mine)
+                mine
             };
             let frame = frames::announcement(mac, address);
             self.arrive(jack, frame, now);

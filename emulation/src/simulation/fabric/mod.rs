@@ -17,7 +17,7 @@ mod lines;
 pub mod shape;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use payflow_controller::core::network::{ConnectionId, NetworkInput};
@@ -239,6 +239,13 @@ impl Fabric {
         self.cables.contains_key(&jack)
     }
 
+    /// The host that has an address.
+    #[must_use]
+    pub fn station_of(&self, address: IpAddr) -> Option<&Station> {
+        let mut stations = self.shape.stations.iter();
+        stations.find(|station| station.address == address)
+    }
+
     /// The host at a socket.
     #[must_use]
     pub fn station_at(&self, jack: Jack) -> Option<&Station> {
@@ -386,8 +393,7 @@ impl Fabric {
 
     /// A host asks for another by ARP.
     pub fn asks_for(&mut self, from: Ipv4Addr, to: Ipv4Addr, now: Time) {
-        let stations = &self.shape.stations;
-        if let Some(station) = stations.iter().find(|it| it.address == from).copied() {
+        if let Some(station) = self.station_of(from.into()).copied() {
             let frame = frames::question(station.mac, station.address, to);
             self.arrive(station.jack, frame, now);
         }
@@ -395,8 +401,7 @@ impl Fabric {
 
     /// A host sends a packet, as everybody who asks for something does. Whether its switch lets such packets through.
     pub fn speaks(&mut self, address: Ipv4Addr, now: Time) -> bool {
-        let stations = &self.shape.stations;
-        let Some(station) = stations.iter().find(|it| it.address == address).copied() else {
+        let Some(station) = self.station_of(address.into()).copied() else {
             return false;
         };
         let frame = frames::announcement(station.mac, station.address);

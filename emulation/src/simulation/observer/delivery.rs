@@ -4,13 +4,13 @@
 //! packets, marked as if they were paid for; and hosts flood the network. What becomes of it is computed as a
 //! [fluid](crate::simulation::fluid) whenever tables or cables have changed.
 
-use std::net::IpAddr;
 use std::time::Duration;
 
 use payflow_controller::core::document::Status;
 use payflow_controller::core::network::{Protocol, Selector};
 use payflow_qos::Time;
 
+use super::tables::RESERVATION_METERS;
 use super::{Observer, Sight};
 use crate::simulation::fabric::Fabric;
 use crate::simulation::fabric::frames::packet;
@@ -29,8 +29,6 @@ const FLOOD: f64 = 60e6;
 const INTRUSION: f64 = 30e6;
 /// Queues in which only what is paid for travels.
 const PAID_QUEUES: [u32; 2] = [2, 3];
-/// Meters of reservations are numbered from here.
-const RESERVATION_METERS: u32 = 0x1_0000;
 /// Marks of the paid classes: EF and AF41.
 const MARKS: [u8; 2] = [46, 34];
 
@@ -187,14 +185,16 @@ impl Observer {
     /// Everybody who sends while something is sold.
     fn senders(&mut self, fabric: &Fabric) -> Vec<(Sender, Stream)> {
         let stations = &fabric.shape.stations;
-        let at = |address: IpAddr| stations.iter().find(|station| station.address == address);
         let mut senders = Vec::new();
         for (number, sale) in &self.sales {
             if sale.carried_since.is_none() && !sale.delivery.runs() {
                 continue;
             }
             let selector = &sale.document.flow;
-            let (Some(from), Some(to)) = (at(selector.source), at(selector.destination)) else {
+            let (Some(from), Some(to)) = (
+                fabric.station_of(selector.source),
+                fabric.station_of(selector.destination),
+            ) else {
                 continue;
             };
             // Whole numbers far below 2^52.

@@ -15,7 +15,6 @@ pub mod money;
 pub mod tables;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
 
 use payflow_controller::core::document::{QuoteDocument, ReservationNumber, Status};
 use payflow_payment::{Address, TxDigest};
@@ -286,10 +285,10 @@ impl Observer {
     /// Where nothing hides a host from the network, a flow leads from and to the hosts that it names, whoever else claims
     /// to be them.
     fn check_ends(&mut self, document: &QuoteDocument, fabric: &Fabric, now: Time) {
-        let stations = &fabric.shape.stations;
-        let at = |address| stations.iter().find(|it| IpAddr::V4(it.address) == address);
         let leads_to = document.path.last().and_then(|end| fabric.jack(*end));
-        let wanted = at(document.flow.destination).map(|station| station.jack);
+        let wanted = fabric
+            .station_of(document.flow.destination)
+            .map(|station| station.jack);
         if self.hosts_are_known && leads_to != wanted {
             let what = format!(
                 "{} leads to {leads_to:?}, where its destination is not",

@@ -16,7 +16,7 @@ use crate::switch::{EntryView, MemorySwitch};
 
 const OWNER_TAG: u64 = 0x50;
 /// Meters of reservations are numbered from here.
-const RESERVATION_METERS: u32 = 0x1_0000;
+pub(super) const RESERVATION_METERS: u32 = 0x1_0000;
 /// An entry may outlive the paid time by this, as its hard time-out has it: the time that installing may take, and the
 /// grace.
 const TIME_OUT_MARGIN: Duration = Duration::from_secs(10 + 2 * 3 + 2);
@@ -181,11 +181,7 @@ impl Observer {
             }
             return;
         };
-        let source = fabric
-            .shape
-            .stations
-            .iter()
-            .find(|it| std::net::IpAddr::V4(it.address) == source_address);
+        let source = fabric.station_of(source_address);
         let let_in = in_port_of(entry).and_then(|port| {
             fabric.jack(PortRef {
                 switch: SwitchId(switch),
