@@ -215,7 +215,8 @@ pub struct FlowPlan {
     /// The rate of the meter at the first switch.
     pub rate: SoldRate,
     /// When the service ends. Hard time-outs are the remaining time plus a grace, so the entries go
-    /// even when the controller is dead. While installing, `ends` is a bound; see `Network::set_end`.
+    /// even when the controller is dead. While installing, the service is taken to begin now; every delay moves its end,
+    /// until `Network::set_end` says it.
     pub ends: Time,
 }
 

@@ -5,6 +5,8 @@
 //! path before, from last to first; the ingress switch last. Removing goes the other way: the
 //! ingress, one queue drain, everything else.
 
+use std::time::Duration;
+
 use payflow_qos::{Class, Hop, Path, Time};
 use rust_openflow::{Instruction, IpProto, Match, MeterId};
 
@@ -40,10 +42,11 @@ struct HopEntry {
 }
 
 enum Stage {
-    /// Indices of hops, phase by phase; those before `current` are confirmed.
+    /// Indices of hops, phase by phase; those before `current` are confirmed. The service `lasts` for so long once all are.
     Installing {
         phases: Vec<Vec<usize>>,
         current: usize,
+        lasts: Duration,
     },
     Installed {
         broken: bool,
@@ -73,7 +76,7 @@ enum Step {
 }
 
 impl Paid {
-    fn new(plan: FlowPlan, stage: Stage, grace: std::time::Duration) -> Self {
+    fn new(plan: FlowPlan, stage: Stage, grace: Duration) -> Self {
         let hops = hop_entries(&plan, grace);
         Self {
             gone_by: gone_by(&plan, grace),
@@ -122,13 +125,19 @@ impl Network {
             self.emit(NetworkEvent::InstallFailed { flow, reason });
             return;
         }
+        let lasts = plan.ends.since(now);
         let stage = Stage::Installing {
             phases: Vec::new(),
             current: 0,
+            lasts,
         };
         let mut paid = Paid::new(plan, stage, self.config.timings.grace);
         let phases = self.phases(&paid);
-        paid.stage = Stage::Installing { phases, current: 0 };
+        paid.stage = Stage::Installing {
+            phases,
+            current: 0,
+            lasts,
+        };
         self.want_phase(&mut paid, 0);
         self.flows.insert(flow, paid);
         self.progress(flow, now);
@@ -180,20 +189,24 @@ impl Network {
     /// service early, or leave entries behind for longer than twice the grace.
     pub fn set_end(&mut self, flow: FlowId, ends: Time, now: Time) {
         if let Some(mut paid) = self.flows.remove(&flow) {
-            paid.plan.ends = ends;
-            paid.gone_by = gone_by(&paid.plan, self.config.timings.grace);
-            let until = hard_timeout(ends, self.config.timings.grace);
-            for index in 0..paid.hops.len() {
-                if let Some(hop) = paid.hops.get_mut(index) {
-                    hop.entry.until = until;
-                    if hop.wanted {
-                        self.want_hop(&mut paid, index);
-                    }
-                }
-            }
+            self.move_end(&mut paid, ends);
             self.flows.insert(flow, paid);
         }
         self.settle(now);
+    }
+
+    fn move_end(&mut self, paid: &mut Paid, ends: Time) {
+        paid.plan.ends = ends;
+        paid.gone_by = gone_by(&paid.plan, self.config.timings.grace);
+        let until = hard_timeout(ends, self.config.timings.grace);
+        for index in 0..paid.hops.len() {
+            if let Some(hop) = paid.hops.get_mut(index) {
+                hop.entry.until = until;
+                if hop.wanted {
+                    self.want_hop(paid, index);
+                }
+            }
+        }
     }
 
     /// Takes a paid flow off its switches; ends in [`NetworkEvent::Removed`], and in a second one if a switch was away: what
@@ -380,7 +393,20 @@ impl Network {
     }
 
     fn go_on_installing(&mut self, paid: &mut Paid, now: Time) {
-        while let Stage::Installing { phases, current } = &paid.stage {
+        // The service has not begun. Had it to wait for a switch, hard time-outs that were armed before would take it away
+        // before they can be armed again.
+        if let Stage::Installing { lasts, .. } = paid.stage {
+            let ends = now.plus(lasts);
+            if ends > paid.plan.ends.plus(self.config.timings.grace / 2) {
+                self.move_end(paid, ends);
+            }
+        }
+        while let Stage::Installing {
+            phases,
+            current,
+            lasts,
+        } = &paid.stage
+        {
             let indices = phases.get(*current).map(Vec::as_slice).unwrap_or_default();
             if !indices.iter().all(|index| self.is_held(paid, *index, now)) {
                 return;
@@ -397,6 +423,7 @@ impl Network {
                 paid.stage = Stage::Installing {
                     phases: phases.clone(),
                     current: next,
+                    lasts: *lasts,
                 };
                 self.want_phase(paid, next);
             } else {
@@ -551,12 +578,12 @@ impl Network {
 }
 
 /// Time-outs are armed again only when they are off by more than a grace; and may be armed late.
-fn gone_by(plan: &FlowPlan, grace: std::time::Duration) -> Time {
+fn gone_by(plan: &FlowPlan, grace: Duration) -> Time {
     plan.ends.plus(grace * 3)
 }
 
 /// When the entries of a flow go by themselves, should nobody be there to remove them.
-fn hard_timeout(ends: Time, grace: std::time::Duration) -> Option<Time> {
+fn hard_timeout(ends: Time, grace: Duration) -> Option<Time> {
     if is_planted(Fault::ForgetTimeout) {
         return None;
     }
@@ -564,7 +591,7 @@ fn hard_timeout(ends: Time, grace: std::time::Duration) -> Option<Time> {
 }
 
 /// The entry of every hop.
-fn hop_entries(plan: &FlowPlan, grace: std::time::Duration) -> Vec<HopEntry> {
+fn hop_entries(plan: &FlowPlan, grace: Duration) -> Vec<HopEntry> {
     let last = plan.path.hops.len().saturating_sub(1);
     let until = hard_timeout(plan.ends, grace);
     let ports = [plan.selector.source_port, plan.selector.destination_port];

@@ -38,7 +38,7 @@ impl Observer {
 
     /// What is carried is, on every link, at most nine tenths of what the link carries; and so is what is promised:
     /// quotes that are binding, and flows whose paid time runs. (What has ended and is still being taken off the
-    /// switches is carried, and no longer promised.)
+    /// switches is carried, and no longer promised; and a quote binds no longer when capacity on its path is withdrawn.)
     pub(super) fn check_links(&mut self, sight: &Sight<'_>, now: Time) {
         let mut carried: BTreeMap<PortRef, BTreeMap<u64, u64>> = BTreeMap::new();
         let mut promised = carried.clone();
@@ -52,6 +52,7 @@ impl Observer {
             let binding = !sale.cancelled
                 && !sale.over
                 && !given_up
+                && !sale.withdrawn
                 && sale.carried_since.is_none()
                 && now.millis() <= sale.document.payment.expires_at.0;
             let paid_time = Duration::from_millis(sale.document.duration_ms);
@@ -70,10 +71,6 @@ impl Observer {
         for (what, links) in [("carried", carried), ("promised", promised)] {
             for (link, flows) in links {
                 let rate: u64 = flows.values().sum();
-                let jack = sight.fabric.jack(link);
-                if what == "promised" && jack.is_some_and(|it| self.withdrawn.contains(&it)) {
-                    continue;
-                }
                 let most = for_sale(sight.fabric, link);
                 if rate > most {
                     self.wrong(

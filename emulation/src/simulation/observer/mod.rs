@@ -50,6 +50,10 @@ struct Sale {
     /// Transactions that were handed over while the quote was binding: from then on the wait is the controller's.
     handed_over: BTreeSet<TxDigest>,
     cancelled: bool,
+    /// Where its path leads out of switches; `None` where no such port was left.
+    sockets: Vec<Option<Jack>>,
+    /// The capacity of one of them was withdrawn: as long as nothing is paid, it may be given up on its whole path.
+    withdrawn: bool,
     /// What the controller said last.
     status: Option<Status>,
     /// Since when a switch holds an entry of it.
@@ -114,8 +118,6 @@ pub struct Observer {
     /// Something has happened that takes packets with it, and when last.
     disturbed_at: Option<Time>,
     endless_since: Option<Time>,
-    /// Sockets whose capacity was withdrawn at some time: what was promised there, and not yet paid, may be given up.
-    withdrawn: BTreeSet<Jack>,
     cables_seen: u64,
     /// What was wrong, in order.
     pub violations: Vec<String>,
@@ -143,7 +145,6 @@ impl Observer {
             away_since: None,
             disturbed_at: None,
             endless_since: None,
-            withdrawn: BTreeSet::new(),
             cables_seen: 0,
             violations: Vec::new(),
             tally: Tally::default(),
@@ -191,7 +192,9 @@ impl Observer {
 
     /// The capacity behind a socket is not confirmed any more.
     pub fn withdrawn(&mut self, jack: Jack) {
-        self.withdrawn.insert(jack);
+        for sale in self.sales.values_mut() {
+            sale.withdrawn |= sale.sockets.contains(&Some(jack));
+        }
     }
 
     /// Something happens to the network that may take packets with it.
@@ -264,7 +267,11 @@ impl Observer {
                 format_args!("{} is the second quote for one request", document.id),
             );
         }
+        let path = document.path.iter();
+        let sockets: Vec<_> = path.map(|link| sight.fabric.jack(*link)).collect();
         let sale = Sale {
+            withdrawn: sockets.contains(&None),
+            sockets,
             document: document.clone(),
             payments: Vec::new(),
             refunded: 0,

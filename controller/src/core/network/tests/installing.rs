@@ -243,6 +243,33 @@ fn entries_go_by_themselves_when_their_time_is_over_and_nobody_calls_that_an_err
 }
 
 #[test]
+fn a_flow_that_had_to_wait_for_a_switch_is_carried_for_its_whole_time() {
+    for waited_ms in [2_500, 6_500, 25_000] {
+        let mut lab = lab();
+        let flow = flow(7, 0);
+        lab.disconnect(2);
+        lab.install(FlowPlan {
+            ends: lab.now.plus(Duration::from_secs(5)),
+            ..plan_through_row(flow)
+        });
+        lab.wait(waited_ms);
+        lab.connect(2);
+        lab.wait(4_000);
+        let events = lab.take_events();
+        assert!(
+            events.contains(&NetworkEvent::Installed { flow }),
+            "{waited_ms} ms: {events:?}"
+        );
+        // Nobody has said yet when it ends.
+        lab.wait(1_000);
+        assert!(
+            (1..=3).all(|switch| lab.holds(switch, flow)),
+            "{waited_ms} ms"
+        );
+    }
+}
+
+#[test]
 fn an_entry_that_goes_too_early_comes_back() {
     let mut lab = lab();
     let flow = flow(7, 0);
