@@ -124,6 +124,16 @@ fn whoever_claims_to_be_somebody_else_leads_no_flow_astray() {
 }
 
 #[test]
+fn where_only_cables_break_what_a_switch_has_told_is_credited_to_the_second() {
+    let scenario = Scenario {
+        faults: [FaultKind::Cable].into(),
+        ..Scenario::default()
+    };
+    let tally = all_is_well(Seeds::from(0, seeds(10_000) / 10), &scenario);
+    assert!(tally.outages > 0 && tally.suspended > 0, "{tally:?}");
+}
+
+#[test]
 fn many_buyers_at_once_change_nothing() {
     let scenario = Scenario {
         buyers: 60,

@@ -247,6 +247,12 @@ impl Fault {
             | Self::Claims { .. } => false,
         }
     }
+
+    /// Whether a switch says at once that it has happened.
+    #[must_use]
+    pub fn is_told(&self) -> bool {
+        matches!(self, Self::CableBreaks { told: true, .. })
+    }
 }
 
 impl std::fmt::Display for Fault {

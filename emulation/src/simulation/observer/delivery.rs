@@ -19,6 +19,8 @@ use crate::simulation::fluid::{Course, Stream, flow};
 
 /// So much of an outage may be charged: the time until it is noticed.
 const UNNOTICED: Duration = Duration::from_secs(25);
+/// The same where a switch says at once what has happened, and nothing keeps the controller from hearing it.
+const TOLD: Duration = Duration::from_secs(1);
 /// After a disturbance packets may be lost for so long without that being wrong by itself.
 const UNREST: Duration = Duration::from_secs(60);
 /// All switches have learned something after so long, if nothing holds them up.
@@ -40,6 +42,8 @@ pub(super) struct Delivery {
     /// The controller says that it arrives.
     promised: bool,
     out_since: Option<Time>,
+    /// So much of the present outage may be charged.
+    out_unnoticed: Duration,
     /// Of the present outage, while nobody could see it.
     out_unwatched: Duration,
     lost_unseen: Duration,
@@ -74,7 +78,14 @@ impl Delivery {
     pub(super) fn promised(&mut self, now: Time) {
         self.promised = true;
         if self.arrives_since.is_none() {
-            self.out_since.get_or_insert(now);
+            self.out_begins(now, UNNOTICED);
+        }
+    }
+
+    fn out_begins(&mut self, now: Time, unnoticed: Duration) {
+        if self.out_since.is_none() {
+            self.out_since = Some(now);
+            self.out_unnoticed = unnoticed;
         }
     }
 
@@ -94,12 +105,12 @@ impl Delivery {
     fn outage_ends(&mut self, now: Time) {
         if let Some(since) = self.out_since.take() {
             let unseen = std::mem::take(&mut self.out_unwatched);
-            self.lost_unseen += now.since(since).min(UNNOTICED + unseen);
+            self.lost_unseen += now.since(since).min(self.out_unnoticed + unseen);
         }
     }
 
-    /// Whether it has just ceased to arrive although it was promised.
-    fn see(&mut self, arrives: bool, now: Time) -> bool {
+    /// Whether it has just ceased to arrive although it was promised; `told` if the controller hears why.
+    fn see(&mut self, arrives: bool, told: bool, now: Time) -> bool {
         match (arrives, self.arrives_since) {
             (true, None) => {
                 self.arrives_since = Some(now);
@@ -110,7 +121,7 @@ impl Delivery {
                 self.arrives_since = None;
                 self.arrived += now.since(since);
                 if self.promised {
-                    self.out_since = Some(now);
+                    self.out_begins(now, if told { TOLD } else { UNNOTICED });
                 }
                 self.promised
             }
@@ -252,7 +263,9 @@ impl Observer {
         let sold = sale.document.rate_bps as f64;
         let arrives = arriving(course, rates, end);
         let paid_for = sale.carried_since.is_some() && travels_paid(course, end);
-        let ceased = sale.delivery.see(paid_for && arrives >= sold - 1.0, now);
+        let told = self.words_arrive && self.told_at == Some(now);
+        let arrives_whole = paid_for && arrives >= sold - 1.0;
+        let ceased = sale.delivery.see(arrives_whole, told, now);
         let whole = Duration::from_millis(sale.document.duration_ms);
         let due = sale.begun.is_some_and(|begun| now < begun.plus(whole))
             && sale.status == Some(Status::Active)

@@ -117,6 +117,10 @@ pub struct Observer {
     away_since: Option<Time>,
     /// Something has happened that takes packets with it, and when last.
     disturbed_at: Option<Time>,
+    /// A switch has told of something that takes packets with it, and when last.
+    told_at: Option<Time>,
+    /// Nothing keeps the controller from hearing what switches say.
+    words_arrive: bool,
     endless_since: Option<Time>,
     cables_seen: u64,
     /// What was wrong, in order.
@@ -144,6 +148,10 @@ impl Observer {
             tables: Tables::default(),
             away_since: None,
             disturbed_at: None,
+            told_at: None,
+            words_arrive: faults
+                .iter()
+                .all(|kind| harmless(kind) || *kind == FaultKind::Cable),
             endless_since: None,
             cables_seen: 0,
             violations: Vec::new(),
@@ -197,9 +205,12 @@ impl Observer {
         }
     }
 
-    /// Something happens to the network that may take packets with it.
-    pub fn disturbed(&mut self, now: Time) {
+    /// Something happens to the network that may take packets with it; `told` if a switch says so at once.
+    pub fn disturbed(&mut self, told: bool, now: Time) {
         self.disturbed_at = Some(now);
+        if told {
+            self.told_at = Some(now);
+        }
     }
 
     /// The controller says how a sale stands.

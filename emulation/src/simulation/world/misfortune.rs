@@ -98,7 +98,7 @@ impl World {
     pub(super) fn calm(&mut self) {
         self.rough = false;
         self.tell(|| "from here on nothing goes wrong any more".to_owned());
-        self.observer.disturbed(self.now);
+        self.observer.disturbed(false, self.now);
         self.fabric.calm(self.now);
         self.ledger_returns();
         self.start();

@@ -351,7 +351,7 @@ impl World {
                         self.observer.withdrawn(jack);
                     }
                     if fault.disturbs() {
-                        self.observer.disturbed(self.now);
+                        self.observer.disturbed(fault.is_told(), self.now);
                     }
                     self.tell(|| format!("network: {fault}"));
                 }
