@@ -57,6 +57,8 @@ pub(crate) struct Reconciler {
     meters_going: BTreeSet<MeterId>,
     /// What may differ between wanted and held.
     due: BTreeSet<Item>,
+    /// What is not looked at before [`Self::infrastructure_from`].
+    deferred: BTreeSet<Item>,
     busy: BTreeSet<Item>,
     /// By the transaction id of the barrier that confirms them.
     batches: BTreeMap<u32, Batch>,
@@ -121,6 +123,7 @@ impl Reconciler {
             meter_users: BTreeMap::new(),
             meters_going: BTreeSet::new(),
             due: BTreeSet::new(),
+            deferred: BTreeSet::new(),
             busy: BTreeSet::new(),
             batches: BTreeMap::new(),
             refused: BTreeMap::new(),
@@ -371,6 +374,7 @@ impl Reconciler {
         self.meter_users.clear();
         self.meters_going.clear();
         self.due.clear();
+        self.deferred.clear();
         self.busy.clear();
         self.batches.clear();
         self.refused.clear();
@@ -381,6 +385,9 @@ impl Reconciler {
     pub(crate) fn flush(&mut self, now: Time, outlet: &mut impl Outlet) {
         if !self.connected {
             return;
+        }
+        if self.infrastructure_from <= now {
+            self.due.append(&mut self.deferred);
         }
         while self.renewals.first().is_some_and(|(at, _)| *at <= now) {
             let due = self.renewals.pop_first().map(|(_, key)| Item::Flow(key));
@@ -574,13 +581,17 @@ impl Reconciler {
     fn next_differences(&mut self, now: Time) -> Vec<(Item, Difference)> {
         let mut differences = Vec::new();
         let mut settled = Vec::new();
+        let mut deferred = Vec::new();
         let mut meters_coming = BTreeSet::new();
         for item in &self.due {
             if differences.len() == BATCH_ITEMS {
                 break;
             }
-            if self.busy.contains(item) || self.is_refused(item, now) || self.is_deferred(item, now)
-            {
+            if self.busy.contains(item) || self.is_refused(item, now) {
+                continue;
+            }
+            if self.is_deferred(item, now) {
+                deferred.push(item.clone());
                 continue;
             }
             match self.difference(item, &meters_coming, now) {
@@ -593,6 +604,10 @@ impl Reconciler {
                     differences.push((item.clone(), difference));
                 }
             }
+        }
+        for item in deferred {
+            self.due.remove(&item);
+            self.deferred.insert(item);
         }
         for item in settled {
             self.renewals.extend(self.renewal(&item));
