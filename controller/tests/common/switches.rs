@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Instant;
@@ -11,6 +12,18 @@ use super::PATIENCE;
 use super::process::Program;
 
 const SCHEMA: &str = "/usr/share/openvswitch/vswitch.ovsschema";
+
+/// How the line of an entry begins that is of no reservation.
+const INFRASTRUCTURE: &str = "cookie=0x5000000000000000,";
+
+/// What `ovs-ofctl dump-flows` tells of an entry's past and of the time it has left.
+const FLEETING: [&str; 5] = [
+    "duration=",
+    "n_packets=",
+    "n_bytes=",
+    "hard_timeout=",
+    "idle_age=",
+];
 
 /// What is on the switches for one reservation.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -26,34 +39,25 @@ pub(crate) struct Switches {
     dir: PathBuf,
     count: u8,
     hosts: u8,
-    _programs: Vec<Program>,
+    // Dropped in this order, so that the daemon does not miss its database.
+    daemon: Option<Program>,
+    _database: Program,
 }
 
 impl Switches {
     pub(crate) fn start(dir: &Path, count: u8, hosts: u8) -> Self {
+        run(dir, "ovsdb-tool", &["create", "conf.db", SCHEMA]);
+        let database = &["conf.db", "--remote=punix:db.sock", "--unixctl=db.ctl"];
         let mut switches = Self {
             dir: dir.to_owned(),
             count,
             hosts,
-            _programs: Vec::new(),
+            daemon: None,
+            _database: Program::start(dir, "ovsdb-server", database, "ovsdb.log"),
         };
-        switches.run("ovsdb-tool", &["create", "conf.db", SCHEMA]);
-        let database = &["conf.db", "--remote=punix:db.sock", "--unixctl=db.ctl"];
-        switches
-            ._programs
-            .push(Program::start(dir, "ovsdb-server", database, "ovsdb.log"));
         switches.wait_for("db.sock");
         switches.vsctl("--no-wait init");
-        let daemon = &[
-            "unix:db.sock",
-            "--enable-dummy",
-            "--disable-system",
-            "--unixctl=vs.ctl",
-        ];
-        // Dropped first, so that it does not miss its database.
-        switches
-            ._programs
-            .insert(0, Program::start(dir, "ovs-vswitchd", daemon, "ovs.log"));
+        switches.launch();
         let mut words = String::new();
         for n in 1..=count {
             words += &format!(
@@ -74,6 +78,35 @@ impl Switches {
         }
         switches.vsctl(words.trim_start_matches(" --"));
         switches
+    }
+
+    /// Starts the daemon, and does not wait for it.
+    pub(crate) fn launch(&mut self) {
+        let daemon = &[
+            "unix:db.sock",
+            "--enable-dummy",
+            "--disable-system",
+            "--unixctl=vs.ctl",
+        ];
+        self.daemon = Some(Program::start(&self.dir, "ovs-vswitchd", daemon, "ovs.log"));
+    }
+
+    /// SIGKILL: every switch has forgotten everything.
+    pub(crate) fn kill(&mut self) {
+        self.daemon.take().unwrap().kill();
+        for n in 1..=self.count {
+            // What it left of its sockets would be taken for a living switch.
+            std::fs::remove_file(self.management(n)).unwrap();
+        }
+    }
+
+    /// Whether every switch can be asked.
+    pub(crate) fn are_up(&self) -> bool {
+        (1..=self.count).all(|n| UnixStream::connect(self.management(n)).is_ok())
+    }
+
+    fn management(&self, n: u8) -> PathBuf {
+        self.dir.join(format!("s{n}.mgmt"))
     }
 
     /// The neighbours of a bridge, and the port to each.
@@ -164,6 +197,42 @@ impl Switches {
         remains
     }
 
+    /// How many entries the switches hold, whosever.
+    pub(crate) fn count_entries(&self) -> usize {
+        let of = |n: u8| {
+            let said = self.dump("dump-aggregate", &format!("s{n}"));
+            let (_, count) = said.split_once("flow_count=").unwrap();
+            count.trim().parse::<usize>().unwrap()
+        };
+        (1..=self.count).map(of).sum()
+    }
+
+    /// Every entry and meter of reservations, without what counts and ages.
+    pub(crate) fn sold(&self) -> BTreeSet<String> {
+        let mut sold = BTreeSet::new();
+        for n in 1..=self.count {
+            let bridge = format!("s{n}");
+            for line in self.dump("dump-flows", &bridge).lines() {
+                let line = line.trim_start();
+                if !line.starts_with("cookie=0x50") || line.starts_with(INFRASTRUCTURE) {
+                    continue;
+                }
+                let parts = line.split(", ").flat_map(|part| part.split(' '));
+                let lasting = parts.filter(|part| !FLEETING.iter().any(|it| part.starts_with(it)));
+                let lasting: Vec<_> = lasting.collect();
+                sold.insert(format!("{bridge} {}", lasting.join(" ")));
+            }
+            // A meter is a line, and one more for each of its bands.
+            for text in self.dump("dump-meters", &bridge).split("meter=").skip(1) {
+                let number = text.split(' ').next().and_then(|it| it.parse::<u32>().ok());
+                if number.is_some_and(|number| number >= 0x1_0000) {
+                    sold.insert(format!("{bridge} meter={}", text.trim()));
+                }
+            }
+        }
+        sold
+    }
+
     /// The entries of one reservation as they are, without what counts and ages.
     pub(crate) fn entries_of(&self, number: u64) -> Vec<String> {
         let mut entries = Vec::new();
@@ -194,21 +263,7 @@ impl Switches {
     }
 
     fn run(&self, program: &str, args: &[&str]) -> String {
-        let output = Command::new(program)
-            .args(args)
-            .current_dir(&self.dir)
-            .envs(["OVS_RUNDIR", "OVS_LOGDIR", "OVS_DBDIR"].map(|name| (name, &self.dir)))
-            .output();
-        let output =
-            output.unwrap_or_else(|e| panic!("{program}: {e}: `make setup` installs Open vSwitch"));
-        let said = String::from_utf8_lossy(&output.stdout).into_owned();
-        let complaint = String::from_utf8_lossy(&output.stderr);
-        assert!(
-            output.status.success(),
-            "{program} {args:?}: {} {said} {complaint}",
-            output.status
-        );
-        said
+        run(&self.dir, program, args)
     }
 
     fn wait_for(&self, file: &str) {
@@ -218,6 +273,24 @@ impl Switches {
             std::thread::sleep(std::time::Duration::from_millis(10));
         }
     }
+}
+
+fn run(dir: &Path, program: &str, args: &[&str]) -> String {
+    let output = Command::new(program)
+        .args(args)
+        .current_dir(dir)
+        .envs(["OVS_RUNDIR", "OVS_LOGDIR", "OVS_DBDIR"].map(|name| (name, dir)))
+        .output();
+    let output =
+        output.unwrap_or_else(|e| panic!("{program}: {e}: `make setup` installs Open vSwitch"));
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    let complaint = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        output.status.success(),
+        "{program} {args:?}: {} {said} {complaint}",
+        output.status
+    );
+    said
 }
 
 fn field<'t>(line: &'t str, key: &str) -> Option<&'t str> {

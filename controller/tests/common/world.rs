@@ -154,6 +154,13 @@ impl<L: TestLedger> World<L> {
         self.stranger(n)
     }
 
+    /// Ten IOTA more for a buyer.
+    pub(crate) async fn grant(&self, n: u8) {
+        let address = Wallet::from_seed(seed(n)).address();
+        self.ledger.fund(&address).await;
+        self.notes.granted(&address, GRANT);
+    }
+
     /// Somebody with a key of its own; enrolled only up to [`BUYERS`].
     pub(crate) fn stranger(&self, n: u8) -> Buyer {
         let ledger = HostLedger::new(&self.ledger.url(), self.ledger.chain_id()).unwrap();

@@ -10,4 +10,5 @@ mod intruders;
 mod kills;
 mod ledgers;
 mod payments;
+mod restarts;
 mod starting;
