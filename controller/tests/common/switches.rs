@@ -120,7 +120,7 @@ impl Switches {
     }
 
     /// What an operator writes of the ports.
-    pub(crate) fn config(&self) -> String {
+    pub(crate) fn config(&self, capacity: &str) -> String {
         let mut text = String::new();
         for n in 1..=self.count {
             let hosts = (1..=self.hosts).map(|host| (format!("s{n}h{host}"), "edge"));
@@ -130,7 +130,7 @@ impl Switches {
                 .map(|(other, _)| (format!("s{n}t{other}"), "trunk"));
             for (name, role) in hosts.chain(trunks) {
                 text += &format!(
-                    "[[port]]\nswitch = \"{n:016x}\"\nname = \"{name}\"\ncapacity = \"1Gbit\"\nrole = \"{role}\"\n"
+                    "[[port]]\nswitch = \"{n:016x}\"\nname = \"{name}\"\ncapacity = \"{capacity}\"\nrole = \"{role}\"\n"
                 );
             }
         }

@@ -28,6 +28,8 @@ pub(crate) struct Terms {
     pub(crate) ttl_s: u64,
     pub(crate) grace_s: u64,
     pub(crate) switches: u8,
+    /// Of every port.
+    pub(crate) capacity: &'static str,
 }
 
 impl Default for Terms {
@@ -36,6 +38,7 @@ impl Default for Terms {
             ttl_s: 30,
             grace_s: 10,
             switches: 2,
+            capacity: "1Gbit",
         }
     }
 }
@@ -90,7 +93,7 @@ impl<L: TestLedger> World<L> {
             notes.granted(&address, GRANT);
         }
         let config = config(&ledger.url(), ledger.chain_id().as_str(), terms)
-            + &switches.config()
+            + &switches.config(terms.capacity)
             + &enrolled();
         let controller = Controller::new(&dir, &config);
         let http = reqwest::Client::builder()

@@ -18,6 +18,7 @@ const ONE_SWITCH: Terms = Terms {
     ttl_s: 30,
     grace_s: 10,
     switches: 1,
+    capacity: "1Gbit",
 };
 
 #[tokio::test(flavor = "multi_thread")]

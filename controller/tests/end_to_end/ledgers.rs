@@ -45,6 +45,7 @@ async fn a_payment_that_is_final_too_late_for_its_quote_comes_back() {
         ttl_s: 2,
         grace_s: 1,
         switches: 1,
+        capacity: "1Gbit",
     };
     let world = World::start(terms).await;
     let buyer = world.buyer(1);

@@ -19,6 +19,7 @@ const BRIEF: Terms = Terms {
     ttl_s: 2,
     grace_s: 2,
     switches: 1,
+    capacity: "1Gbit",
 };
 
 #[tokio::test(flavor = "multi_thread")]

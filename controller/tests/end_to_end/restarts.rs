@@ -22,7 +22,12 @@ const INSTALLATION: Duration = Duration::from_secs(60);
 #[tokio::test(flavor = "multi_thread")]
 async fn whatever_is_killed_every_switch_holds_again_what_was_sold() {
     let flows = number("PAYFLOW_TEST_RESERVATIONS").unwrap_or(200);
-    let mut world = World::start(Terms::default()).await;
+    let mut world = World::start(Terms {
+        // A thousand flows fill the buffers of a Gbit/s.
+        capacity: "10Gbit",
+        ..Terms::default()
+    })
+    .await;
     let begun = Instant::now();
     buy(&world, flows).await;
     let sold = world.switches.sold();

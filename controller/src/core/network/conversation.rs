@@ -3,7 +3,8 @@
 
 use payflow_qos::{PortRef, SwitchId, Time};
 use rust_openflow::{
-    DownReason, FlowRemovedReason, Input, Message, MultipartReplyBody, Output, SwitchFeatures,
+    BundleCommand, BundleControl, DownReason, Experimenter, FlowRemovedReason, Input, Message,
+    MultipartReplyBody, Output, SwitchFeatures,
 };
 use tracing::{debug, info, warn};
 
@@ -195,6 +196,15 @@ impl Network {
                 if !known && !self.unanswered(id, switch, xid, now) {
                     warn!(%switch, xid, %error, "the switch refused a message");
                 }
+            }
+            (
+                Output::Reply {
+                    xid,
+                    message: Message::Experimenter(answer),
+                },
+                Some(switch),
+            ) if is_committed(&answer) => {
+                self.switch_mut(switch).reconciler.reply(xid);
             }
             (Output::RequestFailed { xid, error }, Some(switch)) => {
                 // Without this answer nothing is known for sure: start over.
@@ -413,4 +423,9 @@ impl Network {
             .owner(cookie)
             .filter(|owner| *owner != INFRASTRUCTURE)
     }
+}
+
+fn is_committed(answer: &Experimenter) -> bool {
+    BundleControl::from_experimenter(answer)
+        .is_some_and(|control| control.command == BundleCommand::COMMIT_REPLY)
 }

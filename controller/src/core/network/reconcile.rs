@@ -6,7 +6,8 @@
 //!
 //! One difference is sent as one batch: meters, barrier, flow entries, barrier; meter deletions follow
 //! once a barrier has confirmed that nothing uses the meter any more (deleting a meter deletes its flow
-//! entries silently). Errors are matched to what caused them by transaction id. An item that is in a
+//! entries silently). Flow entries are in an atomic bundle where the switch has them: no packet sees half of a difference.
+//! A bundle is applied whole or not at all, so after a refusal its entries are sent one by one. Errors are matched to what caused them by transaction id. An item that is in a
 //! batch is not sent again before that batch is confirmed, and at most [`MAX_BATCHES`] are under way.
 
 use std::{
@@ -39,7 +40,17 @@ const LONGEST_TIMEOUT_S: u16 = u16::MAX;
 pub(crate) trait Outlet {
     fn meter(&mut self, meter: MeterMod) -> u32;
     fn flow(&mut self, flow: FlowMod) -> u32;
+    /// Flow-mods that take effect all at once, or not at all.
+    fn bundle(&mut self, flows: Vec<FlowMod>) -> SentBundle;
     fn barrier(&mut self) -> u32;
+}
+
+/// Transaction ids of a bundle's messages.
+pub(crate) struct SentBundle {
+    pub(crate) open: u32,
+    /// In the order of the flow-mods.
+    pub(crate) flows: Vec<u32>,
+    pub(crate) commit: u32,
 }
 
 /// The wanted and the held entries of one switch.
@@ -66,6 +77,8 @@ pub(crate) struct Reconciler {
     refused: BTreeMap<Item, Time>,
     renewals: BTreeSet<(Time, FlowKey)>,
     infrastructure_from: Time,
+    /// No bundle before then; `None` if this switch has none.
+    bundles_from: Option<Time>,
     connected: bool,
 }
 
@@ -88,6 +101,25 @@ struct Batch {
     sent: BTreeMap<Item, Sent>,
     by_xid: BTreeMap<u32, Item>,
     errors: BTreeMap<Item, String>,
+    bundle: Option<Bundle>,
+}
+
+/// The bundle in a batch.
+struct Bundle {
+    open: u32,
+    commit: u32,
+    fate: Fate,
+}
+
+/// What became of a bundle.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Fate {
+    /// The switch says so.
+    Applied,
+    /// Nothing of it was applied.
+    Refused,
+    /// The switch has no bundles.
+    Unsupported,
 }
 
 enum Sent {
@@ -129,6 +161,7 @@ impl Reconciler {
             refused: BTreeMap::new(),
             renewals: BTreeSet::new(),
             infrastructure_from: Time::default(),
+            bundles_from: Some(Time::default()),
             connected: false,
         }
     }
@@ -302,6 +335,7 @@ impl Reconciler {
     ) -> usize {
         self.connected = true;
         self.infrastructure_from = now;
+        self.bundles_from = Some(now);
         self.compare(flows, meters, now)
     }
 
@@ -398,7 +432,7 @@ impl Reconciler {
             if differences.is_empty() {
                 break;
             }
-            self.send_batch(differences, outlet);
+            self.send_batch(differences, outlet, now);
         }
     }
 
@@ -415,27 +449,55 @@ impl Reconciler {
 
     /// The switch refused a message. Tells whether it was one of these.
     pub(crate) fn error(&mut self, xid: u32, reason: &str) -> bool {
-        let batch = self
-            .batches
-            .values_mut()
-            .find(|batch| batch.by_xid.contains_key(&xid));
-        let Some(batch) = batch else { return false };
-        if let Some(item) = batch.by_xid.get(&xid) {
-            batch.errors.insert(item.clone(), reason.to_owned());
+        for batch in self.batches.values_mut() {
+            if let Some(item) = batch.by_xid.get(&xid) {
+                batch.errors.insert(item.clone(), reason.to_owned());
+                return true;
+            }
+            match &mut batch.bundle {
+                Some(bundle) if bundle.open == xid => bundle.fate = Fate::Unsupported,
+                Some(bundle) if bundle.commit == xid => {}
+                _ => continue,
+            }
+            return true;
         }
-        true
+        false
+    }
+
+    /// The switch has answered a message that is neither a barrier nor a question.
+    pub(crate) fn reply(&mut self, xid: u32) {
+        let bundles = self.batches.values_mut();
+        let bundles = bundles.filter_map(|batch| batch.bundle.as_mut());
+        for bundle in bundles.filter(|bundle| bundle.commit == xid) {
+            bundle.fate = Fate::Applied;
+        }
     }
 
     /// A barrier was answered; `None` if it was not one of these.
     pub(crate) fn barrier(&mut self, xid: u32, now: Time) -> Option<Confirmed> {
         let Batch {
-            sent, mut errors, ..
+            sent,
+            mut errors,
+            bundle,
+            ..
         } = self.batches.remove(&xid)?;
+        let fate = bundle.map_or(Fate::Applied, |bundle| bundle.fate);
+        self.bundles_from = match fate {
+            Fate::Applied => self.bundles_from,
+            Fate::Refused => Some(now.plus(self.retry)),
+            Fate::Unsupported => None,
+        };
         let mut confirmed = Confirmed::default();
         for (item, sent) in sent {
             self.busy.remove(&item);
             confirmed.flows.extend(self.owners(&item));
-            match errors.remove(&item) {
+            let in_bundle = matches!(item, Item::Flow(_));
+            // Where there are no bundles, errors are about bundles.
+            let error = errors
+                .remove(&item)
+                .filter(|_| !(in_bundle && fate == Fate::Unsupported));
+            match error {
+                None if in_bundle && fate != Fate::Applied => self.undo(sent),
                 None => {
                     if let (Item::Meter(meter), Sent::DeleteMeter) = (&item, &sent) {
                         confirmed.meters_gone.insert(*meter);
@@ -679,7 +741,12 @@ impl Reconciler {
         Difference::PutFlow { held, timeout_s }
     }
 
-    fn send_batch(&mut self, differences: Vec<(Item, Difference)>, outlet: &mut impl Outlet) {
+    fn send_batch(
+        &mut self,
+        differences: Vec<(Item, Difference)>,
+        outlet: &mut impl Outlet,
+        now: Time,
+    ) {
         let mut batch = Batch::default();
         // Meters that flow entries need, the entries, then the meters nothing uses any more.
         let (meters, flows): (Vec<_>, Vec<_>) = differences
@@ -699,14 +766,49 @@ impl Reconciler {
         if needs_barrier {
             outlet.barrier();
         }
-        for (item, difference) in put_flows
-            .into_iter()
-            .chain(deleted_flows)
-            .chain(deleted_meters)
-        {
+        let flows = put_flows.into_iter().chain(deleted_flows);
+        let flows: Vec<_> = flows.collect();
+        if flows.len() > 1 && self.bundles_from.is_some_and(|from| from <= now) {
+            self.send_bundle(&mut batch, flows, outlet);
+        } else {
+            for (item, difference) in flows {
+                self.send(&mut batch, item, difference, outlet);
+            }
+        }
+        for (item, difference) in deleted_meters {
             self.send(&mut batch, item, difference, outlet);
         }
         self.batches.insert(outlet.barrier(), batch);
+    }
+
+    fn send_bundle(
+        &mut self,
+        batch: &mut Batch,
+        flows: Vec<(Item, Difference)>,
+        outlet: &mut impl Outlet,
+    ) {
+        let mut parts = Vec::with_capacity(flows.len());
+        let mut flow_mods = Vec::with_capacity(flows.len());
+        for (item, difference) in flows {
+            if let Item::Flow(key) = &item {
+                let (flow_mod, sent) = self.flow_mod(key, difference);
+                flow_mods.push(flow_mod);
+                parts.push((item, sent));
+            }
+        }
+        let SentBundle {
+            open,
+            flows,
+            commit,
+        } = outlet.bundle(flow_mods);
+        for (xid, (item, sent)) in flows.into_iter().zip(parts) {
+            self.under_way(batch, xid, item, sent);
+        }
+        batch.bundle = Some(Bundle {
+            open,
+            commit,
+            fate: Fate::Refused,
+        });
     }
 
     fn send(
@@ -734,42 +836,58 @@ impl Reconciler {
                 self.meters_going.insert(*meter);
                 (outlet.meter(MeterMod::delete(*meter)), Sent::DeleteMeter)
             }
-            (Item::Flow(key), Difference::PutFlow { held, timeout_s }) => {
-                self.use_meter(held.meter());
-                let add = FlowMod::add(
-                    key.table,
-                    key.priority,
-                    key.matching.clone(),
-                    held.instructions.clone(),
-                );
-                let add = add
-                    .cookie(held.cookie)
-                    .hard_timeout_s(timeout_s)
-                    .flags(FlowFlags::SEND_FLOW_REM);
-                (outlet.flow(add), Sent::PutFlow(held))
-            }
-            (Item::Flow(key), _) => {
-                // Only if it still is the entry that is believed to be there.
-                let cookie = self.held.get(key).map_or(0, |held| held.cookie);
-                let delete = FlowMod::delete_strict(key.table, key.priority, key.matching.clone());
-                let mut delete = FlowMod {
-                    cookie,
-                    cookie_mask: u64::MAX,
-                    ..delete
-                };
-                let infrastructure = self.tag.cookie(INFRASTRUCTURE);
-                if is_planted(Fault::DeleteWithoutGeneration) && cookie != infrastructure {
-                    let mask = !u64::from(u16::MAX);
-                    delete = FlowMod::delete_by_cookie(key.table, cookie, mask);
-                }
-                (outlet.flow(delete), Sent::DeleteFlow)
+            (Item::Flow(key), difference) => {
+                let (flow_mod, sent) = self.flow_mod(key, difference);
+                (outlet.flow(flow_mod), sent)
             }
         };
+        self.under_way(batch, xid, item, sent);
+    }
+
+    fn flow_mod(&mut self, key: &FlowKey, difference: Difference) -> (FlowMod, Sent) {
+        if let Difference::PutFlow { held, timeout_s } = difference {
+            self.use_meter(held.meter());
+            let add = FlowMod::add(
+                key.table,
+                key.priority,
+                key.matching.clone(),
+                held.instructions.clone(),
+            );
+            let add = add
+                .cookie(held.cookie)
+                .hard_timeout_s(timeout_s)
+                .flags(FlowFlags::SEND_FLOW_REM);
+            return (add, Sent::PutFlow(held));
+        }
+        // Only if it still is the entry that is believed to be there.
+        let cookie = self.held.get(key).map_or(0, |held| held.cookie);
+        let delete = FlowMod::delete_strict(key.table, key.priority, key.matching.clone());
+        let mut delete = FlowMod {
+            cookie,
+            cookie_mask: u64::MAX,
+            ..delete
+        };
+        let infrastructure = self.tag.cookie(INFRASTRUCTURE);
+        if is_planted(Fault::DeleteWithoutGeneration) && cookie != infrastructure {
+            let mask = !u64::from(u16::MAX);
+            delete = FlowMod::delete_by_cookie(key.table, cookie, mask);
+        }
+        (delete, Sent::DeleteFlow)
+    }
+
+    fn under_way(&mut self, batch: &mut Batch, xid: u32, item: Item, sent: Sent) {
         self.refused.remove(&item);
         batch.by_xid.insert(xid, item.clone());
         batch.sent.insert(item.clone(), sent);
         self.due.remove(&item);
         self.busy.insert(item);
+    }
+
+    /// It was part of a bundle of which nothing was applied: the switch holds what it held.
+    fn undo(&mut self, sent: Sent) {
+        if let Sent::PutFlow(held) = sent {
+            self.leave_meter(held.meter());
+        }
     }
 
     /// The switch has done it.
@@ -928,10 +1046,27 @@ mod tests {
         reconciler
     }
 
-    /// A switch that does what it is told at once, and answers barriers when asked to.
+    /// What a switch does with a bundle.
+    #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+    enum Bundles {
+        #[default]
+        Applied,
+        /// For one of its messages.
+        Refused,
+        Unsupported,
+        /// As vendors' messages may be.
+        Ignored,
+    }
+
+    /// A switch that does what it is told at once, and answers when asked to.
     #[derive(Default)]
     struct Model {
         xid: u32,
+        bundles: Bundles,
+        bundles_seen: usize,
+        /// Committed.
+        committed: Vec<u32>,
+        errors: Vec<u32>,
         flows: BTreeMap<FlowKey, FlowMod>,
         meters: BTreeMap<MeterId, MeterMod>,
         barriers: Vec<u32>,
@@ -994,6 +1129,33 @@ mod tests {
             self.barrier_free_xid()
         }
 
+        fn bundle(&mut self, flows: Vec<FlowMod>) -> SentBundle {
+            self.bundles_seen += 1;
+            let open = self.barrier_free_xid();
+            let applied = self.bundles == Bundles::Applied;
+            let xids = flows.into_iter().map(|flow| match applied {
+                true => self.flow(flow),
+                false => self.barrier_free_xid(),
+            });
+            let xids: Vec<u32> = xids.collect();
+            let commit = self.barrier_free_xid();
+            match self.bundles {
+                Bundles::Applied => self.committed.push(commit),
+                Bundles::Refused => self.errors.push(commit),
+                Bundles::Unsupported => {
+                    self.errors.push(open);
+                    self.errors.extend(&xids);
+                    self.errors.push(commit);
+                }
+                Bundles::Ignored => {}
+            }
+            SentBundle {
+                open,
+                flows: xids,
+                commit,
+            }
+        }
+
         fn barrier(&mut self) -> u32 {
             let xid = self.barrier_free_xid();
             self.barriers.push(xid);
@@ -1002,6 +1164,20 @@ mod tests {
     }
 
     impl Model {
+        fn answer(&mut self, reconciler: &mut Reconciler, now: Time) {
+            for xid in self.errors.drain(..) {
+                assert!(reconciler.error(xid, "refused"));
+            }
+            for xid in self.committed.drain(..) {
+                reconciler.reply(xid);
+            }
+            for xid in self.barriers.drain(..) {
+                // Those between meters and flow entries confirm nothing by themselves.
+                let confirmed = reconciler.barrier(xid, now).unwrap_or_default();
+                assert_eq!(confirmed.refused, [], "no entry by itself");
+            }
+        }
+
         fn barrier_free_xid(&mut self) -> u32 {
             self.xid += 1;
             self.xid
@@ -1009,9 +1185,7 @@ mod tests {
 
         fn answer_all(&mut self, reconciler: &mut Reconciler, now: Time) {
             while !self.barriers.is_empty() {
-                for xid in std::mem::take(&mut self.barriers) {
-                    reconciler.barrier(xid, now);
-                }
+                self.answer(reconciler, now);
                 reconciler.flush(now, self);
             }
         }
@@ -1071,6 +1245,31 @@ mod tests {
     }
 
     #[test]
+    fn after_a_refused_bundle_entries_go_one_by_one_and_later_in_bundles_again() {
+        let (mut reconciler, mut switch) = (reconciler(), Model::default());
+        let want = |reconciler: &mut Reconciler, numbers: std::ops::Range<u32>| {
+            for number in numbers {
+                reconciler.want(owner(1, 0), key(number), FlowEntry::new(vec![]));
+            }
+        };
+        switch.bundles = Bundles::Refused;
+        want(&mut reconciler, 0..3);
+        reconciler.flush(at(0), &mut switch);
+        assert_eq!((switch.bundles_seen, switch.flows.len()), (1, 0));
+        switch.answer_all(&mut reconciler, at(0));
+        assert_eq!((switch.bundles_seen, switch.flows.len()), (1, 3));
+        assert!(reconciler.is_in_step(at(0)));
+        switch.bundles = Bundles::Unsupported;
+        want(&mut reconciler, 3..6);
+        reconciler.flush(at(5), &mut switch);
+        switch.answer_all(&mut reconciler, at(5));
+        assert_eq!((switch.bundles_seen, switch.flows.len()), (2, 6));
+        want(&mut reconciler, 6..9);
+        reconciler.flush(at(100), &mut switch);
+        assert_eq!((switch.bundles_seen, switch.flows.len()), (2, 9));
+    }
+
+    #[test]
     fn no_more_than_four_batches_are_under_way() {
         let (mut reconciler, mut switch) = (reconciler(), Model::default());
         for number in 0..10_000 {
@@ -1101,6 +1300,7 @@ mod tests {
         },
         Flush,
         Answer,
+        Bundles(Bundles),
         Restart,
     }
 
@@ -1119,6 +1319,13 @@ mod tests {
             2 => Just(Change::Flush),
             2 => Just(Change::Answer),
             1 => Just(Change::Restart),
+            1 => prop_oneof![
+                Just(Bundles::Applied),
+                Just(Bundles::Refused),
+                Just(Bundles::Unsupported),
+                Just(Bundles::Ignored),
+            ]
+            .prop_map(Change::Bundles),
         ]
     }
 
@@ -1148,14 +1355,11 @@ mod tests {
                         }
                     }
                     Change::Flush => reconciler.flush(at(0), &mut switch),
-                    Change::Answer => {
-                        for xid in std::mem::take(&mut switch.barriers) {
-                            reconciler.barrier(xid, at(0));
-                        }
-                    }
+                    Change::Answer => switch.answer(&mut reconciler, at(0)),
+                    Change::Bundles(bundles) => switch.bundles = bundles,
                     Change::Restart => {
                         reconciler.disconnected();
-                        switch = Model::default();
+                        switch = Model { bundles: switch.bundles, ..Model::default() };
                         reconciler.read_back(&[], &[], at(0));
                     }
                 }

@@ -5,16 +5,17 @@ use std::{collections::BTreeMap, time::Duration};
 
 use payflow_qos::{PortNo, SwitchId, Time};
 use rust_openflow::{
-    AsyncConfig, FlowFilter, FlowMod, FlowStats, Message, MeterConfig, MeterId, MeterMod,
-    MeterStats, MultipartReplyBody, MultipartRequest, MultipartRequestBody, PacketOut, PortReason,
-    PortStatus, SendError, SessionConfig, SwitchConfig, SwitchSession,
+    AsyncConfig, BundleCommand, BundleControl, BundleFlags, EncodeError, FlowFilter, FlowMod,
+    FlowStats, Message, MeterConfig, MeterId, MeterMod, MeterStats, MultipartReplyBody,
+    MultipartRequest, MultipartRequestBody, PacketOut, PortReason, PortStatus, SendError,
+    SessionConfig, SwitchConfig, SwitchSession, bundle_add,
 };
 
 use super::{
     NetworkConfig,
     cookie::OwnerTag,
     pipeline::Opening,
-    reconcile::{Outlet, Reconciler},
+    reconcile::{Outlet, Reconciler, SentBundle},
 };
 
 /// What is known of a switch. Stays when the connection goes.
@@ -166,6 +167,7 @@ pub(crate) struct Connection {
     pub(crate) switch: Option<SwitchId>,
     /// A message could not be sent: the connection is of no use any more.
     pub(crate) broken: Option<SendError>,
+    last_bundle: u32,
 }
 
 impl Connection {
@@ -174,6 +176,7 @@ impl Connection {
             session: SwitchSession::new(SessionConfig::default()),
             switch: None,
             broken: None,
+            last_bundle: 0,
         }
     }
 
@@ -243,13 +246,31 @@ impl Connection {
 
     /// The transaction id; 0, which no message has, if it could not be sent.
     fn send(&mut self, message: &Message, now: Time) -> u32 {
-        match self.session.request(message, session_time(now)) {
-            Ok(xid) => xid,
-            Err(error) => {
-                self.broken.get_or_insert(error);
-                0
-            }
-        }
+        let sent = self.session.request(message, session_time(now));
+        self.sent(sent)
+    }
+
+    /// The same for a message that must know its own transaction id.
+    fn send_with(
+        &mut self,
+        message: impl FnOnce(u32) -> Result<Message, EncodeError>,
+        now: Time,
+    ) -> u32 {
+        let sent = self.session.request_with(session_time(now), message);
+        self.sent(sent)
+    }
+
+    fn sent(&mut self, sent: Result<u32, SendError>) -> u32 {
+        sent.unwrap_or_else(|error| {
+            self.broken.get_or_insert(error);
+            0
+        })
+    }
+
+    /// A number that no bundle of this connection has had, for as long as that matters.
+    fn next_bundle(&mut self) -> u32 {
+        self.last_bundle = self.last_bundle.wrapping_add(1);
+        self.last_bundle
     }
 }
 
@@ -271,6 +292,31 @@ impl Outlet for Through<'_> {
 
     fn flow(&mut self, flow: FlowMod) -> u32 {
         self.connection.send(&Message::FlowMod(flow), self.now)
+    }
+
+    fn bundle(&mut self, flows: Vec<FlowMod>) -> SentBundle {
+        let number = self.connection.next_bundle();
+        let flags = BundleFlags::ATOMIC | BundleFlags::ORDERED;
+        let control = |command| BundleControl {
+            bundle_id: number,
+            command,
+            flags,
+        };
+        let open = control(BundleCommand::OPEN_REQUEST).to_message();
+        let open = self.connection.send(&open, self.now);
+        let add = |flow: FlowMod| {
+            let inner = Message::FlowMod(flow);
+            let outer = |xid| bundle_add(number, flags, xid, &inner);
+            self.connection.send_with(outer, self.now)
+        };
+        let flows = flows.into_iter().map(add).collect();
+        let commit = control(BundleCommand::COMMIT_REQUEST).to_message();
+        let commit = self.connection.send(&commit, self.now);
+        SentBundle {
+            open,
+            flows,
+            commit,
+        }
     }
 
     fn barrier(&mut self) -> u32 {

@@ -177,6 +177,8 @@ impl FakeSwitch {
                 self.meter_mod(xid, meter);
             }
             Message::PacketOut(packet) => self.packets_out.push(packet),
+            // Bundles, which it has not.
+            Message::Experimenter(_) => self.refuse(xid, ErrorCode::BAD_EXPERIMENTER),
             _ => {}
         }
     }
