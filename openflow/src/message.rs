@@ -145,12 +145,26 @@ impl Message {
     /// # Errors
     /// [`EncodeError::TooLong`] above 65 535 bytes; `out` is then as it was.
     pub fn encode(&self, xid: u32, out: &mut Vec<u8>) -> Result<(), EncodeError> {
-        let start = out.len();
-        let mut w = Writer::new(out);
         let version = match self {
             Self::Hello(hello) => hello.version,
             _ => Version::V1_3,
         };
+        self.encode_as(version, xid, out)
+    }
+
+    /// The same with any version in the header: for an ERROR to, or from, a peer that speaks no
+    /// OpenFlow 1.3.
+    ///
+    /// # Errors
+    /// [`EncodeError::TooLong`] above 65 535 bytes; `out` is then as it was.
+    pub fn encode_as(
+        &self,
+        version: Version,
+        xid: u32,
+        out: &mut Vec<u8>,
+    ) -> Result<(), EncodeError> {
+        let start = out.len();
+        let mut w = Writer::new(out);
         Header {
             version,
             kind: self.kind(),

@@ -2,6 +2,7 @@
 
 #![allow(dead_code)] // each test crate uses its own part
 
+pub(crate) mod any;
 pub(crate) mod rare;
 
 use rust_openflow::*;
