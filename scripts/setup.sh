@@ -4,8 +4,9 @@
 set -eu
 
 # Building: compiler, pkg-config. Emulation: Open vSwitch, Mininet, traffic and network tools.
+# Tests: an environment for packages from PyPI.
 PACKAGES="build-essential pkg-config curl kmod openvswitch-switch mininet iperf3 ethtool nftables
-iproute2 util-linux iputils-ping procps"
+iproute2 util-linux iputils-ping procps python3-venv"
 
 fail() {
     echo "setup: $*" >&2

@@ -3,15 +3,18 @@
 use std::fmt;
 
 use crate::code_points::wire_enum;
-use crate::codec::{DecodeError, Reader, Wire, Writer, fmt_hex};
+use crate::codec::{DecodeError, Hex, Reader, Wire, Writer};
 use crate::oxm::{EthType, Oxm};
-use crate::port::{PortNo, QueueId};
+use crate::port::PortNo;
+use crate::queue::QueueId;
 
 wire_enum! {
     /// Kind of an action, `enum ofp_action_type`.
     pub struct ActionType(u16) {
         OUTPUT = 0;
+        /// From the next-to-outermost header to the outermost.
         COPY_TTL_OUT = 11;
+        /// From the outermost header to the next-to-outermost.
         COPY_TTL_IN = 12;
         SET_MPLS_TTL = 15;
         DEC_MPLS_TTL = 16;
@@ -26,6 +29,7 @@ wire_enum! {
         SET_FIELD = 25;
         PUSH_PBB = 26;
         POP_PBB = 27;
+        /// A vendor's action.
         EXPERIMENTER = 0xffff;
     }
 }
@@ -42,7 +46,8 @@ wire_enum! {
     }
 }
 
-/// One thing done to a packet, `ofp_action_header` and what follows it.
+/// One thing done to a packet, `ofp_action_header` and what follows it: 8 bytes, 16 for
+/// [`Action::Output`], and a multiple of 8 for [`Action::SetField`].
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum Action {
@@ -58,12 +63,41 @@ pub enum Action {
     SetQueue(QueueId),
     /// Hands the packet to a group.
     Group(GroupId),
-    /// Writes a header field; a mask is not allowed.
+    /// Writes a header field. OpenFlow 1.3 allows no mask here; one that a peer sends nevertheless
+    /// is kept, in [`Action::Unknown`] if a [`crate::Masked`] would not say it bit for bit.
     SetField(Oxm),
-    /// Adds an empty VLAN tag of this EtherType.
+    /// Adds an empty VLAN tag of this EtherType, 0x8100 or 0x88a8.
     PushVlan(EthType),
     /// Removes the outermost VLAN tag.
     PopVlan,
+    /// Adds an MPLS header of this EtherType, 0x8847 or 0x8848.
+    PushMpls(EthType),
+    /// Removes the outermost MPLS header; the EtherType is that of what is below.
+    PopMpls(EthType),
+    /// Adds a provider backbone bridging service tag (IEEE 802.1ah) of this EtherType, 0x88e7.
+    PushPbb(EthType),
+    /// Removes the outermost service tag.
+    PopPbb,
+    /// Copies the TTL from the next-to-outermost header that has one to the outermost.
+    CopyTtlOut,
+    /// Copies the TTL from the outermost header that has one to the next-to-outermost.
+    CopyTtlIn,
+    /// Writes the TTL of the outermost MPLS header.
+    SetMplsTtl(u8),
+    /// Takes one from the TTL of the outermost MPLS header.
+    DecMplsTtl,
+    /// Writes the IPv4 TTL or IPv6 hop limit.
+    SetNwTtl(u8),
+    /// Takes one from the IPv4 TTL or IPv6 hop limit.
+    DecNwTtl,
+    /// A vendor's action, `ofp_action_experimenter_header`, such as those of Open vSwitch
+    /// ([`crate::NICIRA`]). What it carries is kept as it came.
+    Experimenter {
+        /// Which vendor.
+        experimenter: u32,
+        /// What follows the vendor's id; with it and 4 bytes before it a multiple of 8 bytes.
+        data: Vec<u8>,
+    },
     /// Any other action, kept as it came.
     Unknown {
         /// Kind of the action.
@@ -104,21 +138,35 @@ impl Action {
             ActionType::SET_QUEUE => Self::SetQueue(Wire::read(&mut body, "queue_id")?),
             ActionType::GROUP => Self::Group(Wire::read(&mut body, "group_id")?),
             ActionType::SET_FIELD => {
-                let before = body.len();
-                let field = Oxm::read(&mut body)?;
-                let used = 4 + before - body.len();
+                let whole = body.clone();
+                let (field, is_canonical) = Oxm::read_exactly(&mut body)?;
+                let used = 4 + whole.len() - body.len();
                 body.skip(used.next_multiple_of(8) - used, "set_field padding")?;
-                Self::SetField(field)
+                if is_canonical {
+                    Self::SetField(field)
+                } else {
+                    Self::Unknown {
+                        kind: ActionType::SET_FIELD,
+                        body: whole.clone().rest().to_vec(),
+                    }
+                }
             }
-            ActionType::PUSH_VLAN => {
-                let eth_type = Wire::read(&mut body, "push_vlan ethertype")?;
-                body.skip(2, "push_vlan padding")?;
-                Self::PushVlan(eth_type)
-            }
-            ActionType::POP_VLAN => {
-                body.skip(4, "pop_vlan padding")?;
-                Self::PopVlan
-            }
+            ActionType::PUSH_VLAN => Self::PushVlan(read_eth_type(&mut body)?),
+            ActionType::POP_VLAN => read_nothing(&mut body, Self::PopVlan)?,
+            ActionType::PUSH_MPLS => Self::PushMpls(read_eth_type(&mut body)?),
+            ActionType::POP_MPLS => Self::PopMpls(read_eth_type(&mut body)?),
+            ActionType::PUSH_PBB => Self::PushPbb(read_eth_type(&mut body)?),
+            ActionType::POP_PBB => read_nothing(&mut body, Self::PopPbb)?,
+            ActionType::COPY_TTL_OUT => read_nothing(&mut body, Self::CopyTtlOut)?,
+            ActionType::COPY_TTL_IN => read_nothing(&mut body, Self::CopyTtlIn)?,
+            ActionType::SET_MPLS_TTL => Self::SetMplsTtl(read_ttl(&mut body)?),
+            ActionType::DEC_MPLS_TTL => read_nothing(&mut body, Self::DecMplsTtl)?,
+            ActionType::SET_NW_TTL => Self::SetNwTtl(read_ttl(&mut body)?),
+            ActionType::DEC_NW_TTL => read_nothing(&mut body, Self::DecNwTtl)?,
+            ActionType::EXPERIMENTER => Self::Experimenter {
+                experimenter: body.u32("action experimenter")?,
+                data: body.rest().to_vec(),
+            },
             kind => Self::Unknown {
                 kind,
                 body: body.rest().to_vec(),
@@ -141,11 +189,27 @@ impl Action {
                 field.write(w);
                 w.pad8(mark);
             }
-            Self::PushVlan(eth_type) => {
+            Self::PushVlan(eth_type)
+            | Self::PushMpls(eth_type)
+            | Self::PopMpls(eth_type)
+            | Self::PushPbb(eth_type) => {
                 eth_type.write(w);
                 w.zeros(2);
             }
-            Self::PopVlan => w.zeros(4),
+            Self::SetMplsTtl(ttl) | Self::SetNwTtl(ttl) => {
+                w.u8(*ttl);
+                w.zeros(3);
+            }
+            Self::PopVlan
+            | Self::PopPbb
+            | Self::CopyTtlOut
+            | Self::CopyTtlIn
+            | Self::DecMplsTtl
+            | Self::DecNwTtl => w.zeros(4),
+            Self::Experimenter { experimenter, data } => {
+                w.u32(*experimenter);
+                w.bytes(data);
+            }
             Self::Unknown { body, .. } => w.bytes(body),
         }
         w.end(mark);
@@ -161,9 +225,40 @@ impl Action {
             Self::SetField(_) => ActionType::SET_FIELD,
             Self::PushVlan(_) => ActionType::PUSH_VLAN,
             Self::PopVlan => ActionType::POP_VLAN,
+            Self::PushMpls(_) => ActionType::PUSH_MPLS,
+            Self::PopMpls(_) => ActionType::POP_MPLS,
+            Self::PushPbb(_) => ActionType::PUSH_PBB,
+            Self::PopPbb => ActionType::POP_PBB,
+            Self::CopyTtlOut => ActionType::COPY_TTL_OUT,
+            Self::CopyTtlIn => ActionType::COPY_TTL_IN,
+            Self::SetMplsTtl(_) => ActionType::SET_MPLS_TTL,
+            Self::DecMplsTtl => ActionType::DEC_MPLS_TTL,
+            Self::SetNwTtl(_) => ActionType::SET_NW_TTL,
+            Self::DecNwTtl => ActionType::DEC_NW_TTL,
+            Self::Experimenter { .. } => ActionType::EXPERIMENTER,
             Self::Unknown { kind, .. } => *kind,
         }
     }
+}
+
+/// An EtherType and two bytes of padding.
+fn read_eth_type(body: &mut Reader<'_>) -> Result<EthType, DecodeError> {
+    let eth_type = Wire::read(body, "action ethertype")?;
+    body.skip(2, "action padding")?;
+    Ok(eth_type)
+}
+
+/// A TTL and three bytes of padding.
+fn read_ttl(body: &mut Reader<'_>) -> Result<u8, DecodeError> {
+    let ttl = body.u8("action ttl")?;
+    body.skip(3, "action padding")?;
+    Ok(ttl)
+}
+
+/// The four bytes of padding of an action that says everything by its kind.
+fn read_nothing(body: &mut Reader<'_>, action: Action) -> Result<Action, DecodeError> {
+    body.skip(4, "action padding")?;
+    Ok(action)
 }
 
 impl fmt::Debug for Action {
@@ -176,11 +271,20 @@ impl fmt::Debug for Action {
             Self::SetField(field) => write!(f, "SetField({field:?})"),
             Self::PushVlan(eth_type) => write!(f, "PushVlan({eth_type})"),
             Self::PopVlan => f.write_str("PopVlan"),
-            Self::Unknown { kind, body } => {
-                write!(f, "Unknown({kind} ")?;
-                fmt_hex(f, body)?;
-                f.write_str(")")
+            Self::PushMpls(eth_type) => write!(f, "PushMpls({eth_type})"),
+            Self::PopMpls(eth_type) => write!(f, "PopMpls({eth_type})"),
+            Self::PushPbb(eth_type) => write!(f, "PushPbb({eth_type})"),
+            Self::PopPbb => f.write_str("PopPbb"),
+            Self::CopyTtlOut => f.write_str("CopyTtlOut"),
+            Self::CopyTtlIn => f.write_str("CopyTtlIn"),
+            Self::SetMplsTtl(ttl) => write!(f, "SetMplsTtl({ttl})"),
+            Self::DecMplsTtl => f.write_str("DecMplsTtl"),
+            Self::SetNwTtl(ttl) => write!(f, "SetNwTtl({ttl})"),
+            Self::DecNwTtl => f.write_str("DecNwTtl"),
+            Self::Experimenter { experimenter, data } => {
+                write!(f, "Experimenter({experimenter:#010x} {})", Hex(data))
             }
+            Self::Unknown { kind, body } => write!(f, "Unknown({kind} {})", Hex(body)),
         }
     }
 }

@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 
 use crate::codec::{DecodeError, Reader, Wire, Writer};
-use crate::oxm::VlanVid;
+use crate::oxm::{Isid, VlanVid};
 
 /// An Ethernet (MAC) address.
 #[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -175,6 +175,7 @@ bits! {
     MacAddr: MacAddr::ZERO, MacAddr::BROADCAST,
         |a, b| MacAddr(std::array::from_fn(|i| a.0[i] & b.0[i]));
     VlanVid: VlanVid::NONE, VlanVid(0x1fff), |a, b| VlanVid(a.0 & b.0);
+    Isid: Isid(0), Isid(0x00ff_ffff), |a, b| Isid(a.0 & b.0);
 }
 
 #[cfg(test)]

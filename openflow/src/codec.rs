@@ -330,14 +330,23 @@ fn floor_char_boundary(text: &str, limit: usize) -> usize {
 }
 
 /// Shows bytes as hexadecimal digits, at most 32 bytes of them.
-pub(crate) fn fmt_hex(f: &mut fmt::Formatter<'_>, bytes: &[u8]) -> fmt::Result {
-    for byte in bytes.iter().take(32) {
-        write!(f, "{byte:02x}")?;
+pub(crate) struct Hex<'a>(pub(crate) &'a [u8]);
+
+impl fmt::Display for Hex<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for byte in self.0.iter().take(32) {
+            write!(f, "{byte:02x}")?;
+        }
+        match self.0.len() {
+            len @ 33.. => write!(f, "... ({len} bytes)"),
+            _ => Ok(()),
+        }
     }
-    if bytes.len() > 32 {
-        write!(f, "... ({} bytes)", bytes.len())
-    } else {
-        Ok(())
+}
+
+impl fmt::Debug for Hex<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
     }
 }
 

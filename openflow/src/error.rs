@@ -3,7 +3,7 @@
 use std::fmt;
 
 use crate::code_points::wire_enum;
-use crate::codec::{DecodeError, Reader, Wire, Writer, fmt_hex};
+use crate::codec::{DecodeError, Hex, Reader, Wire, Writer};
 use crate::experimenter::ONF;
 
 wire_enum! {
@@ -82,6 +82,8 @@ error_codes! {
     BAD_ACTION {
         ACTION_BAD_TYPE = 0 "BAD_TYPE";
         ACTION_BAD_LEN = 1 "BAD_LEN";
+        ACTION_BAD_EXPERIMENTER = 2 "BAD_EXPERIMENTER";
+        ACTION_BAD_EXP_TYPE = 3 "BAD_EXP_TYPE";
         BAD_OUT_PORT = 4 "BAD_OUT_PORT";
         ACTION_BAD_ARGUMENT = 5 "BAD_ARGUMENT";
         ACTION_EPERM = 6 "EPERM";
@@ -101,6 +103,8 @@ error_codes! {
         INST_BAD_TABLE_ID = 2 "BAD_TABLE_ID";
         UNSUP_METADATA = 3 "UNSUP_METADATA";
         UNSUP_METADATA_MASK = 4 "UNSUP_METADATA_MASK";
+        INST_BAD_EXPERIMENTER = 5 "BAD_EXPERIMENTER";
+        INST_BAD_EXP_TYPE = 6 "BAD_EXP_TYPE";
         INST_BAD_LEN = 7 "BAD_LEN";
         INST_EPERM = 8 "EPERM";
     }
@@ -108,6 +112,8 @@ error_codes! {
         MATCH_BAD_TYPE = 0 "BAD_TYPE";
         MATCH_BAD_LEN = 1 "BAD_LEN";
         MATCH_BAD_TAG = 2 "BAD_TAG";
+        BAD_DL_ADDR_MASK = 3 "BAD_DL_ADDR_MASK";
+        BAD_NW_ADDR_MASK = 4 "BAD_NW_ADDR_MASK";
         BAD_WILDCARDS = 5 "BAD_WILDCARDS";
         BAD_FIELD = 6 "BAD_FIELD";
         MATCH_BAD_VALUE = 7 "BAD_VALUE";
@@ -150,6 +156,11 @@ error_codes! {
         PORT_BAD_ADVERTISE = 3 "BAD_ADVERTISE";
         PORT_EPERM = 4 "EPERM";
     }
+    TABLE_MOD_FAILED {
+        TABLE_BAD_TABLE = 0 "BAD_TABLE";
+        TABLE_BAD_CONFIG = 1 "BAD_CONFIG";
+        TABLE_EPERM = 2 "EPERM";
+    }
     QUEUE_OP_FAILED {
         QUEUE_BAD_PORT = 0 "BAD_PORT";
         QUEUE_BAD_QUEUE = 1 "BAD_QUEUE";
@@ -178,6 +189,14 @@ error_codes! {
         METER_BAD_BAND_VALUE = 9 "BAD_BAND_VALUE";
         OUT_OF_METERS = 10 "OUT_OF_METERS";
         OUT_OF_BANDS = 11 "OUT_OF_BANDS";
+    }
+    TABLE_FEATURES_FAILED {
+        FEATURES_BAD_TABLE = 0 "BAD_TABLE";
+        FEATURES_BAD_METADATA = 1 "BAD_METADATA";
+        FEATURES_BAD_TYPE = 2 "BAD_TYPE";
+        FEATURES_BAD_LEN = 3 "BAD_LEN";
+        FEATURES_BAD_ARGUMENT = 4 "BAD_ARGUMENT";
+        FEATURES_EPERM = 5 "EPERM";
     }
     EXPERIMENTER {
         ONF_BUNDLE_UNKNOWN = 2300 "ONF BUNDLE UNKNOWN";
@@ -236,7 +255,8 @@ impl From<&DecodeError> for ErrorCode {
     }
 }
 
-/// A refusal, `ofp_error_msg`. Its xid is that of the message refused.
+/// A refusal, `ofp_error_msg`, or `ofp_error_experimenter_msg`: 12 bytes, header included, and
+/// data. Its xid is that of the message refused.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct OfpError {
     /// What failed and why.
@@ -296,9 +316,7 @@ impl fmt::Display for OfpError {
 
 impl fmt::Debug for OfpError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "OfpError({}, data ", self.code)?;
-        fmt_hex(f, &self.data)?;
-        f.write_str(")")
+        write!(f, "OfpError({}, data {})", self.code, Hex(&self.data))
     }
 }
 

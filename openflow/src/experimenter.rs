@@ -1,19 +1,27 @@
 //! Messages beyond the specification, and the ONF extensions Open vSwitch speaks on OpenFlow 1.3.
 
+use std::fmt;
+
 use crate::code_points::{wire_enum, wire_flags};
-use crate::codec::{DecodeError, EncodeError, Reader, Wire, Writer};
+use crate::codec::{DecodeError, EncodeError, Hex, Reader, Wire, Writer};
+use crate::header::Header;
 use crate::message::Message;
 use crate::switch::ControllerRole;
 
 /// Vendor id of the Open Networking Foundation's own extensions.
 pub const ONF: u32 = 0x4f4e_4600;
 
+/// Vendor id of Nicira, under which Open vSwitch has its own actions, match fields and messages.
+pub const NICIRA: u32 = 0x0000_2320;
+
 const ONF_ROLE_STATUS: u32 = 1911;
 const ONF_BUNDLE_CONTROL: u32 = 2300;
 const ONF_BUNDLE_ADD: u32 = 2301;
 
-/// A vendor's message, `ofp_experimenter_header`; what it carries is kept as it came.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+/// A vendor's message, `ofp_experimenter_header`, 16 bytes, header included, and data; or the body
+/// of a vendor's multipart message, `ofp_experimenter_multipart_header`, 8 bytes and data. What it
+/// carries is kept as it came.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Experimenter {
     /// Which vendor.
     pub experimenter: u32,
@@ -21,6 +29,16 @@ pub struct Experimenter {
     pub exp_type: u32,
     /// What it carries.
     pub data: Vec<u8>,
+}
+
+impl fmt::Debug for Experimenter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Experimenter")
+            .field("experimenter", &format_args!("{:#010x}", self.experimenter))
+            .field("exp_type", &self.exp_type)
+            .field("data", &Hex(&self.data))
+            .finish()
+    }
 }
 
 impl Experimenter {
@@ -44,12 +62,15 @@ wire_enum! {
     pub struct RoleReason(u8) {
         /// Another controller asked to be master.
         MASTER_REQUEST = 0;
+        /// The switch's configuration was changed.
         CONFIG = 1;
+        /// A vendor's reason.
         EXPERIMENTER = 2;
     }
 }
 
-/// Another controller's request changed our role (ONF extension 191, type 1911).
+/// Another controller's request changed our role, `onf_role_status` (ONF extension 191, type 1911):
+/// 16 bytes after those of [`Experimenter`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RoleStatus {
     /// The role we have now.
@@ -75,6 +96,22 @@ impl RoleStatus {
             role,
             reason,
             generation_id: r.u64("generation_id").ok()?,
+        })
+    }
+
+    /// The message that carries this.
+    #[must_use]
+    pub fn to_message(self) -> Message {
+        let mut data = Vec::with_capacity(16);
+        let mut w = Writer::new(&mut data);
+        self.role.write(&mut w);
+        self.reason.write(&mut w);
+        w.zeros(3);
+        w.u64(self.generation_id);
+        Message::Experimenter(Experimenter {
+            experimenter: ONF,
+            exp_type: ONF_ROLE_STATUS,
+            data,
         })
     }
 }
@@ -104,8 +141,9 @@ wire_flags! {
     }
 }
 
-/// Opens, commits or discards a bundle (ONF extension 230, type 2300). Open vSwitch discards one
-/// that is idle for 10 s. Meter-mods cannot be in a bundle.
+/// Opens, commits or discards a bundle, `onf_bundle_ctrl_msg` (ONF extension 230, type 2300): 8
+/// bytes after those of [`Experimenter`]. Open vSwitch discards one that is idle for 10 s.
+/// Meter-mods cannot be in a bundle.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct BundleControl {
     /// The sender's own number for the bundle.
@@ -169,4 +207,46 @@ pub fn bundle_add(
         exp_type: ONF_BUNDLE_ADD,
         data,
     }))
+}
+
+/// A message added to a bundle, `onf_bundle_add_msg` (ONF extension 230, type 2301): 8 bytes after
+/// those of [`Experimenter`], and the message; made by [`bundle_add`].
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct BundleAdd {
+    /// The sender's own number for the bundle.
+    pub bundle_id: u32,
+    /// How it is applied.
+    pub flags: BundleFlags,
+    /// Transaction id of the message added, which must be that of the message around it.
+    pub xid: u32,
+    /// The message added.
+    pub message: Message,
+}
+
+impl BundleAdd {
+    /// Reads what is added out of a vendor's message; `None` if it is not one of these.
+    ///
+    /// # Errors
+    /// [`DecodeError`] if it is one, but cut short, or what is added is no message.
+    pub fn from_experimenter(outer: &Experimenter) -> Option<Result<Self, DecodeError>> {
+        let is_one = (outer.experimenter, outer.exp_type) == (ONF, ONF_BUNDLE_ADD);
+        is_one.then(|| Self::read(&mut Reader::new(&outer.data)))
+    }
+
+    fn read(r: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        let bundle_id = r.u32("bundle_id")?;
+        r.skip(2, "bundle_add padding")?;
+        let flags = BundleFlags(r.u16("bundle flags")?);
+        let rest = r.rest();
+        // Properties may follow the message.
+        let len = usize::from(Header::decode(rest)?.length);
+        let frame = rest.get(..len).unwrap_or(rest);
+        let (header, message) = Message::decode(frame)?;
+        Ok(Self {
+            bundle_id,
+            flags,
+            xid: header.xid,
+            message,
+        })
+    }
 }

@@ -7,7 +7,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 
 use crate::addr::{MacAddr, Masked};
 use crate::codec::{DecodeError, Reader, Writer};
-use crate::oxm::{ArpOp, EthType, IpProto, Oxm, VlanVid};
+use crate::oxm::{ArpOp, EthType, IpProto, Isid, Oxm, VlanVid};
 use crate::port::PortNo;
 
 /// Which packets a flow entry takes, `ofp_match`. Empty: all of them.
@@ -15,7 +15,9 @@ use crate::port::PortNo;
 /// The fields are always in canonical order (which also puts prerequisites first), each at most
 /// once, values cut to their masks and fields that match everything left out. So two matches are
 /// equal exactly if they say the same, however a switch orders what it reads back. (Only encoding a
-/// match that was decoded gives its fields in the order in which they came.)
+/// match that was decoded gives its bytes as they came: in their order, with needless masks.)
+///
+/// On the wire: 4 bytes and the fields, padded to a multiple of 8.
 ///
 /// ```
 /// use rust_openflow::{EthType, IpProto, Match, PortNo};
@@ -36,9 +38,9 @@ use crate::port::PortNo;
 #[derive(Clone, Default)]
 pub struct Match {
     fields: Vec<Oxm>,
-    /// Where each field of the wire stands in `fields`, if a peer sent them in another order: only
-    /// for encoding what was decoded byte for byte. Not part of what the match says.
-    wire_order: Vec<usize>,
+    /// The fields as a peer sent them, if not in canonical form: only for encoding what was decoded
+    /// byte for byte. Not part of what the match says.
+    wire: Vec<u8>,
 }
 
 /// `OFPMT_OXM`, the only kind of match OpenFlow 1.3 has.
@@ -50,7 +52,7 @@ impl Match {
     pub const fn new() -> Self {
         Self {
             fields: Vec::new(),
-            wire_order: Vec::new(),
+            wire: Vec::new(),
         }
     }
 
@@ -63,7 +65,7 @@ impl Match {
     /// Adds a field, in place of an earlier one of the same kind.
     #[must_use]
     pub fn with(mut self, field: Oxm) -> Self {
-        self.wire_order.clear();
+        self.wire.clear();
         let place = self.fields.binary_search_by_key(&field.key(), Oxm::key);
         match (place, field.is_any()) {
             (Ok(at), true) => drop(self.fields.remove(at)),
@@ -93,13 +95,19 @@ impl Match {
             return Err(DecodeError::BadMatchType(kind));
         }
         let mut body = r.counted(2, "match")?;
+        let whole = body.clone();
         let len = body.len() + 4;
-        let mut fields = body.list(Oxm::read)?;
+        let mut is_canonical = true;
+        let mut fields = body.list(|r| {
+            let (field, is_exact) = Oxm::read_exactly(r)?;
+            is_canonical &= is_exact;
+            Ok(field)
+        })?;
         r.skip(len.next_multiple_of(8) - len, "match padding")?;
 
-        let mut wire_order = Vec::new();
         if !fields.is_sorted_by_key(Oxm::key) {
-            (fields, wire_order) = sort(fields);
+            is_canonical = false;
+            fields.sort_by_key(Oxm::key);
         }
         let twice = fields.windows(2).find_map(|pair| match pair {
             [a, b] if a.key() == b.key() => Some(a.key()),
@@ -111,38 +119,27 @@ impl Match {
                 field: key.field,
             });
         }
-        if fields.iter().any(Oxm::is_any) {
+        let any = fields.iter().any(Oxm::is_any);
+        if any {
             fields.retain(|field| !field.is_any());
-            wire_order.clear();
         }
-        Ok(Self { fields, wire_order })
+        let wire = match is_canonical && !any {
+            true => Vec::new(),
+            false => whole.clone().rest().to_vec(),
+        };
+        Ok(Self { fields, wire })
     }
 
     pub(crate) fn write(&self, w: &mut Writer<'_>) {
         let mark = w.begin_tlv(MATCH_TYPE_OXM);
-        if self.wire_order.is_empty() {
+        if self.wire.is_empty() {
             self.fields.iter().for_each(|field| field.write(w));
         } else {
-            let fields = self.wire_order.iter().filter_map(|at| self.fields.get(*at));
-            fields.for_each(|field| field.write(w));
+            w.bytes(&self.wire);
         }
         w.end(mark);
         w.pad8(mark);
     }
-}
-
-/// The fields in canonical order, and where each field of the wire stands among them.
-fn sort(fields: Vec<Oxm>) -> (Vec<Oxm>, Vec<usize>) {
-    let mut numbered: Vec<(usize, Oxm)> = fields.into_iter().enumerate().collect();
-    numbered.sort_by_key(|(_, field)| field.key());
-    let mut wire_order: Vec<(usize, usize)> = numbered
-        .iter()
-        .enumerate()
-        .map(|(at, (wire_at, _))| (*wire_at, at))
-        .collect();
-    wire_order.sort_unstable();
-    let fields = numbered.into_iter().map(|(_, field)| field).collect();
-    (fields, wire_order.into_iter().map(|(_, at)| at).collect())
 }
 
 /// One method per field: `name(value)`, and `name_masked(value, mask)` where masks are allowed.
@@ -178,6 +175,8 @@ macro_rules! builders {
 builders! {
     /// Came in on this port.
     in_port: InPort(PortNo);
+    /// Came in on this physical port below the logical one.
+    in_phy_port: InPhyPort(PortNo);
     /// Carries this metadata from earlier tables.
     metadata / metadata_masked: Metadata(u64);
     /// Goes to this Ethernet address.
@@ -236,6 +235,24 @@ builders! {
     icmpv6_code: Icmpv6Code(u8);
     /// Target of a neighbour solicitation or advertisement.
     ipv6_nd_target / ipv6_nd_target_masked: Ipv6NdTarget(Ipv6Addr);
+    /// Source link-layer address of a neighbour solicitation.
+    ipv6_nd_sll: Ipv6NdSll(MacAddr);
+    /// Target link-layer address of a neighbour advertisement.
+    ipv6_nd_tll: Ipv6NdTll(MacAddr);
+    /// IPv6 flow label (20 bits).
+    ipv6_flabel / ipv6_flabel_masked: Ipv6Flabel(u32);
+    /// IPv6 extension headers, [`crate::Ipv6ExtHdr`] bits.
+    ipv6_exthdr / ipv6_exthdr_masked: Ipv6Exthdr(u16);
+    /// Outermost MPLS label (20 bits).
+    mpls_label: MplsLabel(u32);
+    /// Its traffic class (3 bits).
+    mpls_tc: MplsTc(u8);
+    /// Whether it is the bottom of the stack (1 bit).
+    mpls_bos: MplsBos(u8);
+    /// Provider backbone bridging service instance.
+    pbb_isid / pbb_isid_masked: PbbIsid(Isid);
+    /// Came in through the tunnel of this id.
+    tunnel_id / tunnel_id_masked: TunnelId(u64);
 }
 
 impl Match {
@@ -360,6 +377,37 @@ mod tests {
         assert_eq!(any, Match::new());
         let on_the_wire = [0, 1, 0, 12, 0x80, 0, 0x21, 4, 0, 0, 0, 0, 0, 0, 0, 0];
         assert_eq!(read(&on_the_wire), Ok(any));
+    }
+
+    #[test]
+    fn needless_bits_of_a_peer_do_not_matter_and_are_kept_on_the_wire() {
+        for (wire, meant) in [
+            // udp_dst under no bit at all
+            (
+                &[0, 1, 0, 12, 0x80, 0, 0x21, 4, 0, 0, 0, 0, 0, 0, 0, 0][..],
+                Match::new(),
+            ),
+            // udp_dst 5201 under a mask of all ones
+            (
+                &[
+                    0, 1, 0, 12, 0x80, 0, 0x21, 4, 0x14, 0x51, 0xff, 0xff, 0, 0, 0, 0,
+                ],
+                Match::new().udp_dst(5201),
+            ),
+            // udp_dst 0x1451 under 0xff00
+            (
+                &[
+                    0, 1, 0, 12, 0x80, 0, 0x21, 4, 0x14, 0x51, 0xff, 0x00, 0, 0, 0, 0,
+                ],
+                Match::new().udp_dst_masked(0x1400, 0xff00),
+            ),
+        ] {
+            let reported = read(wire).unwrap();
+            assert_eq!(reported, meant);
+            assert_eq!(written(&reported), wire);
+            let tcp = |m: Match| m.ip_proto(IpProto::TCP);
+            assert_eq!(written(&tcp(reported)), written(&tcp(meant)));
+        }
     }
 
     #[test]

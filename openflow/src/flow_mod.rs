@@ -34,7 +34,9 @@ wire_flags! {
         CHECK_OVERLAP = 1 << 1;
         /// Start counting from zero.
         RESET_COUNTS = 1 << 2;
+        /// Packets need not be counted.
         NO_PKT_COUNTS = 1 << 3;
+        /// Bytes need not be counted.
         NO_BYT_COUNTS = 1 << 4;
     }
 }
@@ -45,7 +47,8 @@ impl FlowFlags {
         Self(Self::SEND_FLOW_REM.0 | Self::NO_PKT_COUNTS.0 | Self::NO_BYT_COUNTS.0);
 }
 
-/// Adds, changes or removes flow entries, `ofp_flow_mod`.
+/// Adds, changes or removes flow entries, `ofp_flow_mod`: 48 bytes, header included, match and
+/// instructions.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct FlowMod {
     /// The controller's own mark on the entry.

@@ -8,9 +8,13 @@ use crate::instruction::TableId;
 wire_enum! {
     /// Why a flow entry went, `enum ofp_flow_removed_reason`.
     pub struct FlowRemovedReason(u8) {
+        /// No packet for its idle time-out.
         IDLE_TIMEOUT = 0;
+        /// Its hard time-out.
         HARD_TIMEOUT = 1;
+        /// A flow-mod.
         DELETE = 2;
+        /// The deletion of a group it referred to.
         GROUP_DELETE = 3;
         /// OpenFlow 1.4, and Open vSwitch before it.
         METER_DELETE = 4;
@@ -19,8 +23,8 @@ wire_enum! {
     }
 }
 
-/// A flow entry is gone, `ofp_flow_removed`. Sent for entries put in with
-/// [`crate::FlowFlags::SEND_FLOW_REM`]; lost while the connection is down.
+/// A flow entry is gone, `ofp_flow_removed`: 48 bytes, header included, and the match. Sent for
+/// entries put in with [`crate::FlowFlags::SEND_FLOW_REM`]; lost while the connection is down.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct FlowRemoved {
     /// The controller's own mark.

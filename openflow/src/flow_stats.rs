@@ -6,7 +6,8 @@ use crate::flow_match::Match;
 use crate::flow_mod::FlowFlags;
 use crate::instruction::{Instruction, TableId};
 
-/// A flow entry as the switch has it, with its counters, `ofp_flow_stats`.
+/// A flow entry as the switch has it, with its counters, `ofp_flow_stats`: 48 bytes, match and
+/// instructions.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct FlowStats {
     /// Which table.

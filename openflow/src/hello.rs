@@ -2,10 +2,11 @@
 
 use std::fmt;
 
-use crate::codec::{Reader, Writer, fmt_hex};
+use crate::codec::{Hex, Reader, Writer};
 use crate::header::Version;
 
-/// Which versions a peer speaks, `ofp_hello`. Its elements are kept as they came: a receiver must
+/// Which versions a peer speaks, `ofp_hello`: 8 bytes, header included, and elements
+/// (`ofp_hello_elem_header`). Its elements are kept as they came: a receiver must
 /// tolerate any, and older peers send none.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Hello {
@@ -71,9 +72,12 @@ impl Hello {
 
 impl fmt::Debug for Hello {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Hello({}, elements ", self.version)?;
-        fmt_hex(f, &self.elements)?;
-        f.write_str(")")
+        write!(
+            f,
+            "Hello({}, elements {})",
+            self.version,
+            Hex(&self.elements)
+        )
     }
 }
 

@@ -14,6 +14,7 @@ wire_enum! {
         APPLY_ACTIONS = 4;
         CLEAR_ACTIONS = 5;
         METER = 6;
+        /// A vendor's instruction.
         EXPERIMENTER = 0xffff;
     }
 }
@@ -28,7 +29,8 @@ wire_enum! {
     }
 }
 
-/// One instruction of a flow entry, `ofp_instruction`. An entry has at most one of each kind.
+/// One instruction of a flow entry, `ofp_instruction`: 8 bytes, the actions of a list besides, and
+/// 24 for metadata. An entry has at most one of each kind.
 ///
 /// Variants are in the order in which a switch executes them, and so is [`Ord`].
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -51,6 +53,13 @@ pub enum Instruction {
     },
     /// Goes on in a later table.
     GotoTable(TableId),
+    /// A vendor's instruction, `ofp_instruction_experimenter`. What it carries is kept as it came.
+    Experimenter {
+        /// Which vendor.
+        experimenter: u32,
+        /// What follows the vendor's id.
+        data: Vec<u8>,
+    },
     /// Any other instruction, kept as it came.
     Unknown {
         /// Kind of the instruction.
@@ -112,6 +121,10 @@ impl Instruction {
                 body.skip(3, "goto_table padding")?;
                 Self::GotoTable(table)
             }
+            InstructionType::EXPERIMENTER => Self::Experimenter {
+                experimenter: body.u32("instruction experimenter")?,
+                data: body.rest().to_vec(),
+            },
             kind => Self::Unknown {
                 kind,
                 body: body.rest().to_vec(),
@@ -138,6 +151,10 @@ impl Instruction {
                 table.write(w);
                 w.zeros(3);
             }
+            Self::Experimenter { experimenter, data } => {
+                w.u32(*experimenter);
+                w.bytes(data);
+            }
             Self::Unknown { body, .. } => w.bytes(body),
         }
         w.end(mark);
@@ -153,6 +170,7 @@ impl Instruction {
             Self::WriteActions(_) => InstructionType::WRITE_ACTIONS,
             Self::WriteMetadata { .. } => InstructionType::WRITE_METADATA,
             Self::GotoTable(_) => InstructionType::GOTO_TABLE,
+            Self::Experimenter { .. } => InstructionType::EXPERIMENTER,
             Self::Unknown { kind, .. } => *kind,
         }
     }

@@ -21,16 +21,18 @@ mod multipart;
 mod oxm;
 mod packet;
 mod port;
+mod queue;
 pub mod session;
 mod switch;
+mod table;
 
 pub use action::{Action, ActionType, GroupId};
 pub use addr::{Bits, MacAddr, Masked, ParseMacError};
 pub use codec::{DecodeError, EncodeError};
 pub use error::{ErrorCode, ErrorType, OfpError};
 pub use experimenter::{
-    BundleCommand, BundleControl, BundleFlags, Experimenter, ONF, RoleReason, RoleStatus,
-    bundle_add,
+    BundleAdd, BundleCommand, BundleControl, BundleFlags, Experimenter, NICIRA, ONF, RoleReason,
+    RoleStatus, bundle_add,
 };
 pub use flow_entry::FlowEntry;
 pub use flow_match::Match;
@@ -53,11 +55,14 @@ pub use multipart::{
     AggregateStats, FlowFilter, MultipartFlags, MultipartReply, MultipartReplyBody,
     MultipartRequest, MultipartRequestBody, MultipartType, SwitchDesc, TableStats,
 };
-pub use oxm::{ArpOp, EthType, IpProto, Oxm, RawOxm, VlanVid};
+pub use oxm::{ArpOp, EthType, IpProto, Ipv6ExtHdr, Isid, Oxm, RawOxm, VlanVid};
 pub use packet::{BufferId, PacketIn, PacketInReason, PacketOut};
 pub use port::{
     Port, PortConfig, PortFeatures, PortMod, PortNo, PortReason, PortState, PortStats, PortStatus,
-    QueueId, QueueStats,
+};
+pub use queue::{
+    PacketQueue, QueueGetConfigReply, QueueGetConfigRequest, QueueId, QueueProperty,
+    QueuePropertyType, QueueStats,
 };
 pub use session::{
     DownReason, Input, Output, RequestError, SendError, SessionConfig, SwitchSession,
@@ -65,4 +70,7 @@ pub use session::{
 pub use switch::{
     AsyncConfig, AsyncMask, Capabilities, ControllerRole, DatapathId, FragmentHandling, Role,
     SwitchConfig, SwitchFeatures,
+};
+pub use table::{
+    FeatureId, OxmId, TableConfig, TableFeatures, TableMod, TableProperty, TablePropertyType,
 };

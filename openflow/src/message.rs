@@ -12,7 +12,9 @@ use crate::meter::MeterMod;
 use crate::multipart::{MultipartReply, MultipartRequest, MultipartRequestBody};
 use crate::packet::{PacketIn, PacketOut};
 use crate::port::{PortMod, PortStatus};
+use crate::queue::{QueueGetConfigReply, QueueGetConfigRequest};
 use crate::switch::{AsyncConfig, Role, SwitchConfig, SwitchFeatures};
+use crate::table::TableMod;
 
 /// A message of OpenFlow 1.3, without its transaction id.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -37,18 +39,21 @@ pub enum Message {
     FlowMod(FlowMod),
     GroupMod(GroupMod),
     PortMod(PortMod),
+    TableMod(TableMod),
     MultipartRequest(MultipartRequest),
     MultipartReply(MultipartReply),
     /// Answered once everything sent before it is done or refused.
     BarrierRequest,
     BarrierReply,
+    QueueGetConfigRequest(QueueGetConfigRequest),
+    QueueGetConfigReply(QueueGetConfigReply),
     RoleRequest(Role),
     RoleReply(Role),
     GetAsyncRequest,
     GetAsyncReply(AsyncConfig),
     SetAsync(AsyncConfig),
     MeterMod(MeterMod),
-    /// Any other message, such as table-mods and queue configurations, kept as it came.
+    /// A message of a kind that OpenFlow 1.3 does not have, kept as it came.
     Unknown {
         kind: MessageType,
         /// What follows the header.
@@ -111,10 +116,17 @@ impl Message {
             MessageType::FLOW_MOD => Self::FlowMod(FlowMod::read(r)?),
             MessageType::GROUP_MOD => Self::GroupMod(GroupMod::read(r)?),
             MessageType::PORT_MOD => Self::PortMod(PortMod::read(r)?),
+            MessageType::TABLE_MOD => Self::TableMod(TableMod::read(r)?),
             MessageType::MULTIPART_REQUEST => Self::MultipartRequest(MultipartRequest::read(r)?),
             MessageType::MULTIPART_REPLY => Self::MultipartReply(MultipartReply::read(r)?),
             MessageType::BARRIER_REQUEST => Self::BarrierRequest,
             MessageType::BARRIER_REPLY => Self::BarrierReply,
+            MessageType::QUEUE_GET_CONFIG_REQUEST => {
+                Self::QueueGetConfigRequest(QueueGetConfigRequest::read(r)?)
+            }
+            MessageType::QUEUE_GET_CONFIG_REPLY => {
+                Self::QueueGetConfigReply(QueueGetConfigReply::read(r)?)
+            }
             MessageType::ROLE_REQUEST => Self::RoleRequest(Role::read(r)?),
             MessageType::ROLE_REPLY => Self::RoleReply(Role::read(r)?),
             MessageType::GET_ASYNC_REQUEST => Self::GetAsyncRequest,
@@ -133,12 +145,26 @@ impl Message {
     /// # Errors
     /// [`EncodeError::TooLong`] above 65 535 bytes; `out` is then as it was.
     pub fn encode(&self, xid: u32, out: &mut Vec<u8>) -> Result<(), EncodeError> {
-        let start = out.len();
-        let mut w = Writer::new(out);
         let version = match self {
             Self::Hello(hello) => hello.version,
             _ => Version::V1_3,
         };
+        self.encode_as(version, xid, out)
+    }
+
+    /// The same with any version in the header: for an ERROR to, or from, a peer that speaks no
+    /// OpenFlow 1.3.
+    ///
+    /// # Errors
+    /// [`EncodeError::TooLong`] above 65 535 bytes; `out` is then as it was.
+    pub fn encode_as(
+        &self,
+        version: Version,
+        xid: u32,
+        out: &mut Vec<u8>,
+    ) -> Result<(), EncodeError> {
+        let start = out.len();
+        let mut w = Writer::new(out);
         Header {
             version,
             kind: self.kind(),
@@ -176,8 +202,11 @@ impl Message {
             Self::FlowMod(flow_mod) => flow_mod.write(w),
             Self::GroupMod(group_mod) => group_mod.write(w),
             Self::PortMod(port_mod) => port_mod.write(w),
+            Self::TableMod(table_mod) => table_mod.write(w),
             Self::MultipartRequest(request) => request.write(w),
             Self::MultipartReply(reply) => reply.write(w),
+            Self::QueueGetConfigRequest(request) => request.write(w),
+            Self::QueueGetConfigReply(reply) => reply.write(w),
             Self::RoleRequest(role) | Self::RoleReply(role) => role.write(w),
             Self::GetAsyncReply(config) | Self::SetAsync(config) => config.write(w),
             Self::MeterMod(meter_mod) => meter_mod.write(w),
@@ -206,10 +235,13 @@ impl Message {
             Self::FlowMod(_) => MessageType::FLOW_MOD,
             Self::GroupMod(_) => MessageType::GROUP_MOD,
             Self::PortMod(_) => MessageType::PORT_MOD,
+            Self::TableMod(_) => MessageType::TABLE_MOD,
             Self::MultipartRequest(_) => MessageType::MULTIPART_REQUEST,
             Self::MultipartReply(_) => MessageType::MULTIPART_REPLY,
             Self::BarrierRequest => MessageType::BARRIER_REQUEST,
             Self::BarrierReply => MessageType::BARRIER_REPLY,
+            Self::QueueGetConfigRequest(_) => MessageType::QUEUE_GET_CONFIG_REQUEST,
+            Self::QueueGetConfigReply(_) => MessageType::QUEUE_GET_CONFIG_REPLY,
             Self::RoleRequest(_) => MessageType::ROLE_REQUEST,
             Self::RoleReply(_) => MessageType::ROLE_REPLY,
             Self::GetAsyncRequest => MessageType::GET_ASYNC_REQUEST,
@@ -246,7 +278,15 @@ message_from!(
     FlowMod,
     PortMod
 );
-message_from!(MultipartRequest, MultipartReply, MeterMod, GroupMod);
+message_from!(
+    MultipartRequest,
+    MultipartReply,
+    MeterMod,
+    GroupMod,
+    TableMod,
+    QueueGetConfigRequest,
+    QueueGetConfigReply
+);
 
 impl From<MultipartRequestBody> for Message {
     fn from(body: MultipartRequestBody) -> Self {

@@ -8,7 +8,9 @@ wire_enum! {
     pub struct MeterId(u32) {
         /// Highest number of a real meter.
         MAX = 0xffff_0000;
+        /// The meter of packets that the switch treats in software.
         SLOWPATH = 0xffff_fffd;
+        /// The meter of packets to the controller.
         CONTROLLER = 0xffff_fffe;
         /// All meters, in requests and deletions.
         ALL = 0xffff_ffff;
@@ -44,14 +46,17 @@ wire_flags! {
 wire_enum! {
     /// Kind of a meter band, `enum ofp_meter_band_type`.
     pub struct BandType(u16) {
+        /// Packets above the rate are lost.
         DROP = 1;
+        /// Packets above the rate get a higher drop precedence.
         DSCP_REMARK = 2;
+        /// A vendor's band.
         EXPERIMENTER = 0xffff;
     }
 }
 
-/// What happens above a rate, `ofp_meter_band_header` and what follows it. Rates are in kbit/s or
-/// packets/s, bursts in kbit or packets, as the meter's flags say.
+/// What happens above a rate, `ofp_meter_band_header` and what follows it: 16 bytes. Rates are in
+/// kbit/s or packets/s, bursts in kbit or packets, as the meter's flags say.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum MeterBand {
@@ -70,6 +75,17 @@ pub enum MeterBand {
         burst: u32,
         /// How many steps of drop precedence to add.
         prec_level: u8,
+    },
+    /// A vendor's band, `ofp_meter_band_experimenter`. What it carries is kept as it came.
+    Experimenter {
+        /// Above this rate.
+        rate: u32,
+        /// Tolerated burst; counts only with [`MeterFlags::BURST`].
+        burst: u32,
+        /// Which vendor.
+        experimenter: u32,
+        /// What follows the vendor's id.
+        data: Vec<u8>,
     },
     /// Any other band, kept as it came.
     Unknown {
@@ -99,6 +115,12 @@ impl MeterBand {
                     prec_level,
                 }
             }
+            BandType::EXPERIMENTER => Self::Experimenter {
+                rate: body.u32("band rate")?,
+                burst: body.u32("band burst_size")?,
+                experimenter: body.u32("band experimenter")?,
+                data: body.rest().to_vec(),
+            },
             kind => Self::Unknown {
                 kind,
                 body: body.rest().to_vec(),
@@ -125,6 +147,17 @@ impl MeterBand {
                 w.u8(*prec_level);
                 w.zeros(3);
             }
+            Self::Experimenter {
+                rate,
+                burst,
+                experimenter,
+                data,
+            } => {
+                w.u32(*rate);
+                w.u32(*burst);
+                w.u32(*experimenter);
+                w.bytes(data);
+            }
             Self::Unknown { body, .. } => w.bytes(body),
         }
         w.end(mark);
@@ -136,12 +169,13 @@ impl MeterBand {
         match self {
             Self::Drop { .. } => BandType::DROP,
             Self::DscpRemark { .. } => BandType::DSCP_REMARK,
+            Self::Experimenter { .. } => BandType::EXPERIMENTER,
             Self::Unknown { kind, .. } => *kind,
         }
     }
 }
 
-/// Adds, changes or removes a meter, `ofp_meter_mod`.
+/// Adds, changes or removes a meter, `ofp_meter_mod`: 16 bytes, header included, and its bands.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct MeterMod {
     /// What to do.
@@ -209,7 +243,7 @@ impl MeterMod {
     }
 }
 
-/// A meter as the switch has it, `ofp_meter_config`.
+/// A meter as the switch has it, `ofp_meter_config`: 8 bytes and its bands.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct MeterConfig {
     /// How the meter counts.
@@ -239,7 +273,7 @@ impl MeterConfig {
     }
 }
 
-/// What one band of a meter has acted on, `ofp_meter_band_stats`.
+/// What one band of a meter has acted on, `ofp_meter_band_stats`: 16 bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct BandStats {
     /// Packets the band acted on.
@@ -248,7 +282,7 @@ pub struct BandStats {
     pub byte_count: u64,
 }
 
-/// Counters of a meter, `ofp_meter_stats`.
+/// Counters of a meter, `ofp_meter_stats`: 40 bytes and 16 for each band.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct MeterStats {
     /// Which meter.
@@ -305,7 +339,7 @@ impl MeterStats {
     }
 }
 
-/// What meters a switch can have, `ofp_meter_features`.
+/// What meters a switch can have, `ofp_meter_features`: 16 bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct MeterFeatures {
     /// How many meters at once; 0 if the switch has none.
@@ -323,9 +357,13 @@ pub struct MeterFeatures {
 wire_flags! {
     /// [`MeterFlags`] a switch knows, in the 32 bits of `ofp_meter_features`.
     pub struct MeterCapabilities(u32) {
+        /// Rates in kbit/s.
         KBPS = 1 << 0;
+        /// Rates in packets/s.
         PKTPS = 1 << 1;
+        /// Burst sizes.
         BURST = 1 << 2;
+        /// Counters.
         STATS = 1 << 3;
     }
 }

@@ -4,8 +4,8 @@ use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use crate::addr::{MacAddr, Masked};
-use crate::code_points::wire_enum;
-use crate::codec::{DecodeError, Reader, Wire, Writer, fmt_hex};
+use crate::code_points::{wire_enum, wire_flags};
+use crate::codec::{DecodeError, Hex, Reader, Wire, Writer};
 use crate::port::PortNo;
 
 wire_enum! {
@@ -16,9 +16,12 @@ wire_enum! {
         VLAN = 0x8100;
         IPV6 = 0x86dd;
         MPLS = 0x8847;
+        MPLS_MULTICAST = 0x8848;
         /// Provider bridging, IEEE 802.1ad.
         QINQ = 0x88a8;
         LLDP = 0x88cc;
+        /// Provider backbone bridging, IEEE 802.1ah.
+        PBB = 0x88e7;
     }
 }
 
@@ -70,10 +73,51 @@ impl VlanVid {
     }
 }
 
+wire_flags! {
+    /// Which extension headers an IPv6 packet has, and how, `enum ofp_ipv6exthdr_flags`.
+    pub struct Ipv6ExtHdr(u16) {
+        /// The header says that nothing follows it.
+        NONEXT = 1 << 0;
+        /// Encrypted payload.
+        ESP = 1 << 1;
+        /// Authentication header.
+        AUTH = 1 << 2;
+        /// One or two destination options headers.
+        DEST = 1 << 3;
+        /// Fragment header.
+        FRAG = 1 << 4;
+        /// Router header.
+        ROUTER = 1 << 5;
+        /// Hop-by-hop options header.
+        HOP = 1 << 6;
+        /// A header that should be there once is there twice.
+        UNREP = 1 << 7;
+        /// Headers in another order than the one preferred by RFC 8200.
+        UNSEQ = 1 << 8;
+    }
+}
+
+/// Provider backbone bridging service instance id, `I-SID` of IEEE 802.1ah: 24 bits, the rest is
+/// cut off when written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Isid(pub u32);
+
+impl Wire for Isid {
+    const LEN: usize = 3;
+    fn read(r: &mut Reader<'_>, field: &'static str) -> Result<Self, DecodeError> {
+        let [a, b, c] = r.array(field)?;
+        Ok(Self(u32::from_be_bytes([0, a, b, c])))
+    }
+    fn write(&self, w: &mut Writer<'_>) {
+        let [_, low @ ..] = self.0.to_be_bytes();
+        w.bytes(&low);
+    }
+}
+
 /// Class of the fields every switch knows, `OFPXMC_OPENFLOW_BASIC`.
 pub(crate) const CLASS_BASIC: u16 = 0x8000;
-/// Class of vendor fields; the body starts with the vendor's 32-bit id.
-const CLASS_EXPERIMENTER: u16 = 0xffff;
+/// Class of vendor fields, `OFPXMC_EXPERIMENTER`; the body starts with the vendor's 32-bit id.
+pub(crate) const CLASS_EXPERIMENTER: u16 = 0xffff;
 
 /// A field this crate has no type for, or whose mask the specification does not allow: kept as it
 /// came and re-encoded byte for byte.
@@ -121,14 +165,22 @@ impl RawOxm {
     pub fn body(&self) -> &[u8] {
         &self.body
     }
+
+    /// Whose field it is, if it is a vendor's (`oxm_experimenter_header`).
+    #[must_use]
+    pub fn experimenter(&self) -> Option<u32> {
+        match self.class {
+            CLASS_EXPERIMENTER => self.body.first_chunk().copied().map(u32::from_be_bytes),
+            _ => None,
+        }
+    }
 }
 
 impl fmt::Debug for RawOxm {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mask = if self.has_mask { " masked" } else { "" };
-        write!(f, "RawOxm({:#06x}:{}{mask} ", self.class, self.field)?;
-        fmt_hex(f, &self.body)?;
-        f.write_str(")")
+        let (class, field, body) = (self.class, self.field, Hex(&self.body));
+        write!(f, "RawOxm({class:#06x}:{field}{mask} {body})")
     }
 }
 
@@ -191,6 +243,22 @@ macro_rules! oxm {
                     )*
                     _ => Ok(Self::Unknown(RawOxm { class, field, has_mask, body: body.to_vec() })),
                 }
+            }
+
+            /// Reads one field, and whether [`Self::write`] would write the same bytes: not if bits
+            /// stand outside a mask, or if a mask says nothing.
+            pub(crate) fn read_exactly(r: &mut Reader<'_>) -> Result<(Self, bool), DecodeError> {
+                let mut whole = r.clone();
+                let field = Self::read(r)?;
+                let raw = whole.take(whole.len() - r.len(), "oxm")?;
+                let has_mask = raw.get(2).is_some_and(|byte| byte & 1 == 1);
+                if !has_mask || matches!(field, Self::Unknown(_)) {
+                    return Ok((field, true));
+                }
+                let mut written = Vec::with_capacity(raw.len());
+                field.write(&mut Writer::new(&mut written));
+                let same = written == raw;
+                Ok((field, same))
             }
 
             /// Writes one field with its header.
@@ -289,9 +357,11 @@ oxm! {
     MplsTc(u8) = 35, "mpls_tc";
     /// MPLS bottom of stack, 1 bit.
     MplsBos(u8) = 36, "mpls_bos";
+    /// Provider backbone bridging service instance (IEEE 802.1ah), 24 bits.
+    PbbIsid(Masked<Isid>) = 37, "pbb_isid";
     /// Id of a logical port's tunnel.
     TunnelId(Masked<u64>) = 38, "tunnel_id";
-    /// IPv6 extension headers that are there, 9 bits.
+    /// IPv6 extension headers that are there: [`Ipv6ExtHdr`] bits.
     Ipv6Exthdr(Masked<u16>) = 39, "ipv6_exthdr";
 }
 

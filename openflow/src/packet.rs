@@ -1,8 +1,10 @@
 //! Packets between switch and controller.
 
+use std::fmt;
+
 use crate::action::Action;
 use crate::code_points::wire_enum;
-use crate::codec::{DecodeError, Reader, Wire, Writer};
+use crate::codec::{DecodeError, Hex, Reader, Wire, Writer};
 use crate::flow_match::Match;
 use crate::instruction::TableId;
 use crate::port::PortNo;
@@ -22,12 +24,14 @@ wire_enum! {
         NO_MATCH = 0;
         /// An output action to the controller.
         ACTION = 1;
+        /// A TTL that was 0 or 1 already was to be decreased.
         INVALID_TTL = 2;
     }
 }
 
-/// A packet from the switch, `ofp_packet_in`.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+/// A packet from the switch, `ofp_packet_in`: 24 bytes, header included, match, 2 bytes and the
+/// frame.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PacketIn {
     /// Where the switch holds the packet, if it does.
     pub buffer_id: BufferId,
@@ -43,6 +47,20 @@ pub struct PacketIn {
     pub flow_match: Match,
     /// The Ethernet frame, or its beginning.
     pub data: Vec<u8>,
+}
+
+impl fmt::Debug for PacketIn {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PacketIn")
+            .field("buffer_id", &self.buffer_id)
+            .field("total_len", &self.total_len)
+            .field("reason", &self.reason)
+            .field("table_id", &self.table_id)
+            .field("cookie", &format_args!("{:#x}", self.cookie))
+            .field("flow_match", &self.flow_match)
+            .field("data", &Hex(&self.data))
+            .finish()
+    }
 }
 
 impl PacketIn {
@@ -84,8 +102,9 @@ impl PacketIn {
     }
 }
 
-/// A packet for the switch to send, `ofp_packet_out`.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+/// A packet for the switch to send, `ofp_packet_out`: 24 bytes, header included, actions and the
+/// frame.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PacketOut {
     /// The packet held by the switch, or [`BufferId::NO_BUFFER`] with the frame in `data`.
     pub buffer_id: BufferId,
@@ -95,6 +114,17 @@ pub struct PacketOut {
     pub actions: Vec<Action>,
     /// The Ethernet frame.
     pub data: Vec<u8>,
+}
+
+impl fmt::Debug for PacketOut {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PacketOut")
+            .field("buffer_id", &self.buffer_id)
+            .field("in_port", &self.in_port)
+            .field("actions", &self.actions)
+            .field("data", &Hex(&self.data))
+            .finish()
+    }
 }
 
 impl PacketOut {

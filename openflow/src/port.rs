@@ -16,6 +16,7 @@ wire_enum! {
         TABLE = 0xffff_fff9;
         /// The switch's own forwarding, as if it were no OpenFlow switch.
         NORMAL = 0xffff_fffa;
+        /// Every port but the one the packet came in on and those that are blocked.
         FLOOD = 0xffff_fffb;
         /// Every port but the one the packet came in on.
         ALL = 0xffff_fffc;
@@ -39,9 +40,13 @@ impl PortNo {
 wire_flags! {
     /// What the operator set on a port, `enum ofp_port_config`.
     pub struct PortConfig(u32) {
+        /// Set down.
         PORT_DOWN = 1 << 0;
+        /// What it receives is dropped.
         NO_RECV = 1 << 2;
+        /// What would go out of it is dropped.
         NO_FWD = 1 << 5;
+        /// What it receives makes no packet-in.
         NO_PACKET_IN = 1 << 6;
     }
 }
@@ -51,7 +56,9 @@ wire_flags! {
     pub struct PortState(u32) {
         /// No physical link.
         LINK_DOWN = 1 << 0;
+        /// Blocked by a protocol of the switch, such as spanning tree.
         BLOCKED = 1 << 1;
+        /// Counts as alive for fast failover groups.
         LIVE = 1 << 2;
     }
 }
@@ -78,7 +85,7 @@ wire_flags! {
     }
 }
 
-/// Description of a port, `ofp_port`.
+/// Description of a port, `ofp_port`: 64 bytes.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Port {
     /// Number of the port.
@@ -158,7 +165,7 @@ wire_enum! {
     }
 }
 
-/// A port came, went or changed, `ofp_port_status`.
+/// A port came, went or changed, `ofp_port_status`: 80 bytes, header included.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PortStatus {
     /// What happened.
@@ -184,7 +191,7 @@ impl PortStatus {
     }
 }
 
-/// Changes a port's behaviour, `ofp_port_mod`.
+/// Changes a port's behaviour, `ofp_port_mod`: 40 bytes, header included.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PortMod {
     /// The port to change.
@@ -228,7 +235,8 @@ impl PortMod {
     }
 }
 
-/// Counters of a port, `ofp_port_stats`. A counter the switch does not keep is `u64::MAX`.
+/// Counters of a port, `ofp_port_stats`: 112 bytes. A counter the switch does not keep is
+/// `u64::MAX`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[allow(missing_docs)] // the specification's own names, one per counter
 pub struct PortStats {
@@ -291,52 +299,6 @@ impl PortStats {
         ] {
             w.u64(counter);
         }
-        w.u32(self.duration_sec);
-        w.u32(self.duration_nsec);
-    }
-}
-
-wire_enum! {
-    /// Number of a queue on one port.
-    pub struct QueueId(u32) {
-        /// Wildcard in requests.
-        ALL = 0xffff_ffff;
-    }
-}
-
-/// Counters of a queue, `ofp_queue_stats`. A counter the switch does not keep is `u64::MAX`.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[allow(missing_docs)] // the specification's own names, one per counter
-pub struct QueueStats {
-    pub port_no: PortNo,
-    pub queue_id: QueueId,
-    pub tx_bytes: u64,
-    pub tx_packets: u64,
-    /// Packets dropped because the queue was full.
-    pub tx_errors: u64,
-    pub duration_sec: u32,
-    pub duration_nsec: u32,
-}
-
-impl QueueStats {
-    pub(crate) fn read(r: &mut Reader<'_>) -> Result<Self, DecodeError> {
-        Ok(Self {
-            port_no: Wire::read(r, "port_no")?,
-            queue_id: Wire::read(r, "queue_id")?,
-            tx_bytes: r.u64("tx_bytes")?,
-            tx_packets: r.u64("tx_packets")?,
-            tx_errors: r.u64("tx_errors")?,
-            duration_sec: r.u32("duration_sec")?,
-            duration_nsec: r.u32("duration_nsec")?,
-        })
-    }
-
-    pub(crate) fn write(&self, w: &mut Writer<'_>) {
-        self.port_no.write(w);
-        self.queue_id.write(w);
-        w.u64(self.tx_bytes);
-        w.u64(self.tx_packets);
-        w.u64(self.tx_errors);
         w.u32(self.duration_sec);
         w.u32(self.duration_nsec);
     }

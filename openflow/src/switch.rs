@@ -24,17 +24,24 @@ impl fmt::Debug for DatapathId {
 wire_flags! {
     /// What a switch can do, `enum ofp_capabilities`.
     pub struct Capabilities(u32) {
+        /// Counts what flow entries take.
         FLOW_STATS = 1 << 0;
+        /// Counts what tables look up.
         TABLE_STATS = 1 << 1;
+        /// Counts what ports carry.
         PORT_STATS = 1 << 2;
+        /// Counts what groups act on.
         GROUP_STATS = 1 << 3;
+        /// Can put IP fragments together.
         IP_REASM = 1 << 5;
+        /// Counts what queues send.
         QUEUE_STATS = 1 << 6;
+        /// Blocks ports that would make loops.
         PORT_BLOCKED = 1 << 8;
     }
 }
 
-/// Who the switch is and what it can do, `ofp_switch_features`.
+/// Who the switch is and what it can do, `ofp_switch_features`: 32 bytes, header included.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SwitchFeatures {
     /// Who it is.
@@ -88,7 +95,7 @@ wire_enum! {
     }
 }
 
-/// How the switch is configured, `ofp_switch_config`.
+/// How the switch is configured, `ofp_switch_config`: 12 bytes, header included.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SwitchConfig {
     /// How it treats IP fragments.
@@ -133,7 +140,7 @@ wire_enum! {
     }
 }
 
-/// A role asked for or had, `ofp_role_request`.
+/// A role asked for or had, `ofp_role_request`: 24 bytes, header included.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Role {
     /// The role.
@@ -169,7 +176,7 @@ pub struct AsyncMask {
     pub slave: u32,
 }
 
-/// What a switch tells a controller unasked, `ofp_async_config`.
+/// What a switch tells a controller unasked, `ofp_async_config`: 32 bytes, header included.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct AsyncConfig {
     /// Packets, by [`crate::PacketInReason`].

@@ -45,6 +45,44 @@ fn every_sample_is_encoded_to_the_same_bytes() {
 }
 
 #[test]
+fn what_a_peer_says_in_a_roundabout_way_is_understood_and_encoded_as_it_came() {
+    let Sample { bytes, message, .. } = common::rare::needless_bits();
+    let decoded = Message::decode(&bytes).unwrap().1;
+    assert_eq!(decoded, message);
+    assert_eq!(encoded(&decoded, xid(&bytes)), bytes);
+    assert_ne!(encoded(&message, xid(&bytes)), bytes);
+}
+
+#[test]
+fn a_set_field_with_needless_bits_is_kept_as_it_came() {
+    let packet_out = |set_field: &str| {
+        wire(&format!(
+            "04 0d 0028 00000001 ffffffff fffffffd 0010 000000000000 {set_field}"
+        ))
+    };
+    let masked = packet_out("0019 0010 80001704 0a000001 00000000");
+    let needless = packet_out("0019 0010 80002104 1451 ffff 00000000");
+    let actions = |bytes: &[u8]| match Message::decode(bytes) {
+        Ok((_, Message::PacketOut(packet))) => packet.actions,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(
+        Message::decode(&masked),
+        Err(DecodeError::BadLength {
+            field: "ipv4_src",
+            len: 4
+        })
+    );
+    let kept = Action::Unknown {
+        kind: ActionType::SET_FIELD,
+        body: wire("80002104 1451 ffff 00000000"),
+    };
+    assert_eq!(actions(&needless), [kept]);
+    let (header, message) = Message::decode(&needless).unwrap();
+    assert_eq!(encoded(&message, header.xid), needless);
+}
+
+#[test]
 fn encoding_appends_and_leaves_what_is_there() {
     let mut out = vec![1, 2, 3];
     Message::BarrierRequest.encode(9, &mut out).unwrap();
@@ -187,6 +225,31 @@ fn a_zero_length_element_is_an_error_wherever_lists_are() {
         (
             "group desc",
             "04 13 0014 00000001 0007 0000 00000000 0000 0000",
+        ),
+        (
+            "table features",
+            "04 13 0014 00000001 000c 0000 00000000 0000 0000",
+        ),
+        (
+            "table property",
+            "04 12 0058 00000001 000c 0000 00000000 0048 00 0000000000
+             0000000000000000000000000000000000000000000000000000000000000000
+             0000000000000000 0000000000000000 00000000 00000000 0000 0000 00000000",
+        ),
+        (
+            "action of a table property",
+            "04 12 0058 00000001 000c 0000 00000000 0048 00 0000000000
+             0000000000000000000000000000000000000000000000000000000000000000
+             0000000000000000 0000000000000000 00000000 00000000 0004 0008 0000 0000",
+        ),
+        (
+            "queue",
+            "04 17 0020 00000001 00000001 00000000 00000001 00000001 0000 000000000000",
+        ),
+        (
+            "queue property",
+            "04 17 0028 00000001 00000001 00000000 00000001 00000001 0018 000000000000
+             0001 0000 00000000",
         ),
         (
             "match",
@@ -346,4 +409,30 @@ fn the_role_we_lost_and_the_bundle_that_was_committed_can_be_read() {
     assert_eq!(committed.command, BundleCommand::COMMIT_REPLY);
     let short = experimenter("04 04 0014 00000000 4f4e4600 00000777 00000003");
     assert_eq!(RoleStatus::from_experimenter(&short), None);
+    let again = RoleStatus::from_experimenter(&lost).map(RoleStatus::to_message);
+    assert_eq!(again, Some(Message::Experimenter(lost)));
+}
+
+#[test]
+fn what_was_added_to_a_bundle_can_be_read() {
+    let delete = FlowMod::delete_by_cookie(TableId::ALL, 1, 1);
+    let add = bundle_add(7, BundleFlags::ORDERED, 9, &delete.clone().into()).unwrap();
+    let Message::Experimenter(mut add) = add else {
+        panic!("{add:?}")
+    };
+    let expected = BundleAdd {
+        bundle_id: 7,
+        flags: BundleFlags::ORDERED,
+        xid: 9,
+        message: delete.into(),
+    };
+    let read = |message: &Experimenter| BundleAdd::from_experimenter(message);
+    assert_eq!(read(&add), Some(Ok(expected.clone())));
+    add.data.extend([0; 8]); // properties
+    assert_eq!(read(&add), Some(Ok(expected)));
+    add.data.truncate(20);
+    let cut = DecodeError::Truncated { field: "message" };
+    assert_eq!(read(&add), Some(Err(cut)));
+    add.exp_type += 1;
+    assert_eq!(read(&add), None);
 }

@@ -160,7 +160,7 @@ fn check_shape(wanted: &MeterMod) -> Result<(), ErrorCode> {
     if wanted
         .bands
         .iter()
-        .any(|band| matches!(band, MeterBand::Unknown { .. }))
+        .any(|band| !matches!(band, MeterBand::Drop { .. } | MeterBand::DscpRemark { .. }))
     {
         return Err(ErrorCode::METER_BAD_BAND);
     }

@@ -62,9 +62,12 @@ pub(super) fn check_port_number(port: PortNo) -> Result<(), ErrorCode> {
 
 /// What can be told of each instruction and action by itself.
 fn check_each_alone(instructions: &[Instruction]) -> Result<(), ErrorCode> {
-    let unknown = |each: &Instruction| matches!(each, Instruction::Unknown { .. });
-    if instructions.iter().any(unknown) {
-        return Err(ErrorCode::UNKNOWN_INST);
+    for each in instructions {
+        match each {
+            Instruction::Unknown { .. } => return Err(ErrorCode::UNKNOWN_INST),
+            Instruction::Experimenter { .. } => return Err(ErrorCode::INST_BAD_EXPERIMENTER),
+            _ => {}
+        }
     }
     in_order(instructions)
         .iter()
@@ -128,8 +131,10 @@ pub(super) fn check_alone(action: &Action) -> Result<(), ErrorCode> {
         Action::SetField(field) if lay_out(field).is_none() => Err(ErrorCode::BAD_SET_TYPE),
         Action::SetField(field) if !is_writable(field) => Err(ErrorCode::BAD_SET_ARGUMENT),
         Action::SetField(field) if !fits(field) => Err(ErrorCode::BAD_SET_ARGUMENT),
-        Action::Unknown { .. } => Err(ErrorCode::ACTION_BAD_TYPE),
-        _ => Ok(()),
+        Action::SetQueue(_) | Action::Group(_) | Action::SetField(_) | Action::PopVlan => Ok(()),
+        Action::Experimenter { .. } => Err(ErrorCode::ACTION_BAD_EXPERIMENTER),
+        // What Open vSwitch knows besides (TTLs, MPLS) is not made here.
+        _ => Err(ErrorCode::ACTION_BAD_TYPE),
     }
 }
 

@@ -168,7 +168,9 @@ impl Random {
                     body: vec![0; 4],
                 }]
             }
-            _ => flow_mod.flow_match = Match::new().in_phy_port(),
+            _ => {
+                flow_mod.flow_match = Match::new().in_port(PortNo(1)).in_phy_port(PortNo(1));
+            }
         }
     }
 
@@ -651,17 +653,6 @@ fn each_group_once(instructions: &mut [Instruction]) {
                 _ => true,
             });
         }
-    }
-}
-
-trait PhysicalPort {
-    fn in_phy_port(self) -> Self;
-}
-
-impl PhysicalPort for Match {
-    fn in_phy_port(self) -> Self {
-        self.with(Oxm::InPort(PortNo(1)))
-            .with(Oxm::InPhyPort(PortNo(1)))
     }
 }
 

@@ -2,12 +2,16 @@
 
 use super::{AggregateStats, MultipartFlags, MultipartType, SwitchDesc, TableStats};
 use crate::codec::{DecodeError, Reader, Wire, Writer};
+use crate::experimenter::Experimenter;
 use crate::flow_stats::FlowStats;
 use crate::group::{GroupDesc, GroupFeatures, GroupStats};
 use crate::meter::{MeterConfig, MeterFeatures, MeterStats};
-use crate::port::{Port, PortStats, QueueStats};
+use crate::port::{Port, PortStats};
+use crate::queue::QueueStats;
+use crate::table::TableFeatures;
 
-/// One part of an answer, or a whole one put together, `ofp_multipart_reply`.
+/// One part of an answer, or a whole one put together, `ofp_multipart_reply`: 16 bytes, header
+/// included, and the body.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct MultipartReply {
     /// Whether more parts follow.
@@ -44,8 +48,12 @@ pub enum MultipartReplyBody {
     MeterConfig(Vec<MeterConfig>),
     /// What meters the switch can have.
     MeterFeatures(MeterFeatures),
+    /// What tables can do.
+    TableFeatures(Vec<TableFeatures>),
     /// Descriptions of ports.
     PortDesc(Vec<Port>),
+    /// A vendor's answer, `ofp_experimenter_multipart_header`.
+    Experimenter(Experimenter),
     /// Any other answer, kept as it came.
     Unknown {
         /// Kind of the answer.
@@ -72,7 +80,9 @@ impl MultipartReplyBody {
             Self::Meter(_) => MultipartType::METER,
             Self::MeterConfig(_) => MultipartType::METER_CONFIG,
             Self::MeterFeatures(_) => MultipartType::METER_FEATURES,
+            Self::TableFeatures(_) => MultipartType::TABLE_FEATURES,
             Self::PortDesc(_) => MultipartType::PORT_DESC,
+            Self::Experimenter(_) => MultipartType::EXPERIMENTER,
             Self::Unknown { kind, .. } => *kind,
         }
     }
@@ -89,7 +99,13 @@ impl MultipartReplyBody {
             (Self::GroupDesc(all), Self::GroupDesc(more)) => all.extend(more),
             (Self::Meter(all), Self::Meter(more)) => all.extend(more),
             (Self::MeterConfig(all), Self::MeterConfig(more)) => all.extend(more),
+            (Self::TableFeatures(all), Self::TableFeatures(more)) => all.extend(more),
             (Self::PortDesc(all), Self::PortDesc(more)) => all.extend(more),
+            (Self::Experimenter(all), Self::Experimenter(more))
+                if (all.experimenter, all.exp_type) == (more.experimenter, more.exp_type) =>
+            {
+                all.data.extend(more.data);
+            }
             (
                 Self::Unknown { kind, body },
                 Self::Unknown {
@@ -135,7 +151,11 @@ impl MultipartReply {
             MultipartType::METER_FEATURES => {
                 MultipartReplyBody::MeterFeatures(MeterFeatures::read(r)?)
             }
+            MultipartType::TABLE_FEATURES => {
+                MultipartReplyBody::TableFeatures(r.list(TableFeatures::read)?)
+            }
             MultipartType::PORT_DESC => MultipartReplyBody::PortDesc(r.list(Port::read)?),
+            MultipartType::EXPERIMENTER => MultipartReplyBody::Experimenter(Experimenter::read(r)?),
             kind => MultipartReplyBody::Unknown {
                 kind,
                 body: r.rest().to_vec(),
@@ -161,7 +181,9 @@ impl MultipartReply {
             MultipartReplyBody::Meter(items) => items.iter().for_each(|item| item.write(w)),
             MultipartReplyBody::MeterConfig(items) => items.iter().for_each(|item| item.write(w)),
             MultipartReplyBody::MeterFeatures(features) => features.write(w),
+            MultipartReplyBody::TableFeatures(items) => items.iter().for_each(|item| item.write(w)),
             MultipartReplyBody::PortDesc(items) => items.iter().for_each(|item| item.write(w)),
+            MultipartReplyBody::Experimenter(body) => body.write(w),
             MultipartReplyBody::Unknown { body, .. } => w.bytes(body),
         }
     }

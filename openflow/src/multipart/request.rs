@@ -3,12 +3,15 @@
 use super::{MultipartFlags, MultipartType};
 use crate::action::GroupId;
 use crate::codec::{DecodeError, Reader, Wire, Writer};
+use crate::experimenter::Experimenter;
 use crate::flow_match::Match;
 use crate::instruction::TableId;
 use crate::meter::MeterId;
-use crate::port::{PortNo, QueueId};
+use crate::port::PortNo;
+use crate::queue::QueueId;
+use crate::table::TableFeatures;
 
-/// A question, `ofp_multipart_request`.
+/// A question, `ofp_multipart_request`: 16 bytes, header included, and the body.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct MultipartRequest {
     /// Whether more parts follow.
@@ -50,8 +53,12 @@ pub enum MultipartRequestBody {
     MeterConfig(MeterId),
     /// What meters the switch can have.
     MeterFeatures,
+    /// What the tables can do; or, with a list, makes them do that and nothing else.
+    TableFeatures(Vec<TableFeatures>),
     /// Descriptions of all ports.
     PortDesc,
+    /// A vendor's question, `ofp_experimenter_multipart_header`.
+    Experimenter(Experimenter),
     /// Any other question, kept as it came.
     Unknown {
         /// Kind of the question.
@@ -61,7 +68,8 @@ pub enum MultipartRequestBody {
     },
 }
 
-/// Which flow entries are asked for, `ofp_flow_stats_request`.
+/// Which flow entries are asked for, `ofp_flow_stats_request` and `ofp_aggregate_stats_request`: 32
+/// bytes and the match.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct FlowFilter {
     /// One table, or all.
@@ -152,7 +160,9 @@ impl MultipartRequestBody {
             Self::Meter(_) => MultipartType::METER,
             Self::MeterConfig(_) => MultipartType::METER_CONFIG,
             Self::MeterFeatures => MultipartType::METER_FEATURES,
+            Self::TableFeatures(_) => MultipartType::TABLE_FEATURES,
             Self::PortDesc => MultipartType::PORT_DESC,
+            Self::Experimenter(_) => MultipartType::EXPERIMENTER,
             Self::Unknown { kind, .. } => *kind,
         }
     }
@@ -189,7 +199,13 @@ impl MultipartRequest {
                 MultipartRequestBody::MeterConfig(read_meter_request(r)?)
             }
             MultipartType::METER_FEATURES => MultipartRequestBody::MeterFeatures,
+            MultipartType::TABLE_FEATURES => {
+                MultipartRequestBody::TableFeatures(r.list(TableFeatures::read)?)
+            }
             MultipartType::PORT_DESC => MultipartRequestBody::PortDesc,
+            MultipartType::EXPERIMENTER => {
+                MultipartRequestBody::Experimenter(Experimenter::read(r)?)
+            }
             kind => MultipartRequestBody::Unknown {
                 kind,
                 body: r.rest().to_vec(),
@@ -228,6 +244,10 @@ impl MultipartRequest {
                 meter.write(w);
                 w.zeros(4);
             }
+            MultipartRequestBody::TableFeatures(tables) => {
+                tables.iter().for_each(|table| table.write(w));
+            }
+            MultipartRequestBody::Experimenter(body) => body.write(w),
             MultipartRequestBody::Unknown { body, .. } => w.bytes(body),
         }
     }

@@ -3,7 +3,8 @@
 use crate::codec::{DecodeError, Reader, Wire, Writer, read_name, write_name};
 use crate::instruction::TableId;
 
-/// Maker, hardware and software of a switch, `ofp_desc`.
+/// Maker, hardware and software of a switch, `ofp_desc`: 1056 bytes. Texts that are longer than
+/// their fields (256 bytes, 32 for the serial number) are cut at a character.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SwitchDesc {
     /// Who made it.
@@ -38,7 +39,7 @@ impl SwitchDesc {
     }
 }
 
-/// Sums over flow entries, `ofp_aggregate_stats_reply`.
+/// Sums over flow entries, `ofp_aggregate_stats_reply`: 24 bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct AggregateStats {
     /// Packets that matched.
@@ -68,7 +69,7 @@ impl AggregateStats {
     }
 }
 
-/// Counters of a flow table, `ofp_table_stats`.
+/// Counters of a flow table, `ofp_table_stats`: 24 bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TableStats {
     /// Which table.

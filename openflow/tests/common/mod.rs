@@ -2,6 +2,9 @@
 
 #![allow(dead_code)] // each test crate uses its own part
 
+pub(crate) mod any;
+pub(crate) mod rare;
+
 use rust_openflow::*;
 
 /// A message on the wire and what it says.
@@ -111,19 +114,30 @@ const PORT: &str = "
          00000000 00000000            // supported, peer
          00989680 00000000            // curr_speed 10 Gbit/s, max_speed unknown";
 
-/// One of every message the crate has a type for, and some it has none for.
-pub(crate) fn samples() -> Vec<Sample> {
-    let sample = |name, text: &str, message| Sample {
+fn sample(name: &'static str, text: &str, message: Message) -> Sample {
+    Sample {
         name,
         bytes: wire(text),
         message,
-    };
-    let multipart = |body| {
-        Message::MultipartReply(MultipartReply {
-            flags: MultipartFlags::NONE,
-            body,
-        })
-    };
+    }
+}
+
+fn multipart(body: MultipartReplyBody) -> Message {
+    Message::MultipartReply(MultipartReply {
+        flags: MultipartFlags::NONE,
+        body,
+    })
+}
+
+/// One of every message the crate has a type for, and some it has none for.
+pub(crate) fn samples() -> Vec<Sample> {
+    let mut samples = common();
+    samples.extend(rare::samples());
+    samples
+}
+
+/// What a controller and a switch tell each other every day.
+fn common() -> Vec<Sample> {
     vec![
         Sample { name: "hello", bytes: hello(), message: Message::Hello(Hello::v1_3()) },
         sample(
@@ -336,16 +350,13 @@ pub(crate) fn samples() -> Vec<Sample> {
                         Action::PushVlan(EthType::VLAN),
                         Action::PopVlan,
                         Action::Group(GroupId(9)),
-                        Action::Unknown {
-                            kind: ActionType::EXPERIMENTER,
-                            body: vec![0, 0, 0x23, 0x20, 0, 0, 0, 0, 0, 0, 0, 0],
-                        },
+                        Action::Experimenter { experimenter: NICIRA, data: vec![0; 8] },
                     ]),
                     Instruction::ClearActions,
                     Instruction::WriteMetadata { value: 1, mask: 0xff },
-                    Instruction::Unknown {
-                        kind: InstructionType::EXPERIMENTER,
-                        body: vec![0, 0, 0x23, 0x20, 0, 0, 0, 0, 0, 0, 0, 1],
+                    Instruction::Experimenter {
+                        experimenter: NICIRA,
+                        data: vec![0, 0, 0, 0, 0, 0, 0, 1],
                     },
                     Instruction::GotoTable(TableId(2)),
                     Instruction::Unknown { kind: InstructionType(9), body: vec![0; 4] },
@@ -402,9 +413,9 @@ pub(crate) fn samples() -> Vec<Sample> {
                     GroupType(7),
                     vec![
                         Bucket::new(vec![]),
-                        Bucket::new(vec![Action::Unknown {
-                            kind: ActionType::EXPERIMENTER,
-                            body: vec![0, 0, 0x23, 0x20, 0, 0, 0, 0, 0, 0, 0, 0],
+                        Bucket::new(vec![Action::Experimenter {
+                            experimenter: NICIRA,
+                            data: vec![0; 8],
                         }]),
                     ],
                 )
@@ -688,14 +699,6 @@ pub(crate) fn samples() -> Vec<Sample> {
                 max_groups: [0xffff_ff00, 0xffff_ff00, 1, 2],
                 actions: [0x0060_0001, 1, 1, 1],
             })),
-        ),
-        sample(
-            "table-features reply, kept as it came",
-            "04 13 0014 00000001 000c 0000 00000000 0008 00 00",
-            multipart(MultipartReplyBody::Unknown {
-                kind: MultipartType::TABLE_FEATURES,
-                body: vec![0, 8, 0, 0],
-            }),
         ),
         sample("barrier request", "04 14 0008 00000001", Message::BarrierRequest),
         sample("barrier reply", "04 15 0008 00000001", Message::BarrierReply),
