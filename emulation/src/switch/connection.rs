@@ -6,6 +6,8 @@ use rust_openflow::{
     AsyncConfig, AsyncMask, ControllerRole, FragmentHandling, Framer, Hello, Message, SwitchConfig,
 };
 
+use super::bundles::Bundles;
+
 /// Names a connection of one switch; never used again after it is closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ConnectionId(pub u64);
@@ -43,6 +45,7 @@ pub(super) struct Connection {
     pub(super) half_open: bool,
     pub(super) heard_at: Duration,
     pub(super) probed: bool,
+    pub(super) bundles: Bundles,
     output: Vec<u8>,
 }
 
@@ -67,6 +70,7 @@ impl Connection {
             half_open: false,
             heard_at: now,
             probed: false,
+            bundles: Bundles::default(),
             output: Vec::new(),
         };
         connection.say(1, &Message::Hello(Hello::v1_3()));

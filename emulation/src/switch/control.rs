@@ -11,7 +11,9 @@ use super::MemorySwitch;
 use super::connection::{Connection, ConnectionId};
 use super::flow_table::{N_TABLES, Selection};
 use super::groups::{bucket_by_bucket, check_bucket};
-use super::validate::{check_flow_mod, check_head, check_port_number, check_references};
+use super::validate::{
+    check_buffer, check_flow_mod, check_head, check_port_number, check_references,
+};
 
 /// Length of a flow-mod without match and instructions, in bytes.
 const FLOW_MOD_LEN: usize = 48;
@@ -89,13 +91,18 @@ impl MemorySwitch {
         }
     }
 
-    fn reply(&mut self, id: ConnectionId, xid: u32, message: &Message) {
+    pub(super) fn reply(&mut self, id: ConnectionId, xid: u32, message: &Message) {
         if let Some(connection) = self.connections.get_mut(&id) {
             connection.say(xid, message);
         }
     }
 
-    fn obey(&mut self, id: ConnectionId, xid: u32, message: Message) -> Result<(), ErrorCode> {
+    pub(super) fn obey(
+        &mut self,
+        id: ConnectionId,
+        xid: u32,
+        message: Message,
+    ) -> Result<(), ErrorCode> {
         // Fail-open ends when a controller is at work and not merely there.
         let at_work = !matches!(
             message,
@@ -148,9 +155,8 @@ impl MemorySwitch {
                 }
                 return Ok(());
             }
-            // Bundles are left out.
             Message::Experimenter(message) if message.experimenter == ONF => {
-                return Err(ErrorCode::BAD_EXP_TYPE);
+                return self.obey_bundle(id, xid, &message);
             }
             Message::Experimenter(_) => return Err(ErrorCode::BAD_EXPERIMENTER),
             // What only switches say, table-mods and queue configurations.
@@ -197,13 +203,7 @@ impl MemorySwitch {
 
     fn change_flows(&mut self, wanted: &FlowMod) -> Result<(), ErrorCode> {
         let pattern = check_flow_mod(wanted)?;
-        let deletes = matches!(
-            wanted.command,
-            FlowCommand::DELETE | FlowCommand::DELETE_STRICT
-        );
-        if !deletes && wanted.buffer_id != rust_openflow::BufferId::NO_BUFFER {
-            return Err(ErrorCode::BUFFER_UNKNOWN);
-        }
+        check_buffer(wanted)?;
         if let Some(code) = self.faults.refuses(wanted) {
             return Err(code);
         }

@@ -177,13 +177,13 @@ fn check_shape(wanted: &MeterMod) -> Result<(), ErrorCode> {
 
 /// What the data path cannot do.
 fn check_support(wanted: &MeterMod) -> Result<(), ErrorCode> {
-    let known = MeterFlags::KBPS | MeterFlags::PKTPS | MeterFlags::BURST | MeterFlags::STATS;
-    if !known.contains(wanted.flags) {
-        return Err(ErrorCode::METER_BAD_FLAGS);
-    }
     if wanted.bands.is_empty() {
         // A meter that limits nothing is none.
         return Err(ErrorCode::OUT_OF_BANDS);
+    }
+    let known = MeterFlags::KBPS | MeterFlags::PKTPS | MeterFlags::BURST | MeterFlags::STATS;
+    if !known.contains(wanted.flags) {
+        return Err(ErrorCode::METER_BAD_FLAGS);
     }
     let drops = |band: &MeterBand| matches!(band, MeterBand::Drop { .. });
     if !wanted.bands.iter().all(drops) {

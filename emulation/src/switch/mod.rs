@@ -1,5 +1,6 @@
 #![doc = include_str!("README.md")]
 
+mod bundles;
 mod clock;
 mod connection;
 mod control;

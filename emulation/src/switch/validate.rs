@@ -2,8 +2,8 @@
 //! in which Open vSwitch looks.
 
 use rust_openflow::{
-    Action, ErrorCode, EthType, FlowCommand, FlowFlags, FlowMod, GroupId, Instruction, MeterId,
-    Oxm, PortNo, TableId,
+    Action, BufferId, ErrorCode, EthType, FlowCommand, FlowFlags, FlowMod, GroupId, Instruction,
+    MeterId, Oxm, PortNo, TableId,
 };
 
 use super::flow_table::N_TABLES;
@@ -30,6 +30,14 @@ pub(super) fn check_flow_mod(wanted: &FlowMod) -> Result<Pattern, ErrorCode> {
         return Err(ErrorCode::REQUEST_EPERM);
     }
     Ok(pattern)
+}
+
+/// Nothing is buffered here.
+pub(super) fn check_buffer(wanted: &FlowMod) -> Result<(), ErrorCode> {
+    if !deletes(wanted) && wanted.buffer_id != BufferId::NO_BUFFER {
+        return Err(ErrorCode::BUFFER_UNKNOWN);
+    }
+    Ok(())
 }
 
 /// What is looked at before the instructions are.

@@ -71,9 +71,9 @@ impl Pair {
 
 fn connection_of(operation: &Operation) -> Option<usize> {
     match operation {
-        Operation::Send { connection, .. } | Operation::SendRaw { connection, .. } => {
-            Some(*connection)
-        }
+        Operation::Send { connection, .. }
+        | Operation::SendRaw { connection, .. }
+        | Operation::Bundle { connection, .. } => Some(*connection),
         _ => None,
     }
 }
@@ -170,6 +170,15 @@ impl Pair {
                     };
                     message.encode(self.next_xid, &mut bytes).unwrap();
                 }
+                Operation::Bundle {
+                    connection,
+                    flags,
+                    messages,
+                    end,
+                } => {
+                    to = *connection;
+                    self.bundle(*flags, messages, end, &mut bytes);
+                }
                 Operation::Inject { port, frame } => {
                     self.real.inject(&format!("p{port}"), frame);
                     let now = self.now();
@@ -205,6 +214,37 @@ impl Pair {
             self.next_xid += 1;
         }
         self.exchange(to, &bytes)
+    }
+
+    fn bundle(
+        &mut self,
+        flags: BundleFlags,
+        messages: &[Message],
+        end: &[BundleCommand],
+        bytes: &mut Vec<u8>,
+    ) {
+        let control = |command| {
+            let control = BundleControl {
+                bundle_id: 7,
+                command,
+                flags,
+            };
+            control.to_message()
+        };
+        control(BundleCommand::OPEN_REQUEST)
+            .encode(self.next_xid, bytes)
+            .unwrap();
+        for message in messages {
+            self.next_xid += 1;
+            bundle_add(7, flags, self.next_xid, message)
+                .unwrap()
+                .encode(self.next_xid, bytes)
+                .unwrap();
+        }
+        for command in end {
+            self.next_xid += 1;
+            control(*command).encode(self.next_xid, bytes).unwrap();
+        }
     }
 
     fn send(&mut self, connection: usize, bytes: &[u8]) {
@@ -391,6 +431,10 @@ impl Heard {
                 let about = format!("{} is up: ", port.port_no);
                 self.unasked.retain(|line| !line.starts_with(&about));
                 self.unasked.push(format!("{about}{}", port.is_up()));
+            }
+            Message::Experimenter(told) if BundleControl::from_experimenter(&told).is_some() => {
+                let done = BundleControl::from_experimenter(&told);
+                self.replies.push(format!("{xid} {done:?}"));
             }
             Message::Experimenter(told) => self
                 .unasked
