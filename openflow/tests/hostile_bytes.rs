@@ -259,6 +259,72 @@ decoders! {
     meter_mod: METER_MOD;
 }
 
+/// The dearest lists there are: elements of 4 bytes, one more of them than the list had room for.
+#[test]
+fn lists_of_the_smallest_elements() {
+    let _alone = ALONE.lock().unwrap();
+    let unknown = [0, 99, 0, 4]; // type 99, length 4
+    for count in [1_025usize, 4_097, 8_193, 16_200] {
+        let list = unknown.repeat(count);
+        let len = u16::try_from(list.len()).unwrap();
+        let match_of = |fields: &[u8]| {
+            let len = u16::try_from(4 + fields.len()).unwrap();
+            let padding = vec![0; usize::from(len).next_multiple_of(8) - usize::from(len)];
+            [&[0, 1], &len.to_be_bytes()[..], fields, &padding].concat()
+        };
+        let flow_mod = [&[0; 16][..], &[0; 8], &[0xff; 12], &[0; 4]].concat();
+        // A field cannot be in a match twice, but is refused only after all are read.
+        let field = [0, 1, 2, 0].repeat(count);
+        let table = |property: &[u8]| {
+            let len = u16::try_from(64 + property.len()).unwrap();
+            [
+                &[0, 12, 0, 0, 0, 0, 0, 0][..],
+                &len.to_be_bytes(),
+                &[0; 62],
+                property,
+            ]
+            .concat()
+        };
+        let property = |kind: u8| {
+            let len = 4 + len;
+            let padding = vec![0; usize::from(len).next_multiple_of(8) - usize::from(len)];
+            [&[0, kind][..], &len.to_be_bytes(), &list, &padding].concat()
+        };
+        for (kind, body) in [
+            (
+                MessageType::PACKET_OUT,
+                [&[0xff; 8][..], &len.to_be_bytes(), &[0; 6], &list].concat(),
+            ),
+            (
+                MessageType::FLOW_MOD,
+                [&flow_mod[..], &match_of(&[]), &list].concat(),
+            ),
+            (
+                MessageType::FLOW_MOD,
+                [&flow_mod, &match_of(&field)[..]].concat(),
+            ),
+            (MessageType::METER_MOD, [&[0; 8][..], &list].concat()),
+            (MessageType::MULTIPART_REQUEST, table(&property(0))),
+            (MessageType::MULTIPART_REQUEST, table(&property(4))),
+            (MessageType::MULTIPART_REQUEST, table(&property(8))),
+            (
+                MessageType::MULTIPART_REQUEST,
+                table(&unknown.repeat(2).repeat(count / 2)),
+            ),
+        ] {
+            let len = u16::try_from(Header::LEN + body.len()).unwrap();
+            let frame = [&[4, kind.0][..], &len.to_be_bytes(), &[0; 4], &body].concat();
+            let decoded = within(
+                BYTES_AT_LEAST + BYTES_PER_BYTE * frame.len(),
+                &frame,
+                || Message::decode(&frame),
+            );
+            let is_twice = matches!(decoded, Err(DecodeError::DuplicateField { .. }));
+            assert!(is_twice || decoded.is_ok(), "{kind:?}: {decoded:?}");
+        }
+    }
+}
+
 /// A stream that is all one frame after another, or loses its place.
 #[test]
 fn framer() {
