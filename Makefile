@@ -3,7 +3,7 @@
 CARGO ?= cargo
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test bench lint
+.PHONY: help setup demo test bench fuzz lint
 
 help: ## Lists these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -33,7 +33,11 @@ bench: ## How fast the parts are, in minutes; writes target/bench/summary.json
 	CRITERION_HOME=$(BENCH)/criterion $(CARGO) bench -p payflow-benches -- --warm-up-time 0.3 --measurement-time 1 --noplot --quiet
 	@$(CARGO) run -q -p payflow-benches --bin bench-summary -- $(BENCH)/criterion $(BENCH)/summary.json
 
+fuzz: ## Every decoder of the OpenFlow codec, a minute each; FUZZ_SECONDS asks for more or less
+	@CARGO="$(CARGO)" scripts/fuzz.sh
+
 lint: ## Formatting, and clippy with warnings as errors
 	$(CARGO) fmt --all --check
+	$(CARGO) fmt --manifest-path fuzz/Cargo.toml --check
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
 	$(CARGO) clippy -p payflow-emulation --features planted-faults --all-targets -- -D warnings

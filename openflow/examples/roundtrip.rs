@@ -36,8 +36,8 @@ fn run() -> Result<(), Failure> {
             bytes.clear();
             message
                 .encode_as(header.version, header.xid, &mut bytes)
-                .map_err(|why| Failure::Encode { offset, why })?;
-            Ok(output.borrow_mut().write_all(&bytes)?)
+                .map_err(|why| io::Error::other(format!("message at byte {offset}: {why}")))?;
+            output.borrow_mut().write_all(&bytes)
         },
         || output.borrow_mut().flush(),
     );

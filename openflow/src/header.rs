@@ -51,7 +51,7 @@ wire_enum! {
     }
 }
 
-/// What every message starts with, `ofp_header`.
+/// What every message starts with, `ofp_header`: 8 bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Header {
     /// Protocol version the sender speaks.

@@ -233,6 +233,74 @@ fn open_vswitch_reads_groups() {
 }
 
 #[test]
+fn open_vswitch_reads_what_queues_and_tables_can_do() {
+    let queues = QueueGetConfigReply {
+        port_no: PortNo(3),
+        queues: vec![PacketQueue {
+            queue_id: QueueId(1),
+            port_no: PortNo(3),
+            properties: vec![QueueProperty::MinRate(605), QueueProperty::MaxRate(900)],
+        }],
+    };
+    let printed_queues = printed(queues);
+    let text = "port=3 queue 1: min_rate:60.5% max_rate:90.0%";
+    assert!(printed_queues.contains(text), "{printed_queues}");
+    let miss = false;
+    let table = TableFeatures {
+        table_id: TableId(5),
+        name: "classes".into(),
+        metadata_match: 0xff,
+        metadata_write: 0xf0,
+        config: TableConfig::NONE,
+        max_entries: 1_000_000,
+        properties: vec![
+            TableProperty::Instructions {
+                miss,
+                ids: vec![
+                    InstructionType::APPLY_ACTIONS.into(),
+                    InstructionType::METER.into(),
+                ],
+            },
+            TableProperty::NextTables {
+                miss,
+                tables: vec![TableId(6), TableId(7)],
+            },
+            TableProperty::WriteActions {
+                miss,
+                ids: vec![ActionType::OUTPUT.into()],
+            },
+            TableProperty::ApplyActions {
+                miss,
+                ids: vec![ActionType::OUTPUT.into(), ActionType::SET_QUEUE.into()],
+            },
+            TableProperty::Match(vec![OxmId::basic(0, false, 4), OxmId::basic(4, true, 12)]),
+            TableProperty::Wildcards(vec![OxmId::basic(0, false, 4), OxmId::basic(4, false, 6)]),
+            TableProperty::WriteSetField { miss, ids: vec![] },
+            TableProperty::ApplySetField {
+                miss,
+                ids: vec![OxmId::basic(8, false, 1)],
+            },
+        ],
+    };
+    let reply = MultipartReply {
+        flags: MultipartFlags::NONE,
+        body: MultipartReplyBody::TableFeatures(vec![table]),
+    };
+    let tables = printed(reply);
+    for text in [
+        "table 5 (\"classes\"):",
+        "metadata: match=0xff write=0xf0",
+        "max_entries=1000000",
+        "next tables: 6-7",
+        "instructions: meter apply_actions Write-Actions features: actions: output Apply-Actions",
+        "supported on Set-Field: ip_dscp",
+        "matching: arbitrary mask: eth_src exact match or wildcard: in_port",
+    ] {
+        assert!(tables.contains(text), "no {text} in\n{tables}");
+    }
+}
+
+#[test]
 fn open_vswitch_reads_deletions() {
     assert_eq!(
         printed(FlowMod::delete_by_cookie(TableId::ALL, 1 << 56, 0xff << 56)),
@@ -377,6 +445,15 @@ fn open_vswitch_reads_everything_a_controller_sends() {
             "Manufacturer: Nicira Hardware: Open vSwitch Software: 3.1.0",
         ),
         ("barrier request", "OFPT_BARRIER_REQUEST"),
+        (
+            "table mod",
+            "OFPT_TABLE_MOD (OF1.3) (xid=0x1): table_id: ALL_TABLES",
+        ),
+        ("table-features request", "OFPST_TABLE_FEATURES request"),
+        (
+            "queue get config request",
+            "OFPT_QUEUE_GET_CONFIG_REQUEST (OF1.3) (xid=0x1): port=ANY",
+        ),
         ("role request", "OFPT_ROLE_REQUEST (OF1.3) (xid=0x1): role="),
         ("get async request", "OFPT_GET_ASYNC_REQUEST"),
         ("set async", "OFPT_SET_ASYNC (OF1.3) (xid=0x1):"),

@@ -3,17 +3,15 @@
 use std::fmt;
 use std::io::{self, ErrorKind, Read};
 
-use rust_openflow::{DecodeError, EncodeError, Framer, Header, Message};
+use rust_openflow::{DecodeError, Framer, Header, Message};
 
 /// Why reading stopped before the end, and at which byte of the stream.
 pub(crate) enum Failure {
     /// The message that begins here cannot be read.
     Decode { offset: u64, why: DecodeError },
-    /// The message that begins here cannot be written.
-    Encode { offset: u64, why: EncodeError },
     /// The stream ends within the message that begins here.
     Incomplete { offset: u64, left: usize },
-    /// The stream itself failed.
+    /// Reading or writing failed.
     Io(io::Error),
 }
 
@@ -24,7 +22,7 @@ pub(crate) enum Failure {
 /// The first thing that goes wrong; every message before it has been handed out.
 pub(crate) fn for_each_message(
     mut input: impl Read,
-    mut each: impl FnMut(u64, Header, Message) -> Result<(), Failure>,
+    mut each: impl FnMut(u64, Header, Message) -> io::Result<()>,
     mut idle: impl FnMut() -> io::Result<()>,
 ) -> Result<(), Failure> {
     let mut framer = Framer::new();
@@ -63,7 +61,6 @@ impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Decode { offset, why } => write!(f, "message at byte {offset}: {why}"),
-            Self::Encode { offset, why } => write!(f, "message at byte {offset}: {why}"),
             Self::Incomplete { offset, left } => write!(
                 f,
                 "message at byte {offset}: the input ends after {left} bytes of it"

@@ -1,0 +1,7 @@
+//! Vendors' messages, and those of the ONF that are read further.
+
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|bytes: &[u8]| rust_openflow_fuzz::message_of("experimenter", bytes));

@@ -1,0 +1,7 @@
+//! Groups: buckets and their actions.
+
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|bytes: &[u8]| rust_openflow_fuzz::message_of("group_mod", bytes));

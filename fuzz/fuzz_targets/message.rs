@@ -1,0 +1,7 @@
+//! Any bytes at all.
+
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|bytes: &[u8]| rust_openflow_fuzz::message(bytes));

@@ -1,0 +1,7 @@
+//! Questions, and what tables are asked to do.
+
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|bytes: &[u8]| rust_openflow_fuzz::message_of("multipart_request", bytes));

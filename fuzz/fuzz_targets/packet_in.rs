@@ -1,0 +1,7 @@
+//! Packets from a switch: the hottest decoder.
+
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|bytes: &[u8]| rust_openflow_fuzz::message_of("packet_in", bytes));

@@ -1,0 +1,7 @@
+//! Packets for a switch: actions and a frame.
+
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|bytes: &[u8]| rust_openflow_fuzz::message_of("packet_out", bytes));

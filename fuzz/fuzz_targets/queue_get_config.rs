@@ -1,0 +1,7 @@
+//! Queues and their properties.
+
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|bytes: &[u8]| rust_openflow_fuzz::message_of("queue_get_config", bytes));
