@@ -108,12 +108,35 @@ impl Switches {
         usize::from(self.count)
     }
 
-    /// Points every switch at a controller.
+    /// Points every switch at a controller, over plain TCP.
     pub(crate) fn connect(&self, controller: SocketAddr) {
+        self.connect_over("tcp", controller);
+    }
+
+    /// Points every switch at a controller: over `tcp`, or over `ssl` with what it was given to prove itself with.
+    pub(crate) fn connect_over(&self, transport: &str, controller: SocketAddr) {
         let words: Vec<_> = (1..=self.count)
             .map(|n| {
-                format!("set-controller s{n} tcp:{controller} -- set controller s{n} max_backoff=1000 connection_mode=out-of-band")
+                format!("set-controller s{n} {transport}:{controller} -- set controller s{n} max_backoff=1000 connection_mode=out-of-band")
             })
+            .collect();
+        self.vsctl(&words.join(" -- "));
+    }
+
+    /// Key, certificate and the CA of controllers; `protocols` as `ovs-vsctl` takes them, or all.
+    pub(crate) fn prove_with(&self, files: &[PathBuf; 3], protocols: &str) {
+        let [key, certificate, authority] = files.each_ref().map(|file| file.display());
+        let mut words = format!("del-ssl -- set-ssl {key} {certificate} {authority}");
+        if !protocols.is_empty() {
+            words += &format!(" -- set ssl . ssl_protocols={protocols}");
+        }
+        self.vsctl(&words);
+    }
+
+    /// Every switch leaves its controller.
+    pub(crate) fn disconnect(&self) {
+        let words: Vec<_> = (1..=self.count)
+            .map(|n| format!("del-controller s{n}"))
             .collect();
         self.vsctl(&words.join(" -- "));
     }

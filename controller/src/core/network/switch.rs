@@ -13,6 +13,7 @@ use rust_openflow::{
 use super::{
     NetworkConfig,
     cookie::OwnerTag,
+    identity::Peer,
     pipeline::Opening,
     reconcile::{Outlet, Reconciler},
 };
@@ -163,15 +164,17 @@ impl Reading {
 /// One connection, from before the switch has said who it is.
 pub(crate) struct Connection {
     pub(crate) session: SwitchSession,
+    pub(crate) peer: Peer,
     pub(crate) switch: Option<SwitchId>,
     /// A message could not be sent: the connection is of no use any more.
     pub(crate) broken: Option<SendError>,
 }
 
 impl Connection {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(peer: Peer) -> Self {
         Self {
             session: SwitchSession::new(SessionConfig::default()),
+            peer,
             switch: None,
             broken: None,
         }
