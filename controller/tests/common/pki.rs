@@ -25,28 +25,29 @@ impl Pki {
         self.ovs_pki(&["req+sign", name, "switch"]);
     }
 
+    /// A switch that signs for itself.
+    pub(crate) fn self_sign(&self, name: &str) {
+        self.ovs_pki(&["req", name]);
+        self.ovs_pki(&["self-sign", name]);
+    }
+
     /// A new certificate for the key of a switch, for so many days; negative: it has expired.
     pub(crate) fn renew(&self, name: &str, days: i32) {
-        let (request, certificate) = (format!("{name}-req.pem"), format!("{name}-cert.pem"));
-        let days = days.to_string();
-        self.run(
-            "openssl",
-            &[
-                "x509",
-                "-req",
-                "-in",
-                &request,
-                "-CA",
-                "pki/switchca/cacert.pem",
-                "-CAkey",
-                "pki/switchca/private/cakey.pem",
-                "-CAcreateserial",
-                "-days",
-                &days,
-                "-out",
-                &certificate,
-            ],
+        let subject = format!("/CN={name} renewed");
+        let (key, request) = (format!("{name}-privkey.pem"), format!("{name}-req.pem"));
+        let words = [
+            "req", "-new", "-key", &key, "-subj", &subject, "-out", &request,
+        ];
+        self.run("openssl", &words);
+        std::fs::write(self.file("extensions"), "basicConstraints=CA:FALSE\n").unwrap();
+        let sign = format!(
+            "x509 -req -in {request} -CA pki/switchca/cacert.pem -CAkey pki/switchca/private/cakey.pem -CAcreateserial \
+             -extfile extensions -days {days} -out {name}-cert.pem"
         );
+        self.run("openssl", &sign.split_whitespace().collect::<Vec<_>>());
+        // Open vSwitch reads neither file again before both have changed.
+        let text = std::fs::read(self.file(&key)).unwrap();
+        std::fs::write(self.file(&key), text).unwrap();
     }
 
     /// The fingerprint of a switch's key, as `payflow` writes it.

@@ -31,6 +31,15 @@ pub(crate) struct Switches {
 
 impl Switches {
     pub(crate) fn start(dir: &Path, count: u8, hosts: u8) -> Self {
+        Self::start_with(dir, count, hosts, "MinProtocol = TLSv1.2")
+    }
+
+    /// With a line of OpenSSL's configuration about TLS.
+    pub(crate) fn start_with(dir: &Path, count: u8, hosts: u8, openssl: &str) -> Self {
+        let openssl = format!(
+            "openssl_conf = all\n[all]\nssl_conf = ssl\n[ssl]\nsystem_default = tls\n[tls]\n{openssl}\n"
+        );
+        std::fs::write(dir.join("openssl.cnf"), openssl).unwrap();
         let mut switches = Self {
             dir: dir.to_owned(),
             count,
@@ -45,6 +54,8 @@ impl Switches {
         switches.wait_for("db.sock");
         switches.vsctl("--no-wait init");
         let daemon = &[
+            "OPENSSL_CONF=openssl.cnf",
+            "ovs-vswitchd",
             "unix:db.sock",
             "--enable-dummy",
             "--disable-system",
@@ -53,7 +64,7 @@ impl Switches {
         // Dropped first, so that it does not miss its database.
         switches
             ._programs
-            .insert(0, Program::start(dir, "ovs-vswitchd", daemon, "ovs.log"));
+            .insert(0, Program::start(dir, "env", daemon, "ovs.log"));
         let mut words = String::new();
         for n in 1..=count {
             words += &format!(
@@ -123,14 +134,12 @@ impl Switches {
         self.vsctl(&words.join(" -- "));
     }
 
-    /// Key, certificate and the CA of controllers; `protocols` as `ovs-vsctl` takes them, or all.
-    pub(crate) fn prove_with(&self, files: &[PathBuf; 3], protocols: &str) {
+    /// Key, certificate and the CA of controllers, from the next connection on.
+    pub(crate) fn prove_with(&self, files: &[PathBuf; 3]) {
         let [key, certificate, authority] = files.each_ref().map(|file| file.display());
-        let mut words = format!("del-ssl -- set-ssl {key} {certificate} {authority}");
-        if !protocols.is_empty() {
-            words += &format!(" -- set ssl . ssl_protocols={protocols}");
-        }
-        self.vsctl(&words);
+        self.vsctl(&format!(
+            "del-ssl -- set-ssl {key} {certificate} {authority}"
+        ));
     }
 
     /// Every switch leaves its controller.

@@ -122,10 +122,15 @@ async fn certificates_of_ovs_pki_are_served_over_tls_1_3_and_1_2_and_shown() {
     let pki = Pki::new(scratch.path(), "ours");
     pki.switch("s1");
     let key = pki.fingerprint("s1");
-    let switches = one_switch(&scratch);
     let site = Site::start(scratch, &pki, "");
-    for (offered, spoken) in [("TLSv1.3", "TLSv1_3"), ("TLSv1.2", "TLSv1_2")] {
-        switches.prove_with(&pki.of_switch("s1"), offered);
+    let cases = [
+        ("MinProtocol = TLSv1.3", "TLSv1_3"),
+        ("MaxProtocol = TLSv1.2", "TLSv1_2"),
+    ];
+    for (limit, spoken) in cases {
+        let elsewhere = Scratch::new();
+        let switches = Switches::start_with(elsewhere.path(), 1, 1, limit);
+        switches.prove_with(&pki.of_switch("s1"));
         switches.connect_over("ssl", site.tls());
         site.until_ready(&key).await;
         site.until_told(&["has proven who it is", spoken, &key])
@@ -146,6 +151,7 @@ async fn who_is_refused_is_told_to_the_operator_with_what_to_do_and_served_once_
     pki.switch("s1");
     pki.switch("late");
     pki.renew("late", -1);
+    pki.self_sign("alone");
     others.switch("s1");
     let key = pki.fingerprint("s1");
     let switches = one_switch(&scratch);
@@ -169,7 +175,7 @@ async fn who_is_refused_is_told_to_the_operator_with_what_to_do_and_served_once_
         ),
     ];
     for (files, reason, advice) in cases {
-        switches.prove_with(&files, "");
+        switches.prove_with(&files);
         switches.connect_over("ssl", site.tls());
         site.until_told(&["a switch is refused", reason, advice, "127.0.0.1"])
             .await;
@@ -183,7 +189,7 @@ async fn who_is_refused_is_told_to_the_operator_with_what_to_do_and_served_once_
     ])
     .await;
     switches.disconnect();
-    switches.prove_with(&pki.of_switch("s1"), "");
+    switches.prove_with(&pki.of_switch("s1"));
     switches.connect_over("ssl", site.controller.openflow_ports()[1]);
     site.until_told(&[
         "a switch is refused",
@@ -209,12 +215,12 @@ async fn a_datapath_id_stays_with_the_key_it_came_with_until_the_operator_has_it
     let (first, second) = (pki.fingerprint("s1"), pki.fingerprint("new"));
     let (switches, impostor) = (one_switch(&scratch), one_switch(&elsewhere));
     let mut site = Site::start(scratch, &pki, "");
-    switches.prove_with(&pki.of_switch("s1"), "");
+    switches.prove_with(&pki.of_switch("s1"));
     switches.connect_over("ssl", site.tls());
     site.until_ready(&first).await;
 
     // Another switch, with a good certificate of its own, claims the same datapath id: the live one goes on.
-    impostor.prove_with(&pki.of_switch("new"), "");
+    impostor.prove_with(&pki.of_switch("new"));
     impostor.connect_over("ssl", site.tls());
     let belongs = format!("the datapath id belongs to {first}");
     let refused = [second.as_str(), &belongs, "payflow forget-switch"];
@@ -243,8 +249,10 @@ async fn a_datapath_id_stays_with_the_key_it_came_with_until_the_operator_has_it
     // A renewed certificate of the same key is the same switch.
     impostor.disconnect();
     pki.renew("s1", 9);
-    switches.prove_with(&pki.of_switch("s1"), "");
+    switches.prove_with(&pki.of_switch("s1"));
     switches.connect_over("ssl", site.tls());
+    site.until_told(&["has proven who it is", "CN=s1 renewed", &first])
+        .await;
     site.until_ready(&first).await;
     switches.disconnect();
     site.until_gone().await;
@@ -272,7 +280,7 @@ async fn keys_in_the_configuration_go_before_who_came_first() {
     let (switches, early) = (one_switch(&scratch), one_switch(&elsewhere));
     let pinned = format!("[[switch]]\nid = \"{ID}\"\nkeys = [\"{right}\"]\n");
     let site = Site::start(scratch, &pki, &pinned);
-    early.prove_with(&pki.of_switch("early"), "");
+    early.prove_with(&pki.of_switch("early"));
     early.connect_over("ssl", site.tls());
     site.until_told(&[
         &wrong,
@@ -281,7 +289,7 @@ async fn keys_in_the_configuration_go_before_who_came_first() {
     ])
     .await;
     assert_eq!(site.switch().await.unwrap(), Value::Null);
-    switches.prove_with(&pki.of_switch("s1"), "");
+    switches.prove_with(&pki.of_switch("s1"));
     switches.connect_over("ssl", site.tls());
     site.until_ready(&right).await;
 }

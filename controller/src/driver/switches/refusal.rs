@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, fmt, io, net::IpAddr, time::Duration};
 
 use parking_lot::Mutex;
 use tokio::time::Instant;
-use tokio_rustls::rustls::{AlertDescription, CertificateError, Error, PeerIncompatible};
+use tokio_rustls::rustls::{AlertDescription, CertificateError, Error};
 use tracing::{debug, warn};
 
 use super::certificate::Shown;
@@ -34,6 +34,8 @@ pub(super) enum Refusal {
     Full,
     /// No certificate at all.
     NoCertificate,
+    /// The certificate was signed with its own key.
+    SelfMade,
     /// The certificate is of no CA that is trusted.
     UnknownCa,
     /// The time of the certificate is over.
@@ -61,8 +63,7 @@ impl Refusal {
         match inner {
             Some(Error::NoCertificatesPresented) => Self::NoCertificate,
             Some(Error::InvalidCertificate(reason)) => Self::of_certificate(reason),
-            Some(Error::PeerIncompatible(PeerIncompatible::Tls12NotOfferedOrEnabled))
-            | Some(Error::PeerIncompatible(_)) => Self::Incompatible,
+            Some(Error::PeerIncompatible(_)) => Self::Incompatible,
             Some(Error::AlertReceived(
                 AlertDescription::UnknownCA
                 | AlertDescription::BadCertificate
@@ -75,6 +76,18 @@ impl Refusal {
                 AlertDescription::ProtocolVersion | AlertDescription::HandshakeFailure,
             )) => Self::Incompatible,
             _ => Self::Broken,
+        }
+    }
+
+    /// The same, of a certificate that names itself as its issuer: that is what is wrong with it.
+    pub(super) fn of_certificate_shown(self, shown: Option<&Shown>) -> Self {
+        match (self, shown) {
+            (Self::UnknownCa | Self::BadCertificate, Some(shown))
+                if shown.subject == shown.issuer =>
+            {
+                Self::SelfMade
+            }
+            (refusal, _) => refusal,
         }
     }
 
@@ -107,6 +120,9 @@ impl Refusal {
             Self::Full => "raise openflow.max_connections",
             Self::NoCertificate => {
                 "on the switch: ovs-pki req+sign NAME switch, then ovs-vsctl set-ssl KEY CERTIFICATE CONTROLLER_CA"
+            }
+            Self::SelfMade => {
+                "have one signed by the CA of openflow.tls.switch_ca: ovs-pki req NAME, ovs-pki sign NAME switch"
             }
             Self::UnknownCa => {
                 "have it signed by the CA of openflow.tls.switch_ca (ovs-pki sign NAME switch), or add its CA to that file"
@@ -142,6 +158,7 @@ impl fmt::Display for Refusal {
             Self::Alien => "it speaks neither OpenFlow nor TLS",
             Self::Full => "openflow.max_connections are connected",
             Self::NoCertificate => "it has no certificate",
+            Self::SelfMade => "its certificate is self-made",
             Self::UnknownCa => "its certificate is of no CA that is trusted",
             Self::Expired => "its certificate has expired",
             Self::NotYetValid => "its certificate is not valid yet",

@@ -135,8 +135,11 @@ impl Tls {
             Err(error) => Err(io::Error::other(error)),
         };
         shown.lock().clone_from(&witness.shown.lock());
-        let stream =
-            accepted.map_err(|error| (Refusal::of_handshake(&error), error.to_string()))?;
+        let stream = accepted.map_err(|error| {
+            let refusal = Refusal::of_handshake(&error);
+            let refusal = refusal.of_certificate_shown(shown.lock().as_ref());
+            (refusal, error.to_string())
+        })?;
         match proven(&stream) {
             Some(certificate) => Ok((stream, Peer::Tls(certificate))),
             None => Err((Refusal::BadCertificate, "it has no readable key".to_owned())),

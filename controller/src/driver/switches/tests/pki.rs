@@ -86,7 +86,7 @@ impl Pki {
         self.signed(name, authority, &["-days", "9"]);
         let end = "-startdate 20990101000000Z -enddate 20991231000000Z";
         self.openssl(&format!(
-            "ca -batch {} -in {name}.csr {end} -out {name}.pem",
+            "ca -batch {} -extfile extensions.cnf -in {name}.csr {end} -out {name}.pem",
             self.authority_options(authority)
         ));
     }
@@ -106,7 +106,7 @@ impl Pki {
             std::fs::write(&index, "").unwrap();
             std::fs::write(self.file(&format!("{authority}.serial")), "1000\n").unwrap();
             let config = format!(
-                "[ca]\ndefault_ca=it\n[it]\ndatabase={authority}.index\nserial={authority}.serial\nnew_certs_dir=.\n\
+                "[ca]\ndefault_ca=it\n[it]\ndatabase={authority}.index\nserial={authority}.serial\ncrlnumber={authority}.serial\nnew_certs_dir=.\n\
                  default_md=sha256\npolicy=any\nunique_subject=no\ncertificate={authority}.pem\nprivate_key={authority}.key\n\
                  [any]\ncommonName=supplied\n"
             );

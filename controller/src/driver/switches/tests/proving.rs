@@ -137,7 +137,7 @@ async fn every_wrong_certificate_is_refused_for_what_is_wrong_with_it() {
     for versions in [&[&TLS12][..], &[&TLS13], ALL_VERSIONS] {
         let cases = [
             (None, Refusal::NoCertificate),
-            (Some("self-made"), Refusal::UnknownCa),
+            (Some("self-made"), Refusal::SelfMade),
             (Some("stranger"), Refusal::UnknownCa),
             (Some("controller"), Refusal::UnknownCa),
             (Some("expired"), Refusal::Expired),
