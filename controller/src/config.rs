@@ -20,10 +20,12 @@ use crate::core::{
 };
 
 mod file;
+mod openflow;
 #[cfg(test)]
 mod tests;
 
 pub(crate) use file::parse_role;
+pub use openflow::{Listener, OpenFlowConfig, SwitchConfig, TlsFiles, Transport};
 
 /// Everything an operator can say.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -46,6 +48,8 @@ pub struct Config {
     pub quotes: QuoteConfig,
     /// `[network]`.
     pub network: NetworkOptions,
+    /// `[[switch]]`: whose certificates are right for a datapath id.
+    pub switches: Vec<SwitchConfig>,
     /// `[[port]]`: what is known of ports; goes before what OVSDB says.
     pub ports: Vec<PortConfig>,
     /// `[[enrolled]]`: buyers who may buy for any address of the network.
@@ -56,15 +60,6 @@ pub struct Config {
 /// directory where that variable is not set. A relative path is relative to the working directory.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DataDir(pub PathBuf);
-
-/// `[openflow]`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct OpenFlowConfig {
-    /// `listen`: default `0.0.0.0:6653`, the port IANA assigned.
-    pub listen: SocketAddr,
-    /// `max_connections`: further switches are refused; default 1024.
-    pub max_connections: usize,
-}
 
 /// `[http]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -259,6 +254,48 @@ impl Config {
                 "0 would refuse every switch; write for example 1024".into(),
             );
         }
+        if self.openflow.listen.is_empty() {
+            problem(
+                "openflow.listen".into(),
+                "no switch could connect; write for example \"ssl:0.0.0.0:6653\"".into(),
+            );
+        }
+        let takes_tls = |listener: &Listener| listener.transport == Transport::Tls;
+        match (
+            self.openflow.listen.iter().find(|it| takes_tls(it)),
+            &self.openflow.tls,
+        ) {
+            (Some(listener), None) => problem(
+                "openflow.listen".into(),
+                format!("{listener} needs [openflow.tls] with key, certificate and switch_ca"),
+            ),
+            (None, Some(_)) => problem(
+                "openflow.tls".into(),
+                "nobody is served with these certificates; write listen = \"ssl:0.0.0.0:6653\", or remove them".into(),
+            ),
+            _ => {}
+        }
+        let mut pinned = BTreeSet::new();
+        for switch in &self.switches {
+            if !pinned.insert(switch.id) {
+                problem(
+                    "switch".into(),
+                    format!(
+                        "switch {} is there twice; keep one, with all its keys",
+                        switch.id
+                    ),
+                );
+            }
+            if switch.keys.is_empty() {
+                problem(
+                    "switch.keys".into(),
+                    format!(
+                        "switch {} could never connect; write the fingerprint of its key, as the log and `payflow switches` show it",
+                        switch.id
+                    ),
+                );
+            }
+        }
         if self.quotes.ttl.is_zero() {
             problem(
                 "quotes.ttl_s".into(),
@@ -324,10 +361,13 @@ impl Config {
 
     /// Addresses that more than one listener would take. Port 0 is nobody's.
     fn shared_addresses(&self) -> Vec<(SocketAddr, Vec<&'static str>)> {
-        let mut listeners = vec![
-            ("openflow.listen", self.openflow.listen),
-            ("http.listen", self.http.listen),
-        ];
+        let mut listeners: Vec<_> = self
+            .openflow
+            .listen
+            .iter()
+            .map(|listener| ("openflow.listen", listener.address))
+            .collect();
+        listeners.push(("http.listen", self.http.listen));
         if let LedgerConfig::Embedded { grpc, faucet } = self.ledger {
             listeners.extend([("ledger.grpc", grpc), ("ledger.faucet", faucet)]);
         }
@@ -377,15 +417,6 @@ impl Default for DataDir {
         match state_home.filter(|path| path.is_absolute()) {
             Some(path) => Self(path.join("payflow")),
             None => Self(PathBuf::from("payflow-data")),
-        }
-    }
-}
-
-impl Default for OpenFlowConfig {
-    fn default() -> Self {
-        Self {
-            listen: SocketAddr::from((Ipv4Addr::UNSPECIFIED, 6653)),
-            max_connections: 1024,
         }
     }
 }

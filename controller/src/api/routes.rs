@@ -3,6 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use futures::Stream;
+use payflow_qos::{SwitchId, topology::ParseSwitchIdError};
 use serde_json::json;
 use tokio::{
     sync::broadcast::{Receiver, error::RecvError},
@@ -49,6 +50,7 @@ enum Resource {
     Reservation(String),
     Topology,
     Hosts,
+    SwitchKey(String),
     Books,
     Health,
     Readiness,
@@ -72,6 +74,8 @@ pub(super) fn filter(
         .or(warp::path!("v1" / "topology").map(|| Resource::Topology))
         .unify()
         .or(warp::path!("v1" / "hosts").map(|| Resource::Hosts))
+        .unify()
+        .or(warp::path!("v1" / "switches" / String / "key").map(Resource::SwitchKey))
         .unify()
         .or(warp::path!("v1" / "books").map(|| Resource::Books))
         .unify()
@@ -151,6 +155,14 @@ impl Api {
                 allow(&head, &[Method::GET])?;
                 self.hosts(head.receive(body, settings).await?.operator()?)
                     .await
+            }
+            Resource::SwitchKey(id) => {
+                allow(&head, &[Method::DELETE])?;
+                let received = head.receive(body, settings).await?.operator()?;
+                let switch: SwitchId = id.parse().map_err(|error: ParseSwitchIdError| {
+                    Problem::new(ProblemKind::NotFound, error.to_string())
+                })?;
+                self.forget_switch(switch, received).await
             }
             Resource::Books => {
                 allow(&head, &[Method::GET])?;
@@ -435,6 +447,21 @@ impl Api {
     async fn hosts(&self, received: Received) -> Result<HttpResponse, Failed> {
         match self.desk.request(received.caller, Request::Hosts).await? {
             Answer::Hosts(hosts) => Ok(document(StatusCode::OK, &json!({ "hosts": hosts }))),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    async fn forget_switch(
+        &self,
+        switch: SwitchId,
+        received: Received,
+    ) -> Result<HttpResponse, Failed> {
+        match self
+            .desk
+            .request(received.caller, Request::ForgetSwitch(switch))
+            .await?
+        {
+            Answer::Forgotten(forgotten) => Ok(document(StatusCode::OK, &forgotten)),
             other => Err(unexpected(&other)),
         }
     }

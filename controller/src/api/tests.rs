@@ -3,6 +3,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use payflow_qos::SwitchId;
 use serde_json::{Value, json};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -18,8 +19,9 @@ use super::{
 };
 use crate::core::{
     io::{PaymentProof, Request},
+    network::KeyFingerprint,
     problem::{Problem, ProblemKind},
-    reply::{Answer, Books, Readiness},
+    reply::{Answer, Books, Readiness, SwitchKey},
 };
 
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -643,6 +645,33 @@ async fn a_cancellation_is_accepted_until_it_is_settled() {
             .await
             .status,
         200
+    );
+}
+
+#[tokio::test]
+async fn only_the_operator_has_the_key_of_a_switch_forgotten() {
+    let (switch, key) = (SwitchId(0xa), KeyFingerprint([7; 32]));
+    let served = Served::new([Ok(Answer::Forgotten(SwitchKey { switch, key }))]).await;
+    let path = "/v1/switches/000000000000000a/key";
+    served
+        .signed("DELETE", path, "", "")
+        .await
+        .is_problem(401, "unauthenticated");
+    served
+        .send("GET", path, &bearer(), "")
+        .await
+        .is_problem(405, "method-not-allowed");
+    served
+        .send("DELETE", "/v1/switches/br0/key", &bearer(), "")
+        .await
+        .is_problem(404, "not-found");
+    assert!(served.asked().is_empty());
+    let forgotten = served.send("DELETE", path, &bearer(), "").await;
+    assert_eq!(forgotten.status, 200);
+    let text = format!("sha256:{}", "07".repeat(32));
+    assert_eq!(
+        forgotten.body,
+        json!({ "switch": "000000000000000a", "key": text })
     );
 }
 

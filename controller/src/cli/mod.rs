@@ -82,6 +82,9 @@ enum Command {
     Cancel(buy::CancelArgs),
     /// Switches and their ports.
     Switches,
+    /// Make the controller forget the key that a switch came with first (operator): after the switch was replaced or has
+    /// a new key. The next one that comes with the datapath id has it.
+    ForgetSwitch(operator::ForgetArgs),
     /// Directed links: capacity and what is sold of it.
     Links,
     /// Every reservation (operator).
@@ -158,6 +161,7 @@ async fn run(cli: Cli, out: Out) -> Result<(), CliError> {
         Command::Status(args) => buy::status(args, common, out).await,
         Command::Cancel(args) => buy::cancel(args, common, out).await,
         Command::Switches => operator::switches(common, out).await,
+        Command::ForgetSwitch(args) => operator::forget_switch(&args, common, out).await,
         Command::Links => operator::links(common, out).await,
         Command::Reservations(args) => operator::reservations(&args, common, out).await,
         Command::Hosts(args) => operator::hosts(&args, common, out).await,

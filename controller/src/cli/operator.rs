@@ -4,12 +4,13 @@ use std::path::PathBuf;
 
 use clap::Args;
 use payflow_payment::Amount;
-use payflow_qos::{BitRate, PortRef};
+use payflow_qos::{BitRate, PortRef, SwitchId};
+use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::{
     Common, Out, buy,
-    client::{Client, Identity},
+    client::{Call, Client, Identity},
     error::CliError,
     show,
     units::show_amount,
@@ -63,6 +64,35 @@ impl TokenArgs {
     }
 }
 
+/// `payflow forget-switch`.
+#[derive(Debug, Args)]
+pub(super) struct ForgetArgs {
+    /// The datapath id, hexadecimal.
+    switch: SwitchId,
+    #[command(flatten)]
+    token: TokenArgs,
+}
+
+/// Makes the controller forget the key of a switch.
+pub(super) async fn forget_switch(
+    args: &ForgetArgs,
+    common: &Common,
+    out: Out,
+) -> Result<(), CliError> {
+    let call = Call {
+        method: Method::DELETE,
+        ..Call::get(format!("/v1/switches/{}/key", args.switch))
+    };
+    let document = args.token.client(common)?.call(&call).await?.document;
+    out.print(&document, || {
+        format!(
+            "{} is forgotten; the next key that comes with datapath id {} has it",
+            cell(&document, "key"),
+            args.switch
+        )
+    })
+}
+
 /// Switches and their ports. Anybody may see them.
 pub(super) async fn switches(common: &Common, out: Out) -> Result<(), CliError> {
     let topology: Value = Client::new(&common.api)?.get("/v1/topology").await?;
@@ -70,7 +100,8 @@ pub(super) async fn switches(common: &Common, out: Out) -> Result<(), CliError> 
     out.print(&switches, || {
         let mut table = vec![
             [
-                "SWITCH", "READY", "ENTRIES", "METERS", "PORT", "ROLE", "UP", "CLASSES", "CAPACITY",
+                "SWITCH", "OVER", "READY", "ENTRIES", "METERS", "PORT", "ROLE", "UP", "CLASSES",
+                "CAPACITY",
             ]
             .map(str::to_owned),
         ];
@@ -89,6 +120,11 @@ pub(super) async fn switches(common: &Common, out: Out) -> Result<(), CliError> 
                     } else {
                         String::new()
                     },
+                    if index == 0 {
+                        transport(switch)
+                    } else {
+                        String::new()
+                    },
                     of_switch("ready"),
                     of_switch("flow_entries"),
                     of_switch("meters"),
@@ -101,10 +137,27 @@ pub(super) async fn switches(common: &Common, out: Out) -> Result<(), CliError> 
             }
         }
         if table.len() == 1 {
-            "no switches".to_owned()
-        } else {
-            show::columns(&table)
+            return "no switches".to_owned();
         }
+        let mut text = show::columns(&table);
+        let peers = items(&switches).filter_map(|switch| Some((switch, switch.get("peer")?)));
+        let certified: Vec<_> = peers
+            .filter(|(_, peer)| peer.get("key").is_some())
+            .map(|(switch, peer)| {
+                [
+                    switch_name(&member(switch, "switch")),
+                    cell(peer, "key"),
+                    cell(peer, "subject"),
+                ]
+            })
+            .collect();
+        if !certified.is_empty() {
+            let head = ["SWITCH", "KEY", "CERTIFICATE"].map(str::to_owned);
+            let rows: Vec<_> = std::iter::once(head).chain(certified).collect();
+            text.push('\n');
+            text.push_str(&show::columns(&rows));
+        }
+        text
     })
 }
 
@@ -269,6 +322,13 @@ fn cell(document: &Value, name: &str) -> String {
         Some(Value::String(text)) => text.clone(),
         Some(other) => other.to_string(),
     }
+}
+
+/// What a switch is connected over.
+fn transport(switch: &Value) -> String {
+    switch
+        .get("peer")
+        .map_or_else(|| "-".to_owned(), |peer| cell(peer, "transport"))
 }
 
 fn rate(document: &Value, name: &str) -> String {

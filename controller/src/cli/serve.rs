@@ -20,7 +20,7 @@ use tracing_subscriber::EnvFilter;
 use super::{Out, error::CliError};
 use crate::{
     api::{self, Endpoint, Limits, Settings, token::OperatorToken},
-    config::{Config, LedgerConfig},
+    config::{Config, LedgerConfig, Listener},
     driver,
 };
 
@@ -36,9 +36,9 @@ pub(super) struct ControllerArgs {
     /// Where the API is served.
     #[arg(long, value_name = "ADDRESS:PORT")]
     http: Option<SocketAddr>,
-    /// Where switches connect.
+    /// Where switches connect: ssl:ADDRESS:PORT, or tcp:ADDRESS:PORT in the clear. Goes over all that the file has.
     #[arg(long, value_name = "ADDRESS:PORT")]
-    openflow: Option<SocketAddr>,
+    openflow: Option<Listener>,
     /// Where wallets reach the embedded ledger.
     #[arg(long, value_name = "ADDRESS:PORT")]
     ledger_grpc: Option<SocketAddr>,
@@ -77,7 +77,7 @@ impl ControllerArgs {
             config.http.listen = listen;
         }
         if let Some(listen) = self.openflow {
-            config.openflow.listen = listen;
+            config.openflow.listen = vec![listen];
         }
         match (&mut config.ledger, self.ledger_grpc, self.faucet) {
             (_, None, None) => {}
@@ -121,7 +121,9 @@ pub(super) async fn controller(args: ControllerArgs) -> Result<(), CliError> {
     })?;
     let at = listener.local_addr().map_err(|error| failed(&error))?;
     let addresses = handle.addresses();
-    tracing::info!(http = %at, openflow = %addresses.openflow, operator_key = %settings.operator_key, chain_id = %settings.chain_id, "ready");
+    let openflow = addresses.openflow.iter().map(SocketAddr::to_string);
+    let openflow = openflow.collect::<Vec<_>>().join(",");
+    tracing::info!(http = %at, %openflow, operator_key = %settings.operator_key, chain_id = %settings.chain_id, "ready");
 
     let (closing, closed) = watch::channel(false);
     let api = tokio::spawn(api::server::serve(
@@ -285,7 +287,7 @@ mod tests {
         .unwrap();
         assert_eq!(config.data_dir.0, Path::new("/b"));
         assert_eq!(config.http.listen, "127.0.0.1:1".parse().unwrap());
-        assert_eq!(config.openflow.listen, "127.0.0.1:2".parse().unwrap());
+        assert_eq!(config.openflow.listen, ["tcp:127.0.0.1:2".parse().unwrap()]);
         assert!(matches!(config.ledger, LedgerConfig::Embedded { grpc, .. } if grpc.port() == 3));
     }
 

@@ -13,7 +13,7 @@ use toml::{
 
 use super::{
     ApiPort, Config, ConfigProblem, DataDir, Enrolled, HttpConfig, LedgerConfig, NetworkOptions,
-    OpenFlowConfig, OvsdbConfig, PortConfig, Prices, QuoteConfig,
+    OpenFlowConfig, OvsdbConfig, PortConfig, Prices, QuoteConfig, SwitchConfig, TlsFiles,
 };
 use crate::core::network::PortRole;
 
@@ -49,15 +49,17 @@ fn read_root(mut root: Section<'_>) -> Config {
         data_dir: root.or("data_dir", path, defaults.data_dir),
         openflow: read_openflow(root.section("openflow")),
         http: read_http(root.section("http")),
-        api_port: root
-            .has("api_port")
-            .then(|| root.section("api_port"))
-            .and_then(read_api_port),
+        api_port: root.section_if_there("api_port").and_then(read_api_port),
         ovsdb: read_ovsdb(root.section("ovsdb")),
         ledger: read_ledger(root.section("ledger")),
         prices: read_prices(root.section("prices")),
         quotes: read_quotes(root.section("quotes")),
         network: read_network(root.section("network")),
+        switches: root
+            .sections("switch")
+            .into_iter()
+            .filter_map(read_switch)
+            .collect(),
         ports: root
             .sections("port")
             .into_iter()
@@ -74,9 +76,52 @@ fn read_root(mut root: Section<'_>) -> Config {
 fn read_openflow(mut section: Section<'_>) -> OpenFlowConfig {
     let defaults = OpenFlowConfig::default();
     OpenFlowConfig {
-        listen: section.or("listen", socket("0.0.0.0:6653"), defaults.listen),
+        listen: section.or("listen", one_or_more, defaults.listen),
+        tls: section.section_if_there("tls").and_then(read_tls),
         max_connections: section.or("max_connections", integer, defaults.max_connections),
     }
+}
+
+fn read_tls(mut section: Section<'_>) -> Option<TlsFiles> {
+    let key = section.required(
+        "key",
+        file,
+        "the file with the controller's private key, such as \"/etc/payflow/ctl-privkey.pem\"",
+    );
+    let certificate = section.required(
+        "certificate",
+        file,
+        "the file with the controller's certificate, such as \"/etc/payflow/ctl-cert.pem\"",
+    );
+    let switch_ca = section.required(
+        "switch_ca",
+        file,
+        "the file with the CA of the switches, such as \"/var/lib/openvswitch/pki/switchca/cacert.pem\"",
+    );
+    let crl = section.optional("crl", file);
+    Some(TlsFiles {
+        key: key?,
+        certificate: certificate?,
+        switch_ca: switch_ca?,
+        crl,
+    })
+}
+
+fn read_switch(mut section: Section<'_>) -> Option<SwitchConfig> {
+    let id = section.required(
+        "id",
+        datapath,
+        "the datapath id, such as \"0000000000000001\"",
+    );
+    let keys = section.required(
+        "keys",
+        list("[\"sha256:...\"]"),
+        "the fingerprints of its keys, as the log and `payflow switches` show them",
+    );
+    Some(SwitchConfig {
+        id: id?,
+        keys: keys?,
+    })
 }
 
 fn read_http(mut section: Section<'_>) -> HttpConfig {
@@ -108,15 +153,7 @@ fn read_api_port(mut section: Section<'_>) -> Option<ApiPort> {
 
 fn read_ovsdb(mut section: Section<'_>) -> OvsdbConfig {
     let defaults = OvsdbConfig::default();
-    let endpoints = |value: &DeValue<'_>| {
-        let list = value.as_array().ok_or_else(|| {
-            format!(
-                "a list is wanted, not {}; write [\"unix:/var/run/openvswitch/db.sock\"]",
-                kind(value)
-            )
-        })?;
-        list.iter().map(|item| text_as(item.get_ref())).collect()
-    };
+    let endpoints = list("[\"unix:/var/run/openvswitch/db.sock\"]");
     OvsdbConfig {
         endpoints: section.or("endpoints", endpoints, defaults.endpoints),
         trust_link_speed: section.or("trust_link_speed", boolean, defaults.trust_link_speed),
@@ -356,6 +393,11 @@ impl<'t> Section<'t> {
         self.optional(key, read)
     }
 
+    fn section_if_there(&mut self, key: &'static str) -> Option<Section<'t>> {
+        self.known.push(key);
+        self.has(key).then(|| self.section(key))
+    }
+
     fn section(&mut self, key: &'static str) -> Section<'t> {
         self.known.push(key);
         let entry = self.entry(key);
@@ -442,6 +484,26 @@ fn text_as<T: FromStr<Err: Display>>(value: &DeValue<'_>) -> Result<T, String> {
     text(value)?.parse::<T>().map_err(|error| error.to_string())
 }
 
+/// A list of such texts.
+fn list<T: FromStr<Err: Display>>(
+    example: &'static str,
+) -> impl Fn(&DeValue<'_>) -> Result<Vec<T>, String> {
+    move |value| {
+        let items = value
+            .as_array()
+            .ok_or_else(|| format!("a list is wanted, not {}; write {example}", kind(value)))?;
+        items.iter().map(|item| text_as(item.get_ref())).collect()
+    }
+}
+
+/// Such a text, or a list of them.
+fn one_or_more<T: FromStr<Err: Display>>(value: &DeValue<'_>) -> Result<Vec<T>, String> {
+    match value.as_array() {
+        Some(items) => items.iter().map(|item| text_as(item.get_ref())).collect(),
+        None => Ok(vec![text_as(value)?]),
+    }
+}
+
 fn parsed<T: FromStr>(what: &'static str) -> impl Fn(&DeValue<'_>) -> Result<T, String> {
     move |value| {
         let text = text(value)?;
@@ -470,7 +532,11 @@ fn url(value: &DeValue<'_>) -> Result<String, String> {
 }
 
 fn path(value: &DeValue<'_>) -> Result<DataDir, String> {
-    text(value).map(|text| DataDir(PathBuf::from(text)))
+    file(value).map(DataDir)
+}
+
+fn file(value: &DeValue<'_>) -> Result<PathBuf, String> {
+    text(value).map(PathBuf::from)
 }
 
 fn boolean(value: &DeValue<'_>) -> Result<bool, String> {

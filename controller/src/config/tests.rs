@@ -1,5 +1,6 @@
 #![allow(clippy::unwrap_used)]
 use super::*;
+use crate::core::network::KeyFingerprint;
 
 fn problems(text: &str) -> Vec<String> {
     Config::parse(text)
@@ -21,8 +22,13 @@ fn every_key_is_read() {
     let text = r#"
         data_dir = "/var/lib/payflow"
         [openflow]
-        listen = "[::]:6653"
+        listen = ["ssl:[::]:6653", "tcp:192.0.2.9:6654", "127.0.0.1:6655"]
         max_connections = 7
+        [openflow.tls]
+        key = "/k.pem"
+        certificate = "/c.pem"
+        switch_ca = "/ca.pem"
+        crl = "/crl.pem"
         [http]
         listen = "127.0.0.1:80"
         [api_port]
@@ -47,6 +53,9 @@ fn every_key_is_read() {
         max_duration_s = 8
         [network]
         discover_trunks = true
+        [[switch]]
+        id = "0x1"
+        keys = ["sha256:abababababababababababababababababababababababababababababababab"]
         [[port]]
         switch = "0000000000000001"
         name = "s1-eth1"
@@ -69,7 +78,20 @@ fn every_key_is_read() {
     let expected = Config {
         data_dir: DataDir("/var/lib/payflow".into()),
         openflow: OpenFlowConfig {
-            listen: "[::]:6653".parse().unwrap(),
+            listen: vec![
+                Listener {
+                    transport: Transport::Tls,
+                    address: "[::]:6653".parse().unwrap(),
+                },
+                Listener::tcp("192.0.2.9:6654".parse().unwrap()),
+                Listener::tcp("127.0.0.1:6655".parse().unwrap()),
+            ],
+            tls: Some(TlsFiles {
+                key: "/k.pem".into(),
+                certificate: "/c.pem".into(),
+                switch_ca: "/ca.pem".into(),
+                crl: Some("/crl.pem".into()),
+            }),
             max_connections: 7,
         },
         http: HttpConfig {
@@ -105,6 +127,10 @@ fn every_key_is_read() {
         network: NetworkOptions {
             discover_trunks: true,
         },
+        switches: vec![SwitchConfig {
+            id: SwitchId(1),
+            keys: vec![KeyFingerprint([0xab; 32])],
+        }],
         ports: vec![
             port(
                 1,
@@ -127,8 +153,8 @@ fn every_key_is_read() {
 #[test]
 fn an_unknown_key_is_named_with_its_line_and_what_is_known() {
     assert_eq!(
-        problems("[openflow]\nlisten = \"0.0.0.0:1\"\nport = 6653\n"),
-        ["line 3: openflow.port: is not a key here; known are listen, max_connections"]
+        problems("[openflow]\nlisten = \"127.0.0.1:1\"\nport = 6653\n"),
+        ["line 3: openflow.port: is not a key here; known are listen, tls, max_connections"]
     );
     let unknown = problems("\n[opnflow]\n");
     assert_eq!(unknown.len(), 1);
@@ -228,7 +254,7 @@ fn two_listeners_never_share_an_address_and_port_0_is_nobodys() {
         ["openflow.listen and http.listen: both want 0.0.0.0:8080; give each a port of its own"]
     );
     assert!(
-        Config::parse("[openflow]\nlisten = \"0.0.0.0:0\"\n[http]\nlisten = \"0.0.0.0:0\"\n")
+        Config::parse("[openflow]\nlisten = \"tcp:0.0.0.0:0\"\n[http]\nlisten = \"0.0.0.0:0\"\n")
             .is_ok()
     );
     assert!(
@@ -264,5 +290,66 @@ fn a_missing_file_is_told_by_name() {
             .to_string()
             .starts_with("/nonexistent/payflow.toml: there is no such file"),
         "{error}"
+    );
+}
+
+#[test]
+fn plain_tcp_beyond_this_machine_must_be_asked_for_by_name() {
+    assert_eq!(
+        problems("[openflow]\nlisten = \"0.0.0.0:6653\"\n"),
+        [
+            "line 2: openflow.listen: over plain TCP whoever reaches 0.0.0.0:6653 can pass for any switch; write \"ssl:0.0.0.0:6653\" with [openflow.tls], or \"tcp:0.0.0.0:6653\" if only switches can reach it"
+        ]
+    );
+    for said in ["tcp:0.0.0.0:6653", "127.0.0.1:6653", "[::1]:6653"] {
+        let config = Config::parse(&format!("[openflow]\nlisten = {said:?}\n")).unwrap();
+        assert_eq!(config.openflow.listen[0].transport, Transport::Tcp);
+    }
+    assert_eq!(
+        problems("[openflow]\nlisten = \"pssl:6653\"\n"),
+        [
+            "line 2: openflow.listen: \"pssl:6653\" is not where switches can connect; write for example \"ssl:0.0.0.0:6653\" or \"tcp:127.0.0.1:6653\""
+        ]
+    );
+}
+
+#[test]
+fn tls_needs_its_files_and_the_files_need_tls() {
+    assert_eq!(
+        problems("[openflow]\nlisten = \"ssl:0.0.0.0:6653\"\n"),
+        [
+            "openflow.listen: ssl:0.0.0.0:6653 needs [openflow.tls] with key, certificate and switch_ca"
+        ]
+    );
+    let files = "[openflow.tls]\nkey = \"k\"\ncertificate = \"c\"\nswitch_ca = \"a\"\n";
+    assert!(
+        problems(files)
+            .iter()
+            .any(|line| line.starts_with("openflow.tls: nobody is served"))
+    );
+    let half = problems("[openflow]\nlisten = \"ssl:0.0.0.0:6653\"\n[openflow.tls]\nkey = \"k\"\n");
+    assert_eq!(half.len(), 2, "{half:?}");
+    assert!(half.iter().all(|line| line.contains("is missing; write")));
+    assert_eq!(
+        problems("[openflow]\nlisten = []\n"),
+        ["openflow.listen: no switch could connect; write for example \"ssl:0.0.0.0:6653\""]
+    );
+}
+
+#[test]
+fn the_keys_of_a_switch_are_written_once_and_are_fingerprints() {
+    let switch = "[[switch]]\nid = \"1\"\nkeys = []\n";
+    let lines = problems(&format!("{switch}{switch}"));
+    assert!(
+        lines
+            .iter()
+            .any(|line| line.contains("could never connect"))
+    );
+    assert!(lines.iter().any(|line| line.contains("is there twice")));
+    assert_eq!(
+        problems("[[switch]]\nid = \"1\"\nkeys = [\"abcd\"]\n"),
+        [
+            "line 3: switch.keys: \"abcd\" is not the fingerprint of a key; write sha256: and 64 hexadecimal digits"
+        ]
     );
 }

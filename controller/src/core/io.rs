@@ -133,6 +133,8 @@ pub enum Request {
     Topology,
     /// `GET /v1/hosts` (operator).
     Hosts,
+    /// `DELETE /v1/switches/{id}/key` (operator): the datapath id belongs to nobody any more.
+    ForgetSwitch(SwitchId),
     /// `GET /v1/books` (operator): every sum of money.
     Books,
     /// `GET /readyz`.

@@ -2,13 +2,13 @@
 //! these records applied in order, when they happen and again after a restart.
 
 use payflow_payment::{Amount, PaymentKey, Signed, SignedTransaction, TxDigest};
-use payflow_qos::{Path, PortRef, Time};
+use payflow_qos::{Path, PortRef, SwitchId, Time};
 use serde::{Deserialize, Serialize};
 
 use super::{
     document::{QuoteDocument, Receipt, ReservationNumber},
     io::Idempotency,
-    network::MacAddr,
+    network::{KeyFingerprint, MacAddr},
 };
 
 /// One durable fact.
@@ -152,6 +152,24 @@ pub enum Record {
         checkpoint: u64,
         /// Net gas the treasury paid.
         gas_nanos: i64,
+    },
+    /// A datapath id belongs to the key that it came with first.
+    SwitchBound {
+        /// The datapath id.
+        switch: SwitchId,
+        /// The key.
+        key: KeyFingerprint,
+        /// The subject of the certificate, for people.
+        subject: String,
+        /// When.
+        at: Time,
+    },
+    /// The operator says that it belongs to nobody any more.
+    SwitchForgotten {
+        /// The datapath id.
+        switch: SwitchId,
+        /// When.
+        at: Time,
     },
     /// Everything up to this checkpoint was seen.
     Followed {

@@ -124,6 +124,8 @@ enum Effect {
     Output(Output),
     Install(FlowPlan),
     SetEnd(FlowId, Time),
+    /// What the network waits for.
+    Tell(NetworkInput),
     Remove(FlowId),
 }
 
@@ -235,6 +237,7 @@ impl Core {
                     Effect::Output(output) => self.outputs.push_back(output),
                     Effect::Install(plan) => self.network.install(plan, self.now),
                     Effect::SetEnd(flow, ends) => self.network.set_end(flow, ends, self.now),
+                    Effect::Tell(input) => self.network.handle(input, self.now),
                     Effect::Remove(flow) => self.network.remove(flow, self.now),
                 }
             } else if let Some(output) = self.network.poll() {

@@ -3,11 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use payflow_payment::{Address, Amount, PaymentKey, Signed, SignedTransaction, TxDigest, memo};
-use payflow_qos::Time;
+use payflow_qos::{SwitchId, Time};
 
 use super::{
     document::{BuyerKey, QuoteDocument, Receipt, ReservationNumber},
     journal::{EndCause, QuoteIssued, Record},
+    network::KeyFingerprint,
     planted::{Fault, is_planted},
     reservation::{Fact, State, next},
 };
@@ -24,6 +25,8 @@ pub(super) struct Register {
     /// The same by digest alone, to tell a used payment from an unknown one.
     pub(super) consumed_digests: BTreeSet<TxDigest>,
     pub(super) idempotency: BTreeMap<(BuyerKey, String), (String, ReservationNumber)>,
+    /// Keys that datapath ids belong to.
+    pub(super) switch_keys: BTreeMap<SwitchId, KeyFingerprint>,
     /// The last checkpoint that was seen whole.
     pub(super) followed: Option<u64>,
 }
@@ -321,6 +324,15 @@ impl Register {
                 }
                 Ok(())
             }
+            Record::SwitchBound { switch, key, .. } => match self.switch_keys.insert(*switch, *key)
+            {
+                None => Ok(()),
+                Some(_) => Err(format!("switch {switch} belongs to a key already")),
+            },
+            Record::SwitchForgotten { switch, .. } => match self.switch_keys.remove(switch) {
+                Some(_) => Ok(()),
+                None => Err(format!("switch {switch} belongs to no key")),
+            },
             Record::Followed { checkpoint } => {
                 self.followed = self.followed.max(Some(*checkpoint));
                 Ok(())

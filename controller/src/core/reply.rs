@@ -1,12 +1,12 @@
 //! Answers to requests; the API turns them into JSON.
 
 use payflow_payment::{Amount, Signed};
-use payflow_qos::PortRef;
+use payflow_qos::{PortRef, SwitchId};
 use serde::{Deserialize, Serialize};
 
 use super::{
     document::{QuoteDocument, ReservationView},
-    network::{Host, SwitchView},
+    network::{Host, KeyFingerprint, SwitchView},
 };
 
 /// An answer to a [`super::io::Request`].
@@ -22,10 +22,21 @@ pub enum Answer {
     Topology(TopologyView),
     /// Hosts by address.
     Hosts(Vec<Host>),
+    /// What a datapath id belonged to until now.
+    Forgotten(SwitchKey),
     /// The books.
     Books(Books),
     /// Whether the controller can sell.
     Readiness(Readiness),
+}
+
+/// A datapath id and the key it belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct SwitchKey {
+    /// The datapath id.
+    pub switch: SwitchId,
+    /// The key.
+    pub key: KeyFingerprint,
 }
 
 /// The network as anybody may see it.

@@ -9,7 +9,7 @@ use super::{
     flow,
     io::{Caller, LedgerOrder},
     journal::{EndCause, Record},
-    network::{FlowId, Host, NetworkEvent},
+    network::{Certificate, FlowId, Host, NetworkEvent, NetworkInput},
     plan,
     planted::{Fault, is_planted},
     problem::{Problem, ProblemKind},
@@ -22,6 +22,10 @@ impl Core {
     /// Takes up every reservation where the journal left it.
     pub(super) fn resume(&mut self) {
         self.order(LedgerOrder::TreasuryBalance);
+        for (&switch, &key) in &self.register.switch_keys {
+            self.network
+                .handle(NetworkInput::Bound { switch, key }, self.now);
+        }
         let numbers: Vec<_> = self.register.reservations.keys().copied().collect();
         for number in numbers {
             let Some(reservation) = self.register.reservations.get(&number) else {
@@ -174,6 +178,21 @@ impl Core {
                 }
             }
             NetworkEvent::Host(host) => self.host_seen(&host),
+            NetworkEvent::SwitchMet {
+                switch,
+                certificate: Certificate { subject, key },
+            } => {
+                tracing::info!(%switch, subject, %key, "the switch is met for the first time; from now on its datapath id belongs to this key");
+                let at = self.now;
+                self.record(Record::SwitchBound {
+                    switch,
+                    key,
+                    subject,
+                    at,
+                });
+                self.gate
+                    .queue(Effect::Tell(NetworkInput::Bound { switch, key }));
+            }
             NetworkEvent::SwitchReady { switch } => tracing::info!(%switch, "switch is ready"),
             NetworkEvent::SwitchLost { switch } => tracing::warn!(%switch, "switch is lost"),
         }

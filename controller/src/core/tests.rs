@@ -21,8 +21,8 @@ use super::{
     },
     journal::Record,
     network::{
-        FlowId, FlowPlan, Host, MacAddr, NetworkEvent, NetworkInput, NetworkOutput, Protocol,
-        SwitchView,
+        Certificate, FlowId, FlowPlan, Host, KeyFingerprint, MacAddr, NetworkEvent, NetworkInput,
+        NetworkOutput, Peer, Protocol, SwitchView,
     },
     problem::{Problem, ProblemKind},
     reply::{Answer, Books},
@@ -63,6 +63,26 @@ impl DataPlane for Scripted {
     fn handle(&mut self, input: NetworkInput, _: Time) {
         match input {
             NetworkInput::Closed { .. } => self.away = true,
+            NetworkInput::Connected {
+                peer: Peer::Tls(certificate),
+                ..
+            } => {
+                let switch = SwitchId(1);
+                let met = NetworkEvent::SwitchMet {
+                    switch,
+                    certificate,
+                };
+                self.outputs.push_back(NetworkOutput::Event(met));
+            }
+            NetworkInput::Bound { switch, .. } => {
+                self.log.lock().unwrap().push(format!("bound {}", switch.0));
+            }
+            NetworkInput::Unbound { switch } => {
+                self.log
+                    .lock()
+                    .unwrap()
+                    .push(format!("unbound {}", switch.0));
+            }
             NetworkInput::Connected { .. } => {
                 self.away = false;
                 for flow in std::mem::take(&mut self.lingering) {
@@ -1273,7 +1293,8 @@ fn what_a_switch_out_of_reach_may_still_carry_stays_booked_until_it_is_gone() {
     let switch = |up| {
         let connection = crate::core::network::ConnectionId(1);
         Input::Network(if up {
-            NetworkInput::Connected { connection }
+            let peer = Peer::Tcp;
+            NetworkInput::Connected { connection, peer }
         } else {
             NetworkInput::Closed { connection }
         })
@@ -1680,4 +1701,47 @@ fn capacity_withdrawn_under_an_open_payment_is_refunded_whole() {
     let payment = desk.evidence("pay", number, PRICE);
     desk.checkpoint(1, vec![payment]);
     assert_eq!(desk.pay_out(), ("0xbuyer".into(), Amount(PRICE)));
+}
+
+#[test]
+fn the_key_of_a_switch_is_remembered_before_it_is_served_and_forgotten_for_the_operator_alone() {
+    let mut desk = open();
+    desk.durable = false;
+    desk.feed(Input::Network(NetworkInput::Connected {
+        connection: crate::core::network::ConnectionId(1),
+        peer: Peer::Tls(Certificate {
+            subject: "CN=s1".to_owned(),
+            key: KeyFingerprint([1; 32]),
+        }),
+    }));
+    let (through, record) = desk.journal.last().cloned().unwrap();
+    assert!(
+        matches!(
+            record,
+            Record::SwitchBound {
+                switch: SwitchId(1),
+                ..
+            }
+        ),
+        "{record:?}"
+    );
+    assert_eq!(desk.network_log(), [""; 0], "it is not durable");
+    desk.feed(Input::Journaled { through });
+    assert_eq!(desk.network_log(), ["bound 1"]);
+
+    let mut desk = desk.crash();
+    assert_eq!(desk.network_log(), ["bound 1"], "also after a crash");
+    let forget = || Request::ForgetSwitch(SwitchId(1));
+    let operator = Caller {
+        operator: true,
+        ..Caller::default()
+    };
+    assert!(desk.ask(&buyer(), forget()).is_err());
+    assert_eq!(desk.network_log(), ["bound 1"]);
+    assert!(
+        matches!(desk.ask(&operator, forget()), Ok(Answer::Forgotten(it)) if it.key == KeyFingerprint([1; 32]))
+    );
+    assert_eq!(desk.network_log(), ["bound 1", "unbound 1"]);
+    assert_eq!(kind(desk.ask(&operator, forget())), ProblemKind::NotFound);
+    assert_eq!(desk.crash().network_log(), [""; 0]);
 }

@@ -1,16 +1,18 @@
 //! What is shown: reservations, topology, books, readiness. And who may see it.
 
 use payflow_payment::Amount;
-use payflow_qos::ClassPlan;
+use payflow_qos::{ClassPlan, SwitchId};
 
 use super::{
-    Core,
+    Core, Effect,
     document::{PaymentView, ReservationNumber, ReservationView, TransferView},
     io::{Caller, Request, RequestId},
+    journal::Record,
+    network::{NetworkInput, Peer, SwitchView},
     problem::{Problem, ProblemKind},
     quoting::key_of,
     register::{Payout, Register, Reservation},
-    reply::{Answer, Books, LinkView, Readiness, TopologyView},
+    reply::{Answer, Books, LinkView, Readiness, SwitchKey, TopologyView},
     unix,
 };
 
@@ -28,6 +30,9 @@ impl Core {
             Request::Cancel(number) => self.cancel(caller, number),
             Request::Topology => Ok(Answer::Topology(self.topology())),
             Request::Hosts => operator(caller).map(|()| Answer::Hosts(self.network.hosts())),
+            Request::ForgetSwitch(switch) => {
+                operator(caller).and_then(|()| self.forget_switch(switch))
+            }
             Request::Books => operator(caller).map(|()| Answer::Books(self.books())),
             Request::Readiness => Ok(Answer::Readiness(self.readiness())),
         };
@@ -97,6 +102,34 @@ impl Core {
             switches: self.network.switches(),
             links,
         }
+    }
+
+    /// The next key that comes with this datapath id will have it. Not while the present one is connected: it would be
+    /// met again at once.
+    fn forget_switch(&mut self, switch: SwitchId) -> Result<Answer, Problem> {
+        let Some(&key) = self.register.switch_keys.get(&switch) else {
+            return Err(Problem::new(
+                ProblemKind::NotFound,
+                format!("switch {switch} belongs to no key that was remembered"),
+            ));
+        };
+        let is_here = |it: &SwitchView| {
+            it.switch == switch && matches!(&it.peer, Some(Peer::Tls(peer)) if peer.key == key)
+        };
+        if self.network.switches().iter().any(is_here) {
+            return Err(Problem::new(
+                ProblemKind::WrongState,
+                format!(
+                    "switch {switch} is connected with this key now; disconnect it first, or write the right key under [[switch]]"
+                ),
+            ));
+        }
+        tracing::info!(%switch, %key, "the operator has the key of a switch forgotten");
+        let at = self.now;
+        self.record(Record::SwitchForgotten { switch, at });
+        self.gate
+            .queue(Effect::Tell(NetworkInput::Unbound { switch }));
+        Ok(Answer::Forgotten(SwitchKey { switch, key }))
     }
 
     fn books(&self) -> Books {

@@ -26,8 +26,8 @@ pub struct Handle {
 /// Where the controller listens, with the ports it was actually given.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Addresses {
-    /// OpenFlow, for switches.
-    pub openflow: SocketAddr,
+    /// OpenFlow, for switches, in the order of the configuration.
+    pub openflow: Vec<SocketAddr>,
     /// The embedded ledger's gRPC, for wallets; absent when the ledger is elsewhere.
     pub ledger: Option<SocketAddr>,
     /// The embedded ledger's faucet.

@@ -15,7 +15,7 @@
 //! restored; only then do the databases and switches come in. Stop: nothing new is taken, the journal catches up, everything is
 //! closed. Paid flows keep running in the switches.
 
-use std::{collections::BTreeSet, net::SocketAddr, path::Path, sync::Arc};
+use std::{collections::BTreeSet, path::Path, sync::Arc};
 
 use payflow_payment::{
     Address, Amount, Asset, ChainId, SigningKey,
@@ -37,10 +37,10 @@ use self::{
     event_loop::{Ended, Event, EventLoop, Replies},
     ledger::LedgerWork,
     ovsdb::ClassOrders,
-    switches::Switches,
+    switches::{ListenError, Switches},
 };
 use crate::{
-    config::{Config, ConfigError},
+    config::{Config, ConfigError, Listener},
     core::{
         Contradiction, Core, CoreConfig, OperatorKeys,
         io::Input,
@@ -61,6 +61,7 @@ mod tests;
 
 pub use handle::{Addresses, Handle};
 pub use store::StoreError;
+pub use switches::TlsError;
 
 // For the benches, which measure a commit without the event loop around it.
 #[doc(hidden)]
@@ -129,13 +130,16 @@ pub enum StartError {
     #[error("the journal cannot be used: {0}")]
     Journal(#[from] Contradiction),
     /// The OpenFlow port cannot be listened on.
-    #[error("cannot listen for switches on {address}: {error}; change openflow.listen")]
+    #[error("cannot listen for switches on {listener}: {error}; change openflow.listen")]
     Listen {
-        /// The address.
-        address: SocketAddr,
+        /// Which of them.
+        listener: Listener,
         /// What the operating system says.
         error: std::io::Error,
     },
+    /// The keys and certificates for switches cannot be used.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
 }
 
 /// Why the controller stopped by itself.
@@ -206,9 +210,9 @@ pub async fn run(config: Config) -> Result<Controller, StartError> {
     )
     .await;
     let listening = Switches::listen(&config.openflow, sender.clone()).await;
-    let switches = listening.map_err(|error| StartError::Listen {
-        address: config.openflow.listen,
-        error,
+    let switches = listening.map_err(|error| match error {
+        ListenError::Socket(listener, error) => StartError::Listen { listener, error },
+        ListenError::Tls(error) => StartError::Tls(error),
     })?;
     let changes = broadcast::Sender::new(CHANGES);
     let handle = Handle {
@@ -217,7 +221,7 @@ pub async fn run(config: Config) -> Result<Controller, StartError> {
         ledger: ledger.clone(),
         operator,
         addresses: Arc::new(Addresses {
-            openflow: switches.address(),
+            openflow: switches.addresses().to_vec(),
             ledger: embedded.as_ref().map(|server| server.grpc_addr),
             faucet: embedded.as_ref().map(|server| server.faucet_addr),
         }),
@@ -399,7 +403,17 @@ fn network_config(config: &Config, keys: &Keyring) -> NetworkConfig {
             address: port.address,
             mac: port.mac,
         }),
-        closed_ports: vec![config.openflow.listen.port()],
+        closed_ports: config
+            .openflow
+            .listen
+            .iter()
+            .map(|listener| listener.address.port())
+            .collect(),
+        switch_keys: config
+            .switches
+            .iter()
+            .map(|switch| (switch.id, switch.keys.iter().copied().collect()))
+            .collect(),
         discover_trunks: config.network.discover_trunks,
         ..NetworkConfig::new(keys.purpose_seed("link discovery"))
     }

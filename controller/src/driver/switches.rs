@@ -1,69 +1,98 @@
-//! Connections from switches: OpenFlow over TCP. Bytes are passed on as they come.
+//! Connections from switches: OpenFlow over TLS, or over plain TCP where the configuration says so. Bytes are passed
+//! on as they come.
 //!
-//! Nothing grows without bound. What a switch does not read is queued up to [`OUTPUT_LIMIT`]; above that
-//! the switch is disconnected, and read back when it returns. When the core is behind, nothing more is
-//! read from any switch, and TCP tells them to wait.
+//! Nothing grows without bound. Who has not proven yet who it is waits in the [`lobby`], which has room for so many and
+//! lets nobody stay. What a switch does not read is queued up to a limit; above that it is disconnected, and read back
+//! when it returns. Of every switch one piece of what it sent waits for the core at a time: when the core is behind, TCP
+//! tells each of them to wait, and a flood from one is one piece among those of all others.
 
 use std::{
-    collections::BTreeMap,
     io,
     net::SocketAddr,
     sync::{
         Arc,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicU64, Ordering},
     },
     time::Duration,
 };
 
 use parking_lot::Mutex;
 use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::{
-        TcpListener, TcpStream,
-        tcp::{ReadHalf, WriteHalf},
-    },
-    sync::{mpsc, oneshot},
-    task::{JoinHandle, JoinSet},
+    io::{AsyncRead, AsyncReadExt as _, AsyncWrite},
+    net::{TcpListener, TcpStream},
+    sync::{Semaphore, mpsc, oneshot},
+    task::JoinSet,
     time,
 };
+use tokio_rustls::server::TlsStream;
 use tracing::{debug, info, warn};
 
+use self::{
+    lobby::{Lobby, Place},
+    outbox::{Outboxes, Queue},
+    refusal::{Complaints, Refusal},
+    tls::Tls,
+};
 use super::event_loop::Event;
 use crate::{
-    config::OpenFlowConfig,
+    config::{Listener, OpenFlowConfig, Transport},
     core::{
         io::Input,
-        network::{ConnectionId, NetworkInput},
+        network::{ConnectionId, NetworkInput, Peer},
     },
 };
 
-/// Bytes that may wait for one switch: the entries of some 100 000 reservations.
-const OUTPUT_LIMIT: usize = 64 << 20;
+mod certificate;
+mod lobby;
+mod outbox;
+mod refusal;
+#[cfg(test)]
+mod tests;
+mod tls;
 
-/// Most bytes read at once.
+pub use tls::TlsError;
+
+/// Most bytes read at once; some hundred packet-ins.
 const READ_BUFFER: usize = 64 << 10;
 
 /// How long the last words of a connection may take.
 const CLOSE_GRACE: Duration = Duration::from_millis(200);
 
+/// How long a TLS handshake may take, from the connection on.
+const HANDSHAKE_LIMIT: Duration = Duration::from_secs(5);
+
 /// The switches that are connected. Dropping it disconnects them; what they were told stays in them.
 #[derive(Debug)]
 pub(super) struct Switches {
-    connections: Connections,
-    address: SocketAddr,
-    accepting: JoinHandle<()>,
+    door: Arc<Door>,
+    addresses: Vec<SocketAddr>,
+    // Dropped with this, and every connection with them.
+    _accepting: JoinSet<()>,
 }
 
-type Connections = Arc<Mutex<BTreeMap<ConnectionId, Outbox>>>;
-
-/// What is to be written to one switch. Dropping it closes the connection once that is done.
+/// Why switches cannot be listened for.
 #[derive(Debug)]
-struct Outbox {
-    bytes: mpsc::UnboundedSender<Vec<u8>>,
-    /// Bytes in the queue, and in the hands of the writer.
-    queued: Arc<AtomicUsize>,
-    /// Never sent on; dropped with the rest.
-    _open: oneshot::Sender<()>,
+pub(super) enum ListenError {
+    Socket(Listener, io::Error),
+    Tls(TlsError),
+}
+
+/// What all connections share.
+#[derive(Debug)]
+struct Door {
+    connections: Mutex<Outboxes>,
+    limit: usize,
+    lobby: Lobby,
+    complaints: Complaints,
+    last_id: AtomicU64,
+    events: mpsc::Sender<Event>,
+}
+
+/// A connection that may speak OpenFlow.
+struct Admitted {
+    id: ConnectionId,
+    queue: Queue,
+    closing: oneshot::Receiver<()>,
 }
 
 impl Switches {
@@ -71,54 +100,55 @@ impl Switches {
     pub(super) async fn listen(
         config: &OpenFlowConfig,
         events: mpsc::Sender<Event>,
-    ) -> io::Result<Self> {
-        let listener = TcpListener::bind(config.listen).await?;
-        let address = listener.local_addr()?;
-        let connections = Connections::default();
-        let accepting = tokio::spawn(accept(
-            listener,
-            config.max_connections,
-            connections.clone(),
+    ) -> Result<Self, ListenError> {
+        let tls = config.tls.as_ref().map(Tls::open).transpose();
+        let tls = tls.map_err(ListenError::Tls)?.map(Arc::new);
+        let door = Arc::new(Door {
+            connections: Mutex::default(),
+            limit: config.max_connections,
+            lobby: Lobby::default(),
+            complaints: Complaints::default(),
+            last_id: AtomicU64::new(0),
             events,
-        ));
-        info!(%address, "listening for switches");
+        });
+        let mut addresses = Vec::new();
+        let mut accepting = JoinSet::new();
+        for wanted in &config.listen {
+            let failed = |error| ListenError::Socket(*wanted, error);
+            let listener = TcpListener::bind(wanted.address).await.map_err(failed)?;
+            let address = listener.local_addr().map_err(failed)?;
+            let transport = wanted.transport;
+            let tls = match transport {
+                Transport::Tcp => None,
+                Transport::Tls => tls.clone(),
+            };
+            info!(%transport, %address, "listening for switches");
+            if tls.is_none() && !address.ip().is_loopback() {
+                warn!(%address, "over plain TCP whoever reaches this port can pass for any switch");
+            }
+            accepting.spawn(accept(listener, tls, door.clone()));
+            addresses.push(address);
+        }
         Ok(Self {
-            connections,
-            address,
-            accepting,
+            door,
+            addresses,
+            _accepting: accepting,
         })
     }
 
-    /// The address that is listened on.
-    pub(super) fn address(&self) -> SocketAddr {
-        self.address
+    /// The addresses that are listened on, in the order of the configuration.
+    pub(super) fn addresses(&self) -> &[SocketAddr] {
+        &self.addresses
     }
 
     /// Queues bytes for a switch. Nothing happens when the connection is gone already.
     pub(super) fn send(&self, connection: ConnectionId, bytes: Vec<u8>) {
-        let mut connections = self.connections.lock();
-        let Some(outbox) = connections.get(&connection) else {
-            return;
-        };
-        let queued = outbox
-            .queued
-            .fetch_add(bytes.len(), Ordering::Relaxed)
-            .saturating_add(bytes.len());
-        if queued > OUTPUT_LIMIT {
-            warn!(
-                connection = connection.0,
-                queued, "closing: the switch does not read what it is sent"
-            );
-            connections.remove(&connection);
-        } else if outbox.bytes.send(bytes).is_err() {
-            // The connection is ending by itself and says so.
-            connections.remove(&connection);
-        }
+        self.door.connections.lock().send(connection, bytes);
     }
 
     /// Closes a connection after what is queued for it.
     pub(super) fn close(&self, connection: ConnectionId, reason: &str) {
-        if self.connections.lock().remove(&connection).is_some() {
+        if self.door.connections.lock().remove(connection) {
             info!(
                 connection = connection.0,
                 reason, "closing the connection to a switch"
@@ -127,22 +157,11 @@ impl Switches {
     }
 }
 
-impl Drop for Switches {
-    fn drop(&mut self) {
-        self.accepting.abort();
-    }
-}
-
-async fn accept(
-    listener: TcpListener,
-    limit: usize,
-    connections: Connections,
-    events: mpsc::Sender<Event>,
-) {
+async fn accept(listener: TcpListener, tls: Option<Arc<Tls>>, door: Arc<Door>) {
     // Dropped with this task, and every connection with it.
     let mut serving = JoinSet::new();
-    for id in (1..).map(ConnectionId) {
-        let (stream, peer) = match listener.accept().await {
+    loop {
+        let (stream, address) = match listener.accept().await {
             Ok(accepted) => accepted,
             Err(error) => {
                 warn!(%error, "a switch cannot be accepted");
@@ -151,261 +170,177 @@ async fn accept(
             }
         };
         while serving.try_join_next().is_some() {}
-        if serving.len() >= limit {
-            warn!(%peer, limit, "a switch is refused: openflow.max_connections are connected");
+        if let Err(error) = stream.set_nodelay(true) {
+            debug!(%address, %error, "gone at once");
             continue;
         }
-        let (bytes, queue) = mpsc::unbounded_channel();
-        let (open, closing) = oneshot::channel();
-        let queued = Arc::new(AtomicUsize::new(0));
-        connections.lock().insert(
+        let door = door.clone();
+        match &tls {
+            None => {
+                let Some(admitted) = door.admit(address) else {
+                    continue;
+                };
+                serving.spawn(async move {
+                    let (reader, writer) = stream.into_split();
+                    door.serve(admitted, reader, writer, address, Peer::Tcp)
+                        .await;
+                });
+            }
+            Some(tls) => {
+                let tls = tls.clone();
+                let place = door.lobby.enter(address.ip());
+                serving.spawn(async move {
+                    let Some((stream, peer)) = door.shake_hands(&tls, stream, address, place).await
+                    else {
+                        return;
+                    };
+                    let Some(admitted) = door.admit(address) else {
+                        return;
+                    };
+                    tell_of(&admitted, address, &stream, &peer);
+                    let (reader, writer) = tokio::io::split(stream);
+                    door.serve(admitted, reader, writer, address, peer).await;
+                });
+            }
+        }
+    }
+}
+
+impl Door {
+    /// Finds out who it is, for as long as it has its place in the lobby.
+    async fn shake_hands(
+        &self,
+        tls: &Arc<Tls>,
+        stream: TcpStream,
+        address: SocketAddr,
+        mut place: Place,
+    ) -> Option<(TlsStream<TcpStream>, Peer)> {
+        let shown = Mutex::default();
+        let accepted = tokio::select! {
+            accepted = time::timeout(HANDSHAKE_LIMIT, tls.accept(stream, &shown)) => accepted
+                .unwrap_or_else(|_| Err((Refusal::Slow, format!("more than {HANDSHAKE_LIMIT:?}")))),
+            () = place.lost() => Err((Refusal::Crowded, String::new())),
+        };
+        accepted
+            .map_err(|(refusal, detail)| {
+                let shown = shown.into_inner();
+                self.complaints
+                    .tell(address.ip(), refusal, &detail, shown.as_ref());
+            })
+            .ok()
+    }
+
+    /// Lets a switch in if there is room.
+    fn admit(&self, address: SocketAddr) -> Option<Admitted> {
+        let mut connections = self.connections.lock();
+        if connections.len() >= self.limit {
+            drop(connections);
+            let limit = self.limit.to_string();
+            self.complaints
+                .tell(address.ip(), Refusal::Full, &limit, None);
+            return None;
+        }
+        let id = ConnectionId(self.last_id.fetch_add(1, Ordering::Relaxed) + 1);
+        let (queue, closing) = connections.insert(id);
+        Some(Admitted { id, queue, closing })
+    }
+
+    /// Serves one connection to its end.
+    async fn serve(
+        &self,
+        admitted: Admitted,
+        reader: impl AsyncRead + Unpin,
+        writer: impl AsyncWrite + Unpin,
+        address: SocketAddr,
+        peer: Peer,
+    ) {
+        let connection = admitted.id;
+        debug!(connection = connection.0, %address, "connected");
+        let in_the_clear = (peer == Peer::Tcp).then_some(address);
+        let connected = NetworkInput::Connected { connection, peer };
+        let reason = match self.events.send(Event::network(connected)).await {
+            Err(_) => "the controller is stopping".to_owned(),
+            Ok(()) => self.exchange(admitted, reader, writer, in_the_clear).await,
+        };
+        debug!(connection = connection.0, %address, reason, "disconnected");
+        self.connections.lock().remove(connection);
+        // Fails only when the controller is stopping.
+        let closed = NetworkInput::Closed { connection };
+        let _ = self.events.send(Event::network(closed)).await;
+    }
+
+    /// Passes bytes both ways to the end; why it ended, for the log.
+    async fn exchange(
+        &self,
+        Admitted {
             id,
-            Outbox {
-                bytes,
-                queued: queued.clone(),
-                _open: open,
+            mut queue,
+            closing,
+        }: Admitted,
+        reader: impl AsyncRead + Unpin,
+        writer: impl AsyncWrite + Unpin,
+        in_the_clear: Option<SocketAddr>,
+    ) -> String {
+        let mut writing = std::pin::pin!(queue.write(writer));
+        tokio::select! {
+            ended = self.read(id, reader, in_the_clear) => ended.err().map_or("closed by the switch".to_owned(), |error| error.to_string()),
+            ended = &mut writing => ended.err().map_or("closed by the controller".to_owned(), |error| error.to_string()),
+            _ = closing => match time::timeout(CLOSE_GRACE, writing).await {
+                Ok(_) => "closed by the controller".to_owned(),
+                Err(_) => "closed by the controller; not all was read".to_owned(),
             },
+        }
+    }
+
+    async fn read(
+        &self,
+        connection: ConnectionId,
+        mut reader: impl AsyncRead + Unpin,
+        mut in_the_clear: Option<SocketAddr>,
+    ) -> io::Result<()> {
+        let mut buffer = vec![0; READ_BUFFER];
+        let turns = Arc::new(Semaphore::new(1));
+        loop {
+            // Until the core has taken the last piece, the switch waits.
+            let turn = turns.clone().acquire_owned().await;
+            let turn = turn.map_err(io::Error::other)?;
+            let count = reader.read(&mut buffer).await?;
+            let Some(bytes) = buffer.get(..count).filter(|bytes| !bytes.is_empty()) else {
+                return Ok(());
+            };
+            if let Some(address) = in_the_clear.take()
+                && bytes.first() == Some(&tls::HANDSHAKE)
+            {
+                self.complaints
+                    .tell(address.ip(), Refusal::NotTcp, "a TLS handshake", None);
+                return Ok(());
+            }
+            let bytes = Event::Bytes {
+                connection,
+                bytes: bytes.to_vec(),
+                turn,
+            };
+            self.events.send(bytes).await.map_err(io::Error::other)?;
+        }
+    }
+}
+
+fn tell_of(admitted: &Admitted, address: SocketAddr, stream: &TlsStream<TcpStream>, peer: &Peer) {
+    let (_, session) = stream.get_ref();
+    let (version, cipher) = (
+        session.protocol_version(),
+        session.negotiated_cipher_suite().map(|it| it.suite()),
+    );
+    if let Peer::Tls(certificate) = peer {
+        info!(
+            connection = admitted.id.0, %address, subject = certificate.subject, key = %certificate.key,
+            ?version, ?cipher, "a switch has proven who it is"
         );
-        let (connections, events) = (connections.clone(), events.clone());
-        serving.spawn(async move {
-            debug!(connection = id.0, %peer, "connected");
-            let reason = serve(id, stream, queue, &queued, closing, &events).await;
-            debug!(connection = id.0, %peer, reason, "disconnected");
-            connections.lock().remove(&id);
-            // Fails only when the controller is stopping.
-            let _ = events
-                .send(Event::network(NetworkInput::Closed { connection: id }))
-                .await;
-        });
     }
-}
-
-/// Serves one connection to its end; why it ended, for the log.
-async fn serve(
-    id: ConnectionId,
-    mut stream: TcpStream,
-    queue: mpsc::UnboundedReceiver<Vec<u8>>,
-    queued: &AtomicUsize,
-    closing: oneshot::Receiver<()>,
-    events: &mpsc::Sender<Event>,
-) -> String {
-    if let Err(error) = stream.set_nodelay(true) {
-        return error.to_string();
-    }
-    if events
-        .send(Event::network(NetworkInput::Connected { connection: id }))
-        .await
-        .is_err()
-    {
-        return "the controller is stopping".to_owned();
-    }
-    let (reader, writer) = stream.split();
-    let mut writing = std::pin::pin!(write(writer, queue, queued));
-    tokio::select! {
-        ended = read(id, reader, events) => ended.err().map_or("closed by the switch".to_owned(), |error| error.to_string()),
-        ended = &mut writing => ended.err().map_or("closed by the controller".to_owned(), |error| error.to_string()),
-        _ = closing => match time::timeout(CLOSE_GRACE, writing).await {
-            Ok(_) => "closed by the controller".to_owned(),
-            Err(_) => "closed by the controller; not all was read".to_owned(),
-        },
-    }
-}
-
-async fn read(
-    id: ConnectionId,
-    mut reader: ReadHalf<'_>,
-    events: &mpsc::Sender<Event>,
-) -> io::Result<()> {
-    let mut buffer = vec![0; READ_BUFFER];
-    loop {
-        let count = reader.read(&mut buffer).await?;
-        let Some(bytes) = buffer.get(..count).filter(|bytes| !bytes.is_empty()) else {
-            return Ok(());
-        };
-        let bytes = NetworkInput::Bytes {
-            connection: id,
-            bytes: bytes.to_vec(),
-        };
-        events
-            .send(Event::network(bytes))
-            .await
-            .map_err(io::Error::other)?;
-    }
-}
-
-async fn write(
-    mut writer: WriteHalf<'_>,
-    mut queue: mpsc::UnboundedReceiver<Vec<u8>>,
-    queued: &AtomicUsize,
-) -> io::Result<()> {
-    while let Some(bytes) = queue.recv().await {
-        writer.write_all(&bytes).await?;
-        queued.fetch_sub(bytes.len(), Ordering::Relaxed);
-    }
-    writer.shutdown().await
 }
 
 impl Event {
     pub(super) fn network(input: NetworkInput) -> Self {
         Self::Input(Input::Network(input))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-    use super::*;
-
-    const LIMIT: usize = 3;
-
-    async fn listening(capacity: usize) -> (Switches, mpsc::Receiver<Event>) {
-        let (events, inputs) = mpsc::channel(capacity);
-        let config = OpenFlowConfig {
-            listen: ([127, 0, 0, 1], 0).into(),
-            max_connections: LIMIT,
-        };
-        (Switches::listen(&config, events).await.unwrap(), inputs)
-    }
-
-    async fn next(inputs: &mut mpsc::Receiver<Event>) -> NetworkInput {
-        match time::timeout(Duration::from_secs(10), inputs.recv())
-            .await
-            .unwrap()
-            .unwrap()
-        {
-            Event::Input(Input::Network(input)) => input,
-            _ => panic!("not from a switch"),
-        }
-    }
-
-    #[tokio::test]
-    async fn bytes_pass_both_ways_and_ids_are_never_reused() {
-        let (switches, mut inputs) = listening(16).await;
-        for number in 1..=2 {
-            let connection = ConnectionId(number);
-            let mut peer = TcpStream::connect(switches.address()).await.unwrap();
-            assert_eq!(
-                next(&mut inputs).await,
-                NetworkInput::Connected { connection }
-            );
-            peer.write_all(b"hello").await.unwrap();
-            assert_eq!(
-                next(&mut inputs).await,
-                NetworkInput::Bytes {
-                    connection,
-                    bytes: b"hello".to_vec()
-                }
-            );
-            switches.send(connection, b"wel".to_vec());
-            switches.send(connection, b"come".to_vec());
-            let mut answer = [0; 7];
-            peer.read_exact(&mut answer).await.unwrap();
-            assert_eq!(&answer, b"welcome");
-            drop(peer);
-            assert_eq!(next(&mut inputs).await, NetworkInput::Closed { connection });
-            switches.send(connection, b"too late".to_vec());
-        }
-    }
-
-    #[tokio::test]
-    async fn what_was_queued_before_closing_still_arrives() {
-        let (switches, mut inputs) = listening(16).await;
-        let mut peer = TcpStream::connect(switches.address()).await.unwrap();
-        let connection = ConnectionId(1);
-        assert_eq!(
-            next(&mut inputs).await,
-            NetworkInput::Connected { connection }
-        );
-        switches.send(connection, b"last words".to_vec());
-        switches.close(connection, "a test");
-        let mut heard = Vec::new();
-        peer.read_to_end(&mut heard).await.unwrap();
-        assert_eq!(heard, b"last words");
-        assert_eq!(next(&mut inputs).await, NetworkInput::Closed { connection });
-    }
-
-    #[tokio::test]
-    async fn a_switch_that_does_not_read_is_closed_and_reported_once() {
-        let (switches, mut inputs) = listening(16).await;
-        let _peer = TcpStream::connect(switches.address()).await.unwrap();
-        let connection = ConnectionId(1);
-        assert_eq!(
-            next(&mut inputs).await,
-            NetworkInput::Connected { connection }
-        );
-        for _ in 0..(OUTPUT_LIMIT / (1 << 20) + 40) {
-            switches.send(connection, vec![0; 1 << 20]);
-            tokio::task::yield_now().await;
-        }
-        assert_eq!(next(&mut inputs).await, NetworkInput::Closed { connection });
-        assert!(
-            time::timeout(Duration::from_millis(100), inputs.recv())
-                .await
-                .is_err()
-        );
-    }
-
-    #[tokio::test]
-    async fn a_flood_waits_in_the_switch_while_the_core_is_behind() {
-        let (switches, mut inputs) = listening(2).await;
-        let mut peer = TcpStream::connect(switches.address()).await.unwrap();
-        let flood = tokio::spawn(async move {
-            for _ in 0..1_024 {
-                peer.write_all(&vec![7; 64 << 10]).await.unwrap();
-            }
-        });
-        time::sleep(Duration::from_millis(300)).await;
-        assert!(
-            !flood.is_finished(),
-            "64 MiB were taken though nobody asked for them"
-        );
-        assert!(matches!(
-            next(&mut inputs).await,
-            NetworkInput::Connected { .. }
-        ));
-        let mut taken = 0;
-        while let NetworkInput::Bytes { bytes, .. } = next(&mut inputs).await {
-            taken += bytes.len();
-        }
-        flood.await.unwrap();
-        assert_eq!(taken, 64 << 20);
-    }
-
-    #[tokio::test]
-    async fn switches_above_the_limit_are_refused_until_one_leaves() {
-        let (switches, mut inputs) = listening(16).await;
-        let mut peers = Vec::new();
-        for _ in 0..LIMIT {
-            peers.push(TcpStream::connect(switches.address()).await.unwrap());
-            assert!(matches!(
-                next(&mut inputs).await,
-                NetworkInput::Connected { .. }
-            ));
-        }
-        let mut refused = TcpStream::connect(switches.address()).await.unwrap();
-        assert_eq!(refused.read(&mut [0]).await.unwrap(), 0);
-        peers.pop();
-        assert!(matches!(
-            next(&mut inputs).await,
-            NetworkInput::Closed { .. }
-        ));
-        time::sleep(Duration::from_millis(50)).await;
-        let _peer = TcpStream::connect(switches.address()).await.unwrap();
-        assert!(matches!(
-            next(&mut inputs).await,
-            NetworkInput::Connected { .. }
-        ));
-    }
-
-    #[tokio::test]
-    async fn dropping_it_disconnects_every_switch() {
-        let (switches, mut inputs) = listening(16).await;
-        let mut peer = TcpStream::connect(switches.address()).await.unwrap();
-        assert!(matches!(
-            next(&mut inputs).await,
-            NetworkInput::Connected { .. }
-        ));
-        drop(switches);
-        assert_eq!(peer.read(&mut [0]).await.unwrap_or(0), 0);
     }
 }

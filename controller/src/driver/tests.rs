@@ -1,7 +1,7 @@
 //! The whole controller, with the embedded ledger, in a data directory of its own.
 #![allow(clippy::unwrap_used)]
 
-use std::path::PathBuf;
+use std::{net::SocketAddr, path::PathBuf};
 
 use payflow_payment::ledger::iota::IotaLedger;
 use tokio::{
@@ -26,7 +26,7 @@ fn config(dir: &Path) -> Config {
         data_dir: DataDir(dir.join("data")),
         ..Config::default()
     };
-    config.openflow.listen = any;
+    config.openflow.listen = vec![Listener::tcp(any)];
     config.ledger = LedgerConfig::Embedded {
         grpc: any,
         faucet: any,
@@ -73,14 +73,14 @@ async fn it_starts_with_an_embedded_ledger_a_filled_treasury_and_room_for_switch
         IotaLedger::discover_chain_id(&url).await.unwrap(),
         *controller.handle().chain_id()
     );
-    let mut switch = TcpStream::connect(addresses.openflow).await.unwrap();
+    let mut switch = TcpStream::connect(addresses.openflow[0]).await.unwrap();
     switch.write_all(&[4, 0, 0, 8, 0, 0, 0, 1]).await.unwrap(); // OFPT_HELLO, version 1.3
     let mut hello = [0; 2];
     switch.read_exact(&mut hello).await.unwrap();
     assert_eq!(hello, [4, 0]);
     let handle = controller.handle().clone();
     controller.shutdown().await.unwrap();
-    assert!(TcpStream::connect(addresses.openflow).await.is_err());
+    assert!(TcpStream::connect(addresses.openflow[0]).await.is_err());
     let refused = handle
         .request(Caller::default(), Request::Readiness)
         .await
@@ -182,10 +182,10 @@ async fn an_address_in_use_is_told_with_the_key_to_change() {
     let dir = tempfile::tempdir().unwrap();
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let mut config = config(dir.path());
-    config.openflow.listen = taken.local_addr().unwrap();
+    config.openflow.listen = vec![Listener::tcp(taken.local_addr().unwrap())];
     let error = run(config.clone()).await.unwrap_err();
     assert!(error.to_string().contains("openflow.listen"), "{error}");
     // Nothing was left running: the directory is free again.
-    config.openflow.listen.set_port(0);
+    config.openflow.listen[0].address.set_port(0);
     run(config).await.unwrap().shutdown().await.unwrap();
 }

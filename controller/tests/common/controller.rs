@@ -17,7 +17,7 @@ pub(crate) struct Controller {
     runs: u32,
     program: Option<Program>,
     http: SocketAddr,
-    openflow: SocketAddr,
+    openflow: Vec<SocketAddr>,
 }
 
 impl Controller {
@@ -30,7 +30,7 @@ impl Controller {
             runs: 0,
             program: None,
             http: nowhere,
-            openflow: nowhere,
+            openflow: vec![nowhere],
         }
     }
 
@@ -91,8 +91,14 @@ impl Controller {
         self.http
     }
 
+    /// The first port for switches.
     pub(crate) fn openflow(&self) -> SocketAddr {
-        self.openflow
+        self.openflow[0]
+    }
+
+    /// All of them, in the order of the configuration.
+    pub(crate) fn openflow_ports(&self) -> &[SocketAddr] {
+        &self.openflow
     }
 
     /// What the present run has logged.
@@ -126,8 +132,9 @@ impl Drop for Controller {
     }
 }
 
-fn addresses(line: &str) -> Option<(SocketAddr, SocketAddr)> {
+fn addresses(line: &str) -> Option<(SocketAddr, Vec<SocketAddr>)> {
     let (_, said) = line.split_once(" ready http=")?;
     let (http, rest) = said.split_once(" openflow=")?;
-    Some((http.parse().ok()?, rest.split(' ').next()?.parse().ok()?))
+    let ports = rest.split(' ').next()?.split(',').map(str::parse);
+    Some((http.parse().ok()?, ports.collect::<Result<_, _>>().ok()?))
 }

@@ -9,6 +9,7 @@ pub(crate) mod buyer;
 pub(crate) mod chance;
 pub(crate) mod controller;
 pub(crate) mod ledger;
+pub(crate) mod pki;
 pub(crate) mod process;
 pub(crate) mod switches;
 pub(crate) mod world;

@@ -46,6 +46,15 @@ pub(crate) struct Switches {
 
 impl Switches {
     pub(crate) fn start(dir: &Path, count: u8, hosts: u8) -> Self {
+        Self::start_with(dir, count, hosts, "MinProtocol = TLSv1.2")
+    }
+
+    /// With a line of OpenSSL's configuration about TLS.
+    pub(crate) fn start_with(dir: &Path, count: u8, hosts: u8, openssl: &str) -> Self {
+        let openssl = format!(
+            "openssl_conf = all\n[all]\nssl_conf = ssl\n[ssl]\nsystem_default = tls\n[tls]\n{openssl}\n"
+        );
+        std::fs::write(dir.join("openssl.cnf"), openssl).unwrap();
         run(dir, "ovsdb-tool", &["create", "conf.db", SCHEMA]);
         let database = &["conf.db", "--remote=punix:db.sock", "--unixctl=db.ctl"];
         let mut switches = Self {
@@ -141,12 +150,33 @@ impl Switches {
         usize::from(self.count)
     }
 
-    /// Points every switch at a controller.
+    /// Points every switch at a controller, over plain TCP.
     pub(crate) fn connect(&self, controller: SocketAddr) {
+        self.connect_over("tcp", controller);
+    }
+
+    /// Points every switch at a controller: over `tcp`, or over `ssl` with what it was given to prove itself with.
+    pub(crate) fn connect_over(&self, transport: &str, controller: SocketAddr) {
         let words: Vec<_> = (1..=self.count)
             .map(|n| {
-                format!("set-controller s{n} tcp:{controller} -- set controller s{n} max_backoff=1000 connection_mode=out-of-band")
+                format!("set-controller s{n} {transport}:{controller} -- set controller s{n} max_backoff=1000 connection_mode=out-of-band")
             })
+            .collect();
+        self.vsctl(&words.join(" -- "));
+    }
+
+    /// Key, certificate and the CA of controllers, from the next connection on.
+    pub(crate) fn prove_with(&self, files: &[PathBuf; 3]) {
+        let [key, certificate, authority] = files.each_ref().map(|file| file.display());
+        self.vsctl(&format!(
+            "del-ssl -- set-ssl {key} {certificate} {authority}"
+        ));
+    }
+
+    /// Every switch leaves its controller.
+    pub(crate) fn disconnect(&self) {
+        let words: Vec<_> = (1..=self.count)
+            .map(|n| format!("del-controller s{n}"))
             .collect();
         self.vsctl(&words.join(" -- "));
     }

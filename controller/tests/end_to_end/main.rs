@@ -5,6 +5,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod certificates;
 mod http;
 mod intruders;
 mod kills;

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use payflow_controller::core::network::{
     ConnectionId, FlowId, FlowPlan, MacAddr, Network, NetworkConfig, NetworkEvent, NetworkInput,
-    NetworkOutput, PortFacts, PortRole, Protocol, Selector,
+    NetworkOutput, Peer, PortFacts, PortRole, Protocol, Selector,
 };
 use payflow_emulation::simulation::chance::Chance;
 use payflow_emulation::switch::{self, ConnectionKind, MemorySwitch, SwitchSettings};
@@ -94,8 +94,13 @@ impl Ring {
             line.ask(&Message::Hello(Hello::v1_3()), Duration::ZERO);
             ring.lines.insert(id, line);
             let connection = ConnectionId(id);
-            ring.network
-                .handle(NetworkInput::Connected { connection }, BEGIN);
+            ring.network.handle(
+                NetworkInput::Connected {
+                    connection,
+                    peer: Peer::Tcp,
+                },
+                BEGIN,
+            );
             for port in [ONWARDS, BACKWARDS] {
                 let facts = PortFacts {
                     switch: SwitchId(id),

@@ -12,14 +12,15 @@ use super::{
     ConnectionId, FlowId, Network, NetworkEvent, NetworkOutput,
     cookie::INFRASTRUCTURE,
     entry::reservation_meter,
+    identity::{KeyFingerprint, Peer, Verdict},
     pipeline::Remembered,
     reconcile::Confirmed,
     switch::{Connection, Reading, State, Switch, Through, session_time},
 };
 
 impl Network {
-    pub(super) fn connected(&mut self, id: ConnectionId, now: Time) {
-        let mut connection = Connection::new();
+    pub(super) fn connected(&mut self, id: ConnectionId, peer: Peer, now: Time) {
+        let mut connection = Connection::new(peer);
         connection
             .session
             .handle(Input::Connected, session_time(now));
@@ -219,23 +220,71 @@ impl Network {
     /// The switch has said who it is.
     fn introduced(&mut self, id: ConnectionId, features: &SwitchFeatures, now: Time) {
         let switch = SwitchId(features.datapath_id.0);
-        if self.spokesmen.contains_key(&switch) {
-            let reason = format!("switch {switch} is connected already");
-            warn!(%switch, connection = id.0, "a second connection with the datapath id of a live one is refused");
-            self.connections.remove(&id);
-            self.outputs.push_back(NetworkOutput::Close {
-                connection: id,
-                reason,
-            });
-            return;
-        }
         let Some(connection) = self.connections.get_mut(&id) else {
             return;
         };
-        connection.switch = Some(switch);
-        let reading = connection.introduce(now);
-        self.spokesmen.insert(switch, id);
-        self.switch_mut(switch).state = State::Reading(reading);
+        let is_live = self.spokesmen.contains_key(&switch);
+        let verdict = match self.identities.judge(switch, &connection.peer) {
+            // The live one keeps the datapath id, also from itself: if it is the same switch, and its old connection
+            // is dead, that is noticed by its silence.
+            Verdict::Refused(reason) => Verdict::Refused(reason),
+            _ if is_live => Verdict::Refused(
+                "the switch is connected already, and no two may have one datapath id".to_owned(),
+            ),
+            verdict => verdict,
+        };
+        match verdict {
+            Verdict::Refused(reason) => {
+                warn!(%switch, connection = id.0, reason, "a switch is refused");
+                self.hang_up(id, Some(format!("not accepted as switch {switch}")), now);
+            }
+            Verdict::Admitted => {
+                connection.switch = Some(switch);
+                self.spokesmen.insert(switch, id);
+                self.begin(switch, now);
+            }
+            Verdict::Awaited => {
+                connection.switch = Some(switch);
+                self.spokesmen.insert(switch, id);
+            }
+            Verdict::Unknown => {
+                connection.switch = Some(switch);
+                self.spokesmen.insert(switch, id);
+                if let Peer::Tls(certificate) = &connection.peer {
+                    let certificate = certificate.clone();
+                    self.identities.meet(switch, certificate.key);
+                    self.emit(NetworkEvent::SwitchMet {
+                        switch,
+                        certificate,
+                    });
+                }
+            }
+        }
+    }
+
+    /// It is durable that the datapath id belongs to this key. A switch that waits for that is served.
+    pub(super) fn bound(&mut self, switch: SwitchId, key: KeyFingerprint, now: Time) {
+        self.identities.bind(switch, key);
+        let waits = matches!(self.peer(switch), Some(Peer::Tls(it)) if it.key == key)
+            && self
+                .switches
+                .get(&switch)
+                .is_none_or(|it| matches!(it.state, State::Away { .. }));
+        if waits {
+            self.begin(switch, now);
+        }
+    }
+
+    /// Asks a switch that may speak for its datapath id what it is and holds.
+    fn begin(&mut self, switch: SwitchId, now: Time) {
+        let connection = self
+            .spokesmen
+            .get(&switch)
+            .and_then(|id| self.connections.get_mut(id));
+        if let Some(connection) = connection {
+            let reading = connection.introduce(now);
+            self.switch_mut(switch).state = State::Reading(reading);
+        }
     }
 
     /// The connection is of no use any more; with a reason it is we who close it.

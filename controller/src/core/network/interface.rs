@@ -5,6 +5,8 @@ use std::net::IpAddr;
 use payflow_qos::{BitRate, Class, Path, PortNo, PortRef, SoldRate, SwitchId, Time};
 use serde::{Deserialize, Serialize};
 
+use super::identity::{Certificate, KeyFingerprint, Peer};
+
 /// One connection from a switch, numbered by the driver; never reused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ConnectionId(pub u64);
@@ -16,6 +18,8 @@ pub enum NetworkInput {
     Connected {
         /// The new connection.
         connection: ConnectionId,
+        /// Who is at its other end, as far as that is proven.
+        peer: Peer,
     },
     /// Bytes came from a switch, cut anywhere.
     Bytes {
@@ -39,6 +43,19 @@ pub enum NetworkInput {
         port_name: String,
         /// The reason when the database refused or did not answer.
         result: Result<(), String>,
+    },
+    /// It is durable that a datapath id belongs to a key: the answer to [`NetworkEvent::SwitchMet`], and what is
+    /// remembered after a restart.
+    Bound {
+        /// The datapath id.
+        switch: SwitchId,
+        /// The key.
+        key: KeyFingerprint,
+    },
+    /// It is durable that a datapath id belongs to nobody any more: whoever comes with it next is met anew.
+    Unbound {
+        /// The datapath id.
+        switch: SwitchId,
     },
     /// A deadline given by `next_deadline` has passed.
     DeadlineReached,
@@ -136,6 +153,14 @@ pub enum NetworkEvent {
     PathRestored {
         /// Which reservation.
         flow: FlowId,
+    },
+    /// A certificate came for the first time with a datapath id that belongs to nobody. Nothing is asked of the switch
+    /// until [`NetworkInput::Bound`] says that this is remembered.
+    SwitchMet {
+        /// The datapath id.
+        switch: SwitchId,
+        /// The certificate.
+        certificate: Certificate,
     },
     /// The switch is connected, read back, and holds what it should.
     SwitchReady {
@@ -245,6 +270,9 @@ pub struct SwitchView {
     pub switch: SwitchId,
     /// Manufacturer, hardware and software, as the switch says (`OFPMP_DESC`).
     pub description: String,
+    /// Who speaks for it; absent while it is not connected.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub peer: Option<Peer>,
     /// Connected, read back, and holds what it should.
     pub ready: bool,
     /// Ports by number.

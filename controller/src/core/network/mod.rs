@@ -6,6 +6,7 @@
 //!
 //! | file | what it knows |
 //! |---|---|
+//! | `identity` | who may speak for a datapath id |
 //! | `switch`, `conversation` | a switch, its connections, what is asked at the start and at audits |
 //! | `reconcile` | the difference between what is wanted on a switch and what it holds |
 //! | `pipeline` | the flow tables of a switch |
@@ -21,6 +22,7 @@ mod discovery;
 mod entry;
 mod frames;
 mod hosts;
+mod identity;
 mod interface;
 mod learning;
 mod paid;
@@ -32,6 +34,7 @@ mod switch;
 #[cfg(test)]
 mod tests;
 
+pub use identity::{Certificate, KeyFingerprint, Peer};
 pub use interface::*;
 pub use settings::*;
 
@@ -45,6 +48,7 @@ use payflow_qos::{SwitchId, Time, Topology};
 use capacity::Classes;
 use discovery::Discovery;
 use hosts::Hosts;
+use identity::Identities;
 use paid::Paid;
 use switch::{Connection, Switch};
 
@@ -61,6 +65,7 @@ pub struct Network {
     switches: BTreeMap<SwitchId, Switch>,
     /// By switch: the connection that speaks for it.
     spokesmen: BTreeMap<SwitchId, ConnectionId>,
+    identities: Identities,
     facts: BTreeMap<(SwitchId, String), PortFacts>,
     classes: BTreeMap<(SwitchId, String), Classes>,
     discovery: Discovery,
@@ -88,6 +93,7 @@ impl Network {
             connections: BTreeMap::new(),
             switches: BTreeMap::new(),
             spokesmen: BTreeMap::new(),
+            identities: Identities::new(config.switch_keys.clone()),
             facts: BTreeMap::new(),
             classes: BTreeMap::new(),
             discovery: Discovery::new(config.secret, config.timings),
@@ -108,7 +114,7 @@ impl Network {
     /// Takes one input. What came of it is given by [`Self::poll`].
     pub fn handle(&mut self, input: NetworkInput, now: Time) {
         match input {
-            NetworkInput::Connected { connection } => self.connected(connection, now),
+            NetworkInput::Connected { connection, peer } => self.connected(connection, peer, now),
             NetworkInput::Bytes { connection, bytes } => self.received(connection, &bytes, now),
             NetworkInput::Closed { connection } => self.closed(connection, now),
             NetworkInput::Port(facts) => self.port_facts(facts, now),
@@ -119,6 +125,8 @@ impl Network {
             } => {
                 self.classes_made(switch, &port_name, result, now);
             }
+            NetworkInput::Bound { switch, key } => self.bound(switch, key, now),
+            NetworkInput::Unbound { switch } => self.identities.unbind(switch),
             NetworkInput::DeadlineReached => self.stale = true,
         }
         self.settle(now);
@@ -193,6 +201,7 @@ impl Network {
             SwitchView {
                 switch: *id,
                 description: switch.description.clone(),
+                peer: self.peer(*id).cloned(),
                 ready: switch.is_ready(),
                 ports: self.port_views(*id, switch),
                 flow_entries,
@@ -200,6 +209,12 @@ impl Network {
             }
         };
         self.switches.iter().map(view).collect()
+    }
+
+    /// Who speaks for a switch.
+    fn peer(&self, switch: SwitchId) -> Option<&Peer> {
+        let connection = self.connections.get(self.spokesmen.get(&switch)?)?;
+        Some(&connection.peer)
     }
 
     fn emit(&mut self, event: NetworkEvent) {

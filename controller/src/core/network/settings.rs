@@ -1,10 +1,14 @@
 //! What the operator decides about the network, and the times it works with.
 
-use std::{net::IpAddr, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+    time::Duration,
+};
 
-use payflow_qos::BitRate;
+use payflow_qos::{BitRate, SwitchId};
 
-use super::MacAddr;
+use super::{KeyFingerprint, MacAddr};
 
 /// What the network half of the core is told when it starts.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,6 +20,9 @@ pub struct NetworkConfig {
     pub api: Option<ApiPort>,
     /// TCP ports of the API's machine that no host may reach: where switches connect.
     pub closed_ports: Vec<u16>,
+    /// Datapath ids of which the operator says to which keys they belong. Any other belongs to the key it comes with
+    /// first.
+    pub switch_keys: BTreeMap<SwitchId, BTreeSet<KeyFingerprint>>,
     /// Whether ports about which nothing is declared may become links. A host with two such ports
     /// that relays frames between them looks like a cable, so this is for laboratories.
     pub discover_trunks: bool,
@@ -97,6 +104,7 @@ impl NetworkConfig {
             secret,
             api: None,
             closed_ports: Vec::new(),
+            switch_keys: BTreeMap::new(),
             discover_trunks: false,
             owner_tag: 0x50,
             api_rate: BitRate(2_000_000),

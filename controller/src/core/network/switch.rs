@@ -14,6 +14,7 @@ use rust_openflow::{
 use super::{
     NetworkConfig,
     cookie::OwnerTag,
+    identity::Peer,
     pipeline::Opening,
     reconcile::{Outlet, Reconciler, SentBundle},
 };
@@ -164,6 +165,7 @@ impl Reading {
 /// One connection, from before the switch has said who it is.
 pub(crate) struct Connection {
     pub(crate) session: SwitchSession,
+    pub(crate) peer: Peer,
     pub(crate) switch: Option<SwitchId>,
     /// A message could not be sent: the connection is of no use any more.
     pub(crate) broken: Option<SendError>,
@@ -171,9 +173,10 @@ pub(crate) struct Connection {
 }
 
 impl Connection {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(peer: Peer) -> Self {
         Self {
             session: SwitchSession::new(SessionConfig::default()),
+            peer,
             switch: None,
             broken: None,
             last_bundle: 0,

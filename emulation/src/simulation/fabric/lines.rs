@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use payflow_controller::core::network::{ConnectionId, NetworkInput, PortFacts, PortRole};
+use payflow_controller::core::network::{ConnectionId, NetworkInput, Peer, PortFacts, PortRole};
 use payflow_qos::{BitRate, SwitchId, Time};
 
 use super::faults::OUTPUT_PER_CALL;
@@ -140,7 +140,10 @@ impl Fabric {
             ended: false,
         };
         self.lines.insert(id, line);
-        self.inputs.push(NetworkInput::Connected { connection: id });
+        self.inputs.push(NetworkInput::Connected {
+            connection: id,
+            peer: Peer::Tcp,
+        });
         self.touch(switch, now);
     }
 

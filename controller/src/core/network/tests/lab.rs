@@ -15,7 +15,7 @@ use super::{
 };
 use crate::core::network::{
     ConnectionId, FlowId, FlowPlan, MacAddr, Network, NetworkConfig, NetworkEvent, NetworkInput,
-    NetworkOutput, PortFacts, PortRole, Protocol, Selector,
+    NetworkOutput, Peer, PortFacts, PortRole, Protocol, Selector,
 };
 
 pub(super) const T0: u64 = 1_800_000_000_000;
@@ -120,13 +120,18 @@ impl Lab {
     }
 
     pub(super) fn connect(&mut self, switch: u64) -> ConnectionId {
+        self.connect_as(switch, Peer::Tcp)
+    }
+
+    /// A switch connects, and has proven this of itself.
+    pub(super) fn connect_as(&mut self, switch: u64, peer: Peer) -> ConnectionId {
         self.last_connection += 1;
         let now = self.now.millis();
         self.switches.get_mut(&switch).unwrap().clock_ms = now;
         let connection = ConnectionId(self.last_connection);
         self.connections.insert(connection, switch);
         self.switches.get_mut(&switch).unwrap().connect();
-        self.input(NetworkInput::Connected { connection });
+        self.input(NetworkInput::Connected { connection, peer });
         connection
     }
 
@@ -145,6 +150,13 @@ impl Lab {
             .0;
         self.connections.remove(&id);
         self.input(NetworkInput::Closed { connection: id });
+    }
+
+    /// Every switch loses its connection, or all of them.
+    pub(super) fn disconnect_all(&mut self) {
+        for connection in std::mem::take(&mut self.connections).into_keys() {
+            self.input(NetworkInput::Closed { connection });
+        }
     }
 
     pub(super) fn input(&mut self, input: NetworkInput) {

@@ -4,6 +4,7 @@
 
 mod fake;
 mod guarding;
+mod identifying;
 mod installing;
 mod lab;
 mod linking;
