@@ -34,7 +34,7 @@ const PLANTED: [(Fault, Story, Seeds); 10] = [
         Fault::SkipConsumedCheck,
         Simulation,
         &[
-            (1, "252821304 refunded of 241428000 paid"),
+            (1, "q4: served to the end for 1000000, and 10000000 are due"),
             (3, "91665600 refunded of 63110400 paid"),
         ],
     ),
