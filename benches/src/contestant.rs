@@ -34,6 +34,8 @@ pub struct Running {
     pub program: Program,
     /// Where switches connect.
     pub openflow: SocketAddr,
+    /// Where its API is, if it has one.
+    pub http: Option<SocketAddr>,
     _ledger: Option<Program>,
 }
 
@@ -129,6 +131,7 @@ fn listening(
     Ok(Running {
         program,
         openflow: address,
+        http: None,
         _ledger: None,
     })
 }
@@ -139,43 +142,62 @@ fn listening(
 /// # Errors
 /// One of the two cannot be started.
 pub fn start_payflow(dir: &Path, more: &str) -> anyhow::Result<Running> {
-    let payflow = sibling("payflow")?;
+    let anywhere = "127.0.0.1:0";
     let args = [
-        "--json",
-        "ledger",
-        "--dir",
-        "ledger",
-        "--grpc",
-        "127.0.0.1:0",
-        "--faucet",
-        "127.0.0.1:0",
+        "--json", "ledger", "--dir", "ledger", "--grpc", anywhere, "--faucet", anywhere,
     ];
-    let mut ledger = Program::start(dir, &payflow, &args, "ledger.log")?;
+    let mut ledger = Program::start(dir, &sibling("payflow")?, &args, "ledger.log")?;
     let (grpc, chain_id) = ledger.says(ledger_addresses)?;
-    std::fs::DirBuilder::new()
-        .mode(0o700)
-        .create(dir.join("data"))?;
+    private_dir(&dir.join("data"))?;
+    let running = start_payflow_with(dir, &grpc, &chain_id, more)?;
+    Ok(Running {
+        _ledger: Some(ledger),
+        ..running
+    })
+}
+
+/// The same with a ledger that is there already; so is its data directory `data`.
+///
+/// # Errors
+/// It cannot be started.
+pub fn start_payflow_with(
+    dir: &Path,
+    grpc: &str,
+    chain_id: &str,
+    more: &str,
+) -> anyhow::Result<Running> {
     let config = format!(
         r#"data_dir = "data"
 openflow.listen = "127.0.0.1:0"
 http.listen = "127.0.0.1:0"
-ovsdb.endpoints = []
+ovsdb.endpoints = ["unix:db.sock"]
 ledger.url = "{grpc}"
 ledger.chain_id = "{chain_id}"
 {more}"#
     );
     std::fs::write(dir.join("payflow.toml"), config)?;
     let args = ["controller", "--config", "payflow.toml"];
-    let mut program = Program::start(dir, &payflow, &args, "controller.log")?;
-    let openflow = program.says(|log| {
-        let (_, said) = log.split_once(" openflow=")?;
+    let mut program = Program::start(dir, &sibling("payflow")?, &args, "controller.log")?;
+    let at = |log: &str, word: &str| {
+        let (_, said) = log.split_once(word)?;
         said.split_whitespace().next()?.parse().ok()
-    })?;
+    };
+    let (http, openflow) =
+        program.says(|log| Some((at(log, " ready http=")?, at(log, " openflow=")?)))?;
     Ok(Running {
         program,
         openflow,
-        _ledger: Some(ledger),
+        http: Some(http),
+        _ledger: None,
     })
+}
+
+/// A directory that nobody else may read, as the controller wants for its data.
+///
+/// # Errors
+/// It cannot be made.
+pub fn private_dir(dir: &Path) -> std::io::Result<()> {
+    std::fs::DirBuilder::new().mode(0o700).create(dir)
 }
 
 fn ledger_addresses(log: &str) -> Option<(String, String)> {

@@ -28,7 +28,7 @@ fn reflecting() -> SocketAddr {
 
 #[test]
 fn a_reflector_answers_every_packet_exactly_once_in_a_closed_loop() {
-    let mut load = Load::connect(reflecting(), 64, EACH).unwrap();
+    let mut load = Load::connect(reflecting(), 0, 64, EACH).unwrap();
     load.introduce(Duration::from_secs(10)).unwrap();
     let phase = load.closed_loop(8, Duration::from_millis(200)).unwrap();
     assert!(phase.shown >= 64 * 8, "{phase:?}");
@@ -40,7 +40,7 @@ fn a_reflector_answers_every_packet_exactly_once_in_a_closed_loop() {
 
 #[test]
 fn an_open_loop_shows_packets_at_its_rate_whatever_the_answers() {
-    let mut load = Load::connect(reflecting(), 3, EACH).unwrap();
+    let mut load = Load::connect(reflecting(), 0, 3, EACH).unwrap();
     let time = Duration::from_millis(500);
     let phase = load.open_loop(1_000, time).unwrap();
     let due = phase.took.as_secs_f64() * 1_000.0;
@@ -55,7 +55,7 @@ fn an_open_loop_shows_packets_at_its_rate_whatever_the_answers() {
 #[test]
 fn packets_that_nobody_answers_are_not_counted_as_answered() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let mut load = Load::connect(listener.local_addr().unwrap(), 1, EACH).unwrap();
+    let mut load = Load::connect(listener.local_addr().unwrap(), 0, 1, EACH).unwrap();
     let (_silent, _) = listener.accept().unwrap();
     let phase = load.closed_loop(5, Duration::from_millis(50)).unwrap();
     assert_eq!(

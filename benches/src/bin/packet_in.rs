@@ -187,7 +187,7 @@ fn measure(contestant: Contestant, switches: u16, work: Work) -> anyhow::Result<
         .prefix("payflow-bench-")
         .tempdir()?;
     let running = contestant.start(dir.path())?;
-    let mut load = Load::connect(running.openflow, switches, work.mix(contestant))?;
+    let mut load = Load::connect(running.openflow, 0, switches, work.mix(contestant))?;
     load.idle(SETTLE)?;
     load.introduce(PATIENCE)?;
 

@@ -10,6 +10,7 @@ mod switch;
 use std::{
     io::{self, Read as _, Write as _},
     net::SocketAddr,
+    sync::atomic::{AtomicBool, Ordering},
     time::{Duration, Instant},
 };
 
@@ -20,6 +21,8 @@ pub use switch::{EmulatedSwitch, HOSTS_PER_PORT, Mix, PORTS, Received};
 
 /// Most bytes read at once.
 const READ_BUFFER: usize = 256 << 10;
+/// Bytes of a flood that wait for their socket.
+const FLOOD_BUFFER: usize = 64 << 10;
 /// How long a controller may take to answer everything when no more is asked.
 const DRAIN: Duration = Duration::from_secs(10);
 
@@ -65,11 +68,16 @@ struct Peer {
 }
 
 impl Load {
-    /// Connects so many switches, from datapath id 1.
+    /// Connects so many switches; the datapath id of the first is `first` + 1.
     ///
     /// # Errors
     /// The controller cannot be reached.
-    pub fn connect(controller: SocketAddr, switches: u16, mix: Mix) -> anyhow::Result<Self> {
+    pub fn connect(
+        controller: SocketAddr,
+        first: u16,
+        switches: u16,
+        mix: Mix,
+    ) -> anyhow::Result<Self> {
         let poll = Poll::new()?;
         let mut peers = Vec::new();
         for number in 0..switches {
@@ -81,7 +89,7 @@ impl Load {
             let interest = Interest::READABLE | Interest::WRITABLE;
             poll.registry()
                 .register(&mut stream, Token(usize::from(number)), interest)?;
-            let mut switch = EmulatedSwitch::new(number, mix)?;
+            let mut switch = EmulatedSwitch::new(first + number, mix)?;
             let out = switch.greeting();
             peers.push(Peer {
                 stream,
@@ -181,6 +189,26 @@ impl Load {
             self.wait(due.saturating_duration_since(Instant::now()))?;
         }
         self.end(phase, begun.elapsed())
+    }
+
+    /// Shows packets from the first port of every switch as fast as the controller takes them, and waits for no
+    /// answers, until told to stop. Gives how many were shown.
+    ///
+    /// # Errors
+    /// As [`Self::idle`].
+    pub fn flood(&mut self, stop: &AtomicBool) -> anyhow::Result<u64> {
+        let mut shown = 0;
+        while !stop.load(Ordering::Relaxed) {
+            for peer in &mut self.peers {
+                while peer.out.len() - peer.written < FLOOD_BUFFER {
+                    peer.switch.show_flood(&mut peer.out);
+                    shown += 1;
+                }
+            }
+            self.flush()?;
+            self.wait(Duration::from_millis(1))?;
+        }
+        Ok(shown)
     }
 
     fn begin(&mut self) -> Phase {

@@ -167,6 +167,15 @@ impl EmulatedSwitch {
         self.write(packet, out);
     }
 
+    /// Shows a packet of the first host, of which nothing is awaited.
+    pub fn show_flood(&mut self, out: &mut Vec<u8>) {
+        let id = HostId {
+            switch: self.number,
+            host: 0,
+        };
+        self.template.write(id, 1, u32::MAX, out);
+    }
+
     /// Shows the packets that are not answered once more: a controller may not have been ready for them.
     pub fn show_again(&mut self, out: &mut Vec<u8>) {
         for packet in self.answered_to..self.shown.len() {

@@ -10,7 +10,7 @@ use std::{
 
 use payflow_qos::Time;
 use tokio::{
-    sync::{broadcast, mpsc, oneshot, watch},
+    sync::{OwnedSemaphorePermit, broadcast, mpsc, oneshot, watch},
     time,
 };
 use tracing::debug;
@@ -22,7 +22,7 @@ use crate::core::{
     Core,
     document::ReservationView,
     io::{Caller, Input, Output, Request, RequestId},
-    network::NetworkInput,
+    network::{ConnectionId, NetworkInput},
     problem::Problem,
     reply::Answer,
 };
@@ -41,6 +41,12 @@ const DRAIN_LIMIT: Duration = Duration::from_secs(10);
 pub(super) enum Event {
     /// From switches, their databases or the ledger.
     Input(Input),
+    /// What a switch sent. No more is read from it before this is taken, so one that floods has a turn like any other.
+    Bytes {
+        connection: ConnectionId,
+        bytes: Vec<u8>,
+        turn: OwnedSemaphorePermit,
+    },
     /// From somebody who waits for the answer.
     Request {
         caller: Caller,
@@ -183,6 +189,14 @@ impl Replies {
     fn admit(&mut self, event: Event) -> Input {
         match event {
             Event::Input(input) => input,
+            Event::Bytes {
+                connection,
+                bytes,
+                turn,
+            } => {
+                drop(turn);
+                Input::Network(NetworkInput::Bytes { connection, bytes })
+            }
             Event::Request {
                 caller,
                 request,

@@ -1,8 +1,9 @@
 //! Connections from switches: OpenFlow over TCP. Bytes are passed on as they come.
 //!
 //! Nothing grows without bound. What a switch does not read is queued up to [`OUTPUT_LIMIT`]; above that
-//! the switch is disconnected, and read back when it returns. When the core is behind, nothing more is
-//! read from any switch, and TCP tells them to wait.
+//! the switch is disconnected, and read back when it returns. Of every switch one piece at most waits for the
+//! core, so that a flood from one does not delay the others; nothing more is read meanwhile, and TCP tells
+//! the switch to wait.
 
 use std::{
     collections::BTreeMap,
@@ -22,7 +23,7 @@ use tokio::{
         TcpListener, TcpStream,
         tcp::{ReadHalf, WriteHalf},
     },
-    sync::{mpsc, oneshot},
+    sync::{Semaphore, mpsc, oneshot},
     task::{JoinHandle, JoinSet},
     time,
 };
@@ -216,20 +217,24 @@ async fn read(
     mut reader: ReadHalf<'_>,
     events: &mpsc::Sender<Event>,
 ) -> io::Result<()> {
+    let turns = Arc::new(Semaphore::new(1));
     let mut buffer = vec![0; READ_BUFFER];
     loop {
+        let turn = turns
+            .clone()
+            .acquire_owned()
+            .await
+            .map_err(io::Error::other)?;
         let count = reader.read(&mut buffer).await?;
         let Some(bytes) = buffer.get(..count).filter(|bytes| !bytes.is_empty()) else {
             return Ok(());
         };
-        let bytes = NetworkInput::Bytes {
+        let bytes = Event::Bytes {
             connection: id,
             bytes: bytes.to_vec(),
+            turn,
         };
-        events
-            .send(Event::network(bytes))
-            .await
-            .map_err(io::Error::other)?;
+        events.send(bytes).await.map_err(io::Error::other)?;
     }
 }
 
@@ -274,6 +279,9 @@ mod tests {
             .unwrap()
         {
             Event::Input(Input::Network(input)) => input,
+            Event::Bytes {
+                connection, bytes, ..
+            } => NetworkInput::Bytes { connection, bytes },
             _ => panic!("not from a switch"),
         }
     }
@@ -369,6 +377,31 @@ mod tests {
         }
         flood.await.unwrap();
         assert_eq!(taken, 64 << 20);
+    }
+
+    #[tokio::test]
+    async fn one_that_floods_has_one_piece_in_the_queue_and_others_have_their_turn() {
+        let (switches, mut inputs) = listening(16).await;
+        let mut flooding = TcpStream::connect(switches.address()).await.unwrap();
+        let mut quiet = TcpStream::connect(switches.address()).await.unwrap();
+        for _ in 0..2 {
+            assert!(matches!(
+                next(&mut inputs).await,
+                NetworkInput::Connected { .. }
+            ));
+        }
+        for _ in 0..4 {
+            flooding.write_all(&[7; READ_BUFFER / 2]).await.unwrap();
+            time::sleep(Duration::from_millis(20)).await;
+        }
+        quiet.write_all(b"hello").await.unwrap();
+        time::sleep(Duration::from_millis(50)).await;
+        let mut before = 0;
+        while !matches!(next(&mut inputs).await, NetworkInput::Bytes { bytes, .. } if bytes == b"hello")
+        {
+            before += 1;
+        }
+        assert_eq!(before, 1);
     }
 
     #[tokio::test]
