@@ -21,8 +21,11 @@ const SWITCHES: [u16; 3] = [1, 15, 64];
 const WINDOW: usize = 64;
 /// How long a measurement lasts, unless there are no new hosts left.
 const TIME: Duration = Duration::from_secs(2);
-/// Packets per second of all switches together, where latency is measured.
-const RATE: u32 = 2_000;
+/// How long latency is measured: long enough for ten packets beyond the 99th percentile, short enough to leave hosts of
+/// the only switch for the rate.
+const LATENCY_TIME: Duration = Duration::from_secs(1);
+/// Packets of new hosts per second of all switches together, where latency is measured.
+const RATE: u32 = 1_000;
 /// How long the ports of a new switch settle at the controller.
 const SETTLE: Duration = Duration::from_secs(2);
 
@@ -191,7 +194,7 @@ fn measure(contestant: Contestant, switches: u16, work: Work) -> anyhow::Result<
     load.idle(SETTLE)?;
     load.introduce(PATIENCE)?;
 
-    let latency = load.open_loop(RATE, TIME)?;
+    let latency = load.open_loop(RATE, LATENCY_TIME)?;
     let cpu_before = running.program.cpu()?;
     let rate = load.closed_loop(WINDOW, TIME)?;
     let cpu = running.program.cpu()?.saturating_sub(cpu_before);

@@ -164,8 +164,8 @@ impl Load {
         self.end(phase, begun.elapsed())
     }
 
-    /// Shows `rate` packets per second, from one switch after the other, for so long or until a switch has no new host
-    /// left.
+    /// Shows `rate` packets of new hosts per second, from one switch after the other, for so long or until a switch has no
+    /// new host left.
     ///
     /// # Errors
     /// As [`Self::idle`].
@@ -179,14 +179,20 @@ impl Load {
             let now = Instant::now();
             while due <= now {
                 if let Some(peer) = self.peers.get_mut(turn) {
-                    peer.switch.show_next(due, &mut peer.out);
+                    peer.switch.show_stranger(due, &mut peer.out);
                     phase.shown += 1;
                 }
                 turn = (turn + 1) % self.peers.len();
                 due += interval;
             }
             self.flush()?;
-            self.wait(due.saturating_duration_since(Instant::now()))?;
+            // The system sleeps for whole milliseconds, so what is due earlier is waited for awake.
+            let wait = due.saturating_duration_since(Instant::now());
+            self.wait(if wait < Duration::from_millis(2) {
+                Duration::ZERO
+            } else {
+                wait
+            })?;
         }
         self.end(phase, begun.elapsed())
     }

@@ -58,7 +58,7 @@ pub(super) struct PacketInTemplate {
 }
 
 impl PacketInTemplate {
-    /// A packet-in by an entry of the pipeline that sends to the controller.
+    /// A packet-in of a packet that no other entry takes; ovs-testcontroller answers those alone.
     ///
     /// # Errors
     /// None for a message of this size.
@@ -72,7 +72,7 @@ impl PacketInTemplate {
         let packet = PacketIn {
             buffer_id: BufferId::NO_BUFFER,
             total_len: FRAME as u16,
-            reason: PacketInReason::ACTION,
+            reason: PacketInReason::NO_MATCH,
             table_id: TableId(0),
             cookie: u64::MAX,
             flow_match: Match::new().in_port(PortNo(1)),

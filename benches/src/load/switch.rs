@@ -11,7 +11,7 @@ use rust_openflow::{DatapathId, DecodeError, EncodeError, Framer, Header, Messag
 use super::packet::{HostId, PacketInTemplate, host_let_in, packet_sent};
 
 /// Ports of a switch, numbered from 1.
-pub const PORTS: u16 = 16;
+pub const PORTS: u16 = 48;
 /// Hosts behind a port, below the 64 addresses that the controller learns there.
 pub const HOSTS_PER_PORT: u16 = 60;
 
@@ -143,6 +143,11 @@ impl EmulatedSwitch {
             self.turn
         };
         self.show(host, true, since, out);
+    }
+
+    /// Shows a packet of a new host. Its answer is timed from `since`.
+    pub fn show_stranger(&mut self, since: Instant, out: &mut Vec<u8>) {
+        self.show(self.known.len(), true, since, out);
     }
 
     /// Shows a packet of a new host, which does not count; when it is answered, those before it are.
