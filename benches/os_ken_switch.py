@@ -64,7 +64,7 @@ def main():
     manager.load_apps(["os_ken.controller.ofp_handler"])
     contexts = manager.create_contexts()
     services = manager.instantiate_apps(**contexts)
-    manager.instantiate(LearningSwitch)
+    manager.instantiate(LearningSwitch).start()
     hub.joinall(services)
 
 

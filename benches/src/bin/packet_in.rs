@@ -29,6 +29,9 @@ const RATE: u32 = 1_000;
 /// How long the ports of a new switch settle at the controller.
 const SETTLE: Duration = Duration::from_secs(2);
 
+/// How often a measurement is tried.
+const ATTEMPTS: usize = 4;
+
 /// What hosts do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -139,9 +142,7 @@ fn main() -> anyhow::Result<()> {
                     .copied()
                     .filter(|it| switches <= it.max_switches())
                 {
-                    let sample = measure(contestant, switches, work).with_context(|| {
-                        format!("{} with {switches} switches", contestant.name())
-                    })?;
+                    let sample = measure_again(contestant, switches, work)?;
                     println!(
                         "{repetition}/{repetitions} {:<18} {switches:>2} switches, {work:?}: {:>9.0} answers per CPU s, {:>9.0} per s, p50 {:?}, p99 {:?}, {} unanswered",
                         contestant.name(),
@@ -182,6 +183,21 @@ fn main() -> anyhow::Result<()> {
         targets,
     };
     report::write(&file, &results)
+}
+
+/// Measures; once more when that fails, since ovs-testcontroller closes connections now and then.
+fn measure_again(contestant: Contestant, switches: u16, work: Work) -> anyhow::Result<Sample> {
+    for _ in 1..ATTEMPTS {
+        match measure(contestant, switches, work) {
+            Ok(sample) => return Ok(sample),
+            Err(error) => println!(
+                "{} with {switches} switches: {error:#}; once more",
+                contestant.name()
+            ),
+        }
+    }
+    measure(contestant, switches, work)
+        .with_context(|| format!("{} with {switches} switches", contestant.name()))
 }
 
 /// Starts a controller, connects the switches, and measures.
