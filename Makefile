@@ -3,10 +3,10 @@
 CARGO ?= cargo
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test bench fuzz lint
+.PHONY: help setup demo test bench bench-criterion bench-programs bench-packet-in bench-summary fuzz lint
 
 help: ## Lists these commands
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: ## Installs what is missing (Open vSwitch, Mininet, ...) on Debian or Ubuntu
 	@scripts/setup.sh
@@ -26,12 +26,30 @@ test: setup ## Every test, those on Mininet and Open vSwitch included
 	    $(CARGO) test --workspace --doc --quiet && $(CARGO) nextest run $(PLANTED) && $(CARGO) nextest run --workspace; \
 	else echo "$(CARGO) test --workspace"; $(CARGO) test $(PLANTED) && $(CARGO) test --workspace; fi
 
-# Short, so that it is run often: a second per bench. Compares nothing; keep a summary to compare with.
+# Every part can be made alone; `make bench-summary` then sums up what is there. Compares nothing with earlier runs;
+# keep a summary to compare with.
 BENCH := $(CURDIR)/target/bench
-bench: ## How fast the parts are, in minutes; writes target/bench/summary.json
-	@rm -rf $(BENCH)/criterion && mkdir -p $(BENCH)
-	CRITERION_HOME=$(BENCH)/criterion $(CARGO) bench -p payflow-benches -- --warm-up-time 0.3 --measurement-time 1 --noplot --quiet
-	@$(CARGO) run -q -p payflow-benches --bin bench-summary -- $(BENCH)/criterion $(BENCH)/summary.json
+TARGET := $(or $(CARGO_TARGET_DIR),$(CURDIR)/target)
+bench: ## How fast everything is; writes target/bench/summary.json
+	@rm -rf $(BENCH)/criterion $(BENCH)/programs
+	@$(MAKE) --no-print-directory bench-criterion bench-packet-in
+	@$(MAKE) --no-print-directory bench-summary
+
+# Short, so that it is run often: a second per bench.
+bench-criterion: ## How fast the parts are
+	@mkdir -p $(BENCH)
+	CRITERION_HOME=$(BENCH)/criterion $(CARGO) bench -p payflow-benches --benches -- --warm-up-time 0.3 --measurement-time 1 --noplot --quiet
+
+bench-programs:
+	$(CARGO) build --release -p payflow-controller -p payflow-benches --bins
+
+# Compared with ovs-testcontroller and os-ken where they are: `scripts/comparison.sh` installs both.
+bench-packet-in: bench-programs ## How fast the controller answers, beside others
+	@scripts/comparison.sh $(BENCH)/os-ken
+	PAYFLOW_BENCH_OS_KEN=$(BENCH)/os-ken $(TARGET)/release/bench-packet-in $(BENCH)/programs/packet-in.json
+
+bench-summary: ## What was measured, in one file
+	@$(CARGO) run -q -p payflow-benches --bin bench-summary -- $(BENCH)/criterion $(BENCH)/programs $(BENCH)/summary.json
 
 fuzz: ## Every decoder of the OpenFlow codec, a minute each; FUZZ_SECONDS asks for more or less
 	@CARGO="$(CARGO)" scripts/fuzz.sh

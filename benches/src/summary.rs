@@ -1,7 +1,7 @@
-//! `bench-summary CRITERION_DIR SUMMARY`: what Criterion has measured, as one JSON file and as a table.
+//! `bench-summary CRITERION_DIR PROGRAMS_DIR SUMMARY`: what was measured, as one JSON file and as a table.
 //!
-//! Reads the `estimates.json` that Criterion keeps beside every benchmark, and `percentiles.json` where a benchmark
-//! has timed every single operation as well.
+//! Reads the `estimates.json` that Criterion keeps beside every benchmark, `percentiles.json` where a benchmark has timed
+//! every single operation as well, and what the benches of whole programs have written. Either directory may be missing.
 
 use std::{
     collections::BTreeMap,
@@ -10,6 +10,7 @@ use std::{
 };
 
 use anyhow::{Context as _, bail};
+use payflow_benches::report::Machine;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 /// `estimates.json`, as far as it is read.
@@ -52,12 +53,8 @@ struct Percentiles {
 struct Summary {
     machine: Machine,
     benches: Vec<Line>,
-}
-
-#[derive(Serialize)]
-struct Machine {
-    cpu: String,
-    cores: usize,
+    /// By name of the bench: whatever it has to say.
+    programs: BTreeMap<String, serde_json::Value>,
 }
 
 #[derive(Serialize)]
@@ -72,21 +69,29 @@ struct Line {
 }
 
 fn main() -> anyhow::Result<()> {
-    let [criterion, output] = std::env::args_os()
+    let [criterion, programs, output] = std::env::args_os()
         .skip(1)
         .map(PathBuf::from)
         .collect::<Vec<_>>()
         .try_into()
         .ok()
-        .context("usage: bench-summary CRITERION_DIR SUMMARY")?;
+        .context("usage: bench-summary CRITERION_DIR PROGRAMS_DIR SUMMARY")?;
     let mut found = BTreeMap::new();
-    collect(&criterion, &mut found)?;
-    if found.is_empty() {
+    if criterion.exists() {
+        collect(&criterion, &mut found)?;
+    }
+    let programs = if programs.exists() {
+        collect_programs(&programs)?
+    } else {
+        BTreeMap::new()
+    };
+    if found.is_empty() && programs.is_empty() {
         bail!("nothing was measured in {}", criterion.display());
     }
     let summary = Summary {
         machine: Machine::this(),
         benches: found.into_values().collect(),
+        programs,
     };
     let json = serde_json::to_string_pretty(&summary)?;
     fs::write(&output, json + "\n").with_context(|| output.display().to_string())?;
@@ -112,6 +117,21 @@ fn collect(dir: &Path, found: &mut BTreeMap<String, Line>) -> anyhow::Result<()>
     Ok(())
 }
 
+/// Every `NAME.json` in `dir`.
+fn collect_programs(dir: &Path) -> anyhow::Result<BTreeMap<String, serde_json::Value>> {
+    let mut programs = BTreeMap::new();
+    for entry in fs::read_dir(dir).with_context(|| dir.display().to_string())? {
+        let path = entry?.path();
+        let name = path
+            .file_stem()
+            .map(|stem| stem.to_string_lossy().into_owned());
+        if let Some(name) = name.filter(|_| path.extension().is_some_and(|it| it == "json")) {
+            programs.insert(name, read(&path)?);
+        }
+    }
+    Ok(programs)
+}
+
 impl Line {
     fn read(dir: &Path) -> anyhow::Result<Self> {
         let benchmark: Benchmark = read(&dir.join("benchmark.json"))?;
@@ -131,27 +151,13 @@ impl Line {
     }
 }
 
-impl Machine {
-    fn this() -> Self {
-        let known = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-        let model = known
-            .lines()
-            .find_map(|line| line.strip_prefix("model name")?.split_once(": "))
-            .map_or("unknown", |(_, model)| model);
-        Self {
-            cpu: model.to_owned(),
-            cores: std::thread::available_parallelism().map_or(1, usize::from),
-        }
-    }
-}
-
 fn read<T: DeserializeOwned>(path: &Path) -> anyhow::Result<T> {
     let text = fs::read_to_string(path).with_context(|| path.display().to_string())?;
     serde_json::from_str(&text).with_context(|| path.display().to_string())
 }
 
 fn print(summary: &Summary) {
-    let Machine { cpu, cores } = &summary.machine;
+    let Machine { cpu, cores, .. } = &summary.machine;
     println!("\n{cpu}, {cores} cores\n");
     println!(
         "{:<48} {:>12} {:>12} {:>12}",
@@ -169,6 +175,26 @@ fn print(summary: &Summary) {
             p99,
             rate
         );
+    }
+    println!();
+    for (name, results) in &summary.programs {
+        for target in results["targets"].as_array().into_iter().flatten() {
+            let word = if target["reached"] == true {
+                "reached"
+            } else {
+                "MISSED"
+            };
+            println!(
+                "{word:<8} {name}: {}",
+                target["what"].as_str().unwrap_or_default()
+            );
+            println!(
+                "{:<8} {} ({})",
+                "",
+                target["measured"],
+                target["wanted"].as_str().unwrap_or_default()
+            );
+        }
     }
 }
 
@@ -223,6 +249,17 @@ mod tests {
         let line = found.get("group/bench").unwrap();
         assert_eq!((line.median_ns, line.elements_per_s), (1000.0, Some(2e6)));
         assert_eq!(line.percentiles.unwrap().p99_ns, 9);
+    }
+
+    #[test]
+    fn what_the_benches_of_programs_wrote_is_there_by_name() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("packet-in.json"), r#"{"targets":[]}"#).unwrap();
+        fs::write(dir.path().join("notes.txt"), "not a result").unwrap();
+        let found = collect_programs(dir.path()).unwrap();
+        assert_eq!(found.keys().collect::<Vec<_>>(), ["packet-in"]);
+        fs::write(dir.path().join("broken.json"), "{").unwrap();
+        assert!(collect_programs(dir.path()).is_err());
     }
 
     #[test]

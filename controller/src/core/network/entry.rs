@@ -1,6 +1,6 @@
 //! Flow entries and meters as they are wanted on a switch.
 
-use std::net::IpAddr;
+use std::{net::IpAddr, sync::Arc};
 
 use payflow_qos::{Class, PortNo, SoldRate, Time};
 use rust_openflow::{
@@ -23,7 +23,7 @@ pub(crate) struct FlowKey {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct FlowEntry {
     /// In canonical order, as switches report them.
-    pub(crate) instructions: Vec<Instruction>,
+    pub(crate) instructions: Arc<[Instruction]>,
     /// The hard time-out is armed for this instant; `None` stays until it is removed.
     pub(crate) until: Option<Time>,
 }
@@ -31,7 +31,7 @@ pub(crate) struct FlowEntry {
 impl FlowEntry {
     pub(crate) fn new(instructions: Vec<Instruction>) -> Self {
         Self {
-            instructions: Instruction::canonical(instructions),
+            instructions: Instruction::canonical(instructions).into(),
             until: None,
         }
     }

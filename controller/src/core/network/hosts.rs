@@ -29,6 +29,26 @@ pub(crate) struct Hosts {
     addresses: BTreeMap<IpAddr, Host>,
     claims: BTreeMap<Claimed, Claim>,
     quarantines: BTreeMap<(PortRef, Claimed), Time>,
+    stations_at: Census,
+    addresses_at: Census,
+}
+
+/// How many names are at every port, so that nobody has to count them for every frame.
+#[derive(Default)]
+struct Census(BTreeMap<PortRef, usize>);
+
+impl Census {
+    fn at(&self, port: PortRef) -> usize {
+        self.0.get(&port).copied().unwrap_or_default()
+    }
+
+    /// A name is at `to` now, and was at `from` if it was known.
+    fn moved(&mut self, from: Option<PortRef>, to: PortRef) {
+        if let Some(count) = from.and_then(|from| self.0.get_mut(&from)) {
+            *count = count.saturating_sub(1);
+        }
+        *self.0.entry(to).or_default() += 1;
+    }
 }
 
 /// Somebody sends under a name that belongs elsewhere.
@@ -82,6 +102,8 @@ impl Hosts {
             addresses: BTreeMap::new(),
             claims: BTreeMap::new(),
             quarantines: BTreeMap::new(),
+            stations_at: Census::default(),
+            addresses_at: Census::default(),
         }
     }
 
@@ -91,6 +113,11 @@ impl Hosts {
 
     pub(crate) fn all(&self) -> impl Iterator<Item = &Host> {
         self.addresses.values()
+    }
+
+    /// The port of a station.
+    pub(crate) fn station(&self, mac: MacAddr) -> Option<PortRef> {
+        self.stations.get(&mac).copied()
     }
 
     /// Every known station and its port.
@@ -107,18 +134,7 @@ impl Hosts {
 
     /// Whether no more stations or no more addresses are learned at this port.
     pub(crate) fn is_full(&self, port: PortRef) -> bool {
-        self.stations_at(port) >= self.per_port || self.addresses_at(port) >= self.per_port
-    }
-
-    fn stations_at(&self, port: PortRef) -> usize {
-        self.stations.values().filter(|at| **at == port).count()
-    }
-
-    fn addresses_at(&self, port: PortRef) -> usize {
-        self.addresses
-            .values()
-            .filter(|host| host.port == port)
-            .count()
+        self.stations_at.at(port) >= self.per_port || self.addresses_at.at(port) >= self.per_port
     }
 
     /// A host sent a frame into an edge port. `presence` tells about the port of an owner.
@@ -204,6 +220,8 @@ impl Hosts {
         let before = self.stations.len() + self.addresses.len();
         self.stations.retain(|_, at| *at != port);
         self.addresses.retain(|_, host| host.port != port);
+        self.stations_at.0.remove(&port);
+        self.addresses_at.0.remove(&port);
         self.claims
             .retain(|_, claim| claim.claimant != port && claim.owner != port);
         before != self.stations.len() + self.addresses.len()
@@ -320,9 +338,10 @@ impl Hosts {
                 ));
                 false
             }
-            None if self.stations_at(port) >= self.per_port => false,
+            None if self.stations_at.at(port) >= self.per_port => false,
             None => {
                 self.stations.insert(sender.mac, port);
+                self.stations_at.moved(None, port);
                 news.push(News::Station(sender.mac));
                 true
             }
@@ -357,7 +376,7 @@ impl Hosts {
                     now,
                 ));
             }
-            None if self.addresses_at(port) >= self.per_port => {}
+            None if self.addresses_at.at(port) >= self.per_port => {}
             None => {
                 let host = Host {
                     address,
@@ -366,6 +385,7 @@ impl Hosts {
                     since: now,
                 };
                 self.addresses.insert(address, host.clone());
+                self.addresses_at.moved(None, port);
                 news.push(News::Address(host));
             }
         }
@@ -433,11 +453,13 @@ impl Hosts {
 
     /// The sender is at this port now, with every address it had before. Gives what moved.
     fn move_to(&mut self, port: PortRef, sender: Sender, now: Time) -> Vec<Host> {
-        self.stations.insert(sender.mac, port);
+        let before = self.stations.insert(sender.mac, port);
+        self.stations_at.moved(before, port);
         let mut moved = Vec::new();
         for host in self.addresses.values_mut() {
             let is_sender = host.mac == sender.mac || sender.address == Some(host.address);
             if is_sender && (host.port, host.mac) != (port, sender.mac) {
+                self.addresses_at.moved(Some(host.port), port);
                 *host = Host {
                     address: host.address,
                     mac: sender.mac,
@@ -457,6 +479,7 @@ impl Hosts {
                 since: now,
             };
             self.addresses.insert(address, host.clone());
+            self.addresses_at.moved(None, port);
             moved.push(host);
         }
         moved
@@ -467,6 +490,7 @@ impl Hosts {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use proptest::prelude::*;
 
     const HERE: PortRef = PortRef::new(1, 1);
     const THERE: PortRef = PortRef::new(2, 7);
@@ -644,5 +668,29 @@ mod tests {
             assert_eq!(hosts.heard(HERE, sender, |_| Presence::Up, at(0)), []);
         }
         assert_eq!(hosts.stations().count(), 0);
+    }
+
+    proptest! {
+        /// Hosts speak, move while their port is down, and are forgotten with their port.
+        #[test]
+        fn the_census_is_what_counting_gives(steps in prop::collection::vec((0u8..6, 0u32..3, 0u8..4, 0u8..4), 0..60)) {
+            let mut hosts = Hosts::new(&NetworkConfig::new([0; 32]));
+            for (time, (step, port, mac, address)) in steps.into_iter().enumerate() {
+                let (port, now) = (PortRef::new(1, port), at(time as u64 * 700));
+                let sender = says(MacAddr([2, 0, 0, 0, 0, mac]), Some(IpAddr::from([10, 0, 0, address])));
+                match step {
+                    0 => drop(hosts.forget_port(port)),
+                    1 => drop(hosts.heard(port, sender, |_| Presence::Down, now)),
+                    2 => drop(hosts.tick(now)),
+                    3 => drop(hosts.remember(port, true, sender.mac, sender.address, now)),
+                    _ => drop(hosts.heard(port, sender, |_| Presence::Up, now)),
+                }
+                for port in (0..3).map(|port| PortRef::new(1, port)) {
+                    let stations = hosts.stations().filter(|(_, at)| *at == port).count();
+                    let addresses = hosts.all().filter(|host| host.port == port).count();
+                    prop_assert_eq!((hosts.stations_at.at(port), hosts.addresses_at.at(port)), (stations, addresses));
+                }
+            }
+        }
     }
 }

@@ -8,13 +8,14 @@
 //! |---|---|
 //! | `identity` | who may speak for a datapath id |
 //! | `switch`, `conversation` | a switch, its connections, what is asked at the start and at audits |
-//! | `reconcile` | the difference between what is wanted on a switch and what it holds |
+//! | `reconcile`, `claims` | the difference between what is wanted on a switch and what it holds |
 //! | `pipeline` | the flow tables of a switch |
 //! | `ports`, `discovery`, `capacity` | what a port is open for, which ports are links, what they can carry |
 //! | `hosts`, `frames`, `learning` | who is where, and the frames that tell |
 //! | `paid`, `counting` | the life of a paid flow, and what was counted of it |
 
 mod capacity;
+mod claims;
 mod conversation;
 mod cookie;
 mod counting;

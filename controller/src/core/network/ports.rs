@@ -6,7 +6,10 @@
 //! opens for hosts. A port about which nothing is declared becomes an edge port; only where the operator allows
 //! discovery can it become a link, and never once a host was seen there.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use payflow_qos::{PortNo, PortRef, SwitchId, Time};
 use rust_openflow::{PortReason, PortStatus};
@@ -344,7 +347,7 @@ impl Network {
 
     /// Adds a new station to the tables of every switch.
     pub(super) fn draw_station(&mut self, mac: MacAddr) {
-        let Some((_, at)) = self.hosts.stations().find(|(station, _)| *station == mac) else {
+        let Some(at) = self.hosts.station(mac) else {
             return;
         };
         let next_hops = NextHops::from([(at.switch, self.topology.next_hops(at.switch))]);
@@ -361,11 +364,13 @@ impl Network {
     /// Adds a new address to the tables: its packets pass at its switch, and nobody claims it at any.
     pub(super) fn draw_address(&mut self, host: &Host) {
         let ids: Vec<SwitchId> = self.read_switches().map(|(id, _)| id).collect();
-        for id in ids {
-            for (key, entry) in pipeline::claim_entries(host.address) {
-                self.switch_mut(id)
+        // The same everywhere, so all switches share them.
+        for (key, entry) in pipeline::claim_entries(host.address) {
+            let key = Arc::new(key);
+            for id in &ids {
+                self.switch_mut(*id)
                     .reconciler
-                    .want(INFRASTRUCTURE, key, entry);
+                    .want(INFRASTRUCTURE, key.clone(), entry.clone());
             }
         }
         for (key, entry) in

@@ -12,6 +12,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    sync::Arc,
     time::Duration,
 };
 
@@ -23,6 +24,7 @@ use rust_openflow::{
 
 use super::{
     FlowId,
+    claims::Claims,
     cookie::{INFRASTRUCTURE, OwnerTag},
     entry::{FlowEntry, FlowKey, MeterSpec, is_our_meter},
 };
@@ -58,9 +60,9 @@ pub(crate) struct Reconciler {
     tag: OwnerTag,
     grace: Duration,
     retry: Duration,
-    wanted: BTreeMap<FlowKey, BTreeMap<FlowId, FlowEntry>>,
-    wanted_meters: BTreeMap<MeterId, BTreeMap<FlowId, MeterSpec>>,
-    held: BTreeMap<FlowKey, Held>,
+    wanted: BTreeMap<Arc<FlowKey>, Claims<FlowEntry>>,
+    wanted_meters: BTreeMap<MeterId, Claims<MeterSpec>>,
+    held: BTreeMap<Arc<FlowKey>, Held>,
     /// `None` is a meter that is there but is not one of ours to look at.
     held_meters: BTreeMap<MeterId, Option<MeterSpec>>,
     /// Held flow entries, and those on their way, by the meter they use.
@@ -70,12 +72,14 @@ pub(crate) struct Reconciler {
     due: BTreeSet<Item>,
     /// What is not looked at before [`Self::infrastructure_from`].
     deferred: BTreeSet<Item>,
-    busy: BTreeSet<Item>,
+    /// What is in a batch.
+    busy_flows: BTreeSet<Arc<FlowKey>>,
+    busy_meters: BTreeSet<MeterId>,
     /// By the transaction id of the barrier that confirms them.
     batches: BTreeMap<u32, Batch>,
     /// What the switch refused, and when it is tried again.
     refused: BTreeMap<Item, Time>,
-    renewals: BTreeSet<(Time, FlowKey)>,
+    renewals: BTreeSet<(Time, Arc<FlowKey>)>,
     infrastructure_from: Time,
     /// No bundle before then; `None` if this switch has none.
     bundles_from: Option<Time>,
@@ -86,21 +90,22 @@ pub(crate) struct Reconciler {
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Held {
     cookie: u64,
-    instructions: Vec<Instruction>,
+    instructions: Arc<[Instruction]>,
     expires: Option<Time>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Item {
     Meter(MeterId),
-    Flow(FlowKey),
+    Flow(Arc<FlowKey>),
 }
 
 #[derive(Default)]
 struct Batch {
-    sent: BTreeMap<Item, Sent>,
-    by_xid: BTreeMap<u32, Item>,
-    errors: BTreeMap<Item, String>,
+    /// With transaction ids, as they were sent.
+    sent: Vec<(u32, Item, Sent)>,
+    /// By transaction id.
+    errors: BTreeMap<u32, String>,
     bundle: Option<Bundle>,
 }
 
@@ -156,7 +161,8 @@ impl Reconciler {
             meters_going: BTreeSet::new(),
             due: BTreeSet::new(),
             deferred: BTreeSet::new(),
-            busy: BTreeSet::new(),
+            busy_flows: BTreeSet::new(),
+            busy_meters: BTreeSet::new(),
             batches: BTreeMap::new(),
             refused: BTreeMap::new(),
             renewals: BTreeSet::new(),
@@ -168,9 +174,10 @@ impl Reconciler {
 
     /// Wants an entry. Where several generations of a reservation want the same key, the highest
     /// has it, and the one below comes back when the highest is withdrawn.
-    pub(crate) fn want(&mut self, owner: FlowId, key: FlowKey, entry: FlowEntry) {
+    pub(crate) fn want(&mut self, owner: FlowId, key: impl Into<Arc<FlowKey>>, entry: FlowEntry) {
+        let key = key.into();
         let claims = self.wanted.entry(key.clone()).or_default();
-        if claims.get(&owner) != Some(&entry) {
+        if claims.get(owner) != Some(&entry) {
             claims.insert(owner, entry);
             self.mark_flow(key);
         }
@@ -179,12 +186,12 @@ impl Reconciler {
     /// No longer wants an entry for this owner.
     pub(crate) fn withdraw(&mut self, owner: FlowId, key: &FlowKey) {
         if let Some(claims) = self.wanted.get_mut(key)
-            && claims.remove(&owner).is_some()
+            && claims.remove(owner).is_some()
         {
             if claims.is_empty() {
                 self.wanted.remove(key);
             }
-            self.mark_flow(key.clone());
+            self.mark_flow(Arc::new(key.clone()));
         }
     }
 
@@ -199,7 +206,7 @@ impl Reconciler {
     /// No longer wants a meter for this owner. It goes when no entry uses it any more.
     pub(crate) fn withdraw_meter(&mut self, owner: FlowId, meter: MeterId) {
         if let Some(claims) = self.wanted_meters.get_mut(&meter)
-            && claims.remove(&owner).is_some()
+            && claims.remove(owner).is_some()
         {
             if claims.is_empty() {
                 self.wanted_meters.remove(&meter);
@@ -218,7 +225,7 @@ impl Reconciler {
             .wanted
             .iter()
             .filter(|(key, claims)| {
-                claims.contains_key(&INFRASTRUCTURE) && !entries.contains_key(*key)
+                claims.contains(INFRASTRUCTURE) && !entries.contains_key(key.as_ref())
             })
             .map(|(key, _)| key.clone())
             .collect();
@@ -226,7 +233,7 @@ impl Reconciler {
             .wanted_meters
             .iter()
             .filter(|(meter, claims)| {
-                claims.contains_key(&INFRASTRUCTURE) && !meters.contains_key(*meter)
+                claims.contains(INFRASTRUCTURE) && !meters.contains_key(*meter)
             })
             .map(|(meter, _)| *meter)
             .collect();
@@ -246,32 +253,35 @@ impl Reconciler {
 
     /// Whether another reservation wants this key.
     pub(crate) fn is_taken(&self, key: &FlowKey, by_others_than: FlowId) -> bool {
-        let claims = self.wanted.get(key).into_iter().flatten();
+        let claims = self.wanted.get(key);
         claims
             .into_iter()
-            .any(|(owner, _)| owner.reservation != by_others_than.reservation)
+            .flat_map(Claims::owners)
+            .any(|owner| owner.reservation != by_others_than.reservation)
     }
 
     /// Whether an earlier generation of the same reservation wants this key.
     pub(crate) fn is_shared(&self, key: &FlowKey, flow: FlowId) -> bool {
-        let claims = self.wanted.get(key).into_iter().flatten();
+        let claims = self.wanted.get(key);
         claims
             .into_iter()
-            .any(|(owner, _)| owner.reservation == flow.reservation && *owner != flow)
+            .flat_map(Claims::owners)
+            .any(|owner| owner.reservation == flow.reservation && owner != flow)
     }
 
     /// Whether another reservation wants this meter.
     pub(crate) fn is_meter_taken(&self, meter: MeterId, by_others_than: FlowId) -> bool {
-        let claims = self.wanted_meters.get(&meter).into_iter().flatten();
+        let claims = self.wanted_meters.get(&meter);
         claims
             .into_iter()
-            .any(|(owner, _)| owner.reservation != by_others_than.reservation)
+            .flat_map(Claims::owners)
+            .any(|owner| owner.reservation != by_others_than.reservation)
     }
 
     /// Whether the switch holds what is wanted under this key, confirmed by a barrier.
     pub(crate) fn holds(&self, key: &FlowKey, now: Time) -> bool {
         self.connected
-            && !self.busy.contains(&Item::Flow(key.clone()))
+            && !self.busy_flows.contains(key)
             && self.entry_wanted(key, now).is_some_and(|(owner, entry)| {
                 self.held
                     .get(key)
@@ -282,14 +292,14 @@ impl Reconciler {
     /// Whether the switch holds no entry of this owner under this key, confirmed by a barrier.
     pub(crate) fn is_gone(&self, key: &FlowKey, owner: FlowId) -> bool {
         let cookie = self.tag.cookie(owner);
-        !self.busy.contains(&Item::Flow(key.clone()))
+        !self.busy_flows.contains(key)
             && self.held.get(key).is_none_or(|held| held.cookie != cookie)
     }
 
     /// Whether the meter is gone, confirmed by a barrier, or belongs to others now.
     pub(crate) fn is_meter_gone(&self, meter: MeterId) -> bool {
         self.wanted_meters.contains_key(&meter)
-            || !self.busy.contains(&Item::Meter(meter)) && !self.held_meters.contains_key(&meter)
+            || !self.busy_meters.contains(&meter) && !self.held_meters.contains_key(&meter)
     }
 
     /// How many entries and meters are wanted.
@@ -306,7 +316,7 @@ impl Reconciler {
         };
         self.wanted
             .keys()
-            .filter_map(|key| Some((key.clone(), entry(key)?)))
+            .filter_map(|key| Some((FlowKey::clone(key), entry(key)?)))
             .collect()
     }
 
@@ -366,7 +376,7 @@ impl Reconciler {
                 priority: flow.priority,
                 matching: flow.flow_match.clone(),
             };
-            self.hold(key, Held::read(flow, now));
+            self.hold(key.into(), Held::read(flow, now));
         }
         for meter in meters.iter().filter(|meter| is_our_meter(meter.meter_id)) {
             self.held_meters
@@ -391,9 +401,9 @@ impl Reconciler {
     /// The entries of ours that the switch holds: key, owner, instructions.
     pub(crate) fn held_entries(&self) -> impl Iterator<Item = (&FlowKey, FlowId, &[Instruction])> {
         let owner = |held: &Held| self.tag.owner(held.cookie);
-        self.held
-            .iter()
-            .filter_map(move |(key, held)| Some((key, owner(held)?, held.instructions.as_slice())))
+        self.held.iter().filter_map(move |(key, held)| {
+            Some((key.as_ref(), owner(held)?, held.instructions.as_ref()))
+        })
     }
 
     /// The connection is gone, and with it what we believe.
@@ -409,7 +419,8 @@ impl Reconciler {
         self.meters_going.clear();
         self.due.clear();
         self.deferred.clear();
-        self.busy.clear();
+        self.busy_flows.clear();
+        self.busy_meters.clear();
         self.batches.clear();
         self.refused.clear();
         self.renewals.clear();
@@ -450,8 +461,8 @@ impl Reconciler {
     /// The switch refused a message. Tells whether it was one of these.
     pub(crate) fn error(&mut self, xid: u32, reason: &str) -> bool {
         for batch in self.batches.values_mut() {
-            if let Some(item) = batch.by_xid.get(&xid) {
-                batch.errors.insert(item.clone(), reason.to_owned());
+            if batch.sent.iter().any(|(sent, ..)| *sent == xid) {
+                batch.errors.insert(xid, reason.to_owned());
                 return true;
             }
             match &mut batch.bundle {
@@ -488,13 +499,17 @@ impl Reconciler {
             Fate::Unsupported => None,
         };
         let mut confirmed = Confirmed::default();
-        for (item, sent) in sent {
-            self.busy.remove(&item);
+        let mut refused = BTreeMap::new();
+        for (xid, item, sent) in sent {
+            match &item {
+                Item::Flow(key) => self.busy_flows.remove(key),
+                Item::Meter(meter) => self.busy_meters.remove(meter),
+            };
             confirmed.flows.extend(self.owners(&item));
             let in_bundle = matches!(item, Item::Flow(_));
             // Where there are no bundles, errors are about bundles.
             let error = errors
-                .remove(&item)
+                .remove(&xid)
                 .filter(|_| !(in_bundle && fate == Fate::Unsupported));
             match error {
                 None if in_bundle && fate != Fate::Applied => self.undo(sent),
@@ -505,15 +520,16 @@ impl Reconciler {
                     self.apply(&item, sent);
                 }
                 Some(reason) => {
-                    confirmed
-                        .refused
-                        .extend(self.sender(&item, &sent).map(|owner| (owner, reason)));
+                    if let Some(owner) = self.sender(&item, &sent) {
+                        refused.insert(item.clone(), (owner, reason));
+                    }
                     self.refuse(&item, sent, now);
                 }
             }
             // What was wanted may have changed meanwhile.
             self.mark(item);
         }
+        confirmed.refused = refused.into_values().collect();
         Some(confirmed)
     }
 
@@ -528,11 +544,11 @@ impl Reconciler {
             .held
             .get(&key)
             .is_some_and(|held| held.cookie == gone.cookie);
-        if !known || self.busy.contains(&Item::Flow(key.clone())) {
+        if !known || self.busy_flows.contains(&key) {
             return None;
         }
         self.release(&key);
-        self.mark_flow(key);
+        self.mark_flow(key.into());
         self.tag.owner(gone.cookie)
     }
 
@@ -540,22 +556,22 @@ impl Reconciler {
         self.due.insert(item);
     }
 
-    fn mark_flow(&mut self, key: FlowKey) {
+    fn mark_flow(&mut self, key: Arc<FlowKey>) {
         self.mark(Item::Flow(key));
     }
 
     fn entry_wanted(&self, key: &FlowKey, now: Time) -> Option<(FlowId, &FlowEntry)> {
-        let (owner, entry) = self.wanted.get(key)?.last_key_value()?;
+        let (owner, entry) = self.wanted.get(key)?.highest()?;
         entry
             .until
             .is_none_or(|until| now < until)
-            .then_some((*owner, entry))
+            .then_some((owner, entry))
     }
 
     fn meter_wanted(&self, meter: MeterId) -> Option<MeterSpec> {
         self.wanted_meters
             .get(&meter)?
-            .last_key_value()
+            .highest()
             .map(|(_, spec)| *spec)
     }
 
@@ -585,20 +601,14 @@ impl Reconciler {
     /// The reservations that want the item or have it on the switch.
     fn owners(&self, item: &Item) -> BTreeSet<FlowId> {
         let mut owners: BTreeSet<FlowId> = match item {
-            Item::Meter(meter) => self
-                .wanted_meters
-                .get(meter)
-                .into_iter()
-                .flatten()
-                .map(|(owner, _)| *owner)
-                .collect(),
-            Item::Flow(key) => self
-                .wanted
-                .get(key)
-                .into_iter()
-                .flatten()
-                .map(|(owner, _)| *owner)
-                .collect(),
+            Item::Meter(meter) => {
+                let claims = self.wanted_meters.get(meter);
+                claims.into_iter().flat_map(Claims::owners).collect()
+            }
+            Item::Flow(key) => {
+                let claims = self.wanted.get(key);
+                claims.into_iter().flat_map(Claims::owners).collect()
+            }
         };
         if let Item::Flow(key) = item {
             owners.extend(
@@ -616,7 +626,7 @@ impl Reconciler {
         match (item, sent) {
             (_, Sent::PutFlow(held)) => self.tag.owner(held.cookie),
             (Item::Meter(meter), Sent::PutMeter(_)) => {
-                Some(*self.wanted_meters.get(meter)?.last_key_value()?.0)
+                Some(self.wanted_meters.get(meter)?.highest()?.0)
             }
             _ => None,
         }
@@ -649,7 +659,7 @@ impl Reconciler {
             if differences.len() == BATCH_ITEMS {
                 break;
             }
-            if self.busy.contains(item) || self.is_refused(item, now) {
+            if self.is_busy(item) || self.is_refused(item, now) {
                 continue;
             }
             if self.is_deferred(item, now) {
@@ -679,12 +689,19 @@ impl Reconciler {
         differences
     }
 
+    fn is_busy(&self, item: &Item) -> bool {
+        match item {
+            Item::Flow(key) => self.busy_flows.contains(key),
+            Item::Meter(meter) => self.busy_meters.contains(meter),
+        }
+    }
+
     /// When the hard time-out of a held entry has to be armed again, because it could not be armed for
     /// as long as the entry is wanted.
-    fn renewal(&self, item: &Item) -> Option<(Time, FlowKey)> {
+    fn renewal(&self, item: &Item) -> Option<(Time, Arc<FlowKey>)> {
         let Item::Flow(key) = item else { return None };
         let expires = self.held.get(key)?.expires?;
-        let until = self.wanted.get(key)?.last_key_value()?.1.until?;
+        let until = self.wanted.get(key)?.highest()?.1.until?;
         (expires < until.minus(self.grace))
             .then(|| (expires.minus(longest_timeout() / 2), key.clone()))
     }
@@ -851,7 +868,7 @@ impl Reconciler {
                 key.table,
                 key.priority,
                 key.matching.clone(),
-                held.instructions.clone(),
+                held.instructions.to_vec(),
             );
             let add = add
                 .cookie(held.cookie)
@@ -877,10 +894,12 @@ impl Reconciler {
 
     fn under_way(&mut self, batch: &mut Batch, xid: u32, item: Item, sent: Sent) {
         self.refused.remove(&item);
-        batch.by_xid.insert(xid, item.clone());
-        batch.sent.insert(item.clone(), sent);
         self.due.remove(&item);
-        self.busy.insert(item);
+        match &item {
+            Item::Flow(key) => self.busy_flows.insert(key.clone()),
+            Item::Meter(meter) => self.busy_meters.insert(*meter),
+        };
+        batch.sent.push((xid, item, sent));
     }
 
     /// It was part of a bundle of which nothing was applied: the switch holds what it held.
@@ -928,7 +947,7 @@ impl Reconciler {
         self.refused.insert(item.clone(), now.plus(self.retry));
     }
 
-    fn hold(&mut self, key: FlowKey, held: Held) {
+    fn hold(&mut self, key: Arc<FlowKey>, held: Held) {
         self.use_meter(held.meter());
         self.held.insert(key, held);
     }
@@ -986,7 +1005,7 @@ impl Held {
         };
         Self {
             cookie: flow.cookie,
-            instructions: Instruction::canonical(flow.instructions.clone()),
+            instructions: Instruction::canonical(flow.instructions.clone()).into(),
             expires,
         }
     }

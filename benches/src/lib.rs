@@ -1,0 +1,20 @@
+//! What the benches of whole programs share: a load generator that is many OpenFlow switches at once, the programs
+//! that are measured, and the results as one file.
+//!
+//! | module | what it is |
+//! |---|---|
+//! | [`load`] | emulated switches that ask a controller about packets, and time its answers |
+//! | [`open_vswitch`] | real switches |
+//! | [`buyer`] | somebody who buys |
+//! | [`reflector`] | the least a controller can do: every packet goes back |
+//! | [`program`] | a program under measurement: started, watched, ended |
+//! | [`contestant`] | the controllers that are compared |
+//! | [`report`] | what was measured, as JSON |
+
+pub mod buyer;
+pub mod contestant;
+pub mod load;
+pub mod open_vswitch;
+pub mod program;
+pub mod reflector;
+pub mod report;
