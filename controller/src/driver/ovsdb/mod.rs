@@ -252,7 +252,7 @@ impl Server {
                     .map(|switch| (switch, self.index)),
             );
         }
-        for problem in replica.misunderstood() {
+        for problem in replica.complaints() {
             if !self.warned.contains(&problem) {
                 warn!(endpoint = %self.endpoint, "{problem}");
                 self.warned.insert(problem);

@@ -37,6 +37,11 @@ pub(super) struct Bridge {
     /// Empty until ovs-vswitchd has made the bridge.
     pub(super) switch: Option<SwitchId>,
     pub(super) ports: Vec<Uuid>,
+    name: String,
+    /// Without a controller it keeps its entries, and does nothing of its own.
+    is_secure: bool,
+    /// Its datapath id stays when it is made again.
+    is_named: bool,
 }
 
 #[derive(Debug)]
@@ -73,7 +78,7 @@ impl Replica {
     pub(super) fn monitor_request() -> Value {
         let columns = |columns: &[&str]| json!({ "columns": columns });
         json!({
-            "Bridge": columns(&["datapath_id", "ports"]),
+            "Bridge": columns(&["datapath_id", "ports", "name", "fail_mode", "other_config"]),
             "Port": columns(&["name", "interfaces", "external_ids", "qos"]),
             "Interface": columns(&["link_speed", "type", "status"]),
             "QoS": columns(&["type", "other_config", "external_ids", "queues"]),
@@ -127,8 +132,15 @@ impl Replica {
     }
 
     /// What is known of every port: the configuration goes before `external_ids`, and those before the
-    /// speed of a physical link, which counts only where the operator trusts it.
+    /// speed of a physical link, which counts only where the operator trusts it. A bridge that forgets what was sold
+    /// when it is left alone has nothing to sell.
     pub(super) fn facts(&self, config: &Config) -> BTreeMap<(SwitchId, String), PortFacts> {
+        let forgetful: BTreeSet<_> = self
+            .bridges
+            .values()
+            .filter(|bridge| !bridge.is_secure)
+            .filter_map(|bridge| bridge.switch)
+            .collect();
         let facts = self.ports_of_switches().map(|(switch, _, port)| {
             let configured = config.port(switch, &port.name);
             let said = |key| port.external_ids.get(key).map(String::as_str);
@@ -139,7 +151,8 @@ impl Replica {
                     self.link_speed(port)
                         .filter(|_| config.ovsdb.trust_link_speed)
                 })
-                .filter(|capacity| capacity.bps() > 0);
+                .filter(|capacity| capacity.bps() > 0)
+                .filter(|_| !forgetful.contains(&switch));
             let role = configured
                 .and_then(|port| port.role)
                 .or_else(|| parse_role(said(ROLE_KEY)?));
@@ -154,9 +167,25 @@ impl Replica {
         facts.collect()
     }
 
-    /// `external_ids` of ours that say nothing we understand, for the log.
-    pub(super) fn misunderstood(&self) -> BTreeSet<String> {
+    /// What the operator should mend, for the log: bridges that cannot be relied on, and `external_ids` of ours that say
+    /// nothing we understand.
+    pub(super) fn complaints(&self) -> BTreeSet<String> {
         let mut told = BTreeSet::new();
+        for bridge in self.bridges.values().filter(|it| it.switch.is_some()) {
+            let name = &bridge.name;
+            if !bridge.is_secure {
+                told.insert(format!(
+                    "bridge {name}: nothing is sold across it, because it drops all its entries when no controller is there; \
+                     `ovs-vsctl set-fail-mode {name} secure` makes it keep them"
+                ));
+            }
+            if !bridge.is_named {
+                told.insert(format!(
+                    "bridge {name}: it gets another datapath id, and is another switch, when it is made again; \
+                     `ovs-vsctl set bridge {name} other-config:datapath-id=...` (16 hexadecimal digits) keeps it"
+                ));
+            }
+        }
         for port in self.ports.values() {
             let wrong = |key: &str, right: fn(&str) -> bool| {
                 port.external_ids.get(key).filter(|text| !right(text))
@@ -225,9 +254,13 @@ impl Bridge {
         let switch = texts(row, "datapath_id")?
             .first()
             .and_then(|text| text.parse().ok());
+        let fail_mode = texts(row, "fail_mode")?;
         Ok(Self {
             switch,
             ports: uuids(row, "ports")?,
+            name: text(row, "name")?,
+            is_secure: fail_mode == ["secure"],
+            is_named: text_map(row, "other_config")?.contains_key("datapath-id"),
         })
     }
 }

@@ -72,7 +72,13 @@ impl Database {
         self.vsctl(&[
             "add-br", "s1", "--", "add-port", "s1", "s1-eth1", "--", "add-port", "s1", "s1-eth2",
         ]);
-        self.vsctl(&["set", "bridge", "s1", "datapath_id=\"0000000000000001\""]);
+        self.vsctl(&[
+            "set",
+            "bridge",
+            "s1",
+            "datapath_id=\"0000000000000001\"",
+            "fail_mode=secure",
+        ]);
         self
     }
 
@@ -234,6 +240,23 @@ async fn configuration_goes_before_external_ids_and_changes_are_told() {
         next_facts(&mut events).await,
         ("s1-eth1".to_owned(), None, PortRole::Unsaid)
     );
+}
+
+#[tokio::test]
+async fn a_bridge_that_forgets_everything_when_it_is_left_alone_has_nothing_to_sell() {
+    let database = Database::new().with_switch();
+    let capacity = "external_ids:payflow-capacity-bps=5000000";
+    database.vsctl(&["set", "port", "s1-eth1", capacity]);
+    database.vsctl(&["del-fail-mode", "s1"]);
+    let (sender, mut events) = mpsc::channel(64);
+    let _orders = ClassOrders::start(&database.config(""), &sender).await;
+    let unsellable = ("s1-eth1".to_owned(), None, PortRole::Unsaid);
+    while next_facts(&mut events).await != unsellable {}
+    database.vsctl(&["set-fail-mode", "s1", "secure"]);
+    let sellable = ("s1-eth1".to_owned(), Some(5 * MBIT), PortRole::Unsaid);
+    while next_facts(&mut events).await != sellable {}
+    database.vsctl(&["set-fail-mode", "s1", "standalone"]);
+    while next_facts(&mut events).await != unsellable {}
 }
 
 #[tokio::test]
