@@ -92,12 +92,14 @@ impl Switches {
     /// Starts the daemon, and does not wait for it.
     pub(crate) fn launch(&mut self) {
         let daemon = &[
+            "OPENSSL_CONF=openssl.cnf",
+            "ovs-vswitchd",
             "unix:db.sock",
             "--enable-dummy",
             "--disable-system",
             "--unixctl=vs.ctl",
         ];
-        self.daemon = Some(Program::start(&self.dir, "ovs-vswitchd", daemon, "ovs.log"));
+        self.daemon = Some(Program::start(&self.dir, "env", daemon, "ovs.log"));
     }
 
     /// SIGKILL: every switch has forgotten everything.
