@@ -8,7 +8,7 @@
 //! |---|---|
 //! | `identity` | who may speak for a datapath id |
 //! | `switch`, `conversation` | a switch, its connections, what is asked at the start and at audits |
-//! | `reconcile`, `claims` | the difference between what is wanted on a switch and what it holds |
+//! | `reconcile`, `rows`, `claims` | the difference between what is wanted on a switch and what it holds |
 //! | `pipeline` | the flow tables of a switch |
 //! | `ports`, `discovery`, `capacity` | what a port is open for, which ports are links, what they can carry |
 //! | `hosts`, `frames`, `learning` | who is where, and the frames that tell |
@@ -30,6 +30,7 @@ mod paid;
 mod pipeline;
 mod ports;
 mod reconcile;
+mod rows;
 mod settings;
 mod switch;
 #[cfg(test)]

@@ -27,6 +27,7 @@ use super::{
     claims::Claims,
     cookie::{INFRASTRUCTURE, OwnerTag},
     entry::{FlowEntry, FlowKey, MeterSpec, is_our_meter},
+    rows::{Held, Row, RowId, Rows},
 };
 use crate::core::planted::{Fault, is_planted};
 
@@ -60,44 +61,36 @@ pub(crate) struct Reconciler {
     tag: OwnerTag,
     grace: Duration,
     retry: Duration,
-    wanted: BTreeMap<Arc<FlowKey>, Claims<FlowEntry>>,
+    rows: Rows,
     wanted_meters: BTreeMap<MeterId, Claims<MeterSpec>>,
-    held: BTreeMap<Arc<FlowKey>, Held>,
     /// `None` is a meter that is there but is not one of ours to look at.
     held_meters: BTreeMap<MeterId, Option<MeterSpec>>,
     /// Held flow entries, and those on their way, by the meter they use.
     meter_users: BTreeMap<MeterId, usize>,
     meters_going: BTreeSet<MeterId>,
-    /// What may differ between wanted and held.
-    due: BTreeSet<Item>,
+    /// Rows that are due, in the order of keys up to `sorted` and then as they came.
+    due_flows: Vec<RowId>,
+    sorted: usize,
+    due_meters: BTreeSet<MeterId>,
     /// What is not looked at before [`Self::infrastructure_from`].
     deferred: BTreeSet<Item>,
-    /// What is in a batch.
-    busy_flows: BTreeSet<Arc<FlowKey>>,
+    /// Meters in a batch.
     busy_meters: BTreeSet<MeterId>,
     /// By the transaction id of the barrier that confirms them.
     batches: BTreeMap<u32, Batch>,
     /// What the switch refused, and when it is tried again.
     refused: BTreeMap<Item, Time>,
-    renewals: BTreeSet<(Time, Arc<FlowKey>)>,
+    renewals: BTreeSet<(Time, RowId)>,
     infrastructure_from: Time,
     /// No bundle before then; `None` if this switch has none.
     bundles_from: Option<Time>,
     connected: bool,
 }
 
-/// A flow entry the switch is believed to hold.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Held {
-    cookie: u64,
-    instructions: Arc<[Instruction]>,
-    expires: Option<Time>,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Item {
     Meter(MeterId),
-    Flow(Arc<FlowKey>),
+    Flow(RowId),
 }
 
 #[derive(Default)]
@@ -153,15 +146,15 @@ impl Reconciler {
             tag,
             grace,
             retry,
-            wanted: BTreeMap::new(),
+            rows: Rows::default(),
             wanted_meters: BTreeMap::new(),
-            held: BTreeMap::new(),
             held_meters: BTreeMap::new(),
             meter_users: BTreeMap::new(),
             meters_going: BTreeSet::new(),
-            due: BTreeSet::new(),
+            due_flows: Vec::new(),
+            sorted: 0,
+            due_meters: BTreeSet::new(),
             deferred: BTreeSet::new(),
-            busy_flows: BTreeSet::new(),
             busy_meters: BTreeSet::new(),
             batches: BTreeMap::new(),
             refused: BTreeMap::new(),
@@ -175,23 +168,21 @@ impl Reconciler {
     /// Wants an entry. Where several generations of a reservation want the same key, the highest
     /// has it, and the one below comes back when the highest is withdrawn.
     pub(crate) fn want(&mut self, owner: FlowId, key: impl Into<Arc<FlowKey>>, entry: FlowEntry) {
-        let key = key.into();
-        let claims = self.wanted.entry(key.clone()).or_default();
-        if claims.get(owner) != Some(&entry) {
-            claims.insert(owner, entry);
-            self.mark_flow(key);
+        let id = self.rows.row_of(key.into());
+        if let Some(row) = self.rows.get_mut(id)
+            && row.wanted.get(owner) != Some(&entry)
+        {
+            row.wanted.insert(owner, entry);
+            self.mark(Item::Flow(id));
         }
     }
 
     /// No longer wants an entry for this owner.
     pub(crate) fn withdraw(&mut self, owner: FlowId, key: &FlowKey) {
-        if let Some(claims) = self.wanted.get_mut(key)
-            && claims.remove(owner).is_some()
-        {
-            if claims.is_empty() {
-                self.wanted.remove(key);
-            }
-            self.mark_flow(Arc::new(key.clone()));
+        let id = self.rows.find(key);
+        let row = id.and_then(|id| self.rows.get_mut(id));
+        if let (Some(id), Some(_)) = (id, row.and_then(|row| row.wanted.remove(owner))) {
+            self.mark(Item::Flow(id));
         }
     }
 
@@ -222,12 +213,12 @@ impl Reconciler {
         meters: &BTreeMap<MeterId, MeterSpec>,
     ) {
         let gone: Vec<_> = self
-            .wanted
+            .rows
             .iter()
-            .filter(|(key, claims)| {
-                claims.contains(INFRASTRUCTURE) && !entries.contains_key(key.as_ref())
+            .filter(|(_, row)| {
+                row.wanted.contains(INFRASTRUCTURE) && !entries.contains_key(row.key.as_ref())
             })
-            .map(|(key, _)| key.clone())
+            .map(|(_, row)| row.key.clone())
             .collect();
         let meters_gone: Vec<_> = self
             .wanted_meters
@@ -253,8 +244,8 @@ impl Reconciler {
 
     /// Whether another reservation wants this key.
     pub(crate) fn is_taken(&self, key: &FlowKey, by_others_than: FlowId) -> bool {
-        let claims = self.wanted.get(key);
-        claims
+        let row = self.rows.get_by_key(key);
+        row.map(|row| &row.wanted)
             .into_iter()
             .flat_map(Claims::owners)
             .any(|owner| owner.reservation != by_others_than.reservation)
@@ -262,8 +253,8 @@ impl Reconciler {
 
     /// Whether an earlier generation of the same reservation wants this key.
     pub(crate) fn is_shared(&self, key: &FlowKey, flow: FlowId) -> bool {
-        let claims = self.wanted.get(key);
-        claims
+        let row = self.rows.get_by_key(key);
+        row.map(|row| &row.wanted)
             .into_iter()
             .flat_map(Claims::owners)
             .any(|owner| owner.reservation == flow.reservation && owner != flow)
@@ -280,20 +271,16 @@ impl Reconciler {
 
     /// Whether the switch holds what is wanted under this key, confirmed by a barrier.
     pub(crate) fn holds(&self, key: &FlowKey, now: Time) -> bool {
-        self.connected
-            && !self.busy_flows.contains(key)
-            && self.entry_wanted(key, now).is_some_and(|(owner, entry)| {
-                self.held
-                    .get(key)
-                    .is_some_and(|held| self.agrees(held, owner, entry, now))
-            })
+        let row = self.rows.get_by_key(key);
+        self.connected && row.is_some_and(|row| !row.is_busy && self.agrees(row, now))
     }
 
     /// Whether the switch holds no entry of this owner under this key, confirmed by a barrier.
     pub(crate) fn is_gone(&self, key: &FlowKey, owner: FlowId) -> bool {
         let cookie = self.tag.cookie(owner);
-        !self.busy_flows.contains(key)
-            && self.held.get(key).is_none_or(|held| held.cookie != cookie)
+        let is_gone =
+            |row: &Row| !row.is_busy && row.held.as_ref().is_none_or(|held| held.cookie != cookie);
+        self.rows.get_by_key(key).is_none_or(is_gone)
     }
 
     /// Whether the meter is gone, confirmed by a barrier, or belongs to others now.
@@ -304,20 +291,18 @@ impl Reconciler {
 
     /// How many entries and meters are wanted.
     pub(crate) fn wanted_counts(&self) -> (usize, usize) {
-        (self.wanted.len(), self.wanted_meters.len())
+        let entries = self.rows.iter().filter(|(_, row)| !row.wanted.is_empty());
+        (entries.count(), self.wanted_meters.len())
     }
 
     /// Everything wanted now, by key: what the switch holds once it is in step.
     #[cfg(test)]
     pub(crate) fn wanted_entries(&self, now: Time) -> BTreeMap<FlowKey, (FlowId, FlowEntry)> {
-        let entry = |key: &FlowKey| {
-            self.entry_wanted(key, now)
-                .map(|(owner, entry)| (owner, entry.clone()))
+        let entry = |row: &Row| {
+            let (owner, entry) = entry_wanted(row, now)?;
+            Some((FlowKey::clone(&row.key), (owner, entry.clone())))
         };
-        self.wanted
-            .keys()
-            .filter_map(|key| Some((FlowKey::clone(key), entry(key)?)))
-            .collect()
+        self.rows.iter().filter_map(|(_, row)| entry(row)).collect()
     }
 
     /// Whether nothing is under way or due, refused items apart.
@@ -325,8 +310,7 @@ impl Reconciler {
         self.connected
             && self.batches.is_empty()
             && self
-                .due
-                .iter()
+                .due()
                 .all(|item| self.is_refused(item, now) || self.is_deferred(item, now))
     }
 
@@ -376,33 +360,31 @@ impl Reconciler {
                 priority: flow.priority,
                 matching: flow.flow_match.clone(),
             };
-            self.hold(key.into(), Held::read(flow, now));
+            let held = Held::read(flow, now);
+            self.use_meter(held.meter());
+            let id = self.rows.row_of(key.into());
+            if let Some(row) = self.rows.get_mut(id) {
+                row.held = Some(held);
+            }
         }
         for meter in meters.iter().filter(|meter| is_our_meter(meter.meter_id)) {
             self.held_meters
                 .insert(meter.meter_id, MeterSpec::of(meter.flags, &meter.bands));
         }
-        let flows = self
-            .wanted
-            .keys()
-            .chain(self.held.keys())
-            .cloned()
-            .map(Item::Flow);
-        let meters = self
-            .wanted_meters
-            .keys()
-            .chain(self.held_meters.keys())
-            .copied()
-            .map(Item::Meter);
-        self.due = flows.chain(meters).collect();
+        self.due_flows = self.rows.iter().map(|(id, _)| id).collect();
+        self.sorted = self.due_flows.len();
+        self.rows.iter_mut().for_each(|row| row.is_due = true);
+        let meters = self.wanted_meters.keys().chain(self.held_meters.keys());
+        self.due_meters = meters.copied().collect();
         foreign
     }
 
     /// The entries of ours that the switch holds: key, owner, instructions.
     pub(crate) fn held_entries(&self) -> impl Iterator<Item = (&FlowKey, FlowId, &[Instruction])> {
-        let owner = |held: &Held| self.tag.owner(held.cookie);
-        self.held.iter().filter_map(move |(key, held)| {
-            Some((key.as_ref(), owner(held)?, held.instructions.as_ref()))
+        self.rows.iter().filter_map(|(_, row)| {
+            let held = row.held.as_ref()?;
+            let owner = self.tag.owner(held.cookie)?;
+            Some((row.key.as_ref(), owner, held.instructions.as_ref()))
         })
     }
 
@@ -413,13 +395,18 @@ impl Reconciler {
     }
 
     fn forget(&mut self) {
-        self.held.clear();
+        for row in self.rows.iter_mut() {
+            row.held = None;
+            row.is_busy = false;
+            row.is_due = false;
+        }
         self.held_meters.clear();
         self.meter_users.clear();
         self.meters_going.clear();
-        self.due.clear();
+        self.due_flows.clear();
+        self.sorted = 0;
+        self.due_meters.clear();
         self.deferred.clear();
-        self.busy_flows.clear();
         self.busy_meters.clear();
         self.batches.clear();
         self.refused.clear();
@@ -432,11 +419,14 @@ impl Reconciler {
             return;
         }
         if self.infrastructure_from <= now {
-            self.due.append(&mut self.deferred);
+            for item in std::mem::take(&mut self.deferred) {
+                self.mark(item);
+            }
         }
         while self.renewals.first().is_some_and(|(at, _)| *at <= now) {
-            let due = self.renewals.pop_first().map(|(_, key)| Item::Flow(key));
-            self.due.extend(due);
+            if let Some((_, row)) = self.renewals.pop_first() {
+                self.mark(Item::Flow(row));
+            }
         }
         while self.batches.len() < MAX_BATCHES {
             let differences = self.next_differences(now);
@@ -501,11 +491,8 @@ impl Reconciler {
         let mut confirmed = Confirmed::default();
         let mut refused = BTreeMap::new();
         for (xid, item, sent) in sent {
-            match &item {
-                Item::Flow(key) => self.busy_flows.remove(key),
-                Item::Meter(meter) => self.busy_meters.remove(meter),
-            };
-            confirmed.flows.extend(self.owners(&item));
+            self.set_busy(item, false);
+            confirmed.flows.extend(self.owners(item));
             let in_bundle = matches!(item, Item::Flow(_));
             // Where there are no bundles, errors are about bundles.
             let error = errors
@@ -514,16 +501,16 @@ impl Reconciler {
             match error {
                 None if in_bundle && fate != Fate::Applied => self.undo(sent),
                 None => {
-                    if let (Item::Meter(meter), Sent::DeleteMeter) = (&item, &sent) {
-                        confirmed.meters_gone.insert(*meter);
+                    if let (Item::Meter(meter), Sent::DeleteMeter) = (item, &sent) {
+                        confirmed.meters_gone.insert(meter);
                     }
-                    self.apply(&item, sent);
+                    self.apply(item, sent);
                 }
                 Some(reason) => {
-                    if let Some(owner) = self.sender(&item, &sent) {
-                        refused.insert(item.clone(), (owner, reason));
+                    if let Some(owner) = self.sender(item, &sent) {
+                        refused.insert(self.place(item), (owner, reason));
                     }
-                    self.refuse(&item, sent, now);
+                    self.refuse(item, sent, now);
                 }
             }
             // What was wanted may have changed meanwhile.
@@ -540,32 +527,69 @@ impl Reconciler {
             priority: gone.priority,
             matching: gone.flow_match.clone(),
         };
-        let known = self
+        let id = self.rows.find(&key)?;
+        let row = self.rows.get(id)?;
+        let is_known = row
             .held
-            .get(&key)
+            .as_ref()
             .is_some_and(|held| held.cookie == gone.cookie);
-        if !known || self.busy_flows.contains(&key) {
+        if !is_known || row.is_busy {
             return None;
         }
-        self.release(&key);
-        self.mark_flow(key.into());
+        self.release(id);
+        self.mark(Item::Flow(id));
         self.tag.owner(gone.cookie)
     }
 
     fn mark(&mut self, item: Item) {
-        self.due.insert(item);
+        match item {
+            Item::Meter(meter) => {
+                self.due_meters.insert(meter);
+            }
+            Item::Flow(id) => {
+                if let Some(row) = self.rows.get_mut(id)
+                    && !std::mem::replace(&mut row.is_due, true)
+                {
+                    self.due_flows.push(id);
+                }
+            }
+        }
     }
 
-    fn mark_flow(&mut self, key: Arc<FlowKey>) {
-        self.mark(Item::Flow(key));
+    fn due(&self) -> impl Iterator<Item = Item> + '_ {
+        let meters = self.due_meters.iter().copied().map(Item::Meter);
+        meters.chain(self.due_flows.iter().copied().map(Item::Flow))
     }
 
-    fn entry_wanted(&self, key: &FlowKey, now: Time) -> Option<(FlowId, &FlowEntry)> {
-        let (owner, entry) = self.wanted.get(key)?.highest()?;
-        entry
-            .until
-            .is_none_or(|until| now < until)
-            .then_some((owner, entry))
+    fn set_busy(&mut self, item: Item, is_busy: bool) {
+        match item {
+            Item::Flow(id) => {
+                if let Some(row) = self.rows.get_mut(id) {
+                    row.is_busy = is_busy;
+                }
+            }
+            Item::Meter(meter) if is_busy => {
+                self.busy_meters.insert(meter);
+            }
+            Item::Meter(meter) => {
+                self.busy_meters.remove(&meter);
+            }
+        }
+    }
+
+    fn is_busy(&self, item: Item) -> bool {
+        match item {
+            Item::Flow(id) => self.rows.get(id).is_some_and(|row| row.is_busy),
+            Item::Meter(meter) => self.busy_meters.contains(&meter),
+        }
+    }
+
+    /// Where the item stands among others: meters by number, then entries by key.
+    fn place(&self, item: Item) -> (Option<Arc<FlowKey>>, Item) {
+        match item {
+            Item::Meter(_) => (None, item),
+            Item::Flow(id) => (self.rows.get(id).map(|row| row.key.clone()), item),
+        }
     }
 
     fn meter_wanted(&self, meter: MeterId) -> Option<MeterSpec> {
@@ -575,58 +599,39 @@ impl Reconciler {
             .map(|(_, spec)| *spec)
     }
 
-    fn is_refused(&self, item: &Item, now: Time) -> bool {
-        self.refused.get(item).is_some_and(|until| now < *until)
+    fn is_refused(&self, item: Item, now: Time) -> bool {
+        self.refused.get(&item).is_some_and(|until| now < *until)
     }
 
     /// Whether the item waits for [`Self::infrastructure_from`].
-    fn is_deferred(&self, item: &Item, now: Time) -> bool {
+    fn is_deferred(&self, item: Item, now: Time) -> bool {
         now < self.infrastructure_from
+            && self.owners(item).next().is_none()
             && match item {
-                Item::Meter(_) => self.owners(item).is_empty() && self.is_port_meter(item),
-                Item::Flow(key) => {
-                    let held = self
-                        .held
-                        .get(key)
-                        .and_then(|held| self.tag.owner(held.cookie));
-                    self.owners(item).is_empty() && held.is_none_or(|owner| owner == INFRASTRUCTURE)
-                }
+                Item::Meter(meter) => meter < super::entry::reservation_meter(0),
+                Item::Flow(_) => true,
             }
     }
 
-    fn is_port_meter(&self, item: &Item) -> bool {
-        matches!(item, Item::Meter(meter) if *meter < super::entry::reservation_meter(0))
-    }
-
-    /// The reservations that want the item or have it on the switch.
-    fn owners(&self, item: &Item) -> BTreeSet<FlowId> {
-        let mut owners: BTreeSet<FlowId> = match item {
-            Item::Meter(meter) => {
-                let claims = self.wanted_meters.get(meter);
-                claims.into_iter().flat_map(Claims::owners).collect()
-            }
-            Item::Flow(key) => {
-                let claims = self.wanted.get(key);
-                claims.into_iter().flat_map(Claims::owners).collect()
-            }
+    /// The reservations that want the item or have it on the switch; one may come twice.
+    fn owners(&self, item: Item) -> impl Iterator<Item = FlowId> + '_ {
+        let (meter, row) = match item {
+            Item::Meter(meter) => (self.wanted_meters.get(&meter), None),
+            Item::Flow(id) => (None, self.rows.get(id)),
         };
-        if let Item::Flow(key) = item {
-            owners.extend(
-                self.held
-                    .get(key)
-                    .and_then(|held| self.tag.owner(held.cookie)),
-            );
-        }
-        owners.remove(&INFRASTRUCTURE);
-        owners
+        let held = row.and_then(|row| self.tag.owner(row.held.as_ref()?.cookie));
+        let wanted = row.map(|row| row.wanted.owners()).into_iter().flatten();
+        let meter = meter.map(Claims::owners).into_iter().flatten();
+        let owners = wanted.chain(held).chain(meter);
+        owners.filter(|owner| *owner != INFRASTRUCTURE)
     }
 
     /// For whom something was put on the switch.
-    fn sender(&self, item: &Item, sent: &Sent) -> Option<FlowId> {
+    fn sender(&self, item: Item, sent: &Sent) -> Option<FlowId> {
         match (item, sent) {
             (_, Sent::PutFlow(held)) => self.tag.owner(held.cookie),
             (Item::Meter(meter), Sent::PutMeter(_)) => {
-                Some(self.wanted_meters.get(meter)?.highest()?.0)
+                Some(self.wanted_meters.get(&meter)?.highest()?.0)
             }
             _ => None,
         }
@@ -634,7 +639,10 @@ impl Reconciler {
 
     /// Whether the switch holds this entry as it is wanted. A hard time-out may be up to the grace off; one
     /// that cannot be as long as wanted is right until half of it is over.
-    fn agrees(&self, held: &Held, owner: FlowId, entry: &FlowEntry, now: Time) -> bool {
+    fn agrees(&self, row: &Row, now: Time) -> bool {
+        let (Some((owner, entry)), Some(held)) = (entry_wanted(row, now), &row.held) else {
+            return false;
+        };
         let time_agrees = match (held.expires, entry.until) {
             (None, None) => true,
             (Some(expires), Some(until)) => {
@@ -651,11 +659,17 @@ impl Reconciler {
 
     /// Up to a batch of differences, and nothing that is no longer one remains due.
     fn next_differences(&mut self, now: Time) -> Vec<(Item, Difference)> {
+        if self.sorted < self.due_flows.len() {
+            let key = |id: &RowId| self.rows.get(*id).map(|row| &row.key);
+            // Mostly in order already, which a stable sort makes use of.
+            self.due_flows.sort_by(|a, b| key(a).cmp(&key(b)));
+            self.sorted = self.due_flows.len();
+        }
         let mut differences = Vec::new();
         let mut settled = Vec::new();
         let mut deferred = Vec::new();
         let mut meters_coming = BTreeSet::new();
-        for item in &self.due {
+        for item in self.due() {
             if differences.len() == BATCH_ITEMS {
                 break;
             }
@@ -663,52 +677,69 @@ impl Reconciler {
                 continue;
             }
             if self.is_deferred(item, now) {
-                deferred.push(item.clone());
+                deferred.push(item);
                 continue;
             }
             match self.difference(item, &meters_coming, now) {
-                Step::Settled => settled.push(item.clone()),
+                Step::Settled => settled.push(item),
                 Step::Wait => {}
                 Step::Send(difference) => {
                     if let (Item::Meter(meter), Difference::PutMeter(..)) = (item, &difference) {
-                        meters_coming.insert(*meter);
+                        meters_coming.insert(meter);
                     }
-                    differences.push((item.clone(), difference));
+                    differences.push((item, difference));
                 }
             }
         }
-        for item in deferred {
-            self.due.remove(&item);
-            self.deferred.insert(item);
+        for item in &settled {
+            self.renewals.extend(self.renewal(*item));
+            self.refused.remove(item);
         }
+        let sent = differences.iter().map(|(item, _)| item);
+        for item in settled.iter().chain(&deferred).chain(sent) {
+            self.unmark(*item);
+        }
+        if !settled.is_empty() || !deferred.is_empty() || !differences.is_empty() {
+            let is_due = |id: &RowId| self.rows.get(*id).is_some_and(|row| row.is_due);
+            self.due_flows.retain(is_due);
+            self.sorted = self.due_flows.len();
+        }
+        self.deferred.extend(deferred);
         for item in settled {
-            self.renewals.extend(self.renewal(&item));
-            self.due.remove(&item);
-            self.refused.remove(&item);
+            if let Item::Flow(id) = item {
+                self.rows.tidy(id);
+            }
         }
         differences
     }
 
-    fn is_busy(&self, item: &Item) -> bool {
+    /// No longer due; its place in `due_flows` is given up by the caller.
+    fn unmark(&mut self, item: Item) {
         match item {
-            Item::Flow(key) => self.busy_flows.contains(key),
-            Item::Meter(meter) => self.busy_meters.contains(meter),
+            Item::Meter(meter) => {
+                self.due_meters.remove(&meter);
+            }
+            Item::Flow(id) => {
+                if let Some(row) = self.rows.get_mut(id) {
+                    row.is_due = false;
+                }
+            }
         }
     }
 
     /// When the hard time-out of a held entry has to be armed again, because it could not be armed for
     /// as long as the entry is wanted.
-    fn renewal(&self, item: &Item) -> Option<(Time, Arc<FlowKey>)> {
-        let Item::Flow(key) = item else { return None };
-        let expires = self.held.get(key)?.expires?;
-        let until = self.wanted.get(key)?.highest()?.1.until?;
-        (expires < until.minus(self.grace))
-            .then(|| (expires.minus(longest_timeout() / 2), key.clone()))
+    fn renewal(&self, item: Item) -> Option<(Time, RowId)> {
+        let Item::Flow(id) = item else { return None };
+        let row = self.rows.get(id)?;
+        let expires = row.held.as_ref()?.expires?;
+        let until = row.wanted.highest()?.1.until?;
+        (expires < until.minus(self.grace)).then(|| (expires.minus(longest_timeout() / 2), id))
     }
 
-    fn difference(&self, item: &Item, meters_coming: &BTreeSet<MeterId>, now: Time) -> Step {
+    fn difference(&self, item: Item, meters_coming: &BTreeSet<MeterId>, now: Time) -> Step {
         match item {
-            Item::Meter(meter) => match (self.meter_wanted(*meter), self.held_meters.get(meter)) {
+            Item::Meter(meter) => match (self.meter_wanted(meter), self.held_meters.get(&meter)) {
                 (None, None) => Step::Settled,
                 (Some(spec), Some(held)) if *held == Some(spec) => Step::Settled,
                 (Some(spec), held) => {
@@ -719,28 +750,31 @@ impl Reconciler {
                     };
                     Step::Send(Difference::PutMeter(command, spec))
                 }
-                (None, Some(_)) if self.meter_users.contains_key(meter) => Step::Wait,
+                (None, Some(_)) if self.meter_users.contains_key(&meter) => Step::Wait,
                 (None, Some(_)) => Step::Send(Difference::DeleteMeter),
             },
-            Item::Flow(key) => match (self.entry_wanted(key, now), self.held.get(key)) {
-                (None, None) => Step::Settled,
-                (Some((owner, entry)), Some(held)) if self.agrees(held, owner, entry, now) => {
-                    Step::Settled
-                }
-                (Some((owner, entry)), _) => {
-                    let has_meter = entry.meter().is_none_or(|meter| {
-                        meters_coming.contains(&meter)
-                            || self.held_meters.contains_key(&meter)
-                                && !self.meters_going.contains(&meter)
-                    });
-                    if has_meter {
-                        Step::Send(self.put(owner, entry, now))
-                    } else {
-                        Step::Wait
+            Item::Flow(id) => {
+                let Some(row) = self.rows.get(id) else {
+                    return Step::Settled;
+                };
+                match (entry_wanted(row, now), &row.held) {
+                    (None, None) => Step::Settled,
+                    (Some(_), Some(_)) if self.agrees(row, now) => Step::Settled,
+                    (Some((owner, entry)), _) => {
+                        let has_meter = entry.meter().is_none_or(|meter| {
+                            meters_coming.contains(&meter)
+                                || self.held_meters.contains_key(&meter)
+                                    && !self.meters_going.contains(&meter)
+                        });
+                        if has_meter {
+                            Step::Send(self.put(owner, entry, now))
+                        } else {
+                            Step::Wait
+                        }
                     }
+                    (None, Some(_)) => Step::Send(Difference::DeleteFlow),
                 }
-                (None, Some(_)) => Step::Send(Difference::DeleteFlow),
-            },
+            }
         }
     }
 
@@ -807,8 +841,8 @@ impl Reconciler {
         let mut parts = Vec::with_capacity(flows.len());
         let mut flow_mods = Vec::with_capacity(flows.len());
         for (item, difference) in flows {
-            if let Item::Flow(key) = &item {
-                let (flow_mod, sent) = self.flow_mod(key, difference);
+            let Item::Flow(id) = item else { continue };
+            if let Some((flow_mod, sent)) = self.flow_mod(id, difference) {
                 flow_mods.push(flow_mod);
                 parts.push((item, sent));
             }
@@ -835,70 +869,61 @@ impl Reconciler {
         difference: Difference,
         outlet: &mut impl Outlet,
     ) {
-        let (xid, sent) = match (&item, difference) {
+        let (xid, sent) = match (item, difference) {
             (Item::Meter(meter), Difference::PutMeter(command, spec)) => {
-                self.held_meters.entry(*meter).or_insert(None);
-                let (flags, bands) = (spec.flags(), spec.bands());
-                (
-                    outlet.meter(MeterMod {
-                        command,
-                        flags,
-                        meter_id: *meter,
-                        bands,
-                    }),
-                    Sent::PutMeter(spec),
-                )
+                self.held_meters.entry(meter).or_insert(None);
+                let meter = MeterMod {
+                    command,
+                    flags: spec.flags(),
+                    meter_id: meter,
+                    bands: spec.bands(),
+                };
+                (outlet.meter(meter), Sent::PutMeter(spec))
             }
             (Item::Meter(meter), _) => {
-                self.meters_going.insert(*meter);
-                (outlet.meter(MeterMod::delete(*meter)), Sent::DeleteMeter)
+                self.meters_going.insert(meter);
+                (outlet.meter(MeterMod::delete(meter)), Sent::DeleteMeter)
             }
-            (Item::Flow(key), difference) => {
-                let (flow_mod, sent) = self.flow_mod(key, difference);
+            (Item::Flow(id), difference) => {
+                let Some((flow_mod, sent)) = self.flow_mod(id, difference) else {
+                    return;
+                };
                 (outlet.flow(flow_mod), sent)
             }
         };
         self.under_way(batch, xid, item, sent);
     }
 
-    fn flow_mod(&mut self, key: &FlowKey, difference: Difference) -> (FlowMod, Sent) {
+    fn flow_mod(&mut self, id: RowId, difference: Difference) -> Option<(FlowMod, Sent)> {
+        let row = self.rows.get(id)?;
+        let (table, priority) = (row.key.table, row.key.priority);
+        let matching = row.key.matching.clone();
         if let Difference::PutFlow { held, timeout_s } = difference {
-            self.use_meter(held.meter());
-            let add = FlowMod::add(
-                key.table,
-                key.priority,
-                key.matching.clone(),
-                held.instructions.to_vec(),
-            );
-            let add = add
+            let add = FlowMod::add(table, priority, matching, held.instructions.to_vec())
                 .cookie(held.cookie)
                 .hard_timeout_s(timeout_s)
                 .flags(FlowFlags::SEND_FLOW_REM);
-            return (add, Sent::PutFlow(held));
+            self.use_meter(held.meter());
+            return Some((add, Sent::PutFlow(held)));
         }
         // Only if it still is the entry that is believed to be there.
-        let cookie = self.held.get(key).map_or(0, |held| held.cookie);
-        let delete = FlowMod::delete_strict(key.table, key.priority, key.matching.clone());
+        let cookie = row.held.as_ref().map_or(0, |held| held.cookie);
         let mut delete = FlowMod {
             cookie,
             cookie_mask: u64::MAX,
-            ..delete
+            ..FlowMod::delete_strict(table, priority, matching)
         };
         let infrastructure = self.tag.cookie(INFRASTRUCTURE);
         if is_planted(Fault::DeleteWithoutGeneration) && cookie != infrastructure {
             let mask = !u64::from(u16::MAX);
-            delete = FlowMod::delete_by_cookie(key.table, cookie, mask);
+            delete = FlowMod::delete_by_cookie(table, cookie, mask);
         }
-        (delete, Sent::DeleteFlow)
+        Some((delete, Sent::DeleteFlow))
     }
 
     fn under_way(&mut self, batch: &mut Batch, xid: u32, item: Item, sent: Sent) {
         self.refused.remove(&item);
-        self.due.remove(&item);
-        match &item {
-            Item::Flow(key) => self.busy_flows.insert(key.clone()),
-            Item::Meter(meter) => self.busy_meters.insert(*meter),
-        };
+        self.set_busy(item, true);
         batch.sent.push((xid, item, sent));
     }
 
@@ -910,52 +935,48 @@ impl Reconciler {
     }
 
     /// The switch has done it.
-    fn apply(&mut self, item: &Item, sent: Sent) {
+    fn apply(&mut self, item: Item, sent: Sent) {
         match (item, sent) {
-            (Item::Flow(key), Sent::PutFlow(held)) => {
+            (Item::Flow(id), Sent::PutFlow(held)) => {
                 // Counted as a user of its meter when it was sent.
-                self.release(key);
-                self.held.insert(key.clone(), held);
+                self.release(id);
+                if let Some(row) = self.rows.get_mut(id) {
+                    row.held = Some(held);
+                }
             }
-            (Item::Flow(key), _) => self.release(key),
+            (Item::Flow(id), _) => self.release(id),
             (Item::Meter(meter), Sent::PutMeter(spec)) => {
-                self.held_meters.insert(*meter, Some(spec));
+                self.held_meters.insert(meter, Some(spec));
             }
             (Item::Meter(meter), _) => {
-                self.meters_going.remove(meter);
-                self.held_meters.remove(meter);
+                self.meters_going.remove(&meter);
+                self.held_meters.remove(&meter);
             }
         }
     }
 
     /// The switch has refused it, so what it holds there is unknown: it counts as nothing, the item is
     /// sent again later, and the next reading tells.
-    fn refuse(&mut self, item: &Item, sent: Sent, now: Time) {
+    fn refuse(&mut self, item: Item, sent: Sent, now: Time) {
         match (item, sent) {
-            (Item::Flow(key), Sent::PutFlow(held)) => {
+            (Item::Flow(id), Sent::PutFlow(held)) => {
                 self.leave_meter(held.meter());
-                self.release(key);
+                self.release(id);
             }
-            (Item::Flow(key), _) => self.release(key),
+            (Item::Flow(id), _) => self.release(id),
             (Item::Meter(meter), Sent::PutMeter(_)) => {
-                self.held_meters.remove(meter);
+                self.held_meters.remove(&meter);
             }
             (Item::Meter(meter), _) => {
-                self.meters_going.remove(meter);
+                self.meters_going.remove(&meter);
             }
         }
-        self.refused.insert(item.clone(), now.plus(self.retry));
+        self.refused.insert(item, now.plus(self.retry));
     }
 
-    fn hold(&mut self, key: Arc<FlowKey>, held: Held) {
-        self.use_meter(held.meter());
-        self.held.insert(key, held);
-    }
-
-    fn release(&mut self, key: &FlowKey) {
-        if let Some(held) = self.held.remove(key) {
-            self.leave_meter(held.meter());
-        }
+    fn release(&mut self, id: RowId) {
+        let held = self.rows.get_mut(id).and_then(|row| row.held.take());
+        self.leave_meter(held.and_then(|held| held.meter()));
     }
 
     fn use_meter(&mut self, meter: Option<MeterId>) {
@@ -1009,15 +1030,13 @@ impl Held {
             expires,
         }
     }
+}
 
-    fn meter(&self) -> Option<MeterId> {
-        self.instructions
-            .iter()
-            .find_map(|instruction| match instruction {
-                Instruction::Meter(meter) => Some(*meter),
-                _ => None,
-            })
-    }
+/// What counts of what is wanted.
+fn entry_wanted(row: &Row, now: Time) -> Option<(FlowId, &FlowEntry)> {
+    let (owner, entry) = row.wanted.highest()?;
+    let is_wanted = entry.until.is_none_or(|until| now < until);
+    is_wanted.then_some((owner, entry))
 }
 
 fn longest_timeout() -> Duration {

@@ -1,0 +1,152 @@
+//! Everything that is known of the flow entries of one switch, by key.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use payflow_qos::Time;
+use rust_openflow::{Instruction, MeterId};
+
+use super::{
+    claims::Claims,
+    entry::{FlowEntry, FlowKey},
+};
+
+/// Names a row as long as it is there; then it may name another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct RowId(u32);
+
+/// One key: what is wanted under it, and what is held.
+#[derive(Debug)]
+pub(crate) struct Row {
+    pub(crate) key: Arc<FlowKey>,
+    pub(crate) wanted: Claims<FlowEntry>,
+    pub(crate) held: Option<Held>,
+    /// It is in a batch.
+    pub(crate) is_busy: bool,
+    /// What is wanted and what is held may differ.
+    pub(crate) is_due: bool,
+}
+
+/// A flow entry the switch is believed to hold.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Held {
+    pub(crate) cookie: u64,
+    pub(crate) instructions: Arc<[Instruction]>,
+    pub(crate) expires: Option<Time>,
+}
+
+/// Rows by key and by id. Keys are long, and comparing them is what costs, so a key is looked up once.
+#[derive(Debug, Default)]
+pub(crate) struct Rows {
+    by_key: BTreeMap<Arc<FlowKey>, RowId>,
+    rows: Vec<Option<Row>>,
+    free: Vec<RowId>,
+}
+
+impl Rows {
+    pub(crate) fn find(&self, key: &FlowKey) -> Option<RowId> {
+        self.by_key.get(key).copied()
+    }
+
+    /// The row of this key, made if need be.
+    pub(crate) fn row_of(&mut self, key: Arc<FlowKey>) -> RowId {
+        let (rows, free) = (&mut self.rows, &mut self.free);
+        let place = self.by_key.entry(key);
+        let key = place.key().clone();
+        *place.or_insert_with(|| {
+            let id = free.pop().unwrap_or_else(|| {
+                rows.push(None);
+                RowId(u32::try_from(rows.len() - 1).unwrap_or(u32::MAX))
+            });
+            if let Some(row) = rows.get_mut(id.0 as usize) {
+                *row = Some(Row {
+                    key,
+                    wanted: Claims::default(),
+                    held: None,
+                    is_busy: false,
+                    is_due: false,
+                });
+            }
+            id
+        })
+    }
+
+    pub(crate) fn get(&self, id: RowId) -> Option<&Row> {
+        self.rows.get(id.0 as usize)?.as_ref()
+    }
+
+    pub(crate) fn get_mut(&mut self, id: RowId) -> Option<&mut Row> {
+        self.rows.get_mut(id.0 as usize)?.as_mut()
+    }
+
+    pub(crate) fn get_by_key(&self, key: &FlowKey) -> Option<&Row> {
+        self.get(self.find(key)?)
+    }
+
+    /// Forgets a row of which nothing is wanted, held or to be done.
+    pub(crate) fn tidy(&mut self, id: RowId) {
+        let is_empty =
+            |row: &Row| row.wanted.is_empty() && row.held.is_none() && !row.is_busy && !row.is_due;
+        let place = self.rows.get_mut(id.0 as usize);
+        if let Some(row) = place.and_then(|row| row.take_if(|row| is_empty(row))) {
+            self.by_key.remove(&row.key);
+            self.free.push(id);
+        }
+    }
+
+    /// All rows, in the order of keys.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (RowId, &Row)> {
+        self.by_key
+            .values()
+            .filter_map(|id| Some((*id, self.get(*id)?)))
+    }
+
+    /// All rows, in any order that is always the same.
+    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Row> {
+        self.rows.iter_mut().flatten()
+    }
+}
+
+impl Held {
+    /// The meter that packets pass.
+    pub(crate) fn meter(&self) -> Option<MeterId> {
+        self.instructions
+            .iter()
+            .find_map(|instruction| match instruction {
+                Instruction::Meter(meter) => Some(*meter),
+                _ => None,
+            })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use rust_openflow::{Match, PortNo, TableId};
+
+    fn key(number: u32) -> Arc<FlowKey> {
+        Arc::new(FlowKey {
+            table: TableId(0),
+            priority: 1,
+            matching: Match::new().in_port(PortNo(number)),
+        })
+    }
+
+    #[test]
+    fn a_row_is_found_by_its_key_until_nothing_is_left_of_it() {
+        let mut rows = Rows::default();
+        let ids = [3, 1, 2].map(|number| rows.row_of(key(number)));
+        assert_eq!(rows.row_of(key(1)), ids[1]);
+        let order: Vec<_> = rows.iter().map(|(_, row)| row.key.clone()).collect();
+        assert_eq!(order, [key(1), key(2), key(3)]);
+        rows.get_mut(ids[1]).unwrap().is_due = true;
+        rows.tidy(ids[1]);
+        assert_eq!(rows.find(&key(1)), Some(ids[1]));
+        rows.get_mut(ids[1]).unwrap().is_due = false;
+        rows.tidy(ids[1]);
+        rows.tidy(ids[1]);
+        assert!(rows.find(&key(1)).is_none() && rows.get(ids[1]).is_none());
+        assert_eq!(rows.row_of(key(7)), ids[1], "its place is taken again");
+        assert_eq!(rows.get_by_key(&key(7)).unwrap().key, key(7));
+    }
+}
