@@ -336,22 +336,22 @@ impl Observer {
 
     /// The controller dies, or lives again.
     pub fn controller(&mut self, alive: bool, disk: &Disk, now: Time) {
-        if alive {
-            if let Some(since) = self.away_since.take() {
-                for (number, sale) in &mut self.sales {
-                    // It has written that the flow is resumed, and died before it could say so.
-                    let [suspended, resumed] =
-                        ["suspended", "resumed"].map(|kind| disk.count(kind, *number));
-                    if sale.status == Some(Status::Suspended) && suspended == resumed {
-                        sale.status = Some(Status::Active);
-                        sale.delivery.promised(since);
-                    }
-                    sale.delivery.unwatched(since, now);
-                }
-            }
-        } else {
+        if !alive {
             self.tally.crashes += 1;
             self.away_since = Some(now);
+            for (number, sale) in &mut self.sales {
+                // It has written that the flow is resumed, and died before it could say so.
+                let [suspended, resumed] =
+                    ["suspended", "resumed"].map(|kind| disk.count(kind, *number));
+                if sale.status == Some(Status::Suspended) && suspended == resumed {
+                    sale.status = Some(Status::Active);
+                    sale.delivery.promised(now);
+                }
+            }
+        } else if let Some(since) = self.away_since.take() {
+            for sale in self.sales.values_mut() {
+                sale.delivery.unwatched(since, now);
+            }
         }
     }
 }
