@@ -19,8 +19,23 @@ use payflow_payment::{
 use reqwest::Method;
 use serde_json::{Value, json};
 
-/// The key of the only buyer.
+/// The key of the first buyer; others differ in the first byte.
 const SEED: [u8; 32] = [7; 32];
+
+/// What somebody buys.
+#[derive(Clone, Copy, Debug)]
+pub struct Want {
+    /// Who sends.
+    pub from: IpAddr,
+    /// Who receives, over UDP.
+    pub to: IpAddr,
+    /// At which port.
+    pub port: u16,
+    /// Frame bits per second.
+    pub rate_bps: u64,
+    /// For how long.
+    pub duration_s: u64,
+}
 
 /// One buyer, enrolled with the operator.
 pub struct Buyer {
@@ -46,9 +61,16 @@ impl Buyer {
     /// One that buys at this API.
     #[must_use]
     pub fn new(api: SocketAddr, tag: String, ledger: HostLedger) -> Self {
+        Self::numbered(0, api, tag, ledger)
+    }
+
+    /// One of several; the first has number 0.
+    #[must_use]
+    pub fn numbered(number: u8, api: SocketAddr, tag: String, ledger: HostLedger) -> Self {
+        let seed = seed(number);
         Self {
-            wallet: Wallet::from_seed(SEED),
-            key: Ed25519PrivateKey::new(SEED),
+            wallet: Wallet::from_seed(seed),
+            key: Ed25519PrivateKey::new(seed),
             ledger,
             http: reqwest::Client::builder()
                 .no_proxy()
@@ -63,15 +85,27 @@ impl Buyer {
     /// The part of `payflow.toml` that lets it buy for any host.
     #[must_use]
     pub fn enrolment() -> String {
-        let key = Ed25519PrivateKey::new(SEED).public_key();
+        Self::enrolment_of(0)
+    }
+
+    /// The same for the one with this number.
+    #[must_use]
+    pub fn enrolment_of(number: u8) -> String {
+        let key = Ed25519PrivateKey::new(seed(number)).public_key();
         let key = payflow_payment::PublicKey(*key.bytes());
-        format!("[[enrolled]]\nkey = \"{key}\"\nname = \"bench\"\n")
+        format!("[[enrolled]]\nkey = \"{key}\"\nname = \"bench {number}\"\n")
     }
 
     /// Where it keeps its money.
     #[must_use]
     pub fn address() -> payflow_payment::Address {
-        Wallet::from_seed(SEED).address()
+        Self::address_of(0)
+    }
+
+    /// Where the one with this number keeps its money.
+    #[must_use]
+    pub fn address_of(number: u8) -> payflow_payment::Address {
+        Wallet::from_seed(seed(number)).address()
     }
 
     /// Buys 1 Mbit/s for a minute, and cancels it again.
@@ -84,9 +118,30 @@ impl Buyer {
         to: IpAddr,
         port: u16,
     ) -> anyhow::Result<Purchase> {
+        let want = Want {
+            from,
+            to,
+            port,
+            rate_bps: 1_000_000,
+            duration_s: 60,
+        };
+        let (view, purchase) = self.buy(&want).await?;
+        if view.active_at.is_none() {
+            bail!("the reservation is not active: {view:?}");
+        }
+        let path = format!("/v1/reservations/{}", view.id);
+        let _: Value = self.ask(Method::DELETE, &path, None).await?;
+        Ok(purchase)
+    }
+
+    /// Buys, and waits for the controller's answer: as a rule the reservation is active then.
+    ///
+    /// # Errors
+    /// The controller refuses, or cannot be reached.
+    pub async fn buy(&self, want: &Want) -> anyhow::Result<(ReservationView, Purchase)> {
         let body = json!({
-            "source": from, "destination": to, "protocol": "udp", "destination_port": port,
-            "rate_bps": 1_000_000, "duration_s": 60, "refund_to": self.wallet.address(),
+            "source": want.from, "destination": want.to, "protocol": "udp", "destination_port": want.port,
+            "rate_bps": want.rate_bps, "duration_s": want.duration_s, "refund_to": self.wallet.address(),
         });
         let begun = Instant::now();
         let quote: Signed<QuoteDocument> =
@@ -96,16 +151,11 @@ impl Buyer {
         let payment = self.pay(&quote).await?;
         let body = json!({ "quote": quote.id, "payment": { "transaction": payment } });
         let begun = Instant::now();
-        let view: ReservationView = self
+        let view = self
             .ask(Method::POST, "/v1/reservations", Some(&body))
             .await?;
         let installed = begun.elapsed();
-        if view.active_at.is_none() {
-            bail!("the reservation is not active: {view:?}");
-        }
-        let path = format!("/v1/reservations/{}", view.id);
-        let _: Value = self.ask(Method::DELETE, &path, None).await?;
-        Ok(Purchase { quoted, installed })
+        Ok((view, Purchase { quoted, installed }))
     }
 
     async fn pay(
@@ -167,4 +217,10 @@ impl Buyer {
         }
         Ok(serde_json::from_slice(&bytes)?)
     }
+}
+
+fn seed(number: u8) -> [u8; 32] {
+    let mut seed = SEED;
+    seed[0] = seed[0].wrapping_add(number);
+    seed
 }

@@ -166,18 +166,42 @@ pub fn start_payflow_with(
     chain_id: &str,
     more: &str,
 ) -> anyhow::Result<Running> {
+    let anywhere = SocketAddr::from(([127, 0, 0, 1], 0));
+    start_payflow_at(dir, [anywhere; 2], grpc, chain_id, more)
+}
+
+/// The same, at addresses that stay when it is started again: where it listens for switches, and where its API is.
+///
+/// # Errors
+/// It cannot be started.
+pub fn start_payflow_at(
+    dir: &Path,
+    [openflow, http]: [SocketAddr; 2],
+    grpc: &str,
+    chain_id: &str,
+    more: &str,
+) -> anyhow::Result<Running> {
     let config = format!(
         r#"data_dir = "data"
-openflow.listen = "127.0.0.1:0"
-http.listen = "127.0.0.1:0"
+openflow.listen = "{openflow}"
+http.listen = "{http}"
 ovsdb.endpoints = ["unix:db.sock"]
 ledger.url = "{grpc}"
 ledger.chain_id = "{chain_id}"
 {more}"#
     );
     std::fs::write(dir.join("payflow.toml"), config)?;
+    start_payflow_again(dir, "controller.log")
+}
+
+/// Starts `payflow controller` with the configuration and the data that are there already, and waits until it listens.
+/// It writes to the file `log`, which must not be there.
+///
+/// # Errors
+/// It cannot be started.
+pub fn start_payflow_again(dir: &Path, log: &str) -> anyhow::Result<Running> {
     let args = ["controller", "--config", "payflow.toml"];
-    let mut program = Program::start(dir, &sibling("payflow")?, &args, "controller.log")?;
+    let mut program = Program::start(dir, &sibling("payflow")?, &args, log)?;
     let at = |log: &str, word: &str| {
         let (_, said) = log.split_once(word)?;
         said.split_whitespace().next()?.parse().ok()

@@ -5,15 +5,19 @@
 //! |---|---|
 //! | [`load`] | emulated switches that ask a controller about packets, and time its answers |
 //! | [`open_vswitch`] | real switches |
+//! | [`client`] | the other end of an OpenFlow connection to a switch, without any policy |
 //! | [`buyer`] | somebody who buys |
+//! | [`market`] | a controller that has sold many flows on real switches |
 //! | [`reflector`] | the least a controller can do: every packet goes back |
 //! | [`program`] | a program under measurement: started, watched, ended |
 //! | [`contestant`] | the controllers that are compared |
 //! | [`report`] | what was measured, as JSON |
 
 pub mod buyer;
+pub mod client;
 pub mod contestant;
 pub mod load;
+pub mod market;
 pub mod open_vswitch;
 pub mod program;
 pub mod reflector;

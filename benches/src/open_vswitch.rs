@@ -3,6 +3,7 @@
 
 use std::{
     net::{Ipv4Addr, SocketAddr},
+    os::unix::net::UnixStream,
     path::{Path, PathBuf},
     process::Command,
     time::Instant,
@@ -42,13 +43,7 @@ impl Bridges {
             std::thread::sleep(std::time::Duration::from_millis(10));
         }
         vsctl(dir, "--no-wait init")?;
-        let remote = [
-            "unix:db.sock",
-            "--enable-dummy",
-            "--disable-system",
-            "--unixctl=vs.ctl",
-        ];
-        let daemon = Program::start(dir, "ovs-vswitchd", &remote, "ovs.log")?;
+        let daemon = start_daemon(dir)?;
         let bridges = Self {
             dir: dir.to_owned(),
             count,
@@ -143,6 +138,73 @@ impl Bridges {
         Ok(())
     }
 
+    /// No bridge has a controller any more.
+    ///
+    /// # Errors
+    /// Open vSwitch says no.
+    pub fn disconnect(&self) -> anyhow::Result<()> {
+        let words: Vec<_> = (1..=self.count)
+            .map(|n| format!("del-controller s{n}"))
+            .collect();
+        vsctl(&self.dir, &words.join(" -- "))
+    }
+
+    /// SIGKILL to `ovs-vswitchd`: every table is empty. The bridges are there again when [`Self::launch`] has returned and
+    /// [`Self::management`] answers.
+    ///
+    /// # Errors
+    /// What it left behind cannot be removed.
+    pub fn kill(&mut self) -> anyhow::Result<()> {
+        self.daemon.kill()?;
+        for n in 1..=self.count {
+            // What it left of its sockets would be taken for a living switch.
+            std::fs::remove_file(self.management_path(n))?;
+        }
+        Ok(())
+    }
+
+    /// Starts `ovs-vswitchd` again, and does not wait for it.
+    ///
+    /// # Errors
+    /// It cannot be started.
+    pub fn launch(&mut self) -> anyhow::Result<()> {
+        self.daemon = start_daemon(&self.dir)?;
+        Ok(())
+    }
+
+    /// Connections to all bridges from the side of their management, in order, as soon as all of them accept one.
+    ///
+    /// # Errors
+    /// One does not for too long.
+    pub fn management(&self) -> anyhow::Result<Vec<UnixStream>> {
+        let begun = Instant::now();
+        (1..=self.count)
+            .map(|n| {
+                loop {
+                    match UnixStream::connect(self.management_path(n)) {
+                        Ok(stream) => return Ok(stream),
+                        Err(error) if begun.elapsed() > PATIENCE => {
+                            return Err(error).with_context(|| {
+                                format!("s{n} is not there: {}", self.daemon.log())
+                            });
+                        }
+                        Err(_) => std::thread::sleep(std::time::Duration::from_millis(1)),
+                    }
+                }
+            })
+            .collect()
+    }
+
+    fn management_path(&self, n: u8) -> PathBuf {
+        self.dir.join(format!("s{n}.mgmt"))
+    }
+
+    /// How many bridges there are.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.count.into()
+    }
+
     /// How many hosts there are.
     #[must_use]
     pub fn hosts(&self) -> usize {
@@ -154,6 +216,16 @@ impl Bridges {
     pub fn address(switch: u8, host: u8) -> Ipv4Addr {
         Ipv4Addr::new(10, 200, switch, host)
     }
+}
+
+fn start_daemon(dir: &Path) -> anyhow::Result<Program> {
+    let args = [
+        "unix:db.sock",
+        "--enable-dummy",
+        "--disable-system",
+        "--unixctl=vs.ctl",
+    ];
+    Program::start(dir, "ovs-vswitchd", &args, "ovs.log")
 }
 
 fn vsctl(dir: &Path, words: &str) -> anyhow::Result<()> {

@@ -137,6 +137,19 @@ impl Program {
         }
     }
 
+    /// Kills it (SIGKILL), and waits until it is gone.
+    ///
+    /// # Errors
+    /// It had ended before.
+    pub fn kill(&mut self) -> anyhow::Result<()> {
+        if let Some(status) = self.child.try_wait()? {
+            bail!("{} has ended ({status}): {}", self.name, self.log());
+        }
+        self.child.kill()?;
+        self.child.wait()?;
+        Ok(())
+    }
+
     fn pid(&self) -> Pid {
         Pid::from_raw(self.child.id() as i32)
     }
