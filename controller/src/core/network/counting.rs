@@ -1,6 +1,6 @@
 //! What the first switch has counted of every paid flow.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use payflow_qos::SwitchId;
 
@@ -26,6 +26,13 @@ impl Network {
             .collect();
         self.meters_seen
             .retain(|(at, meter), _| *at != switch || there.contains(meter));
+        let mut newest = BTreeMap::new();
+        for (flow, paid) in &mut self.flows {
+            if paid.ingress().is_some_and(|(hop, _)| hop.switch == switch) {
+                // The meter is shared by the generations of a path; the newest one has it, and comes last.
+                newest.insert(reservation_meter(flow.reservation), paid);
+            }
+        }
         for meter in &reading.meter_stats {
             let dropped = meter
                 .bands
@@ -41,12 +48,7 @@ impl Network {
                 .insert((switch, meter.meter_id.0), dropped)
                 .unwrap_or_default();
             let (packets, bytes) = grown(seen, dropped);
-            // The meter is shared by the generations of a path; the newest one has it.
-            let uses = |flow: &FlowId| reservation_meter(flow.reservation) == meter.meter_id;
-            let newest = self.flows.iter_mut().rev().find(|(flow, paid)| {
-                uses(flow) && paid.ingress().is_some_and(|(hop, _)| hop.switch == switch)
-            });
-            if let Some((_, paid)) = newest {
+            if let Some(paid) = newest.get_mut(&meter.meter_id) {
                 paid.counters.dropped_packets += packets;
                 paid.counters.dropped_bytes += bytes;
             }
