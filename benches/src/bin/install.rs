@@ -5,7 +5,7 @@
 //! are measured. Then, in turns, the same switches, restarted and empty, are pointed at this bench, which pours the same
 //! meters and entries into them with one barrier behind all of them, and at the controller. Both are timed alike: from
 //! the moment at which both sides accept connections until every switch, asked again and again over a connection of its
-//! own, holds every entry; then all tables are read and compared.
+//! own, holds every entry; then all tables are read and compared. Before every turn nobody has anything to do.
 
 use std::{
     net::{SocketAddr, TcpListener},
@@ -26,6 +26,9 @@ use serde::Serialize;
 const USAGE: &str = "usage: bench-install [--reservations N] [--turns N] FILE";
 /// Between two questions to a switch.
 const POLL: Duration = Duration::from_millis(20);
+/// Between taking the controller away from the switches and giving them one again: what the loss meant to the controller
+/// is written down then.
+const REST: Duration = Duration::from_secs(1);
 /// How long an installation may take.
 const LIMIT: Duration = Duration::from_secs(120);
 /// Both sides are there, until the tables are.
@@ -121,10 +124,8 @@ async fn measure(reservations: usize, turns: usize) -> anyhow::Result<Results> {
     let meters = sold.iter().map(|it| it.meters.len()).sum();
     let (mut raw, mut controller) = (Vec::new(), Vec::new());
     for _ in 0..turns {
-        raw.push(pour(&mut market, &sold)?);
-        println!("raw        {:?}", raw.last());
-        controller.push(reinstall(&mut market, &sold)?);
-        println!("controller {:?}", controller.last());
+        raw.push(told("raw", pour(&mut market, &sold)?));
+        controller.push(told("controller", reinstall(&mut market, &sold)?));
     }
 
     let of = |turns: &[Turn]| median(turns.iter().map(|turn| turn.per_s).collect());
@@ -164,12 +165,19 @@ async fn measure(reservations: usize, turns: usize) -> anyhow::Result<Results> {
     })
 }
 
-/// Empties the switches, and leaves them without a controller.
+/// For those who wait.
+fn told<T: std::fmt::Debug>(what: &str, measured: T) -> T {
+    println!("{what:<20} {measured:?}");
+    measured
+}
+
+/// Empties the switches, and leaves them without a controller until nobody is busy any more.
 fn empty(market: &mut Market) -> anyhow::Result<()> {
     market.bridges.disconnect()?;
     market.bridges.kill()?;
     market.bridges.launch()?;
     market.bridges.management()?;
+    std::thread::sleep(REST);
     Ok(())
 }
 
@@ -309,20 +317,23 @@ fn kill(
         let said = count_ready(market);
         market.bridges.kill()?;
         market.bridges.launch()?;
-        killed.switches.push(back(market, sold, said)?);
-        println!("ovs-vswitchd killed: {:?}", killed.switches.last());
+        killed
+            .switches
+            .push(told("ovs-vswitchd killed", back(market, sold, said)?));
 
         market.kill_controller()?;
         market.restart_controller()?;
-        killed.controller.push(back(market, sold, 0)?);
-        println!("controller killed:   {:?}", killed.controller.last());
+        killed
+            .controller
+            .push(told("controller killed", back(market, sold, 0)?));
 
         market.bridges.kill()?;
         market.kill_controller()?;
         market.restart_controller()?;
         market.bridges.launch()?;
-        killed.both.push(back(market, sold, 0)?);
-        println!("both killed:         {:?}", killed.both.last());
+        killed
+            .both
+            .push(told("both killed", back(market, sold, 0)?));
     }
     Ok(killed)
 }
