@@ -9,9 +9,10 @@ use std::{
 
 use anyhow::{Context as _, bail};
 use rust_openflow::{
-    EncodeError, FlowEntry, FlowFilter, FlowStats, Input, Message, MeterCommand, MeterConfig,
-    MeterId, MeterMod, MultipartFlags, MultipartReplyBody, MultipartRequest, MultipartRequestBody,
-    Output, SessionConfig, SwitchSession,
+    BundleCommand, BundleControl, BundleFlags, EncodeError, FlowEntry, FlowFilter, FlowStats,
+    Input, Message, MeterCommand, MeterConfig, MeterId, MeterMod, MultipartFlags,
+    MultipartReplyBody, MultipartRequest, MultipartRequestBody, Output, SessionConfig,
+    SwitchSession, bundle_add,
 };
 
 /// Cookies of reservations: owner tag (8 bits), number (40 bits, 0 for everything else), generation (16 bits).
@@ -22,6 +23,9 @@ const RESERVATION_MASK: u64 = 0xff_ffff_ffff << 16;
 const FIRST_METER: MeterId = MeterId(0x1_0000);
 /// Transaction ids of what is poured; sessions count from 1 and do not come so far.
 const POURED: u32 = 0x4000_0000;
+
+/// Entries in a bundle, as many as the controller puts into one.
+const BUNDLE: usize = 512;
 
 /// Connected to a switch that has said who it is.
 #[derive(Debug)]
@@ -53,11 +57,11 @@ pub struct Poured {
 }
 
 impl Sold {
-    /// The messages that make a switch hold this, as bytes: meters, a barrier, entries.
+    /// The messages that make a switch hold this, as bytes: meters, a barrier, entries, in atomic bundles if they are to be.
     ///
     /// # Errors
     /// None for what a switch has told.
-    pub fn messages(&self) -> Result<Vec<u8>, EncodeError> {
+    pub fn messages(&self, bundled: bool) -> Result<Vec<u8>, EncodeError> {
         let mut bytes = Vec::new();
         for meter in self.meters.values() {
             let meter = MeterMod {
@@ -69,9 +73,31 @@ impl Sold {
             Message::MeterMod(meter).encode(POURED, &mut bytes)?;
         }
         Message::BarrierRequest.encode(POURED, &mut bytes)?;
-        for entry in &self.entries {
-            let add = entry.to_add().hard_timeout_s(self.timeout_s);
-            Message::FlowMod(add).encode(POURED, &mut bytes)?;
+        let adds = self
+            .entries
+            .iter()
+            .map(|entry| Message::FlowMod(entry.to_add().hard_timeout_s(self.timeout_s)));
+        if !bundled {
+            for add in adds {
+                add.encode(POURED, &mut bytes)?;
+            }
+            return Ok(bytes);
+        }
+        let adds: Vec<_> = adds.collect();
+        let flags = BundleFlags::ATOMIC | BundleFlags::ORDERED;
+        for (bundle_id, adds) in (1..).zip(adds.chunks(BUNDLE)) {
+            let control = |command| BundleControl {
+                bundle_id,
+                command,
+                flags,
+            };
+            let open = control(BundleCommand::OPEN_REQUEST).to_message();
+            open.encode(POURED, &mut bytes)?;
+            for add in adds {
+                bundle_add(bundle_id, flags, POURED, add)?.encode(POURED, &mut bytes)?;
+            }
+            let commit = control(BundleCommand::COMMIT_REQUEST).to_message();
+            commit.encode(POURED, &mut bytes)?;
         }
         Ok(bytes)
     }
