@@ -11,6 +11,7 @@
 //! | `reconcile`, `rows`, `claims` | the difference between what is wanted on a switch and what it holds |
 //! | `pipeline` | the flow tables of a switch |
 //! | `ports`, `discovery`, `capacity` | what a port is open for, which ports are links, what they can carry |
+//! | `replug` | ports that are taken out and come back, under whatever number |
 //! | `hosts`, `frames`, `learning` | who is where, and the frames that tell |
 //! | `paid`, `counting` | the life of a paid flow, and what was counted of it |
 
@@ -30,6 +31,7 @@ mod paid;
 mod pipeline;
 mod ports;
 mod reconcile;
+mod replug;
 mod rows;
 mod settings;
 mod switch;
@@ -52,6 +54,7 @@ use discovery::Discovery;
 use hosts::Hosts;
 use identity::Identities;
 use paid::Paid;
+use replug::Unplugged;
 use switch::{Connection, Switch};
 
 /// The network half of the deterministic core.
@@ -70,6 +73,7 @@ pub struct Network {
     identities: Identities,
     facts: BTreeMap<(SwitchId, String), PortFacts>,
     classes: BTreeMap<(SwitchId, String), Classes>,
+    unplugged: BTreeMap<(SwitchId, String), Unplugged>,
     discovery: Discovery,
     hosts: Hosts,
     topology: Topology,
@@ -98,6 +102,7 @@ impl Network {
             identities: Identities::new(config.switch_keys.clone()),
             facts: BTreeMap::new(),
             classes: BTreeMap::new(),
+            unplugged: BTreeMap::new(),
             discovery: Discovery::new(config.secret, config.timings),
             hosts: Hosts::new(&config),
             topology: Topology::new(),
@@ -129,6 +134,7 @@ impl Network {
             }
             NetworkInput::Bound { switch, key } => self.bound(switch, key, now),
             NetworkInput::Unbound { switch } => self.identities.unbind(switch),
+            NetworkInput::Renumbered { from, to } => self.follow_port(from, to),
             NetworkInput::DeadlineReached => self.stale = true,
         }
         self.settle(now);
@@ -160,6 +166,7 @@ impl Network {
             self.discovery.next_deadline(self.now),
             self.hosts.next_deadline(),
             self.ports_deadline(),
+            self.replug_deadline(),
         ];
         sessions
             .chain(switches)
@@ -238,6 +245,7 @@ impl Network {
         self.tick_hosts(now);
         self.tick_audits(now);
         self.tick_classes(now);
+        self.tick_unplugged(now);
         if std::mem::take(&mut self.stale) {
             self.refresh(now);
         }

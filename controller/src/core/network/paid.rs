@@ -7,7 +7,7 @@
 
 use std::time::Duration;
 
-use payflow_qos::{Class, Hop, Path, Time};
+use payflow_qos::{Class, Hop, Path, PortRef, Time};
 use rust_openflow::{Instruction, IpProto, Match, MeterId};
 
 use super::{
@@ -222,6 +222,38 @@ impl Network {
         }
         self.progress(flow, now);
         self.settle(now);
+    }
+
+    /// A port has another number: the entries of paid flows follow. What is being removed is removed where it is.
+    pub(super) fn follow_port(&mut self, from: PortRef, to: PortRef) {
+        let grace = self.config.timings.grace;
+        let flows: Vec<FlowId> = self.flows.keys().copied().collect();
+        for flow in flows {
+            let Some(mut paid) = self.flows.remove(&flow) else {
+                continue;
+            };
+            let stays = !matches!(paid.stage, Stage::Removing { .. });
+            if stays && paid.plan.path.renumber(from, to) {
+                let hops = hop_entries(&paid.plan, grace);
+                let before = std::mem::replace(&mut paid.hops, hops);
+                for (index, old) in before.into_iter().enumerate() {
+                    if old.wanted {
+                        self.want_hop(&mut paid, index);
+                        self.withdraw_key(&paid, index, &old);
+                    }
+                }
+                self.stirred.insert(flow);
+            }
+            self.flows.insert(flow, paid);
+        }
+    }
+
+    /// No longer wants what a hop had, if that was under another key than now.
+    fn withdraw_key(&mut self, paid: &Paid, index: usize, old: &HopEntry) {
+        let moved = paid.hops.get(index).is_some_and(|hop| hop.key != old.key);
+        if moved && let Some(switch) = self.switches.get_mut(&old.hop.switch) {
+            switch.reconciler.withdraw(paid.plan.flow, &old.key);
+        }
     }
 
     /// What the first switch has counted, as of the last audit. `None` for a flow that is not on the switches.

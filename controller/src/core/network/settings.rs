@@ -76,6 +76,8 @@ pub struct Timings {
     pub retry: Duration,
     /// How long after an adoption a path may be incomplete before it counts as broken.
     pub adoption_patience: Duration,
+    /// A port that was taken out of its switch and comes back within this time, under whatever number, is the same port.
+    pub replug: Duration,
 }
 
 impl Default for Timings {
@@ -93,6 +95,7 @@ impl Default for Timings {
             audit: Duration::from_secs(5),
             retry: Duration::from_secs(5),
             adoption_patience: Duration::from_secs(20),
+            replug: Duration::from_secs(10),
         }
     }
 }
