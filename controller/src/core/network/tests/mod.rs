@@ -9,4 +9,5 @@ mod installing;
 mod lab;
 mod linking;
 mod reconciling;
+mod replugging;
 mod walker;
