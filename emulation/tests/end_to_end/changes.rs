@@ -14,8 +14,8 @@ const RECOVERY: Duration = Duration::from_secs(30);
 const RATE_BPS: u64 = 9_900_000;
 const OFFERED: &str = "rate=9900000";
 
-/// The link is switched so often, for so long.
-const SWITCHED_EVERY: Duration = Duration::from_millis(50);
+/// The link is switched so often, for so long; what it takes to switch it comes on top.
+const SWITCHED_EVERY: Duration = Duration::from_millis(30);
 const FLAPPING: Duration = Duration::from_secs(6);
 
 #[test]
