@@ -7,7 +7,8 @@
 //! | `/v1/reservations` | POST | signed |
 //! | `/v1/reservations` | GET | signed (the buyer's own), or operator (all) |
 //! | `/v1/reservations/{id}` | GET, DELETE | signed, or operator |
-//! | `/v1/topology` | GET | anybody |
+//! | `/v1/topology`, `/v1/switches` | GET | anybody |
+//! | `/v1/switches/{id}/key` | DELETE | operator |
 //! | `/v1/hosts`, `/v1/books` | GET | operator |
 //! | `/healthz`, `/readyz`, `/.well-known/payflow` | GET | anybody |
 //!

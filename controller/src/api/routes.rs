@@ -25,7 +25,7 @@ use crate::core::{
     document::{QuoteRequest, ReservationNumber, ReservationView, Status},
     io::{PaymentProof, Request},
     problem::{Problem, ProblemKind},
-    reply::Answer,
+    reply::{Answer, TopologyView},
 };
 
 /// How long `POST /v1/reservations` waits for the purchase to be decided, unless `Prefer: wait=N` says otherwise.
@@ -49,6 +49,7 @@ enum Resource {
     Reservations,
     Reservation(String),
     Topology,
+    Switches,
     Hosts,
     SwitchKey(String),
     Books,
@@ -72,6 +73,8 @@ pub(super) fn filter(
         .or(warp::path!("v1" / "reservations" / String).map(Resource::Reservation))
         .unify()
         .or(warp::path!("v1" / "topology").map(|| Resource::Topology))
+        .unify()
+        .or(warp::path!("v1" / "switches").map(|| Resource::Switches))
         .unify()
         .or(warp::path!("v1" / "hosts").map(|| Resource::Hosts))
         .unify()
@@ -150,6 +153,10 @@ impl Api {
             Resource::Topology => {
                 allow(&head, &[Method::GET])?;
                 self.topology(head.receive(body, settings).await?).await
+            }
+            Resource::Switches => {
+                allow(&head, &[Method::GET])?;
+                self.switches(head.receive(body, settings).await?).await
             }
             Resource::Hosts => {
                 allow(&head, &[Method::GET])?;
@@ -434,12 +441,21 @@ impl Api {
     }
 
     async fn topology(&self, received: Received) -> Result<HttpResponse, Failed> {
+        Ok(document(StatusCode::OK, &self.network(received).await?))
+    }
+
+    async fn switches(&self, received: Received) -> Result<HttpResponse, Failed> {
+        let switches = self.network(received).await?.switches;
+        Ok(document(StatusCode::OK, &json!({ "switches": switches })))
+    }
+
+    async fn network(&self, received: Received) -> Result<TopologyView, Failed> {
         match self
             .desk
             .request(received.caller, Request::Topology)
             .await?
         {
-            Answer::Topology(topology) => Ok(document(StatusCode::OK, &topology)),
+            Answer::Topology(topology) => Ok(topology),
             other => Err(unexpected(&other)),
         }
     }

@@ -182,6 +182,7 @@ async fn unknown_paths_and_methods_are_problems_too() {
         ("PUT", "/v1/reservations", "get, post, head"),
         ("POST", "/v1/reservations/r7", "get, delete, head"),
         ("POST", "/v1/topology", "get, head"),
+        ("POST", "/v1/switches", "get, head"),
         ("OPTIONS", "/healthz", "get, head"),
         ("BREW", "/healthz", "get, head"),
     ] {

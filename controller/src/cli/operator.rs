@@ -151,6 +151,12 @@ pub(super) async fn switches(common: &Common, out: Out) -> Result<(), CliError> 
                 ]
             })
             .collect();
+        for switch in items(&switches) {
+            for shortcoming in items(&member(switch, "shortcomings")) {
+                let name = switch_name(&member(switch, "switch"));
+                text.push_str(&format!("\nswitch {name}: {}", cell(shortcoming, "text")));
+            }
+        }
         if !certified.is_empty() {
             let head = ["SWITCH", "KEY", "CERTIFICATE"].map(str::to_owned);
             let rows: Vec<_> = std::iter::once(head).chain(certified).collect();

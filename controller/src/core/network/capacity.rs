@@ -27,7 +27,8 @@ impl Network {
             port: number,
         };
         let key = (switch, name.to_owned());
-        let Some(capacity) = self.facts.get(&key).and_then(|facts| facts.capacity) else {
+        let offered = self.facts.get(&key).and_then(|facts| facts.capacity);
+        let Some(capacity) = offered.filter(|_| self.is_fit(switch)) else {
             self.forget_classes(switch, name);
             self.no_capacity(port);
             return;

@@ -4,7 +4,7 @@
 use payflow_qos::{PortRef, SwitchId, Time};
 use rust_openflow::{
     BundleCommand, BundleControl, DownReason, Experimenter, FlowRemovedReason, Input, Message,
-    MultipartReplyBody, Output, SwitchFeatures,
+    MultipartReplyBody, Output, RequestError, SwitchFeatures,
 };
 use tracing::{debug, info, warn};
 
@@ -208,8 +208,11 @@ impl Network {
                 self.switch_mut(switch).reconciler.reply(xid);
             }
             (Output::RequestFailed { xid, error }, Some(switch)) => {
-                // Without this answer nothing is known for sure: start over.
-                if !self.unanswered(id, switch, xid, now) {
+                // Without this answer nothing is known for sure: start over. A switch that answers, but not to the point,
+                // is taken as it is.
+                let late = matches!(error, RequestError::TimedOut(_))
+                    && matches!(self.switch_mut(switch).state, State::Reading(_));
+                if late || !self.unanswered(id, switch, xid, now) {
                     self.hang_up(id, Some(format!("request {xid}: {error}")), now);
                 }
             }
@@ -386,6 +389,7 @@ impl Network {
                 .defer_infrastructure(now.plus(timings.adoption));
         }
         self.topology.add_switch(id);
+        self.meters_described(id, reading.meter_features.as_ref());
         self.ports_described(id, &ports, &remembered, now);
         for remembered in remembered {
             if let Remembered::Station(port, mac, address) = remembered {

@@ -33,6 +33,13 @@ pub enum NetworkInput {
         /// Which connection.
         connection: ConnectionId,
     },
+    /// What the switch's database (OVSDB) says of the switch itself; sent at every change.
+    Bridge {
+        /// The datapath id.
+        switch: SwitchId,
+        /// `None` when it says nothing any more.
+        facts: Option<BridgeFacts>,
+    },
     /// What the switch's database (OVSDB) or the configuration says of a port; sent at every change.
     Port(PortFacts),
     /// The class queues ordered by [`NetworkOutput::MakeClasses`] are in place, or why not.
@@ -66,6 +73,26 @@ pub enum NetworkInput {
     },
     /// A deadline given by `next_deadline` has passed.
     DeadlineReached,
+}
+
+/// How a bridge is configured (OVSDB table Bridge).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BridgeFacts {
+    /// Its name, for the log.
+    pub name: String,
+    /// `fail_mode=secure`: without a controller it keeps its entries, and does nothing of its own.
+    pub secure: bool,
+    /// `other_config:datapath-id` is set: the datapath id stays when the bridge is made again.
+    pub fixed_datapath_id: bool,
+}
+
+/// Something that a switch lacks.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Shortcoming {
+    /// Nothing is sold across the switch until it is mended.
+    pub unsellable: bool,
+    /// What is missing, and what the operator does about it.
+    pub text: String,
 }
 
 /// What the operator declared of a port: in the configuration file, else in OVSDB
@@ -290,6 +317,9 @@ pub struct SwitchView {
     pub peer: Option<Peer>,
     /// Connected, read back, and holds what it should.
     pub ready: bool,
+    /// What it lacks, if anything.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub shortcomings: Vec<Shortcoming>,
     /// Ports by number.
     pub ports: Vec<PortView>,
     /// Entries the controller wants on it.

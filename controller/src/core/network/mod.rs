@@ -7,6 +7,7 @@
 //! | file | what it knows |
 //! |---|---|
 //! | `identity` | who may speak for a datapath id |
+//! | `fitness` | what a switch must have for something to be sold across it |
 //! | `switch`, `conversation` | a switch, its connections, what is asked at the start and at audits |
 //! | `reconcile`, `rows`, `claims` | the difference between what is wanted on a switch and what it holds |
 //! | `pipeline` | the flow tables of a switch |
@@ -22,6 +23,7 @@ mod cookie;
 mod counting;
 mod discovery;
 mod entry;
+mod fitness;
 mod frames;
 mod hosts;
 mod identity;
@@ -51,6 +53,7 @@ use payflow_qos::{SwitchId, Time, Topology};
 
 use capacity::Classes;
 use discovery::Discovery;
+use fitness::Fitness;
 use hosts::Hosts;
 use identity::Identities;
 use paid::Paid;
@@ -71,6 +74,7 @@ pub struct Network {
     /// By switch: the connection that speaks for it.
     spokesmen: BTreeMap<SwitchId, ConnectionId>,
     identities: Identities,
+    fitness: BTreeMap<SwitchId, Fitness>,
     facts: BTreeMap<(SwitchId, String), PortFacts>,
     classes: BTreeMap<(SwitchId, String), Classes>,
     unplugged: BTreeMap<(SwitchId, String), Unplugged>,
@@ -100,6 +104,7 @@ impl Network {
             switches: BTreeMap::new(),
             spokesmen: BTreeMap::new(),
             identities: Identities::new(config.switch_keys.clone()),
+            fitness: BTreeMap::new(),
             facts: BTreeMap::new(),
             classes: BTreeMap::new(),
             unplugged: BTreeMap::new(),
@@ -124,6 +129,7 @@ impl Network {
             NetworkInput::Connected { connection, peer } => self.connected(connection, peer, now),
             NetworkInput::Bytes { connection, bytes } => self.received(connection, &bytes, now),
             NetworkInput::Closed { connection } => self.closed(connection, now),
+            NetworkInput::Bridge { switch, facts } => self.bridge_facts(switch, facts),
             NetworkInput::Port(facts) => self.port_facts(facts, now),
             NetworkInput::ClassesMade {
                 switch,
@@ -212,6 +218,11 @@ impl Network {
                 description: switch.description.clone(),
                 peer: self.peer(*id).cloned(),
                 ready: switch.is_ready(),
+                shortcomings: self
+                    .fitness
+                    .get(id)
+                    .map(Fitness::shortcomings)
+                    .unwrap_or_default(),
                 ports: self.port_views(*id, switch),
                 flow_entries,
                 meters,

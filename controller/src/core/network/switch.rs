@@ -6,9 +6,9 @@ use std::{collections::BTreeMap, time::Duration};
 use payflow_qos::{PortNo, SwitchId, Time};
 use rust_openflow::{
     AsyncConfig, BundleCommand, BundleControl, BundleFlags, EncodeError, FlowFilter, FlowMod,
-    FlowStats, Message, MeterConfig, MeterId, MeterMod, MeterStats, MultipartReplyBody,
-    MultipartRequest, MultipartRequestBody, PacketOut, PortReason, PortStatus, SendError,
-    SessionConfig, SwitchConfig, SwitchSession, bundle_add,
+    FlowStats, Message, MeterConfig, MeterFeatures, MeterId, MeterMod, MeterStats,
+    MultipartReplyBody, MultipartRequest, MultipartRequestBody, PacketOut, PortReason, PortStatus,
+    SendError, SessionConfig, SwitchConfig, SwitchSession, bundle_add,
 };
 
 use super::{
@@ -66,6 +66,7 @@ pub(crate) struct Reading {
     ports: Vec<rust_openflow::Port>,
     port_changes: Vec<PortStatus>,
     pub(crate) description: Option<String>,
+    pub(crate) meter_features: Option<MeterFeatures>,
     /// Something was sent or under way meanwhile: not a picture of one moment.
     pub(crate) blurred: bool,
 }
@@ -118,6 +119,7 @@ impl Reading {
         match body {
             MultipartReplyBody::Flow(flows) => self.flows = flows,
             MultipartReplyBody::MeterConfig(meters) => self.meters = meters,
+            MultipartReplyBody::MeterFeatures(features) => self.meter_features = Some(features),
             MultipartReplyBody::Meter(stats) => self.meter_stats = stats,
             MultipartReplyBody::PortDesc(ports) => self.ports = ports,
             MultipartReplyBody::Desc(desc) => {

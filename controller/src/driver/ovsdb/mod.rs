@@ -27,7 +27,7 @@ use self::{
 use super::event_loop::Event;
 use crate::{
     config::{Config, OvsdbEndpoint},
-    core::network::{NetworkInput, PortFacts},
+    core::network::{BridgeFacts, NetworkInput, PortFacts},
 };
 
 mod classes;
@@ -84,6 +84,7 @@ impl ClassOrders {
                 config: config.clone(),
                 homes: orders.homes.clone(),
                 events: events.clone(),
+                told_bridges: BTreeMap::new(),
                 told: BTreeMap::new(),
                 seen: BTreeMap::new(),
                 warned: BTreeSet::new(),
@@ -142,6 +143,8 @@ struct Server {
     config: Arc<Config>,
     homes: Homes,
     events: mpsc::Sender<Event>,
+    /// The newest facts of each bridge.
+    told_bridges: BTreeMap<SwitchId, BridgeFacts>,
     /// The newest facts of each port.
     told: BTreeMap<(SwitchId, String), PortFacts>,
     /// The datapath id of each bridge that was seen.
@@ -239,7 +242,7 @@ impl Server {
         }
     }
 
-    /// Reports what has changed of ports, and where switches are at home.
+    /// Reports what has changed of bridges and ports, and where switches are at home.
     async fn tell(&mut self, replica: &mut Replica) -> Result<(), SessionEnd> {
         replica.remember(&mut self.seen);
         {
@@ -258,6 +261,21 @@ impl Server {
                 self.warned.insert(problem);
             }
         }
+        // Before its ports, so that nothing is offered that should not be.
+        let bridges = replica.bridge_facts();
+        let gone = self
+            .told_bridges
+            .keys()
+            .filter(|switch| !bridges.contains_key(switch))
+            .map(|switch| (*switch, None));
+        let changed = bridges
+            .iter()
+            .filter(|(switch, facts)| self.told_bridges.get(switch) != Some(facts))
+            .map(|(switch, facts)| (*switch, Some(facts.clone())));
+        for (switch, facts) in gone.chain(changed) {
+            self.send(NetworkInput::Bridge { switch, facts }).await?;
+        }
+        self.told_bridges = bridges;
         let facts = replica.facts(&self.config);
         let gone = self
             .told

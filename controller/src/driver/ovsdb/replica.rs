@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::{
     config::{Config, parse_role},
-    core::network::{PortFacts, PortRole},
+    core::network::{BridgeFacts, PortFacts, PortRole},
 };
 
 /// `external_ids` of table Port: the capacity in frame bit/s, a whole number.
@@ -132,15 +132,8 @@ impl Replica {
     }
 
     /// What is known of every port: the configuration goes before `external_ids`, and those before the
-    /// speed of a physical link, which counts only where the operator trusts it. A bridge that forgets what was sold
-    /// when it is left alone has nothing to sell.
+    /// speed of a physical link, which counts only where the operator trusts it.
     pub(super) fn facts(&self, config: &Config) -> BTreeMap<(SwitchId, String), PortFacts> {
-        let forgetful: BTreeSet<_> = self
-            .bridges
-            .values()
-            .filter(|bridge| !bridge.is_secure)
-            .filter_map(|bridge| bridge.switch)
-            .collect();
         let facts = self.ports_of_switches().map(|(switch, _, port)| {
             let configured = config.port(switch, &port.name);
             let said = |key| port.external_ids.get(key).map(String::as_str);
@@ -151,8 +144,7 @@ impl Replica {
                     self.link_speed(port)
                         .filter(|_| config.ovsdb.trust_link_speed)
                 })
-                .filter(|capacity| capacity.bps() > 0)
-                .filter(|_| !forgetful.contains(&switch));
+                .filter(|capacity| capacity.bps() > 0);
             let role = configured
                 .and_then(|port| port.role)
                 .or_else(|| parse_role(said(ROLE_KEY)?));
@@ -167,25 +159,30 @@ impl Replica {
         facts.collect()
     }
 
-    /// What the operator should mend, for the log: bridges that cannot be relied on, and `external_ids` of ours that say
-    /// nothing we understand.
+    /// How each bridge is configured. Of two that claim one datapath id, the worse counts.
+    pub(super) fn bridge_facts(&self) -> BTreeMap<SwitchId, BridgeFacts> {
+        let mut facts = BTreeMap::<SwitchId, BridgeFacts>::new();
+        for bridge in self.bridges.values() {
+            let Some(switch) = bridge.switch else {
+                continue;
+            };
+            let known = facts.entry(switch).or_insert_with(|| BridgeFacts {
+                name: bridge.name.clone(),
+                secure: true,
+                fixed_datapath_id: true,
+            });
+            if !bridge.is_secure && known.secure {
+                known.name.clone_from(&bridge.name);
+            }
+            known.secure &= bridge.is_secure;
+            known.fixed_datapath_id &= bridge.is_named;
+        }
+        facts
+    }
+
+    /// What the operator should mend, for the log: `external_ids` of ours that say nothing we understand.
     pub(super) fn complaints(&self) -> BTreeSet<String> {
         let mut told = BTreeSet::new();
-        for bridge in self.bridges.values().filter(|it| it.switch.is_some()) {
-            let name = &bridge.name;
-            if !bridge.is_secure {
-                told.insert(format!(
-                    "bridge {name}: nothing is sold across it, because it drops all its entries when no controller is there; \
-                     `ovs-vsctl set-fail-mode {name} secure` makes it keep them"
-                ));
-            }
-            if !bridge.is_named {
-                told.insert(format!(
-                    "bridge {name}: it gets another datapath id, and is another switch, when it is made again; \
-                     `ovs-vsctl set bridge {name} other-config:datapath-id=...` (16 hexadecimal digits) keeps it"
-                ));
-            }
-        }
         for port in self.ports.values() {
             let wrong = |key: &str, right: fn(&str) -> bool| {
                 port.external_ids.get(key).filter(|text| !right(text))

@@ -137,14 +137,20 @@ async fn next(events: &mut Receiver<Event>) -> NetworkInput {
     }
 }
 
+/// What is told of the next port; bridges are passed over.
 async fn next_facts(events: &mut Receiver<Event>) -> (String, Option<u64>, PortRole) {
-    match next(events).await {
-        NetworkInput::Port(facts) => (
-            facts.port_name,
-            facts.capacity.map(BitRate::bps),
-            facts.role,
-        ),
-        other => panic!("{other:?}"),
+    loop {
+        match next(events).await {
+            NetworkInput::Bridge { .. } => {}
+            NetworkInput::Port(facts) => {
+                return (
+                    facts.port_name,
+                    facts.capacity.map(BitRate::bps),
+                    facts.role,
+                );
+            }
+            other => panic!("{other:?}"),
+        }
     }
 }
 
@@ -243,20 +249,38 @@ async fn configuration_goes_before_external_ids_and_changes_are_told() {
 }
 
 #[tokio::test]
-async fn a_bridge_that_forgets_everything_when_it_is_left_alone_has_nothing_to_sell() {
+async fn it_is_told_whether_a_bridge_keeps_its_entries_and_its_datapath_id() {
     let database = Database::new().with_switch();
-    let capacity = "external_ids:payflow-capacity-bps=5000000";
-    database.vsctl(&["set", "port", "s1-eth1", capacity]);
     database.vsctl(&["del-fail-mode", "s1"]);
     let (sender, mut events) = mpsc::channel(64);
     let _orders = ClassOrders::start(&database.config(""), &sender).await;
-    let unsellable = ("s1-eth1".to_owned(), None, PortRole::Unsaid);
-    while next_facts(&mut events).await != unsellable {}
+    let facts = |secure, fixed_datapath_id| BridgeFacts {
+        name: "s1".to_owned(),
+        secure,
+        fixed_datapath_id,
+    };
+    let mut told = async || loop {
+        if let NetworkInput::Bridge { switch: S1, facts } = next(&mut events).await {
+            return facts;
+        }
+    };
+    let fixed = told().await.unwrap().fixed_datapath_id;
     database.vsctl(&["set-fail-mode", "s1", "secure"]);
-    let sellable = ("s1-eth1".to_owned(), Some(5 * MBIT), PortRole::Unsaid);
-    while next_facts(&mut events).await != sellable {}
+    assert_eq!(told().await, Some(facts(true, fixed)));
     database.vsctl(&["set-fail-mode", "s1", "standalone"]);
-    while next_facts(&mut events).await != unsellable {}
+    assert_eq!(told().await, Some(facts(false, fixed)));
+    database.vsctl(&[
+        "set",
+        "bridge",
+        "s1",
+        "fail_mode=secure",
+        "other-config:datapath-id=0000000000000001",
+    ]);
+    assert_eq!(told().await, Some(facts(true, true)));
+    database.vsctl(&["remove", "bridge", "s1", "other-config", "datapath-id"]);
+    assert_eq!(told().await, Some(facts(true, false)));
+    database.vsctl(&["del-br", "s1"]);
+    assert_eq!(told().await, None);
 }
 
 #[tokio::test]

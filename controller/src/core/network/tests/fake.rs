@@ -3,10 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use rust_openflow::{
-    DatapathId, ErrorCode, FlowCommand, FlowMod, FlowStats, Framer, Hello, Instruction, Match,
-    Message, MeterCommand, MeterConfig, MeterFeatures, MeterMod, MultipartFlags, MultipartReply,
-    MultipartReplyBody, MultipartRequestBody, OfpError, PacketIn, PacketInReason, PacketOut, Port,
-    PortNo, PortReason, PortState, PortStatus, SwitchDesc, SwitchFeatures, TableId,
+    BandType, DatapathId, ErrorCode, FlowCommand, FlowMod, FlowStats, Framer, Hello, Instruction,
+    Match, Message, MeterCapabilities, MeterCommand, MeterConfig, MeterFeatures, MeterMod,
+    MultipartFlags, MultipartReply, MultipartReplyBody, MultipartRequestBody, OfpError, PacketIn,
+    PacketInReason, PacketOut, Port, PortNo, PortReason, PortState, PortStatus, SwitchDesc,
+    SwitchFeatures, TableId,
 };
 
 type Key = (TableId, u16, Match);
@@ -19,6 +20,7 @@ pub(super) struct FakeSwitch {
     added_at: BTreeMap<Key, u64>,
     pub(super) clock_ms: u64,
     pub(super) meters: BTreeMap<u32, MeterMod>,
+    pub(super) meter_features: MeterFeatures,
     /// Barriers are not answered.
     pub(super) stalled: bool,
     held_back: Vec<u32>,
@@ -58,6 +60,15 @@ impl FakeSwitch {
             added_at: BTreeMap::new(),
             clock_ms: 0,
             meters: BTreeMap::new(),
+            meter_features: MeterFeatures {
+                max_meter: 1 << 18,
+                band_types: 1 << BandType::DROP.0,
+                capabilities: MeterCapabilities::KBPS
+                    | MeterCapabilities::PKTPS
+                    | MeterCapabilities::BURST,
+                max_bands: 1,
+                max_color: 0,
+            },
             stalled: false,
             held_back: Vec::new(),
             refuses: BTreeSet::new(),
@@ -316,7 +327,7 @@ impl FakeSwitch {
                 MultipartReplyBody::PortDesc(self.ports.values().cloned().collect())
             }
             MultipartRequestBody::MeterFeatures => {
-                MultipartReplyBody::MeterFeatures(MeterFeatures::default())
+                MultipartReplyBody::MeterFeatures(self.meter_features)
             }
             MultipartRequestBody::MeterConfig(_) => {
                 let config = |meter: &MeterMod| MeterConfig {

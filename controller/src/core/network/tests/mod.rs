@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod fake;
+mod fitting;
 mod guarding;
 mod identifying;
 mod installing;
