@@ -92,11 +92,6 @@ impl Controller {
         self.program.as_ref().unwrap().signal(Signal::SIGCONT);
     }
 
-    /// See [`Program::processor_ticks`].
-    pub(crate) fn processor_ticks(&self) -> u64 {
-        self.program.as_ref().unwrap().processor_ticks()
-    }
-
     pub(crate) fn is_running(&mut self) -> bool {
         self.program
             .as_mut()

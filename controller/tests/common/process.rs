@@ -119,14 +119,6 @@ impl Program {
         kill(Pid::from_raw(pid), signal).unwrap();
     }
 
-    /// Time on processors so far, in ticks of a hundredth of a second (`proc_pid_stat(5)`: `utime` and `stime`).
-    pub(crate) fn processor_ticks(&self) -> u64 {
-        let text = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id())).unwrap();
-        let (_, fields) = text.rsplit_once(") ").unwrap();
-        let times = fields.split(' ').skip(11).take(2);
-        times.map(|ticks| ticks.parse::<u64>().unwrap()).sum()
-    }
-
     /// Waits until it ends by itself; how, and after how long.
     pub(crate) fn wait(&mut self) -> (ExitStatus, Duration) {
         let begun = Instant::now();

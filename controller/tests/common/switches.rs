@@ -45,7 +45,7 @@ pub(crate) struct Switches {
     run_dir: PathBuf,
     // Dropped in this order, so that the daemon does not miss its database.
     daemon: Option<Program>,
-    _databases: Vec<Program>,
+    databases: Vec<Program>,
 }
 
 impl Switches {
@@ -67,7 +67,7 @@ impl Switches {
             hosts,
             run_dir: dir.to_owned(),
             daemon: None,
-            _databases: vec![Program::start(dir, "ovsdb-server", database, "ovsdb.log")],
+            databases: vec![Program::start(dir, "ovsdb-server", database, "ovsdb.log")],
         };
         switches.wait_for("db.sock");
         switches.vsctl("--no-wait init");
@@ -115,14 +115,6 @@ impl Switches {
         self.vsctl(&format!("del-port s{n}t{other}{port}"));
     }
 
-    /// The port towards another switch is switched off, or on again (`OFPPC_PORT_DOWN`).
-    pub(crate) fn switch_trunk(&self, n: u8, other: u8, on: bool) {
-        let (port, state) = (format!("s{n}t{other}"), if on { "up" } else { "down" });
-        let target = self.target(n);
-        let words = ["-O", "OpenFlow13", "mod-port", &target, &port, state];
-        self.run("ovs-ofctl", &words);
-    }
-
     /// SIGSTOP to the daemon, whose connections stand, and others like its bridges, under the same datapath ids, on a
     /// database of their own. Gives the first daemon. [`Self::dump`] and what uses it ask the others from now on.
     pub(crate) fn supersede(&mut self) -> Program {
@@ -139,7 +131,7 @@ impl Switches {
             "--remote=punix:db.sock",
             "--unixctl=db.ctl",
         ];
-        self._databases
+        self.databases
             .push(Program::start(&self.dir, "env", &database, "ovsdb-2.log"));
         self.wait_for("second/db.sock");
         self.launch();
@@ -365,10 +357,6 @@ impl Switches {
     fn dump(&self, what: &str, bridge: &str) -> String {
         let target = format!("unix:{}/{bridge}.mgmt", self.run_dir.display());
         self.run("ovs-ofctl", &["-O", "OpenFlow13", what, &target])
-    }
-
-    fn target(&self, n: u8) -> String {
-        format!("unix:{}", self.management(n).display())
     }
 
     fn vsctl(&self, words: &str) {
