@@ -35,7 +35,7 @@ fn all_is_well(seeds: Seeds, scenario: &Scenario) -> Tally {
 #[test]
 fn whatever_goes_wrong_money_capacity_and_guarantees_hold_under_every_seed() {
     let begun = Instant::now();
-    let count = seeds(600);
+    let count = seeds(10_000);
     let tally = all_is_well(Seeds::from(0, count), &Scenario::default());
     let minutes = begun.elapsed().as_secs_f64() / 60.0;
     println!(
@@ -108,7 +108,7 @@ fn what_was_found_once_is_not_found_again() {
 
 #[test]
 fn where_nothing_goes_wrong_everybody_who_pays_is_served() {
-    let tally = all_is_well(Seeds::from(0, seeds(600) / 10), &Scenario::calm());
+    let tally = all_is_well(Seeds::from(0, seeds(10_000) / 10), &Scenario::calm());
     assert!(tally.carried > 0 && tally.crashes == 0, "{tally:?}");
     assert_eq!(tally.outages, 0, "{tally:?}");
 }
@@ -119,7 +119,7 @@ fn whoever_claims_to_be_somebody_else_leads_no_flow_astray() {
         faults: [FaultKind::Claim].into(),
         ..Scenario::default()
     };
-    let tally = all_is_well(Seeds::from(0, seeds(600) / 10), &scenario);
+    let tally = all_is_well(Seeds::from(0, seeds(10_000) / 10), &scenario);
     assert_eq!(tally.outages, 0, "{tally:?}");
 }
 
@@ -129,7 +129,7 @@ fn where_only_cables_break_what_a_switch_has_told_is_credited_to_the_second() {
         faults: [FaultKind::Cable].into(),
         ..Scenario::default()
     };
-    let tally = all_is_well(Seeds::from(0, seeds(600) / 10), &scenario);
+    let tally = all_is_well(Seeds::from(0, seeds(10_000) / 10), &scenario);
     assert!(tally.outages > 0 && tally.suspended > 0, "{tally:?}");
 }
 
@@ -139,8 +139,7 @@ fn many_buyers_at_once_change_nothing() {
         buyers: 60,
         ..Scenario::default()
     };
-    // Seed 68 goes wrong, and is not understood yet: a suspension of which less is credited than was lost.
-    all_is_well(Seeds::from(69, seeds(600) / 10), &scenario);
+    all_is_well(Seeds::from(0, seeds(10_000) / 50), &scenario);
 }
 
 #[test]

@@ -730,6 +730,36 @@ fn a_controller_that_slept_asks_before_it_gives_up() {
 }
 
 #[test]
+fn a_switch_that_is_probed_gives_a_sign_of_life_in_time_or_is_given_up() {
+    let mut session = up();
+    session.probe(Duration::from_secs(3), s(1));
+    assert_eq!(
+        sent(&drain(&mut session)),
+        [(3, Message::EchoRequest(vec![]))]
+    );
+    assert_eq!(session.next_deadline(), Some(s(4)));
+    session.probe(Duration::from_secs(3), s(2));
+    assert_eq!(session.poll(), None, "its time is running already");
+    let reply = message(3, &Message::EchoReply(vec![]));
+    assert_eq!(receive(&mut session, &reply, s(3)), []);
+    session.handle(Input::DeadlineReached, s(4));
+    assert_eq!(session.poll(), None);
+
+    // It has been asked as always, and has longer than that.
+    session.handle(Input::DeadlineReached, s(8));
+    drain(&mut session);
+    assert_eq!(session.next_deadline(), Some(s(18)));
+    session.probe(Duration::from_secs(3), s(9));
+    session.handle(Input::DeadlineReached, s(12));
+    assert_eq!(
+        drain(&mut session).last(),
+        Some(&Output::Down(DownReason::Silent))
+    );
+    session.probe(Duration::from_secs(3), s(13));
+    assert_eq!(session.poll(), None, "nobody is there any more");
+}
+
+#[test]
 fn a_caller_may_send_an_echo_of_its_own_and_measure_the_way() {
     let mut session = up();
     let xid = session

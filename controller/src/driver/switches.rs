@@ -1,9 +1,9 @@
 //! Connections from switches: OpenFlow over TLS, or over plain TCP where the configuration says so. Bytes are passed
-//! on as they come.
+//! on as they come, but for [echo requests](echo), which are answered at once.
 //!
 //! Nothing grows without bound. Who has not proven yet who it is waits in the [`lobby`], which has room for so many and
 //! lets nobody stay. What a switch does not read is queued up to a limit; above that it is disconnected, and read back
-//! when it returns. Of every switch one piece of what it sent waits for the core at a time: when the core is behind, TCP
+//! when it returns. Of every switch one piece of what it sent waits for the core at a time, and one for its turn: when the core is behind, TCP
 //! tells each of them to wait, and a flood from one is one piece among those of all others.
 
 use std::{
@@ -28,6 +28,7 @@ use tokio_rustls::server::TlsStream;
 use tracing::{debug, info, warn};
 
 use self::{
+    echo::{Echoes, Sorted},
     lobby::{Lobby, Place},
     outbox::{Outboxes, Queue},
     refusal::{Complaints, Refusal},
@@ -43,6 +44,7 @@ use crate::{
 };
 
 mod certificate;
+mod echo;
 mod lobby;
 mod outbox;
 mod refusal;
@@ -300,10 +302,8 @@ impl Door {
     ) -> io::Result<()> {
         let mut buffer = vec![0; READ_BUFFER];
         let turns = Arc::new(Semaphore::new(1));
+        let mut echoes = Echoes::default();
         loop {
-            // Until the core has taken the last piece, the switch waits.
-            let turn = turns.clone().acquire_owned().await;
-            let turn = turn.map_err(io::Error::other)?;
             let count = reader.read(&mut buffer).await?;
             let Some(bytes) = buffer.get(..count).filter(|bytes| !bytes.is_empty()) else {
                 return Ok(());
@@ -315,10 +315,19 @@ impl Door {
                     .tell(address.ip(), Refusal::NotTcp, "a TLS handshake", None);
                 return Ok(());
             }
+            let Sorted { rest, replies } = echoes.sort(bytes);
+            if !replies.is_empty() {
+                self.connections.lock().send(connection, replies);
+            }
+            if rest.is_empty() {
+                continue;
+            }
+            // Until the core has taken the last piece, the switch waits.
+            let turn = turns.clone().acquire_owned().await;
             let bytes = Event::Bytes {
                 connection,
-                bytes: bytes.to_vec(),
-                turn,
+                bytes: rest,
+                turn: turn.map_err(io::Error::other)?,
             };
             self.events.send(bytes).await.map_err(io::Error::other)?;
         }

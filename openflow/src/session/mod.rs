@@ -30,8 +30,8 @@ pub struct SwitchSession {
     outputs: VecDeque<Output>,
     /// When bytes last came.
     heard_at: Duration,
-    /// When we asked whether the switch lives, if nothing has come since.
-    echo_sent_at: Option<Duration>,
+    /// Until when the switch has to give a sign of life, if it was asked for one and nothing has come since.
+    silent_at: Option<Duration>,
     last_xid: u32,
     requests: BTreeMap<u32, Request>,
     /// The same requests in the order in which they time out.
@@ -68,7 +68,7 @@ impl SwitchSession {
             framer: Framer::new(),
             outputs: VecDeque::new(),
             heard_at: Duration::ZERO,
-            echo_sent_at: None,
+            silent_at: None,
             last_xid: 0,
             requests: BTreeMap::new(),
             timeouts: BTreeSet::new(),
@@ -101,7 +101,7 @@ impl SwitchSession {
             State::Idle | State::Down => None,
             State::AwaitHello { until } | State::AwaitFeatures { until, .. } => Some(until),
             State::Up(_) => {
-                let alive = self.silent_at().unwrap_or(self.echo_at());
+                let alive = self.silent_at.unwrap_or(self.echo_at());
                 let request = self.timeouts.first().map(|(at, _)| *at);
                 Some(request.map_or(alive, |at| at.min(alive)))
             }
@@ -151,6 +151,16 @@ impl SwitchSession {
         self.submit(xid, &message(xid)?, now).map(|()| xid)
     }
 
+    /// Asks the switch now whether it is there, as when another connection claims to be it. If nothing comes within
+    /// `patience`, the session goes down with [`DownReason::Silent`]. Does nothing before the session is up, or when
+    /// the switch has been asked already and its time ends sooner.
+    pub fn probe(&mut self, patience: Duration, now: Duration) {
+        let until = now.saturating_add(patience);
+        if matches!(self.state, State::Up(_)) && self.silent_at.is_none_or(|at| until < at) {
+            self.ask_for_life(patience, now);
+        }
+    }
+
     fn submit(&mut self, xid: u32, message: &Message, now: Duration) -> Result<(), SendError> {
         if !matches!(self.state, State::Up(_)) {
             return Err(SendError::NotUp);
@@ -190,7 +200,7 @@ impl SwitchSession {
             return;
         }
         self.heard_at = now;
-        self.echo_sent_at = None;
+        self.silent_at = None;
         let mut framer = std::mem::take(&mut self.framer);
         framer.push(bytes);
         while self.state != State::Down {
@@ -355,14 +365,18 @@ impl SwitchSession {
                     self.down(DownReason::HandshakeTimedOut);
                 }
             }
-            State::Up(_) if self.silent_at().is_some_and(|at| now >= at) => {
+            State::Up(_) if self.silent_at.is_some_and(|at| now >= at) => {
                 self.down(DownReason::Silent);
             }
             State::Up(_) => {
-                if now >= self.echo_at() && self.echo_sent_at.is_none() {
-                    self.echo_sent_at = Some(now);
-                    self.last_xid = self.next_xid();
-                    self.send_own(self.last_xid, &Message::EchoRequest(Vec::new()));
+                if now >= self.echo_at() && self.silent_at.is_none() {
+                    // Counts from when we ask, so that a controller that slept through the switch's signs of life
+                    // asks before it gives up.
+                    let patience = self
+                        .config
+                        .silence_limit
+                        .saturating_sub(self.config.echo_after);
+                    self.ask_for_life(patience, now);
                 }
                 self.time_out_requests(now);
             }
@@ -398,14 +412,10 @@ impl SwitchSession {
         self.heard_at.saturating_add(self.config.echo_after)
     }
 
-    /// Counts from when we asked, so that a controller that slept through the switch's signs of
-    /// life asks before it gives up.
-    fn silent_at(&self) -> Option<Duration> {
-        let patience = self
-            .config
-            .silence_limit
-            .saturating_sub(self.config.echo_after);
-        self.echo_sent_at.map(|at| at.saturating_add(patience))
+    fn ask_for_life(&mut self, patience: Duration, now: Duration) {
+        self.silent_at = Some(now.saturating_add(patience));
+        self.last_xid = self.next_xid();
+        self.send_own(self.last_xid, &Message::EchoRequest(Vec::new()));
     }
 
     /// The next id in turn that is not 0 and not under way.

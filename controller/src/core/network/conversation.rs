@@ -227,18 +227,25 @@ impl Network {
             return;
         };
         let is_live = self.spokesmen.contains_key(&switch);
-        let verdict = match self.identities.judge(switch, &connection.peer) {
-            // The live one keeps the datapath id, also from itself: if it is the same switch, and its old connection
-            // is dead, that is noticed by its silence.
+        let judged = self.identities.judge(switch, &connection.peer);
+        let may_speak = !matches!(judged, Verdict::Refused(_));
+        let verdict = match judged {
             Verdict::Refused(reason) => Verdict::Refused(reason),
+            // The live one keeps the datapath id. If it is the same switch, and its old connection is dead, that
+            // shows soon, and it is let in when it tries again.
             _ if is_live => Verdict::Refused(
-                "the switch is connected already, and no two may have one datapath id".to_owned(),
+                "the switch is connected already, and no two may have one datapath id; if its old connection is dead, \
+                 it is let in when it tries again"
+                    .to_owned(),
             ),
             verdict => verdict,
         };
         match verdict {
             Verdict::Refused(reason) => {
-                warn!(%switch, connection = id.0, reason, "a switch is refused");
+                if may_speak {
+                    self.probe(switch, now);
+                }
+                self.complain(switch, id, &reason, now);
                 self.hang_up(id, Some(format!("not accepted as switch {switch}")), now);
             }
             Verdict::Admitted => {
@@ -262,6 +269,31 @@ impl Network {
                     });
                 }
             }
+        }
+    }
+
+    /// Asks the switch that is connected whether it still is.
+    fn probe(&mut self, switch: SwitchId, now: Time) {
+        let connection = self
+            .spokesmen
+            .get(&switch)
+            .and_then(|id| self.connections.get_mut(id));
+        if let Some(connection) = connection {
+            let patience = self.config.timings.probe;
+            connection.session.probe(patience, session_time(now));
+        }
+    }
+
+    /// Tells of a connection that was refused, now and then: a switch tries again every second.
+    fn complain(&mut self, switch: SwitchId, id: ConnectionId, reason: &str, now: Time) {
+        let said = self.complaints.get(&switch);
+        let is_news = said.is_none_or(|(until, before)| now >= *until || before != reason);
+        if is_news {
+            warn!(%switch, connection = id.0, reason, "a switch is refused");
+            let until = now.plus(self.config.timings.complaint);
+            self.complaints.insert(switch, (until, reason.to_owned()));
+        } else {
+            debug!(%switch, connection = id.0, reason, "a switch is refused");
         }
     }
 

@@ -74,6 +74,9 @@ pub struct Network {
     /// By switch: the connection that speaks for it.
     spokesmen: BTreeMap<SwitchId, ConnectionId>,
     identities: Identities,
+    /// Until when nothing is said of another connection that is refused for the same reason. Only of datapath ids that
+    /// somebody else has, so no longer than the list of switches.
+    complaints: BTreeMap<SwitchId, (Time, String)>,
     fitness: BTreeMap<SwitchId, Fitness>,
     facts: BTreeMap<(SwitchId, String), PortFacts>,
     classes: BTreeMap<(SwitchId, String), Classes>,
@@ -104,6 +107,7 @@ impl Network {
             switches: BTreeMap::new(),
             spokesmen: BTreeMap::new(),
             identities: Identities::new(config.switch_keys.clone()),
+            complaints: BTreeMap::new(),
             fitness: BTreeMap::new(),
             facts: BTreeMap::new(),
             classes: BTreeMap::new(),

@@ -74,6 +74,10 @@ pub struct Timings {
     pub audit: Duration,
     /// Before a refused entry is sent again.
     pub retry: Duration,
+    /// How long a connected switch has to give a sign of life when another connection claims its datapath id.
+    pub probe: Duration,
+    /// Between two lines of the log about connections that are refused for one datapath id.
+    pub complaint: Duration,
     /// How long after an adoption a path may be incomplete before it counts as broken.
     pub adoption_patience: Duration,
     /// A path that breaks again within this time after it was last seen broken flaps.
@@ -99,6 +103,8 @@ impl Default for Timings {
             grace: Duration::from_secs(3),
             audit: Duration::from_secs(5),
             retry: Duration::from_secs(5),
+            probe: Duration::from_secs(3),
+            complaint: Duration::from_secs(60),
             adoption_patience: Duration::from_secs(20),
             flapping: Duration::from_secs(10),
             calm: Duration::from_secs(2),

@@ -1,6 +1,7 @@
 #![allow(clippy::unwrap_used)]
 use std::{collections::BTreeSet, time::Duration};
 
+use rust_openflow::{Hello, Message};
 use tokio::io::AsyncWriteExt as _;
 
 use super::{outbox::OUTPUT_LIMIT, *};
@@ -97,6 +98,31 @@ async fn a_switch_that_does_not_read_is_closed_and_reported_once() {
             .await
             .is_err()
     );
+}
+
+#[tokio::test]
+async fn a_switch_that_asks_whether_we_live_is_answered_while_the_core_takes_nothing() {
+    let (switches, _inputs) = listening(2).await;
+    let mut peer = TcpStream::connect(switches.addresses()[0]).await.unwrap();
+    let mut said = Vec::new();
+    Message::Hello(Hello::v1_3()).encode(1, &mut said).unwrap();
+    peer.write_all(&said).await.unwrap();
+    for xid in 2..10 {
+        let (mut asked, mut answered) = (Vec::new(), vec![]);
+        let data = vec![7; xid as usize];
+        Message::EchoRequest(data.clone())
+            .encode(xid, &mut asked)
+            .unwrap();
+        Message::EchoReply(data).encode(xid, &mut answered).unwrap();
+        peer.write_all(&asked).await.unwrap();
+        let mut heard = vec![0; answered.len()];
+        let read = peer.read_exact(&mut heard);
+        time::timeout(Duration::from_secs(10), read)
+            .await
+            .unwrap()
+            .unwrap();
+        assert_eq!(heard, answered);
+    }
 }
 
 #[tokio::test]

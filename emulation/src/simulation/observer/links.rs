@@ -37,8 +37,8 @@ impl Observer {
     }
 
     /// What is carried is, on every link, at most nine tenths of what the link carries; and so is what is promised:
-    /// quotes that are binding, and flows whose paid time runs. (What has ended and is still being taken off the
-    /// switches is carried, and no longer promised; and a quote binds no longer when capacity on its path is withdrawn.)
+    /// quotes that are binding, and flows whose paid time runs. (What has ended or failed and is still being taken off
+    /// the switches is carried, and no longer promised; and a quote binds no longer when capacity on its path is withdrawn.)
     pub(super) fn check_links(&mut self, sight: &Sight<'_>, now: Time) {
         let mut carried: BTreeMap<PortRef, BTreeMap<u64, u64>> = BTreeMap::new();
         let mut promised = carried.clone();
@@ -56,9 +56,10 @@ impl Observer {
                 && sale.carried_since.is_none()
                 && now.millis() <= sale.document.payment.expires_at.0;
             let paid_time = Duration::from_millis(sale.document.duration_ms);
+            let broken_off = sale.cancelled || sale.status == Some(Status::Failed);
             let runs = sale
                 .carried_since
-                .is_some_and(|since| !sale.cancelled && now < since.plus(paid_time));
+                .is_some_and(|since| !broken_off && now < since.plus(paid_time));
             for link in &sale.document.path {
                 let link = numbered(sight.fabric, *link);
                 if sale.carried_since.is_some() {

@@ -24,7 +24,7 @@ pub(super) struct Lab {
     pub(super) network: Network,
     pub(super) now: Time,
     pub(super) switches: BTreeMap<u64, FakeSwitch>,
-    connections: BTreeMap<ConnectionId, u64>,
+    pub(super) connections: BTreeMap<ConnectionId, u64>,
     last_connection: u64,
     /// Both directions.
     pub(super) cables: BTreeMap<PortRef, PortRef>,

@@ -203,6 +203,23 @@ fn a_second_connection_of_a_live_switch_is_refused_and_the_first_stays() {
 }
 
 #[test]
+fn a_switch_whose_old_connection_is_dead_is_let_in_as_soon_as_that_shows() {
+    let mut lab = Lab::row(config());
+    // No byte passes any more, and neither end is told.
+    let dead = lab.connections.iter().find(|(_, switch)| **switch == 1);
+    let dead = *dead.unwrap().0;
+    lab.connections.remove(&dead);
+    let refused = lab.connect(1);
+    assert_eq!(lab.closed.pop().unwrap().0, refused);
+    lab.wait(3_100);
+    assert_eq!(lab.closed.pop().unwrap().0, dead);
+    lab.connect(1);
+    lab.wait(2_000);
+    assert_eq!(lab.closed, []);
+    assert!(lab.network.switches().iter().all(|switch| switch.ready));
+}
+
+#[test]
 fn counters_of_the_first_switch_are_read() {
     let mut lab = Lab::row(config());
     lab.install(plan_through_row(flow(7, 0)));
