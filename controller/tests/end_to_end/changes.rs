@@ -59,7 +59,7 @@ async fn a_switch_that_comes_while_its_old_connection_is_half_open_gets_what_was
         let log = world.controller.log();
         let refused = log
             .rsplit_once("switch ready")
-            .is_some_and(|(_, later)| later.contains("no two may have one datapath id"));
+            .is_some_and(|(_, later)| later.contains("not accepted as switch"));
         refused.then_some(()).ok_or(log)
     });
     log.await;
