@@ -71,8 +71,9 @@ pub use store::Store;
 /// How long switches may take to confirm a paid flow before its buyer is refunded.
 const INSTALL_PATIENCE: Duration = Duration::from_secs(10);
 
-/// How long the path of a paid flow may be broken before its buyer is refunded.
-const SUSPEND_PATIENCE: Duration = Duration::from_secs(30);
+/// How long the path of a paid flow may be broken before its buyer is refunded. Twice as long as control connections may be
+/// away while nothing is lost of what was sold; the time is credited meanwhile.
+const SUSPEND_PATIENCE: Duration = Duration::from_secs(120);
 
 /// What the treasury must hold before anything is sold: gas for some ten refunds.
 const TREASURY_MINIMUM: Amount = Amount(50_000_000);
