@@ -82,6 +82,8 @@ pub struct ApiPort {
 pub struct OvsdbConfig {
     /// `endpoints`: default the local Open vSwitch, `unix:/var/run/openvswitch/db.sock`.
     pub endpoints: Vec<OvsdbEndpoint>,
+    /// `[ovsdb.tls]`: needed by, and only by, `ssl:` endpoints.
+    pub tls: Option<OvsdbTls>,
     /// `trust_link_speed`: a physical port of which nothing is declared has the capacity its link
     /// negotiated; default false.
     pub trust_link_speed: bool,
@@ -94,6 +96,20 @@ pub enum OvsdbEndpoint {
     Unix(PathBuf),
     /// `tcp:192.0.2.1:6640`.
     Tcp(SocketAddr),
+    /// `ssl:192.0.2.1:6640`: TLS 1.2 or 1.3 with certificates on both sides.
+    Ssl(SocketAddr),
+}
+
+/// `[ovsdb.tls]`: files in PEM. They are read again at every connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OvsdbTls {
+    /// `key`: the controller's private key. Only its owner may write it, and only owner and group read it.
+    pub key: PathBuf,
+    /// `certificate`: the controller's certificate, followed by intermediate ones if there are any.
+    pub certificate: PathBuf,
+    /// `server_ca`: one or several CAs; the servers have certificates of one of them. Names are not compared, as Open
+    /// vSwitch does not either: these CAs sign switches and nothing else.
+    pub server_ca: PathBuf,
 }
 
 /// `[ledger]`.
@@ -275,6 +291,22 @@ impl Config {
             ),
             _ => {}
         }
+        let takes_tls = |endpoint: &OvsdbEndpoint| matches!(endpoint, OvsdbEndpoint::Ssl(_));
+        match (
+            self.ovsdb.endpoints.iter().find(|it| takes_tls(it)),
+            &self.ovsdb.tls,
+        ) {
+            (Some(endpoint), None) => problem(
+                "ovsdb.endpoints".into(),
+                format!("{endpoint} needs [ovsdb.tls] with key, certificate and server_ca"),
+            ),
+            (None, Some(_)) => problem(
+                "ovsdb.tls".into(),
+                "no server is reached with these certificates; write endpoints = [\"ssl:192.0.2.1:6640\"], or remove them"
+                    .into(),
+            ),
+            _ => {}
+        }
         let mut pinned = BTreeSet::new();
         for switch in &self.switches {
             if !pinned.insert(switch.id) {
@@ -433,6 +465,7 @@ impl Default for OvsdbConfig {
     fn default() -> Self {
         Self {
             endpoints: vec![OvsdbEndpoint::Unix("/var/run/openvswitch/db.sock".into())],
+            tls: None,
             trust_link_speed: false,
         }
     }
@@ -476,12 +509,13 @@ impl FromStr for OvsdbEndpoint {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let wrong = || {
             format!(
-                "{text:?} is not an OVSDB server; write \"unix:/var/run/openvswitch/db.sock\" or \"tcp:192.0.2.1:6640\""
+                "{text:?} is not an OVSDB server; write \"unix:/var/run/openvswitch/db.sock\", \"tcp:192.0.2.1:6640\" or \"ssl:192.0.2.1:6640\""
             )
         };
         match text.split_once(':') {
             Some(("unix", path)) if !path.is_empty() => Ok(Self::Unix(path.into())),
             Some(("tcp", address)) => address.parse().map(Self::Tcp).map_err(|_| wrong()),
+            Some(("ssl", address)) => address.parse().map(Self::Ssl).map_err(|_| wrong()),
             _ => Err(wrong()),
         }
     }
@@ -492,6 +526,7 @@ impl fmt::Display for OvsdbEndpoint {
         match self {
             Self::Unix(path) => write!(f, "unix:{}", path.display()),
             Self::Tcp(address) => write!(f, "tcp:{address}"),
+            Self::Ssl(address) => write!(f, "ssl:{address}"),
         }
     }
 }

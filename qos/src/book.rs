@@ -253,6 +253,36 @@ impl Book {
         losers
     }
 
+    /// The port of a directed link, or of whoever asked, has another number from now on; what is committed stays so. What
+    /// was known of the new number before is nothing any more: whatever is committed there is released as by
+    /// [`Self::clear_capacity`], and returned.
+    pub fn renumber(&mut self, from: PortRef, to: PortRef) -> Vec<(CommitmentId, Commitment)> {
+        if from == to {
+            return Vec::new();
+        }
+        let losers = self.clear_capacity(to);
+        if let Some(link) = self.links.remove(&from) {
+            self.links.insert(to, link);
+        }
+        for commitment in self.commitments.values_mut() {
+            let ports = commitment.path.iter_mut();
+            for port in ports.chain([&mut commitment.ingress]) {
+                if *port == from {
+                    *port = to;
+                }
+            }
+        }
+        for link in self.links.values_mut() {
+            for hold in link.unpaid.values_mut().filter(|it| it.ingress == from) {
+                hold.ingress = to;
+            }
+        }
+        if let Some(cooling) = self.cooling.remove(&from) {
+            self.cooling.insert(to, cooling);
+        }
+        losers
+    }
+
     /// How the capacity of a directed link is divided, if it is known.
     pub fn plan(&self, port: PortRef) -> Option<&ClassPlan> {
         self.links.get(&port).map(|link| &link.plan)

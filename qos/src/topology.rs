@@ -141,6 +141,16 @@ impl Path {
     pub fn egress_ports(&self) -> impl Iterator<Item = PortRef> + '_ {
         self.hops.iter().map(Hop::egress)
     }
+
+    /// A port has another number from now on. Tells whether the path leads through it.
+    pub fn renumber(&mut self, from: PortRef, to: PortRef) -> bool {
+        let hops = self.hops.iter_mut();
+        let ports = hops
+            .filter(|hop| hop.switch == from.switch)
+            .flat_map(|hop| [&mut hop.in_port, &mut hop.out_port])
+            .filter(|port| **port == from.port);
+        ports.map(|port| *port = to.port).count() > 0
+    }
 }
 
 /// The switches, the links between them, and the capacities of their ports.

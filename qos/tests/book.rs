@@ -719,3 +719,43 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn what_is_committed_follows_a_port_that_has_another_number() {
+    const NEW: PortRef = PortRef::new(1, 7);
+    let mut book = book();
+    commit(&mut book, 1, paid(60_000)).unwrap();
+    commit(&mut book, 2, hold(1_000, HOST)).unwrap();
+    // Something else had the number, and is gone with what was sold there.
+    book.set_capacity(NEW, BitRate(10_000_000));
+    let elsewhere = Commitment {
+        path: vec![NEW],
+        ..paid(1_000)
+    };
+    commit(&mut book, 3, elsewhere).unwrap();
+    let lost: Vec<_> = book
+        .renumber(LINK, NEW)
+        .into_iter()
+        .map(|it| it.0)
+        .collect();
+    assert_eq!(lost, [CommitmentId(3)]);
+    let now = window(0, 10 * SECOND);
+    assert_eq!(book.free(NEW, now), SoldRate(29_000));
+    assert!(book.set_capacity(NEW, BitRate(100_000_000)).is_empty());
+    assert!(book.clear_capacity(LINK).is_empty());
+    let through_both = Commitment {
+        path: vec![NEW],
+        ..paid(29_001)
+    };
+    assert!(commit(&mut book, 4, through_both).is_err());
+
+    // Who asked has another number too.
+    assert!(book.renumber(HOST, OTHER_HOST).is_empty());
+    assert_eq!(
+        book.get(CommitmentId(2)).map(|it| it.ingress),
+        Some(OTHER_HOST)
+    );
+    assert!(book.release(CommitmentId(1)).is_some());
+    assert!(book.release(CommitmentId(2)).is_some());
+    assert_eq!(book.free(NEW, now), SoldRate(90_000));
+}

@@ -69,6 +69,8 @@ enum Command {
         /// The file.
         file: PathBuf,
     },
+    /// Take the class queues off every port, and delete their rows: for a controller that will not come back.
+    RemoveQueues(serve::RemoveArgs),
     /// A host's key and coins.
     #[command(subcommand)]
     Wallet(wallet::WalletCommand),
@@ -155,6 +157,7 @@ async fn run(cli: Cli, out: Out) -> Result<(), CliError> {
         Command::Controller(args) => serve::controller(args).await,
         Command::Ledger(args) => serve::ledger(args, out).await,
         Command::CheckConfig { file } => serve::check_config(&file, out),
+        Command::RemoveQueues(args) => serve::remove_queues(&args, out).await,
         Command::Wallet(command) => wallet::run(command, common, out).await,
         Command::Quote(args) => buy::quote(args, common, out).await,
         Command::Reserve(args) => buy::reserve(args, common, out).await,

@@ -61,6 +61,17 @@ pub(super) struct LedgerArgs {
     faucet: SocketAddr,
 }
 
+/// Whose queues go.
+#[derive(Debug, Args)]
+pub(super) struct RemoveArgs {
+    /// The controller's configuration file (TOML), which names the databases. Without one: the local Open vSwitch.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// The controller's data directory, if it is not the one of the file. The controller must not run.
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+}
+
 impl ControllerArgs {
     /// The configuration file, with the options over it.
     fn config(&self) -> Result<Config, CliError> {
@@ -217,6 +228,42 @@ pub(super) fn check_config(file: &Path, out: Out) -> Result<(), CliError> {
     out.print(&json!({ "file": file, "valid": true }), || {
         format!("{} is valid", file.display())
     })
+}
+
+/// Takes the class queues off every port.
+pub(super) async fn remove_queues(args: &RemoveArgs, out: Out) -> Result<(), CliError> {
+    let failed = |error: &dyn std::fmt::Display| CliError::Failed(error.to_string());
+    let mut config = match &args.config {
+        Some(path) => Config::load(path).map_err(|error| failed(&error))?,
+        None => Config::default(),
+    };
+    if let Some(data_dir) = &args.data_dir {
+        config.data_dir.0.clone_from(data_dir);
+    }
+    let results = driver::remove_classes(&config)
+        .await
+        .map_err(|error| failed(&error))?;
+    let document: Vec<_> = results
+        .iter()
+        .map(|(endpoint, result)| match result {
+            Ok(ports) => json!({ "endpoint": endpoint.to_string(), "ports": ports }),
+            Err(error) => json!({ "endpoint": endpoint.to_string(), "error": error }),
+        })
+        .collect();
+    out.print(&document, || {
+        let lines = results.iter().map(|(endpoint, result)| match result {
+            Ok(ports) => format!("{endpoint}: class queues taken off {ports} ports"),
+            Err(error) => format!("{endpoint}: {error}"),
+        });
+        lines.collect::<Vec<_>>().join("\n")
+    })?;
+    if results.iter().any(|(_, result)| result.is_err()) {
+        return Err(CliError::Failed(
+            "not every database could be reached; run the same command again when it can"
+                .to_owned(),
+        ));
+    }
+    Ok(())
 }
 
 fn log_to_stderr() {

@@ -13,7 +13,7 @@ use toml::{
 
 use super::{
     ApiPort, Config, ConfigProblem, DataDir, Enrolled, HttpConfig, LedgerConfig, NetworkOptions,
-    OpenFlowConfig, OvsdbConfig, PortConfig, Prices, QuoteConfig, SwitchConfig, TlsFiles,
+    OpenFlowConfig, OvsdbConfig, OvsdbTls, PortConfig, Prices, QuoteConfig, SwitchConfig, TlsFiles,
 };
 use crate::core::network::PortRole;
 
@@ -156,8 +156,32 @@ fn read_ovsdb(mut section: Section<'_>) -> OvsdbConfig {
     let endpoints = list("[\"unix:/var/run/openvswitch/db.sock\"]");
     OvsdbConfig {
         endpoints: section.or("endpoints", endpoints, defaults.endpoints),
+        tls: section.section_if_there("tls").and_then(read_ovsdb_tls),
         trust_link_speed: section.or("trust_link_speed", boolean, defaults.trust_link_speed),
     }
+}
+
+fn read_ovsdb_tls(mut section: Section<'_>) -> Option<OvsdbTls> {
+    let key = section.required(
+        "key",
+        file,
+        "the file with the controller's private key, such as \"/etc/payflow/ctl-privkey.pem\"",
+    );
+    let certificate = section.required(
+        "certificate",
+        file,
+        "the file with the controller's certificate, such as \"/etc/payflow/ctl-cert.pem\"",
+    );
+    let server_ca = section.required(
+        "server_ca",
+        file,
+        "the file with the CA of the switches, such as \"/var/lib/openvswitch/pki/switchca/cacert.pem\"",
+    );
+    Some(OvsdbTls {
+        key: key?,
+        certificate: certificate?,
+        server_ca: server_ca?,
+    })
 }
 
 fn read_ledger(mut section: Section<'_>) -> LedgerConfig {

@@ -35,8 +35,12 @@ fn every_key_is_read() {
         address = "10.0.0.254"
         mac = "02:00:00:00:00:fe"
         [ovsdb]
-        endpoints = ["unix:/run/db.sock", "tcp:192.0.2.1:6640"]
+        endpoints = ["unix:/run/db.sock", "tcp:192.0.2.1:6640", "ssl:192.0.2.2:6640"]
         trust_link_speed = true
+        [ovsdb.tls]
+        key = "/ok.pem"
+        certificate = "/oc.pem"
+        server_ca = "/oca.pem"
         [ledger]
         embedded = false
         url = "https://node.example:443"
@@ -105,7 +109,13 @@ fn every_key_is_read() {
             endpoints: vec![
                 OvsdbEndpoint::Unix("/run/db.sock".into()),
                 OvsdbEndpoint::Tcp("192.0.2.1:6640".parse().unwrap()),
+                OvsdbEndpoint::Ssl("192.0.2.2:6640".parse().unwrap()),
             ],
+            tls: Some(OvsdbTls {
+                key: "/ok.pem".into(),
+                certificate: "/oc.pem".into(),
+                server_ca: "/oca.pem".into(),
+            }),
             trust_link_speed: true,
         },
         ledger: LedgerConfig::Remote {
@@ -189,7 +199,7 @@ fn a_wrong_address_is_named_with_what_to_write() {
     assert_eq!(
         problems("[ovsdb]\nendpoints = [\"unix:\"]\n"),
         [
-            "line 2: ovsdb.endpoints: \"unix:\" is not an OVSDB server; write \"unix:/var/run/openvswitch/db.sock\" or \"tcp:192.0.2.1:6640\""
+            "line 2: ovsdb.endpoints: \"unix:\" is not an OVSDB server; write \"unix:/var/run/openvswitch/db.sock\", \"tcp:192.0.2.1:6640\" or \"ssl:192.0.2.1:6640\""
         ]
     );
 }
@@ -310,6 +320,22 @@ fn plain_tcp_beyond_this_machine_must_be_asked_for_by_name() {
         [
             "line 2: openflow.listen: \"pssl:6653\" is not where switches can connect; write for example \"ssl:0.0.0.0:6653\" or \"tcp:127.0.0.1:6653\""
         ]
+    );
+}
+
+#[test]
+fn tls_to_databases_needs_its_files_and_the_files_need_it() {
+    assert_eq!(
+        problems("[ovsdb]\nendpoints = [\"ssl:192.0.2.1:6640\"]\n"),
+        [
+            "ovsdb.endpoints: ssl:192.0.2.1:6640 needs [ovsdb.tls] with key, certificate and server_ca"
+        ]
+    );
+    let files = "[ovsdb.tls]\nkey = \"/k\"\ncertificate = \"/c\"\nserver_ca = \"/a\"\n";
+    assert!(
+        problems(files)
+            .iter()
+            .any(|line| line.starts_with("ovsdb.tls: no server is reached"))
     );
 }
 

@@ -153,6 +153,15 @@ pub enum Record {
         /// Net gas the treasury paid.
         gas_nanos: i64,
     },
+    /// A port has another number: quotes and reservations that have not ended lead through that.
+    PortRenumbered {
+        /// What it was.
+        from: PortRef,
+        /// What it is.
+        to: PortRef,
+        /// When.
+        at: Time,
+    },
     /// A datapath id belongs to the key that it came with first.
     SwitchBound {
         /// The datapath id.
@@ -201,6 +210,25 @@ pub struct QuoteIssued {
     pub idempotency: Option<Idempotency>,
     /// When.
     pub at: Time,
+}
+
+impl QuoteIssued {
+    /// Whether it has to do with this port.
+    pub(super) fn concerns(&self, port: PortRef) -> bool {
+        let hops = self.path.hops.iter();
+        let mut on_path = hops.flat_map(|hop| [hop.ingress(), hop.egress()]);
+        on_path.any(|it| it == port) || self.ingress == port || self.asker == port
+    }
+
+    /// A port has another number.
+    pub(super) fn renumber(&mut self, from: PortRef, to: PortRef) {
+        self.path.renumber(from, to);
+        for port in [&mut self.ingress, &mut self.asker] {
+            if *port == from {
+                *port = to;
+            }
+        }
+    }
 }
 
 /// Why a reservation ended.

@@ -324,6 +324,13 @@ impl Register {
                 }
                 Ok(())
             }
+            Record::PortRenumbered { from, to, .. } => {
+                let living = self.reservations.values_mut();
+                for reservation in living.filter(|it| it.ended_by().is_none()) {
+                    reservation.issued.renumber(*from, *to);
+                }
+                Ok(())
+            }
             Record::SwitchBound { switch, key, .. } => match self.switch_keys.insert(*switch, *key)
             {
                 None => Ok(()),

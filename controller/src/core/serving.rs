@@ -1,7 +1,7 @@
 //! Service: install, suspend, end, and account for what was given.
 
 use payflow_payment::{Amount, CancellationFee, Signed, settle};
-use payflow_qos::{CommitmentId, Time, Window, price::earned};
+use payflow_qos::{CommitmentId, PortRef, Time, Window, price::earned};
 
 use super::{
     Alarm, Core, Effect, SERVICE_TAIL, commitment,
@@ -177,6 +177,7 @@ impl Core {
                     self.no_longer_fits(id, &link.to_string());
                 }
             }
+            NetworkEvent::PortRenumbered { from, to } => self.port_renumbered(from, to),
             NetworkEvent::Host(host) => self.host_seen(&host),
             NetworkEvent::SwitchMet {
                 switch,
@@ -368,6 +369,24 @@ impl Core {
             }
             State::Stopping(_) | State::Settling(_) | State::Over(_) => {}
         }
+    }
+
+    /// A port has another number. What was sold there follows it, once that is durable.
+    fn port_renumbered(&mut self, from: PortRef, to: PortRef) {
+        for (id, _) in self.book.renumber(from, to) {
+            self.no_longer_fits(id, &to.to_string());
+        }
+        let concerned = self
+            .register
+            .reservations
+            .values()
+            .any(|it| it.ended_by().is_none() && it.issued.concerns(from));
+        if concerned {
+            let at = self.now;
+            self.record(Record::PortRenumbered { from, to, at });
+        }
+        self.gate
+            .queue(Effect::Tell(NetworkInput::Renumbered { from, to }));
     }
 
     /// Paid, but its booking is gone.

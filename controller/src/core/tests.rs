@@ -10,7 +10,7 @@ use payflow_payment::{
     UnixMillis,
     ledger::{BuildError, Inspected, Lookup, Outgoing, Submission},
 };
-use payflow_qos::{BitRate, PortNo, PortRef, SwitchId, Tariff, Time, Topology};
+use payflow_qos::{BitRate, Path, PortNo, PortRef, SwitchId, Tariff, Time, Topology};
 
 use super::{
     Core, CoreConfig, DataPlane, OperatorKeys,
@@ -40,6 +40,7 @@ struct Scripted {
     topology: Topology,
     hosts: Hosts,
     installed: BTreeSet<FlowId>,
+    adopted: std::sync::Arc<std::sync::Mutex<Vec<Path>>>,
     log: std::sync::Arc<std::sync::Mutex<Vec<String>>>,
     outputs: VecDeque<NetworkOutput>,
     confirms: bool,
@@ -76,6 +77,10 @@ impl DataPlane for Scripted {
             }
             NetworkInput::Bound { switch, .. } => {
                 self.log.lock().unwrap().push(format!("bound {}", switch.0));
+            }
+            NetworkInput::Renumbered { from, to } => {
+                let mut log = self.log.lock().unwrap();
+                log.push(format!("{from} is {to}"));
             }
             NetworkInput::Unbound { switch } => {
                 self.log
@@ -128,6 +133,7 @@ impl DataPlane for Scripted {
             .lock()
             .unwrap()
             .push(format!("adopt {}", plan.flow.reservation));
+        self.adopted.lock().unwrap().push(plan.path.clone());
         self.installed.insert(plan.flow);
     }
     fn recall(&mut self, plan: FlowPlan, _: Time) {
@@ -180,6 +186,8 @@ struct Desk {
     replies: BTreeMap<RequestId, Result<Answer, Problem>>,
     orders: Vec<LedgerOrder>,
     network: std::sync::Arc<std::sync::Mutex<Vec<String>>>,
+    /// The paths of what was adopted.
+    adopted: std::sync::Arc<std::sync::Mutex<Vec<Path>>>,
     hosts: Hosts,
     next_request: u64,
     confirms: bool,
@@ -235,10 +243,12 @@ fn start(journal: Vec<(u64, Record)>, now: Time, confirms: bool) -> Desk {
     }
     let hosts: Hosts = std::sync::Arc::new(std::sync::Mutex::new(hosts));
     let log = std::sync::Arc::default();
+    let adopted = std::sync::Arc::<std::sync::Mutex<Vec<Path>>>::default();
     let network = Scripted {
         topology,
         hosts: std::sync::Arc::clone(&hosts),
         installed: BTreeSet::new(),
+        adopted: std::sync::Arc::clone(&adopted),
         log: std::sync::Arc::clone(&log),
         outputs,
         confirms,
@@ -280,6 +290,7 @@ fn start(journal: Vec<(u64, Record)>, now: Time, confirms: bool) -> Desk {
         replies: BTreeMap::new(),
         orders: Vec::new(),
         network: log,
+        adopted,
         hosts,
         next_request: 0,
         confirms,
@@ -1744,4 +1755,53 @@ fn the_key_of_a_switch_is_remembered_before_it_is_served_and_forgotten_for_the_o
     assert_eq!(desk.network_log(), ["bound 1", "unbound 1"]);
     assert_eq!(kind(desk.ask(&operator, forget())), ProblemKind::NotFound);
     assert_eq!(desk.crash().network_log(), [""; 0]);
+}
+
+#[test]
+fn what_was_sold_follows_a_port_that_has_another_number_once_that_is_durable() {
+    let mut desk = open();
+    let number = desk.buy();
+    let (from, to) = (port(2, 13), port(2, 113));
+    let renumbered = NetworkEvent::PortRenumbered { from, to };
+    desk.durable = false;
+    let before = desk.network_log();
+    desk.core.network_event(renumbered.clone());
+    desk.drain();
+    let (through, record) = desk.journal.last().cloned().unwrap();
+    assert!(
+        matches!(record, Record::PortRenumbered { .. }),
+        "{record:?}"
+    );
+    assert_eq!(desk.network_log(), before, "it is not durable");
+    desk.durable = true;
+    desk.feed(Input::Journaled { through });
+    let told = desk.network_log();
+    assert_eq!(told.last(), Some(&format!("{from} is {to}")));
+    assert_eq!(desk.view(number).status, Status::Active);
+
+    // What nothing was sold through is no matter for the journal.
+    let records = desk.journal.len();
+    desk.core.network_event(NetworkEvent::PortRenumbered {
+        from: port(2, 77),
+        to: port(2, 78),
+    });
+    desk.drain();
+    assert_eq!(desk.journal.len(), records);
+
+    // That the old number carries nothing any more takes nothing from it; the new one does.
+    let capacity = |link, capacity| NetworkEvent::Capacity { link, capacity };
+    desk.core.network_event(capacity(from, None));
+    desk.core
+        .network_event(capacity(to, Some(BitRate(20_000_000))));
+    desk.drain();
+    assert_eq!(desk.view(number).status, Status::Active);
+
+    let desk = desk.crash();
+    let adopted = desk.adopted.lock().unwrap().clone();
+    let links: Vec<PortRef> = adopted.iter().flat_map(Path::egress_ports).collect();
+    assert!(links.contains(&to) && !links.contains(&from), "{links:?}");
+    let mut desk = desk;
+    desk.core.network_event(capacity(to, None));
+    desk.drain();
+    assert_ne!(desk.view(number).status, Status::Active);
 }

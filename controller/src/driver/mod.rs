@@ -40,7 +40,7 @@ use self::{
     switches::{ListenError, Switches},
 };
 use crate::{
-    config::{Config, ConfigError, Listener},
+    config::{Config, ConfigError, Listener, OvsdbEndpoint},
     core::{
         Contradiction, Core, CoreConfig, OperatorKeys,
         io::Input,
@@ -54,14 +54,15 @@ mod event_loop;
 mod handle;
 mod ledger;
 mod ovsdb;
+mod pem;
 mod store;
 mod switches;
 #[cfg(test)]
 mod tests;
 
 pub use handle::{Addresses, Handle};
+pub use pem::TlsError;
 pub use store::StoreError;
-pub use switches::TlsError;
 
 // For the benches, which measure a commit without the event loop around it.
 #[doc(hidden)]
@@ -70,8 +71,9 @@ pub use store::Store;
 /// How long switches may take to confirm a paid flow before its buyer is refunded.
 const INSTALL_PATIENCE: Duration = Duration::from_secs(10);
 
-/// How long the path of a paid flow may be broken before its buyer is refunded.
-const SUSPEND_PATIENCE: Duration = Duration::from_secs(30);
+/// How long the path of a paid flow may be broken before its buyer is refunded. Twice as long as control connections may be
+/// away while nothing is lost of what was sold; the time is credited meanwhile.
+const SUSPEND_PATIENCE: Duration = Duration::from_secs(120);
 
 /// What the treasury must hold before anything is sold: gas for some ten refunds.
 const TREASURY_MINIMUM: Amount = Amount(50_000_000);
@@ -154,6 +156,30 @@ pub enum RunError {
     /// A part of the controller panicked.
     #[error("the controller failed: {0}")]
     Panicked(String),
+}
+
+/// Takes the class queues off every port in the databases of the configuration, for a controller that will not come back;
+/// flows that are still paid for lose what they are guaranteed. For each database, how many ports had queues, or why it
+/// could not be done there.
+///
+/// # Errors
+/// When the controller of this data directory runs.
+pub async fn remove_classes(
+    config: &Config,
+) -> Result<Vec<(OvsdbEndpoint, Result<usize, String>)>, StoreError> {
+    let dir = &config.data_dir.0;
+    // Held to the end, so that no controller makes them anew meanwhile.
+    let _lock = if dir.exists() {
+        Some(Store::open(dir).await?)
+    } else {
+        None
+    };
+    let mut results = Vec::new();
+    for endpoint in &config.ovsdb.endpoints {
+        let removed = ovsdb::remove_classes(endpoint, config.ovsdb.tls.as_ref()).await;
+        results.push((endpoint.clone(), removed.map_err(|error| error.to_string())));
+    }
+    Ok(results)
 }
 
 /// Starts the controller.

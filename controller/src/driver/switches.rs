@@ -34,7 +34,7 @@ use self::{
     refusal::{Complaints, Refusal},
     tls::Tls,
 };
-use super::event_loop::Event;
+use super::{event_loop::Event, pem::TlsError};
 use crate::{
     config::{Listener, OpenFlowConfig, Transport},
     core::{
@@ -49,10 +49,8 @@ mod lobby;
 mod outbox;
 mod refusal;
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 mod tls;
-
-pub use tls::TlsError;
 
 /// Most bytes read at once; some hundred packet-ins.
 const READ_BUFFER: usize = 64 << 10;

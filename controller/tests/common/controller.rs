@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
+use nix::sys::signal::Signal;
+
 use super::PATIENCE;
 use super::process::Program;
 
@@ -79,6 +81,15 @@ impl Controller {
         program.terminate();
         let (status, took) = program.wait();
         (status.success(), took)
+    }
+
+    /// SIGSTOP: it answers nothing, and what is connected to it stays connected.
+    pub(crate) fn freeze(&self) {
+        self.program.as_ref().unwrap().signal(Signal::SIGSTOP);
+    }
+
+    pub(crate) fn thaw(&self) {
+        self.program.as_ref().unwrap().signal(Signal::SIGCONT);
     }
 
     pub(crate) fn is_running(&mut self) -> bool {

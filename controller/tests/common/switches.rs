@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Instant;
 
+use nix::sys::signal::Signal;
+
 use super::PATIENCE;
 use super::process::Program;
 
@@ -39,9 +41,11 @@ pub(crate) struct Switches {
     dir: PathBuf,
     count: u8,
     hosts: u8,
+    /// Where the daemon of now has its sockets.
+    run_dir: PathBuf,
     // Dropped in this order, so that the daemon does not miss its database.
     daemon: Option<Program>,
-    _database: Program,
+    databases: Vec<Program>,
 }
 
 impl Switches {
@@ -61,40 +65,88 @@ impl Switches {
             dir: dir.to_owned(),
             count,
             hosts,
+            run_dir: dir.to_owned(),
             daemon: None,
-            _database: Program::start(dir, "ovsdb-server", database, "ovsdb.log"),
+            databases: vec![Program::start(dir, "ovsdb-server", database, "ovsdb.log")],
         };
         switches.wait_for("db.sock");
         switches.vsctl("--no-wait init");
         switches.launch();
-        let mut words = String::new();
-        for n in 1..=count {
-            words += &format!(
-                " -- add-br s{n} -- set bridge s{n} datapath_type=dummy fail_mode=secure protocols=OpenFlow13 \
-                 other-config:datapath-id={n:016x}"
-            );
-            for host in 1..=hosts {
-                words += &format!(
-                    " -- add-port s{n} s{n}h{host} -- set interface s{n}h{host} type=dummy ofport_request={host}"
-                );
-            }
-            for (other, port) in switches.trunks(n) {
-                words += &format!(
-                    " -- add-port s{n} s{n}t{other} -- set interface s{n}t{other} type=patch \
-                     options:peer=s{other}t{n} ofport_request={port}"
-                );
-            }
-        }
+        let words: String = (1..=count).map(|n| switches.bridge(n)).collect();
         switches.vsctl(words.trim_start_matches(" --"));
         switches
     }
 
+    /// The words that make a bridge.
+    fn bridge(&self, n: u8) -> String {
+        let mut words = format!(
+            " -- add-br s{n} -- set bridge s{n} datapath_type=dummy fail_mode=secure protocols=OpenFlow13 \
+             other-config:datapath-id={n:016x}"
+        );
+        for host in 1..=self.hosts {
+            words += &host_port(n, host, u32::from(host));
+        }
+        for (other, port) in self.trunks(n) {
+            words += &trunk_port(n, other, port);
+        }
+        words
+    }
+
+    /// A bridge is deleted, and one like it made under its name and datapath id, for the same controller.
+    pub(crate) fn replace(&self, n: u8, controller: SocketAddr) {
+        self.vsctl(&format!("del-br s{n}"));
+        let bridge = self.bridge(n);
+        self.vsctl(&format!(
+            "{} -- {}",
+            bridge.trim_start_matches(" --"),
+            controller_of(n, "tcp", controller)
+        ));
+    }
+
+    /// The port of a host is made anew under another number.
+    pub(crate) fn renumber_host(&self, n: u8, host: u8, number: u32) {
+        let port = host_port(n, host, number);
+        self.vsctl(&format!("del-port s{n}h{host}{port}"));
+    }
+
+    /// The port towards another switch is made anew under another number.
+    pub(crate) fn renumber_trunk(&self, n: u8, other: u8, number: u32) {
+        let port = trunk_port(n, other, number);
+        self.vsctl(&format!("del-port s{n}t{other}{port}"));
+    }
+
+    /// SIGSTOP to the daemon, whose connections stand, and others like its bridges, under the same datapath ids, on a
+    /// database of their own. Gives the first daemon. [`Self::dump`] and what uses it ask the others from now on.
+    pub(crate) fn supersede(&mut self) -> Program {
+        let first = self.daemon.take().unwrap();
+        first.signal(Signal::SIGSTOP);
+        self.run_dir = self.dir.join("second");
+        std::fs::create_dir(&self.run_dir).unwrap();
+        std::fs::copy(self.dir.join("conf.db"), self.run_dir.join("conf.db")).unwrap();
+        let run_dir = format!("OVS_RUNDIR={}", self.run_dir.display());
+        let database = [
+            &run_dir,
+            "ovsdb-server",
+            "second/conf.db",
+            "--remote=punix:db.sock",
+            "--unixctl=db.ctl",
+        ];
+        self.databases
+            .push(Program::start(&self.dir, "env", &database, "ovsdb-2.log"));
+        self.wait_for("second/db.sock");
+        self.launch();
+        first
+    }
+
     /// Starts the daemon, and does not wait for it.
     pub(crate) fn launch(&mut self) {
+        let run_dir = format!("OVS_RUNDIR={}", self.run_dir.display());
+        let database = format!("unix:{}", self.run_dir.join("db.sock").display());
         let daemon = &[
             "OPENSSL_CONF=openssl.cnf",
+            &run_dir,
             "ovs-vswitchd",
-            "unix:db.sock",
+            &database,
             "--enable-dummy",
             "--disable-system",
             "--unixctl=vs.ctl",
@@ -117,7 +169,7 @@ impl Switches {
     }
 
     fn management(&self, n: u8) -> PathBuf {
-        self.dir.join(format!("s{n}.mgmt"))
+        self.run_dir.join(format!("s{n}.mgmt"))
     }
 
     /// The neighbours of a bridge, and the port to each.
@@ -160,9 +212,7 @@ impl Switches {
     /// Points every switch at a controller: over `tcp`, or over `ssl` with what it was given to prove itself with.
     pub(crate) fn connect_over(&self, transport: &str, controller: SocketAddr) {
         let words: Vec<_> = (1..=self.count)
-            .map(|n| {
-                format!("set-controller s{n} {transport}:{controller} -- set controller s{n} max_backoff=1000 connection_mode=out-of-band")
-            })
+            .map(|n| controller_of(n, transport, controller))
             .collect();
         self.vsctl(&words.join(" -- "));
     }
@@ -201,7 +251,7 @@ impl Switches {
     pub(crate) fn inject(&self, switch: u8, host: u8, frame: &[u8]) {
         let (port, frame) = (format!("s{switch}h{host}"), hex::encode(frame));
         // Only what begins with a slash is taken for a path.
-        let daemon = self.dir.join("vs.ctl").to_string_lossy().into_owned();
+        let daemon = self.run_dir.join("vs.ctl").to_string_lossy().into_owned();
         let words = ["-t", &daemon, "netdev-dummy/receive", &port, &frame];
         self.run("ovs-appctl", &words);
     }
@@ -241,28 +291,51 @@ impl Switches {
 
     /// Every entry and meter of reservations, without what counts and ages.
     pub(crate) fn sold(&self) -> BTreeSet<String> {
-        let mut sold = BTreeSet::new();
+        self.held(|entry| !entry.starts_with(INFRASTRUCTURE), 0x1_0000)
+    }
+
+    /// Every entry and meter, without what counts and ages.
+    pub(crate) fn tables(&self) -> BTreeSet<String> {
+        self.held(|_| true, 0)
+    }
+
+    /// The entries of ours that are asked for, and the meters from this one on.
+    fn held(&self, is_asked: impl Fn(&str) -> bool, meters_from: u32) -> BTreeSet<String> {
+        let mut held = BTreeSet::new();
         for n in 1..=self.count {
             let bridge = format!("s{n}");
             for line in self.dump("dump-flows", &bridge).lines() {
                 let line = line.trim_start();
-                if !line.starts_with("cookie=0x50") || line.starts_with(INFRASTRUCTURE) {
+                if !line.starts_with("cookie=0x50") || !is_asked(line) {
                     continue;
                 }
                 let parts = line.split(", ").flat_map(|part| part.split(' '));
                 let lasting = parts.filter(|part| !FLEETING.iter().any(|it| part.starts_with(it)));
                 let lasting: Vec<_> = lasting.collect();
-                sold.insert(format!("{bridge} {}", lasting.join(" ")));
+                held.insert(format!("{bridge} {}", lasting.join(" ")));
             }
             // A meter is a line, and one more for each of its bands.
             for text in self.dump("dump-meters", &bridge).split("meter=").skip(1) {
                 let number = text.split(' ').next().and_then(|it| it.parse::<u32>().ok());
-                if number.is_some_and(|number| number >= 0x1_0000) {
-                    sold.insert(format!("{bridge} meter={}", text.trim()));
+                if number.is_some_and(|number| number >= meters_from) {
+                    held.insert(format!("{bridge} meter={}", text.trim()));
                 }
             }
         }
-        sold
+        held
+    }
+
+    /// How many rows a table of the database has.
+    pub(crate) fn rows(&self, table: &str) -> usize {
+        let words = [
+            "--db=unix:db.sock",
+            "--columns=_uuid",
+            "--no-headings",
+            "--format=csv",
+            "list",
+            table,
+        ];
+        self.run("ovs-vsctl", &words).lines().count()
     }
 
     /// The entries of one reservation as they are, without what counts and ages.
@@ -282,7 +355,7 @@ impl Switches {
     }
 
     fn dump(&self, what: &str, bridge: &str) -> String {
-        let target = format!("unix:{bridge}.mgmt");
+        let target = format!("unix:{}/{bridge}.mgmt", self.run_dir.display());
         self.run("ovs-ofctl", &["-O", "OpenFlow13", what, &target])
     }
 
@@ -305,6 +378,28 @@ impl Switches {
             std::thread::sleep(std::time::Duration::from_millis(10));
         }
     }
+}
+
+/// The words that make the port of a host.
+fn host_port(n: u8, host: u8, number: u32) -> String {
+    format!(
+        " -- add-port s{n} s{n}h{host} -- set interface s{n}h{host} type=dummy ofport_request={number}"
+    )
+}
+
+/// The words that make the port of a bridge towards another.
+fn trunk_port(n: u8, other: u8, number: u32) -> String {
+    format!(
+        " -- add-port s{n} s{n}t{other} -- set interface s{n}t{other} type=patch \
+         options:peer=s{other}t{n} ofport_request={number}"
+    )
+}
+
+/// The words that point a bridge at a controller.
+fn controller_of(n: u8, transport: &str, controller: SocketAddr) -> String {
+    format!(
+        "set-controller s{n} {transport}:{controller} -- set controller s{n} max_backoff=1000 connection_mode=out-of-band"
+    )
 }
 
 fn run(dir: &Path, program: &str, args: &[&str]) -> String {

@@ -5,7 +5,9 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod absences;
 mod certificates;
+mod changes;
 mod http;
 mod intruders;
 mod kills;

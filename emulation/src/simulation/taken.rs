@@ -30,6 +30,7 @@ impl Taken {
             self.records_read += 1;
             let record: Value = serde_json::from_str(text).unwrap_or_default();
             let Some(number) = record["number"].as_u64() else {
+                self.renumber(&record);
                 continue;
             };
             let over = match record["record"].as_str() {
@@ -51,6 +52,21 @@ impl Taken {
             };
             if let Some(quote) = self.quotes.get_mut(&number).filter(|_| over) {
                 quote.over_at = record["at"].as_u64();
+            }
+        }
+    }
+
+    /// What is taken of a port follows it when it has another number.
+    fn renumber(&mut self, record: &Value) {
+        let ends = [&record["from"], &record["to"]].map(PortRef::deserialize);
+        if let ("port_renumbered", [Ok(from), Ok(to)]) =
+            (record["record"].as_str().unwrap_or_default(), ends)
+        {
+            let living = self.quotes.values_mut().filter(|it| it.over_at.is_none());
+            for link in living.flat_map(|quote| &mut quote.path) {
+                if *link == from {
+                    *link = to;
+                }
             }
         }
     }

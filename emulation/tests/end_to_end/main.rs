@@ -3,7 +3,9 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod changes;
 mod crashes;
+mod guarantees;
 mod outages;
 mod quotes;
 mod serving;

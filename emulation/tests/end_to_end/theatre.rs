@@ -117,6 +117,18 @@ impl Theatre {
         );
     }
 
+    /// How many records the controller's journal has.
+    pub(crate) fn records(&self) -> usize {
+        let file = self.dir.path().join("state/data/journal.sqlite");
+        let program = format!(
+            "import sqlite3\n\
+             journal = sqlite3.connect('file:{}?mode=ro', uri=True)\n\
+             print(journal.execute('SELECT count(*) FROM journal').fetchone()[0])\n",
+            file.display()
+        );
+        self.python("root", &program).trim().parse().unwrap()
+    }
+
     /// Packets that an interface has received so far.
     pub(crate) fn received(&self, node: &str, interface: &str) -> u64 {
         let text = self.lab.exec(node, &["cat", "/proc/net/dev"]).unwrap();

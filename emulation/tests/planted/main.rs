@@ -35,7 +35,7 @@ const PLANTED: [(Fault, Story, Seeds); 10] = [
         Simulation,
         &[
             (1, "q9: served to the end for 1000000, and 11776000 are due"),
-            (3, "91665600 refunded of 63110400 paid"),
+            (5, "q10: 110809205 refunded of 85842000 paid"),
         ],
     ),
     (
@@ -66,8 +66,8 @@ const PLANTED: [(Fault, Story, Seeds); 10] = [
         Simulation,
         &[
             (
-                4,
-                "r3 is metered at Some(8573000.0) on s1, and 6336000 bit/s were sold",
+                9,
+                "r1 is metered at Some(4859000.0) on s3, and 1591000 bit/s were sold",
             ),
             (
                 5,

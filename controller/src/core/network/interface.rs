@@ -64,6 +64,13 @@ pub enum NetworkInput {
         /// The datapath id.
         switch: SwitchId,
     },
+    /// It is remembered that a port has another number: the answer to [`NetworkEvent::PortRenumbered`]. Paid flows follow.
+    Renumbered {
+        /// What it was.
+        from: PortRef,
+        /// What it is.
+        to: PortRef,
+    },
     /// A deadline given by `next_deadline` has passed.
     DeadlineReached,
 }
@@ -205,6 +212,14 @@ pub enum NetworkEvent {
         link: PortRef,
         /// The new capacity.
         capacity: Option<BitRate>,
+    },
+    /// A port, by name, has come back under another number. Paid flows follow once [`NetworkInput::Renumbered`] says that
+    /// this is remembered.
+    PortRenumbered {
+        /// What it was.
+        from: PortRef,
+        /// What it is.
+        to: PortRef,
     },
     /// A host was learned, or has moved.
     Host(Host),

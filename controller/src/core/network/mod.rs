@@ -12,6 +12,7 @@
 //! | `reconcile`, `rows`, `claims` | the difference between what is wanted on a switch and what it holds |
 //! | `pipeline` | the flow tables of a switch |
 //! | `ports`, `discovery`, `capacity` | what a port is open for, which ports are links, what they can carry |
+//! | `replug` | ports that are taken out and come back, under whatever number |
 //! | `hosts`, `frames`, `learning` | who is where, and the frames that tell |
 //! | `paid`, `counting` | the life of a paid flow, and what was counted of it |
 
@@ -32,6 +33,7 @@ mod paid;
 mod pipeline;
 mod ports;
 mod reconcile;
+mod replug;
 mod rows;
 mod settings;
 mod switch;
@@ -55,6 +57,7 @@ use fitness::Fitness;
 use hosts::Hosts;
 use identity::Identities;
 use paid::Paid;
+use replug::Unplugged;
 use switch::{Connection, Switch};
 
 /// The network half of the deterministic core.
@@ -77,6 +80,7 @@ pub struct Network {
     fitness: BTreeMap<SwitchId, Fitness>,
     facts: BTreeMap<(SwitchId, String), PortFacts>,
     classes: BTreeMap<(SwitchId, String), Classes>,
+    unplugged: BTreeMap<(SwitchId, String), Unplugged>,
     discovery: Discovery,
     hosts: Hosts,
     topology: Topology,
@@ -107,6 +111,7 @@ impl Network {
             fitness: BTreeMap::new(),
             facts: BTreeMap::new(),
             classes: BTreeMap::new(),
+            unplugged: BTreeMap::new(),
             discovery: Discovery::new(config.secret, config.timings),
             hosts: Hosts::new(&config),
             topology: Topology::new(),
@@ -139,6 +144,7 @@ impl Network {
             }
             NetworkInput::Bound { switch, key } => self.bound(switch, key, now),
             NetworkInput::Unbound { switch } => self.identities.unbind(switch),
+            NetworkInput::Renumbered { from, to } => self.follow_port(from, to),
             NetworkInput::DeadlineReached => self.stale = true,
         }
         self.settle(now);
@@ -170,6 +176,7 @@ impl Network {
             self.discovery.next_deadline(self.now),
             self.hosts.next_deadline(),
             self.ports_deadline(),
+            self.replug_deadline(),
         ];
         sessions
             .chain(switches)
@@ -253,6 +260,7 @@ impl Network {
         self.tick_hosts(now);
         self.tick_audits(now);
         self.tick_classes(now);
+        self.tick_unplugged(now);
         if std::mem::take(&mut self.stale) {
             self.refresh(now);
         }

@@ -7,11 +7,11 @@
 
 use std::time::Duration;
 
-use payflow_qos::{Class, Hop, Path, Time};
+use payflow_qos::{Class, Hop, Path, PortRef, Time};
 use rust_openflow::{Instruction, IpProto, Match, MeterId};
 
 use super::{
-    FlowCounters, FlowId, FlowPlan, Network, NetworkEvent, Protocol, Selector,
+    FlowCounters, FlowId, FlowPlan, Network, NetworkEvent, Protocol, Selector, Timings,
     entry::{
         FlowEntry, FlowKey, MatchExt, MeterSpec, mark, output, queue, reservation_meter, to_mac,
     },
@@ -29,6 +29,10 @@ pub(crate) struct Paid {
     gone_by: Time,
     /// Until then an incomplete path is not broken but not there yet.
     patient_until: Option<Time>,
+    /// When its path was last seen broken.
+    broken_at: Option<Time>,
+    /// The path flaps, and is not believed whole before then.
+    calm_at: Option<Time>,
     pub(crate) counters: FlowCounters,
     /// What the entry at the first switch showed last.
     pub(crate) last_seen: (u64, u64),
@@ -84,8 +88,25 @@ impl Paid {
             hops,
             stage,
             patient_until: None,
+            broken_at: None,
+            calm_at: None,
             counters: FlowCounters::default(),
             last_seen: (0, 0),
+        }
+    }
+
+    /// The path breaks, perhaps again and again.
+    fn breaks(&mut self, now: Time, timings: &Timings) {
+        let last = self.broken_at.replace(now);
+        let flaps = last.is_some_and(|at| now.since(at) < timings.flapping);
+        self.calm_at = flaps.then(|| now.plus(timings.calm));
+    }
+
+    /// It is broken, and was when it was looked at last, whatever it was between.
+    fn is_still_broken(&mut self, now: Time, timings: &Timings) {
+        self.broken_at = Some(now);
+        if self.calm_at.is_some() {
+            self.calm_at = Some(now.plus(timings.calm));
         }
     }
 
@@ -109,7 +130,7 @@ impl Paid {
             Stage::Removing {
                 step: Step::Rest, ..
             } => Some(self.gone_by),
-            Stage::Installed { .. } => self.patient_until,
+            Stage::Installed { .. } => self.patient_until.or(self.calm_at),
             _ => None,
         }
     }
@@ -222,6 +243,38 @@ impl Network {
         }
         self.progress(flow, now);
         self.settle(now);
+    }
+
+    /// A port has another number: the entries of paid flows follow. What is being removed is removed where it is.
+    pub(super) fn follow_port(&mut self, from: PortRef, to: PortRef) {
+        let grace = self.config.timings.grace;
+        let flows: Vec<FlowId> = self.flows.keys().copied().collect();
+        for flow in flows {
+            let Some(mut paid) = self.flows.remove(&flow) else {
+                continue;
+            };
+            let stays = !matches!(paid.stage, Stage::Removing { .. });
+            if stays && paid.plan.path.renumber(from, to) {
+                let hops = hop_entries(&paid.plan, grace);
+                let before = std::mem::replace(&mut paid.hops, hops);
+                for (index, old) in before.into_iter().enumerate() {
+                    if old.wanted {
+                        self.want_hop(&mut paid, index);
+                        self.withdraw_key(&paid, index, &old);
+                    }
+                }
+                self.stirred.insert(flow);
+            }
+            self.flows.insert(flow, paid);
+        }
+    }
+
+    /// No longer wants what a hop had, if that was under another key than now.
+    fn withdraw_key(&mut self, paid: &Paid, index: usize, old: &HopEntry) {
+        let moved = paid.hops.get(index).is_some_and(|hop| hop.key != old.key);
+        if moved && let Some(switch) = self.switches.get_mut(&old.hop.switch) {
+            switch.reconciler.withdraw(paid.plan.flow, &old.key);
+        }
     }
 
     /// What the first switch has counted, as of the last audit. `None` for a flow that is not on the switches.
@@ -457,14 +510,23 @@ impl Network {
         match problem {
             Some(reason) if !was_broken && !patient => {
                 *broken = true;
+                paid.breaks(now, &self.config.timings);
                 self.emit(NetworkEvent::PathBroken { flow, reason });
+                return;
             }
-            Some(_) => return,
+            Some(_) => {
+                paid.is_still_broken(now, &self.config.timings);
+                return;
+            }
             None => {
                 if !(0..paid.hops.len()).all(|index| self.is_held(paid, index, now)) {
                     return;
                 }
                 if was_broken {
+                    if paid.calm_at.is_some_and(|at| now < at) {
+                        return;
+                    }
+                    paid.calm_at = None;
                     paid.stage = Stage::Installed { broken: false };
                     self.emit(NetworkEvent::PathRestored { flow });
                 }

@@ -64,6 +64,7 @@ impl Network {
             };
             switch.ports.insert(number, port);
         }
+        self.compare_numbers(id, &before, now);
     }
 
     pub(super) fn port_changed(&mut self, id: SwitchId, status: &PortStatus, now: Time) {
@@ -89,11 +90,12 @@ impl Network {
                 // Its queues went with it, and are not there when it is plugged in again.
                 self.forget_classes(id, &port.name);
                 self.order_classes(id, &port.name, now);
+                self.unplugged(port_ref, port.name, now);
             }
             self.hosts.forget_port(port_ref);
-            self.no_capacity(port_ref);
         }
         if !gone && known != Some((name.clone(), up)) {
+            self.plugged_in(port_ref, &name);
             let switch = self.switch_mut(id);
             let port = Port {
                 name: name.clone(),

@@ -80,6 +80,13 @@ pub struct Timings {
     pub complaint: Duration,
     /// How long after an adoption a path may be incomplete before it counts as broken.
     pub adoption_patience: Duration,
+    /// A path that breaks again within this time after it was last seen broken flaps.
+    pub flapping: Duration,
+    /// A path that flaps counts as whole only after it was whole for this long: else every time would be written down, for
+    /// every flow.
+    pub calm: Duration,
+    /// A port that was taken out of its switch and comes back within this time, under whatever number, is the same port.
+    pub replug: Duration,
 }
 
 impl Default for Timings {
@@ -99,6 +106,9 @@ impl Default for Timings {
             probe: Duration::from_secs(3),
             complaint: Duration::from_secs(60),
             adoption_patience: Duration::from_secs(20),
+            flapping: Duration::from_secs(10),
+            calm: Duration::from_secs(2),
+            replug: Duration::from_secs(10),
         }
     }
 }

@@ -133,11 +133,6 @@ fn collect_garbage(replica: &Replica, replaced: &BTreeSet<&Uuid>) -> Vec<Value> 
         .iter()
         .filter(|(uuid, _)| !replaced.contains(uuid));
     let used: BTreeSet<_> = kept.filter_map(|(_, port)| port.qos.as_ref()).collect();
-    let ours = |external_ids: &Texts| {
-        external_ids
-            .get(OWNER_KEY)
-            .is_some_and(|value| value == OWNER)
-    };
     let gone: BTreeSet<_> = replica
         .qos
         .iter()
@@ -156,6 +151,37 @@ fn collect_garbage(replica: &Replica, replaced: &BTreeSet<&Uuid>) -> Vec<Value> 
     delete_qos
         .chain(queues.map(|(uuid, _)| delete("Queue", uuid)))
         .collect()
+}
+
+/// The operations of one transaction that take our queues off every port and delete our rows; the rows of others stay.
+/// How many ports lose theirs.
+pub(super) fn plan_removal(replica: &Replica) -> (Vec<Value>, usize) {
+    let is_ours = |uuid: &Uuid| {
+        replica
+            .qos
+            .get(uuid)
+            .is_some_and(|qos| ours(&qos.external_ids))
+    };
+    let ports: BTreeSet<_> = replica
+        .ports
+        .iter()
+        .filter(|(_, port)| port.qos.as_ref().is_some_and(is_ours))
+        .map(|(uuid, _)| uuid)
+        .collect();
+    let mut operations: Vec<_> = ports
+        .iter()
+        .map(|uuid| {
+            json!({"op": "update", "table": "Port", "where": by_uuid(uuid), "row": {"qos": ["set", []]}})
+        })
+        .collect();
+    operations.extend(collect_garbage(replica, &ports));
+    (operations, ports.len())
+}
+
+fn ours(external_ids: &Texts) -> bool {
+    external_ids
+        .get(OWNER_KEY)
+        .is_some_and(|value| value == OWNER)
 }
 
 fn root_config(plan: &ClassPlan) -> Texts {

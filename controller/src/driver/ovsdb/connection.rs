@@ -8,8 +8,13 @@ use tokio::{
     net::{TcpStream, UnixStream},
     time,
 };
+use tokio_rustls::rustls::pki_types::ServerName;
 
-use crate::config::OvsdbEndpoint;
+use super::tls;
+use crate::{
+    config::{OvsdbEndpoint, OvsdbTls},
+    driver::pem::TlsError,
+};
 
 /// How long the server may take to answer.
 const CALL_LIMIT: Duration = Duration::from_secs(10);
@@ -24,6 +29,7 @@ pub(super) struct Connection {
     buffer: Vec<u8>,
     /// Bytes to write; the rest stays here when a wait is given up.
     out: Vec<u8>,
+    flushed: bool,
     last_id: u64,
     updates: VecDeque<Value>,
 }
@@ -33,9 +39,13 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 
 /// Why a connection is of no more use, or a call failed.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum OvsdbError {
+pub(in crate::driver) enum OvsdbError {
     #[error("{0}")]
     Io(#[from] io::Error),
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    #[error("ssl: needs [ovsdb.tls] with key, certificate and server_ca")]
+    NoFiles,
     #[error("the server closed the connection")]
     Closed,
     #[error("the server did not answer {method} within {} s", CALL_LIMIT.as_secs())]
@@ -48,14 +58,25 @@ pub(super) enum OvsdbError {
 }
 
 impl Connection {
-    pub(super) async fn open(endpoint: &OvsdbEndpoint) -> Result<Self, OvsdbError> {
+    pub(super) async fn open(
+        endpoint: &OvsdbEndpoint,
+        tls: Option<&OvsdbTls>,
+    ) -> Result<Self, OvsdbError> {
         let connecting = async {
-            Ok::<Box<dyn Stream>, io::Error>(match endpoint {
+            Ok::<Box<dyn Stream>, OvsdbError>(match endpoint {
                 OvsdbEndpoint::Unix(path) => Box::new(UnixStream::connect(path).await?),
                 OvsdbEndpoint::Tcp(address) => {
                     let stream = TcpStream::connect(address).await?;
                     stream.set_nodelay(true)?;
                     Box::new(stream)
+                }
+                OvsdbEndpoint::Ssl(address) => {
+                    let files = tls.ok_or(OvsdbError::NoFiles)?;
+                    let connector = tls::connector(files)?;
+                    let stream = TcpStream::connect(address).await?;
+                    stream.set_nodelay(true)?;
+                    let name = ServerName::from(address.ip());
+                    Box::new(connector.connect(name, stream).await?)
                 }
             })
         };
@@ -73,6 +94,7 @@ impl Connection {
             framer: Framer::default(),
             buffer,
             out: Vec::new(),
+            flushed: true,
             last_id: 0,
             updates: VecDeque::new(),
         }
@@ -146,6 +168,14 @@ impl Connection {
         while !self.out.is_empty() {
             let written = self.stream.write(&self.out).await?;
             self.out.drain(..written);
+            if self.out.is_empty() {
+                // TLS keeps what the socket did not take at once.
+                self.flushed = false;
+            }
+        }
+        if !self.flushed {
+            self.stream.flush().await?;
+            self.flushed = true;
         }
         loop {
             if let Some(message) = self.framer.next()? {

@@ -26,7 +26,7 @@ use self::{
 };
 use super::event_loop::Event;
 use crate::{
-    config::{Config, OvsdbEndpoint},
+    config::{Config, OvsdbEndpoint, OvsdbTls},
     core::network::{BridgeFacts, NetworkInput, PortFacts},
 };
 
@@ -35,6 +35,7 @@ mod connection;
 mod replica;
 #[cfg(test)]
 mod tests;
+mod tls;
 
 const DATABASE: &str = "Open_vSwitch";
 
@@ -209,7 +210,8 @@ impl Server {
         &mut self,
         queue: &mut mpsc::Receiver<ClassOrder>,
     ) -> Result<std::convert::Infallible, SessionEnd> {
-        let mut connection = Connection::open(&self.endpoint).await?;
+        let mut connection =
+            Connection::open(&self.endpoint, self.config.ovsdb.tls.as_ref()).await?;
         let mut replica = Replica::default();
         let initial = connection
             .call(
@@ -221,6 +223,7 @@ impl Server {
         info!(endpoint = %self.endpoint, switches = replica.switches().len(), "connected to OVSDB");
         self.tell(&mut replica).await?;
         self.ready = None;
+        self.tidy(&mut connection, &mut replica).await?;
         let mut orders = Vec::new();
         loop {
             tokio::select! {
@@ -228,6 +231,7 @@ impl Server {
                     take_in(&mut replica, &update?)?;
                     take_in_waiting(&mut connection, &mut replica)?;
                     self.tell(&mut replica).await?;
+                    self.tidy(&mut connection, &mut replica).await?;
                 }
                 count = queue.recv_many(&mut orders, BATCH) => {
                     if count == 0 {
@@ -301,6 +305,23 @@ impl Server {
         }
         self.told = facts;
         Ok(())
+    }
+
+    /// Deletes our rows that no port uses any more, as when a port is gone.
+    async fn tidy(
+        &self,
+        connection: &mut Connection,
+        replica: &mut Replica,
+    ) -> Result<(), SessionEnd> {
+        match write_classes(connection, replica, &[]).await {
+            Ok(_) => Ok(()),
+            Err(error @ OvsdbError::Refused { .. }) => {
+                // Somebody else uses them, or was quicker.
+                debug!(endpoint = %self.endpoint, %error, "rows that are of no use stay");
+                Ok(())
+            }
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// Carries out orders, all in one transaction; one by one when that is refused, so that one port's
@@ -381,6 +402,27 @@ impl Server {
     }
 }
 
+/// Takes the class queues off every port of a server, and deletes their rows; the rows of others stay. How many ports had
+/// some. For a controller that will not come back: flows that are still paid for lose what they are guaranteed.
+///
+/// # Errors
+/// Why the server could not be reached, or refused; nothing is changed then, or when it was not heard, perhaps all.
+pub(super) async fn remove_classes(
+    endpoint: &OvsdbEndpoint,
+    tls: Option<&OvsdbTls>,
+) -> Result<usize, OvsdbError> {
+    let mut connection = Connection::open(endpoint, tls).await?;
+    let mut replica = Replica::default();
+    let monitor = json!([DATABASE, "payflow", Replica::monitor_request()]);
+    let initial = connection.call("monitor", monitor).await?;
+    replica.apply(&initial).map_err(OvsdbError::Malformed)?;
+    let (operations, ports) = classes::plan_removal(&replica);
+    if !operations.is_empty() {
+        transact(&mut connection, operations).await?;
+    }
+    Ok(ports)
+}
+
 /// Writes what is missing; the ports that are not in the database, with the reason.
 async fn write_classes(
     connection: &mut Connection,
@@ -400,18 +442,24 @@ async fn write_classes(
         operations = operations.len(),
         "writing class queues"
     );
+    let done = transact(connection, operations).await;
+    // The server sends the update before the answer, so the copy is right for the next plan.
+    take_in_waiting(connection, replica)?;
+    done.map(|()| unknown)
+}
+
+/// All of these operations, or none.
+async fn transact(connection: &mut Connection, operations: Vec<Value>) -> Result<(), OvsdbError> {
     let mut params = vec![json!(DATABASE)];
     params.extend(operations);
     let results = connection.call("transact", Value::Array(params)).await?;
-    // The server sends the update before the answer, so the copy is right for the next plan.
-    take_in_waiting(connection, replica)?;
     let failed = results
         .as_array()
         .into_iter()
         .flatten()
         .find(|result| result.get("error").is_some_and(|error| !error.is_null()));
     match failed {
-        None => Ok(unknown),
+        None => Ok(()),
         Some(error) => Err(OvsdbError::Refused {
             method: "transact".to_owned(),
             error: error.clone(),

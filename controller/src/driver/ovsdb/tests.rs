@@ -10,7 +10,11 @@ use payflow_qos::{Class, ClassPlan};
 use tokio::sync::mpsc::Receiver;
 
 use super::*;
-use crate::core::{io::Input, network::PortRole};
+use crate::{
+    config::OvsdbTls,
+    core::{io::Input, network::PortRole},
+    driver::switches::tests::pki::Pki,
+};
 
 const SCHEMA: &str = "/usr/share/openvswitch/vswitch.ovsschema";
 const S1: SwitchId = SwitchId(1);
@@ -36,6 +40,9 @@ impl Database {
             .arg(path(&self.dir, "db"))
             .arg(format!("--remote=punix:{}", path(&self.dir, "sock")))
             .arg(format!("--unixctl={}", path(&self.dir, "ctl")))
+            .arg("--private-key=db:Open_vSwitch,SSL,private_key")
+            .arg("--certificate=db:Open_vSwitch,SSL,certificate")
+            .arg("--ca-cert=db:Open_vSwitch,SSL,ca_cert")
             .args(["--log-file=/dev/null", "--verbose=off"])
             .stdin(Stdio::null())
             .stderr(Stdio::null())
@@ -100,6 +107,46 @@ impl Database {
             .filter(|line| !line.is_empty())
             .map(str::to_owned)
             .collect()
+    }
+}
+
+impl Database {
+    /// Waits until there are so many rows of QoS and Queue.
+    fn settles_at(&self, qos: usize, queues: usize) {
+        let count = || (self.rows("qos").len(), self.rows("queue").len());
+        for _ in 0..300 {
+            if count() == (qos, queues) {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        assert_eq!(count(), (qos, queues));
+    }
+
+    /// The server is reached over TLS as well; with which certificates, and where.
+    fn listen_for_tls(&self, pki: &Pki, name: &str, client_ca: &str) -> OvsdbEndpoint {
+        let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = free.local_addr().unwrap();
+        drop(free);
+        let file = |name: String| pki.file(&name).to_str().unwrap().to_owned();
+        let control = path(&self.dir, "ctl");
+        let remote = format!("pssl:{}:127.0.0.1", address.port());
+        run(
+            "ovs-vsctl",
+            &[
+                "--no-wait",
+                &format!("--db=unix:{}", path(&self.dir, "sock")),
+                "set-ssl",
+                &file(format!("{name}.key")),
+                &file(format!("{name}.pem")),
+                &file(format!("{client_ca}.pem")),
+            ],
+        );
+        run(
+            "ovs-appctl",
+            &["-t", &control, "ovsdb-server/add-remote", &remote],
+        );
+        OvsdbEndpoint::Ssl(address)
     }
 }
 
@@ -371,9 +418,10 @@ async fn other_rows_are_replaced_and_only_ours_are_collected() {
     let qos = database.vsctl(&["get", "port", "s1-eth2", "qos"]);
     let queue = database.vsctl(&["get", "qos", qos.trim(), "queues:2"]);
     database.vsctl(&["set", "queue", queue.trim(), "other_config:min-rate=12000"]);
-    // A port that goes leaves its rows to be collected with the next order.
+    // A port that goes takes its rows with it.
     database.vsctl(&["del-port", "s1-eth1"]);
     assert_eq!(next_facts(&mut events).await.0, "s1-eth1");
+    database.settles_at(2, 5);
     make(&orders, &mut events, "s1-eth2", 30 * MBIT)
         .await
         .unwrap();
@@ -480,4 +528,87 @@ async fn a_server_that_is_not_there_does_not_hold_up_the_start() {
     drop(orders);
     drop(sender);
     assert!(events.recv().await.is_none());
+}
+
+/// What the operator writes: the controller's key, and the CA of the switches.
+fn files(pki: &Pki) -> OvsdbTls {
+    let files = pki.files();
+    OvsdbTls {
+        key: files.key,
+        certificate: files.certificate,
+        server_ca: files.switch_ca,
+    }
+}
+
+#[tokio::test]
+async fn queues_are_made_over_tls_and_nothing_is_told_to_a_server_of_another_ca() {
+    let database = Database::new().with_switch();
+    let pki = Pki::new();
+    for (name, authority) in [("s1", "switchca"), ("other", "controllerca")] {
+        pki.signed(name, authority, &["-days", "9"]);
+    }
+    let endpoint = database.listen_for_tls(&pki, "s1", "controllerca");
+    let mut config = Config::parse("").unwrap();
+    config.ovsdb.endpoints = vec![endpoint];
+    config.ovsdb.tls = Some(files(&pki));
+    let config = Arc::new(config);
+    let (orders, mut events) = started(&config).await;
+    make(&orders, &mut events, "s1-eth1", 20 * MBIT)
+        .await
+        .unwrap();
+    assert_eq!(database.rows("queue").len(), 4);
+    drop(orders);
+
+    let wrong = database.listen_for_tls(&pki, "other", "controllerca");
+    let refused = Connection::open(&wrong, Some(&files(&pki))).await;
+    let error = refused.err().unwrap().to_string();
+    assert!(error.contains("certificate"), "{error}");
+    let nothing = Connection::open(&wrong, None).await.err().unwrap();
+    assert!(matches!(nothing, OvsdbError::NoFiles));
+    let missing = OvsdbTls {
+        key: "/nonexistent.key".into(),
+        ..files(&pki)
+    };
+    let error = Connection::open(&wrong, Some(&missing))
+        .await
+        .err()
+        .unwrap();
+    assert!(
+        error
+            .to_string()
+            .starts_with("ovsdb.tls.key: /nonexistent.key: "),
+        "{error}"
+    );
+}
+
+#[tokio::test]
+async fn a_controller_that_will_not_come_back_leaves_no_row_and_touches_none_of_others() {
+    let database = Database::new().with_switch();
+    let queue = [
+        "--",
+        "--id=@a",
+        "create",
+        "queue",
+        "other_config:max-rate=1",
+    ];
+    let qos = ["--id=@q", "create", "qos", "type=linux-htb", "queues:0=@a"];
+    let port = ["set", "port", "s1-eth2", "qos=@q", "--"];
+    database.vsctl(&[&port[..], &qos, &queue].concat());
+    let (orders, mut events) = started(&database.config("")).await;
+    make(&orders, &mut events, "s1-eth1", 20 * MBIT)
+        .await
+        .unwrap();
+    drop(orders);
+    let foreign = database.vsctl(&["get", "port", "s1-eth2", "qos"]);
+    database.settles_at(2, 5);
+    for ports in [1, 0] {
+        let removed = remove_classes(&database.endpoint(), None).await.unwrap();
+        assert_eq!(removed, ports);
+        database.settles_at(1, 1);
+        assert_eq!(
+            database.vsctl(&["get", "port", "s1-eth1", "qos"]).trim(),
+            "[]"
+        );
+        assert_eq!(database.vsctl(&["get", "port", "s1-eth2", "qos"]), foreign);
+    }
 }

@@ -129,6 +129,7 @@ impl Echoes {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
     use proptest::prelude::*;
     use rust_openflow::{Hello, Message};
 

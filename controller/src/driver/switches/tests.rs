@@ -6,7 +6,7 @@ use tokio::io::AsyncWriteExt as _;
 
 use super::{outbox::OUTPUT_LIMIT, *};
 
-mod pki;
+pub(in crate::driver) mod pki;
 mod proving;
 
 const LIMIT: usize = 3;

@@ -3,7 +3,7 @@
 use std::{
     fmt, io,
     os::unix::fs::MetadataExt as _,
-    path::{Path, PathBuf},
+    path::Path,
     sync::Arc,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
@@ -17,10 +17,7 @@ use tokio_rustls::{
         SignatureScheme,
         client::danger::HandshakeSignatureValid,
         crypto::{CryptoProvider, ring},
-        pki_types::{
-            CertificateDer, CertificateRevocationListDer, PrivateKeyDer, UnixTime,
-            pem::{self, PemObject},
-        },
+        pki_types::{CertificateDer, CertificateRevocationListDer, UnixTime},
         server::{
             NoServerSessionStorage, WebPkiClientVerifier,
             danger::{ClientCertVerified, ClientCertVerifier},
@@ -35,49 +32,11 @@ use super::{certificate::Shown, refusal::Refusal};
 use crate::{
     config::TlsFiles,
     core::network::{Certificate, Peer},
+    driver::pem::{self, TlsError},
 };
 
 /// How long before the end of its own certificate the controller begins to warn, when it reads it.
 const RENEWAL: Duration = Duration::from_secs(30 * 24 * 3600);
-
-/// No file of keys or certificates is longer; a list of revoked ones has some 40 bytes for each.
-const FILE_LIMIT: u64 = 16 << 20;
-
-/// Why the files of `[openflow.tls]` cannot be used.
-#[derive(Debug, thiserror::Error)]
-pub enum TlsError {
-    /// A file cannot be read.
-    #[error("openflow.tls.{key}: {}: {error}", file.display())]
-    Read {
-        /// Which key of the configuration.
-        key: &'static str,
-        /// Which file.
-        file: PathBuf,
-        /// What the operating system says.
-        error: io::Error,
-    },
-    /// Somebody who should not may read or change the private key.
-    #[error(
-        "openflow.tls.key: {} may be read or written by others (mode {mode:03o}); if that was so only by mistake: chmod 640 {}",
-        file.display(), file.display()
-    )]
-    Exposed {
-        /// Which file.
-        file: PathBuf,
-        /// Its permission bits.
-        mode: u32,
-    },
-    /// A file holds something else.
-    #[error("openflow.tls.{key}: {}: {reason}", file.display())]
-    Content {
-        /// Which key of the configuration.
-        key: &'static str,
-        /// Which file.
-        file: PathBuf,
-        /// What is wrong, without the contents.
-        reason: String,
-    },
-}
 
 /// What the files say.
 #[derive(Clone, Debug)]
@@ -264,54 +223,43 @@ impl ClientCertVerifier for Witness {
 
 impl Credentials {
     fn read(files: &TlsFiles, provider: &Arc<CryptoProvider>) -> Result<Self, TlsError> {
-        guard_key(&files.key)?;
         let wrong = |key, file: &Path, reason: String| TlsError::Content {
             key,
             file: file.to_owned(),
             reason,
         };
-        let key = PrivateKeyDer::from_pem_slice(&read("key", &files.key)?).map_err(|error| {
-            let reason = match error {
-                pem::Error::NoItemsFound => {
-                    "it holds no private key in PEM without a passphrase".to_owned()
-                }
-                // What the library says may quote the file.
-                _ => "it is not PEM, or damaged".to_owned(),
-            };
-            wrong("key", &files.key, reason)
-        })?;
-        let chain: Vec<CertificateDer<'static>> = items("certificate", &files.certificate)?;
-        let own = chain.first().map(|first| Shown::read(first));
-        let certified =
-            CertifiedKey::from_der(chain, key, provider).map_err(|error| match error {
-                Error::InconsistentKeys(_) => wrong(
-                    "certificate",
-                    &files.certificate,
-                    format!("it is not for the key in {}", files.key.display()),
-                ),
-                other => wrong("key", &files.key, other.to_string()),
-            })?;
+        let certified = pem::certified_key(
+            ("openflow.tls.key", &files.key),
+            ("openflow.tls.certificate", &files.certificate),
+            provider,
+        )?;
+        let own = certified.cert.first().map(|first| Shown::read(first));
         warn_of_end(own.unwrap_or_default(), &files.certificate);
 
         let mut roots = RootCertStore::empty();
-        for ca in items("switch_ca", &files.switch_ca)? {
-            roots
-                .add(ca)
-                .map_err(|error| wrong("switch_ca", &files.switch_ca, error.to_string()))?;
+        for ca in pem::items("openflow.tls.switch_ca", &files.switch_ca)? {
+            roots.add(ca).map_err(|error| {
+                wrong(
+                    "openflow.tls.switch_ca",
+                    &files.switch_ca,
+                    error.to_string(),
+                )
+            })?;
         }
         let builder =
             WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider.clone());
         let (builder, blamed) = match &files.crl {
             // A CA of which there is no list has revoked nothing.
             Some(file) => {
-                let lists: Vec<CertificateRevocationListDer<'static>> = items("crl", file)?;
+                let lists: Vec<CertificateRevocationListDer<'static>> =
+                    pem::items("openflow.tls.crl", file)?;
                 let builder = builder
                     .with_crls(lists)
                     .only_check_end_entity_revocation()
                     .allow_unknown_revocation_status();
-                (builder, ("crl", file))
+                (builder, ("openflow.tls.crl", file))
             }
-            None => (builder, ("switch_ca", &files.switch_ca)),
+            None => (builder, ("openflow.tls.switch_ca", &files.switch_ca)),
         };
         let verifier = builder
             .build()
@@ -339,52 +287,6 @@ fn warn_of_end(own: Shown, file: &Path) {
             "the controller's own certificate expires soon; have a new one signed (ovs-pki sign NAME controller)"
         ),
         Ok(_) => {}
-    }
-}
-
-/// All items of one kind in a file; at least one.
-fn items<T: PemObject>(key: &'static str, file: &Path) -> Result<Vec<T>, TlsError> {
-    let content = |reason: String| TlsError::Content {
-        key,
-        file: file.to_owned(),
-        reason,
-    };
-    let found: Vec<T> = T::pem_slice_iter(&read(key, file)?)
-        .collect::<Result<_, _>>()
-        .map_err(|error| content(error.to_string()))?;
-    if found.is_empty() {
-        return Err(content("it holds nothing of the kind in PEM".to_owned()));
-    }
-    Ok(found)
-}
-
-fn read(key: &'static str, file: &Path) -> Result<Vec<u8>, TlsError> {
-    let failed = |error| TlsError::Read {
-        key,
-        file: file.to_owned(),
-        error,
-    };
-    if file.metadata().map_err(failed)?.len() > FILE_LIMIT {
-        return Err(failed(io::ErrorKind::FileTooLarge.into()));
-    }
-    std::fs::read(file).map_err(failed)
-}
-
-/// The group may read, so that a service need not own its key.
-fn guard_key(file: &Path) -> Result<(), TlsError> {
-    let metadata = file.metadata().map_err(|error| TlsError::Read {
-        key: "key",
-        file: file.to_owned(),
-        error,
-    })?;
-    let mode = metadata.mode() & 0o777;
-    if mode & 0o037 == 0 {
-        Ok(())
-    } else {
-        Err(TlsError::Exposed {
-            file: file.to_owned(),
-            mode,
-        })
     }
 }
 

@@ -61,11 +61,12 @@ impl Observer {
                 .carried_since
                 .is_some_and(|since| !broken_off && now < since.plus(paid_time));
             for link in &sale.document.path {
+                let link = numbered(sight.fabric, *link);
                 if sale.carried_since.is_some() {
-                    carried.entry(*link).or_default().insert(*number, rate);
+                    carried.entry(link).or_default().insert(*number, rate);
                 }
                 if binding || runs {
-                    promised.entry(*link).or_default().insert(*number, rate);
+                    promised.entry(link).or_default().insert(*number, rate);
                 }
             }
         }
@@ -82,6 +83,16 @@ impl Observer {
             }
         }
     }
+}
+
+/// A link under the number that its port has now.
+fn numbered(fabric: &Fabric, link: PortRef) -> PortRef {
+    let jack = fabric.jack(link);
+    let number = jack.and_then(|jack| fabric.number(jack));
+    number.map_or(link, |port| PortRef {
+        switch: link.switch,
+        port,
+    })
 }
 
 /// Nine tenths of what a link carries.

@@ -136,6 +136,31 @@ impl FakeSwitch {
         self.say(0, &Message::PortStatus(status));
     }
 
+    /// A port is taken out, as `ovs-vsctl del-port` does.
+    pub(super) fn unplug(&mut self, number: u32) -> Port {
+        let port = self.ports.remove(&number).unwrap();
+        let status = PortStatus {
+            reason: PortReason::DELETE,
+            port: port.clone(),
+        };
+        self.say(0, &Message::PortStatus(status));
+        port
+    }
+
+    /// And comes back under a number of its own.
+    pub(super) fn plug(&mut self, port: Port, number: u32) {
+        let port = Port {
+            port_no: PortNo(number),
+            ..port
+        };
+        let status = PortStatus {
+            reason: PortReason::ADD,
+            port: port.clone(),
+        };
+        self.ports.insert(number, port);
+        self.say(0, &Message::PortStatus(status));
+    }
+
     pub(super) fn packet_in(
         &mut self,
         in_port: u32,

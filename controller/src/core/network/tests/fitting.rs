@@ -66,7 +66,8 @@ fn a_switch_that_has_all_it_needs_sells_and_says_nothing() {
 
 #[test]
 fn nothing_is_sold_across_a_switch_whose_meters_do_not_do() {
-    let spoil: [(&str, fn(&mut MeterFeatures)); 5] = [
+    type Spoil = fn(&mut MeterFeatures);
+    let spoil: [(&str, Spoil); 5] = [
         ("no meters", |it| it.max_meter = 0),
         ("cannot drop", |it| {
             it.band_types = 1 << BandType::DSCP_REMARK.0

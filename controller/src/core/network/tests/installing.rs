@@ -531,3 +531,36 @@ fn a_switch_that_never_comes_back_is_clean_when_hard_time_outs_are_over() {
     lab.wait(20_000);
     assert_eq!(lab.take_events(), [removed(flow)]);
 }
+
+#[test]
+fn a_path_that_flaps_is_told_broken_twice_and_whole_when_it_is_calm() {
+    let mut lab = lab();
+    let flow = flow(7, 0);
+    lab.install(plan_through_row(flow));
+    lab.take_events();
+    for _ in 0..40 {
+        lab.set_port_up(port(1, 3), false);
+        lab.wait(50);
+        lab.set_port_up(port(1, 3), true);
+        lab.wait(450);
+    }
+    let told = |lab: &mut Lab| {
+        let events = lab.take_events().into_iter();
+        let of_path = events.filter_map(|event| match event {
+            NetworkEvent::PathBroken { .. } => Some("broken"),
+            NetworkEvent::PathRestored { .. } => Some("whole"),
+            _ => None,
+        });
+        of_path.collect::<Vec<_>>()
+    };
+    assert_eq!(told(&mut lab), ["broken", "whole", "broken"]);
+    lab.wait(3_000);
+    assert_eq!(told(&mut lab), ["whole"]);
+    // Long after, it is as if it had never been.
+    lab.wait(10_000);
+    lab.set_port_up(port(1, 3), false);
+    lab.wait(50);
+    lab.set_port_up(port(1, 3), true);
+    lab.wait(1_000);
+    assert_eq!(told(&mut lab), ["broken", "whole"]);
+}

@@ -10,4 +10,5 @@ mod installing;
 mod lab;
 mod linking;
 mod reconciling;
+mod replugging;
 mod walker;

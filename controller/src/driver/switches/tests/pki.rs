@@ -18,13 +18,13 @@ use tokio_rustls::rustls::{
 use crate::config::TlsFiles;
 
 /// A directory with a CA for controllers, one for switches, and what they sign.
-pub(super) struct Pki {
+pub(in crate::driver) struct Pki {
     dir: TempDir,
 }
 
 impl Pki {
     /// Two CAs, and a controller's key and certificate.
-    pub(super) fn new() -> Self {
+    pub(in crate::driver) fn new() -> Self {
         let pki = Self {
             dir: tempfile::tempdir().unwrap(),
         };
@@ -37,12 +37,12 @@ impl Pki {
         pki
     }
 
-    pub(super) fn file(&self, name: &str) -> PathBuf {
+    pub(in crate::driver) fn file(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }
 
     /// What the operator writes.
-    pub(super) fn files(&self) -> TlsFiles {
+    pub(in crate::driver) fn files(&self) -> TlsFiles {
         TlsFiles {
             key: self.file("ctl.key"),
             certificate: self.file("ctl.pem"),
@@ -51,7 +51,7 @@ impl Pki {
         }
     }
 
-    pub(super) fn authority(&self, name: &str) {
+    pub(in crate::driver) fn authority(&self, name: &str) {
         let subject = format!("/O=PayFlow tests/CN={name}");
         self.openssl(&format!(
             "req -x509 {NEW_KEY} -keyout {name}.key -out {name}.pem -days 9|-subj|{subject}|-addext|basicConstraints=critical,CA:true"
@@ -59,14 +59,14 @@ impl Pki {
     }
 
     /// A certificate that nobody but itself vouches for.
-    pub(super) fn self_made(&self, name: &str) {
+    pub(in crate::driver) fn self_made(&self, name: &str) {
         self.openssl(&format!(
             "req -x509 {NEW_KEY} -keyout {name}.key -out {name}.pem -days 9|-subj|/CN={name}"
         ));
     }
 
     /// A new key, and a certificate for it from a CA.
-    pub(super) fn signed(&self, name: &str, authority: &str, days: &[&str]) {
+    pub(in crate::driver) fn signed(&self, name: &str, authority: &str, days: &[&str]) {
         self.openssl(&format!(
             "req {NEW_KEY} -keyout {name}.key -out {name}.csr|-subj|/CN={name}"
         ));
@@ -74,7 +74,7 @@ impl Pki {
     }
 
     /// A new certificate for the same key.
-    pub(super) fn renewed(&self, name: &str, authority: &str, days: &[&str]) {
+    pub(in crate::driver) fn renewed(&self, name: &str, authority: &str, days: &[&str]) {
         let days = days.join(" ");
         self.openssl(&format!(
             "x509 -req -in {name}.csr -CA {authority}.pem -CAkey {authority}.key -CAcreateserial -extfile extensions.cnf {days} -out {name}.pem"
@@ -82,7 +82,7 @@ impl Pki {
     }
 
     /// A certificate whose time begins tomorrow: `openssl ca` alone can say that.
-    pub(super) fn signed_for_tomorrow(&self, name: &str, authority: &str) {
+    pub(in crate::driver) fn signed_for_tomorrow(&self, name: &str, authority: &str) {
         self.signed(name, authority, &["-days", "9"]);
         let end = "-startdate 20990101000000Z -enddate 20991231000000Z";
         self.openssl(&format!(
@@ -92,7 +92,7 @@ impl Pki {
     }
 
     /// Puts a certificate on the CA's list.
-    pub(super) fn revoke(&self, name: &str, authority: &str) {
+    pub(in crate::driver) fn revoke(&self, name: &str, authority: &str) {
         let options = self.authority_options(authority);
         self.openssl(&format!("ca {options} -revoke {name}.pem"));
         self.openssl(&format!(
@@ -116,7 +116,7 @@ impl Pki {
     }
 
     /// A switch's side of TLS: with a certificate or without.
-    pub(super) fn client(
+    pub(in crate::driver) fn client(
         &self,
         name: Option<&str>,
         versions: &[&'static SupportedProtocolVersion],
@@ -144,7 +144,7 @@ impl Pki {
     }
 
     /// Makes a client trust the controllers of this PKI, whatever it trusted before.
-    pub(super) fn trust(&self, client: &mut ClientConfig) {
+    pub(in crate::driver) fn trust(&self, client: &mut ClientConfig) {
         let verifier = WebPkiServerVerifier::builder_with_provider(
             Arc::new(self.roots()),
             ring::default_provider().into(),
@@ -154,7 +154,7 @@ impl Pki {
     }
 
     /// The public key of a certificate, as `openssl` takes it out.
-    pub(super) fn key_in_der(&self, name: &str) -> Vec<u8> {
+    pub(in crate::driver) fn key_in_der(&self, name: &str) -> Vec<u8> {
         self.openssl(&format!(
             "pkey -in {name}.key -pubout -outform DER -out {name}.spki"
         ));
@@ -182,6 +182,6 @@ fn certificate(file: &Path) -> CertificateDer<'static> {
     CertificateDer::from_pem_file(file).unwrap()
 }
 
-pub(super) fn set_mode(file: &Path, mode: u32) {
+pub(in crate::driver) fn set_mode(file: &Path, mode: u32) {
     std::fs::set_permissions(file, std::fs::Permissions::from_mode(mode)).unwrap();
 }
