@@ -31,9 +31,8 @@ use super::{
 };
 use crate::core::planted::{Fault, is_planted};
 
-/// Batches under way at once: some 35 ms of what Open vSwitch takes, so that it does not run dry while its answers wait
-/// for the core. More waits here, where it can still change.
-const MAX_BATCHES: usize = 8;
+/// Batches under way at once. More waits here, where it can still change.
+const MAX_BATCHES: usize = 4;
 /// Flow entries and meters in one batch.
 const BATCH_ITEMS: usize = 512;
 /// Longest hard time-out in seconds (`hard_timeout` of `ofp_flow_mod` has 16 bits). What is wanted
