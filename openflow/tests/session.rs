@@ -760,6 +760,31 @@ fn a_switch_that_is_probed_gives_a_sign_of_life_in_time_or_is_given_up() {
 }
 
 #[test]
+fn a_controller_that_slept_through_the_answer_asks_once_more() {
+    let mut session = up();
+    session.probe(Duration::from_secs(3), s(1));
+    drain(&mut session);
+    session.handle(Input::DeadlineReached, s(9));
+    assert_eq!(
+        sent(&drain(&mut session)),
+        [(4, Message::EchoRequest(vec![]))]
+    );
+    let reply = message(3, &Message::EchoReply(vec![]));
+    assert_eq!(receive(&mut session, &reply, s(9)), []);
+    assert_eq!(session.next_deadline(), Some(s(14)), "it lives");
+
+    session.probe(Duration::from_secs(3), s(10));
+    for late in [20, 30] {
+        session.handle(Input::DeadlineReached, s(late));
+    }
+    assert_eq!(
+        drain(&mut session).last(),
+        Some(&Output::Down(DownReason::Silent)),
+        "not for ever"
+    );
+}
+
+#[test]
 fn a_caller_may_send_an_echo_of_its_own_and_measure_the_way() {
     let mut session = up();
     let xid = session

@@ -64,9 +64,10 @@ pub(super) struct LedgerArgs {
 /// Whose queues go.
 #[derive(Debug, Args)]
 pub(super) struct RemoveArgs {
-    /// The controller's configuration file (TOML), which names the databases. Without one: the local Open vSwitch.
+    /// The controller's configuration file, which names the databases and the data directory. The queues of every PayFlow
+    /// controller that uses these databases go.
     #[arg(long, value_name = "FILE")]
-    config: Option<PathBuf>,
+    config: PathBuf,
     /// The controller's data directory, if it is not the one of the file. The controller must not run.
     #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
@@ -233,10 +234,7 @@ pub(super) fn check_config(file: &Path, out: Out) -> Result<(), CliError> {
 /// Takes the class queues off every port.
 pub(super) async fn remove_queues(args: &RemoveArgs, out: Out) -> Result<(), CliError> {
     let failed = |error: &dyn std::fmt::Display| CliError::Failed(error.to_string());
-    let mut config = match &args.config {
-        Some(path) => Config::load(path).map_err(|error| failed(&error))?,
-        None => Config::default(),
-    };
+    let mut config = Config::load(&args.config).map_err(|error| failed(&error))?;
     if let Some(data_dir) = &args.data_dir {
         config.data_dir.0.clone_from(data_dir);
     }

@@ -21,6 +21,11 @@ use crate::switch::SwitchFeatures;
 pub use config::SessionConfig;
 pub use event::{DownReason, Input, Output, RequestError, SendError};
 
+/// A caller that comes so much after [`SwitchSession::next_deadline`] was held up itself.
+const LATE: Duration = Duration::from_millis(500);
+/// What a switch is given then.
+const SECOND_CHANCE: Duration = Duration::from_secs(1);
+
 /// One connection to a switch, from HELLO to the end.
 #[derive(Debug)]
 pub struct SwitchSession {
@@ -32,6 +37,8 @@ pub struct SwitchSession {
     heard_at: Duration,
     /// Until when the switch has to give a sign of life, if it was asked for one and nothing has come since.
     silent_at: Option<Duration>,
+    /// It was asked once more, because we were late to look for its answer.
+    asked_again: bool,
     last_xid: u32,
     requests: BTreeMap<u32, Request>,
     /// The same requests in the order in which they time out.
@@ -69,6 +76,7 @@ impl SwitchSession {
             outputs: VecDeque::new(),
             heard_at: Duration::ZERO,
             silent_at: None,
+            asked_again: false,
             last_xid: 0,
             requests: BTreeMap::new(),
             timeouts: BTreeSet::new(),
@@ -201,6 +209,7 @@ impl SwitchSession {
         }
         self.heard_at = now;
         self.silent_at = None;
+        self.asked_again = false;
         let mut framer = std::mem::take(&mut self.framer);
         framer.push(bytes);
         while self.state != State::Down {
@@ -366,7 +375,16 @@ impl SwitchSession {
                 }
             }
             State::Up(_) if self.silent_at.is_some_and(|at| now >= at) => {
-                self.down(DownReason::Silent);
+                let late = self
+                    .silent_at
+                    .is_some_and(|at| now >= at.saturating_add(LATE));
+                if late && !self.asked_again {
+                    // We slept: its answer may be here, and not read yet.
+                    self.asked_again = true;
+                    self.ask_for_life(SECOND_CHANCE, now);
+                } else {
+                    self.down(DownReason::Silent);
+                }
             }
             State::Up(_) => {
                 if now >= self.echo_at() && self.silent_at.is_none() {

@@ -28,11 +28,17 @@ impl Network {
         };
         let key = (switch, name.to_owned());
         let offered = self.facts.get(&key).and_then(|facts| facts.capacity);
-        let Some(capacity) = offered.filter(|_| self.is_fit(switch)) else {
+        let Some(capacity) = offered else {
             self.forget_classes(switch, name);
             self.no_capacity(port);
             return;
         };
+        if !self.is_fit(switch) {
+            // Nothing more is sold; what was sold goes on for as long as the switch carries it.
+            self.forget_classes(switch, name);
+            self.topology.clear_capacity(port);
+            return;
+        }
         let classes = self.classes.entry(key).or_default();
         if classes.made == Some(capacity) && classes.ordered == Some(capacity) {
             self.set_capacity(port, capacity);

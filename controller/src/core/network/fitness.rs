@@ -99,7 +99,7 @@ impl Network {
         self.assess(switch, |fitness| fitness.meters = lacking);
     }
 
-    /// Says what is new, and withdraws or offers the capacity of all its ports.
+    /// Says what is new, and offers the capacity of all its ports, or offers it no more.
     fn assess(&mut self, switch: SwitchId, change: impl FnOnce(&mut Fitness)) {
         let was_fit = self.is_fit(switch);
         let fitness = self.fitness.entry(switch).or_default();

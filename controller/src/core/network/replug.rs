@@ -17,17 +17,15 @@ pub(crate) struct Unplugged {
     was: PortNo,
     /// What was sold there may still be given.
     until: Time,
-    /// Whether its capacity was for sale.
-    had_capacity: bool,
 }
 
 impl Network {
     /// A port is gone. For a while nobody is told that what it could carry is lost.
     pub(super) fn unplugged(&mut self, at: PortRef, name: String, now: Time) {
+        self.topology.clear_capacity(at);
         let unplugged = Unplugged {
             was: at.port,
             until: now.plus(self.config.timings.replug),
-            had_capacity: self.topology.clear_capacity(at).is_some(),
         };
         self.unplugged.insert((at.switch, name), unplugged);
     }
@@ -107,10 +105,10 @@ impl Network {
         self.unplugged.values().map(|it| it.until).min()
     }
 
+    /// What was sold through the port ends. That it is not for sale now, or its switch was away, says nothing of what was
+    /// sold before.
     fn given_up(&mut self, key: &(SwitchId, String)) {
-        if let Some(unplugged) = self.unplugged.remove(key)
-            && unplugged.had_capacity
-        {
+        if let Some(unplugged) = self.unplugged.remove(key) {
             let link = PortRef {
                 switch: key.0,
                 port: unplugged.was,

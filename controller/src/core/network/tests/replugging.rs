@@ -159,3 +159,18 @@ fn a_number_that_changed_while_the_switch_was_away_is_noticed() {
     assert_eq!(lab.inject(port(1, 1), paid()).len(), 1);
     assert!(names(&lab, to) && !names(&lab, from));
 }
+
+#[test]
+fn a_port_that_is_not_there_when_the_switch_comes_back_is_given_up_too() {
+    let mut lab = lab();
+    lab.disconnect(1);
+    lab.switches.get_mut(&1).unwrap().unplug(3);
+    lab.connect(1);
+    let lost = NetworkEvent::Capacity {
+        link: port(1, 3),
+        capacity: None,
+    };
+    assert!(!lab.events.contains(&lost), "{:?}", lab.events);
+    lab.wait(u64::try_from(Timings::default().replug.as_millis()).unwrap());
+    assert!(lab.events.contains(&lost), "{:?}", lab.events);
+}
