@@ -222,18 +222,16 @@ impl EmulatedSwitch {
                     }
                 }
                 MessageType::FLOW_MOD => {
-                    self.received.flow_mods += 1;
                     self.unseen.extend_from_slice(frame);
-                    let host = host_let_in(frame).filter(|host| host.switch == self.number);
-                    let packet = host.and_then(|id| self.known.get(usize::from(id.host)).copied());
-                    if let Some(packet) = packet {
-                        self.let_in(packet, now);
-                    }
+                    self.flow_mod(frame, now);
                 }
                 MessageType::METER_MOD => self.unseen.extend_from_slice(frame),
                 MessageType::BARRIER_REQUEST => reply(MessageType::BARRIER_REPLY, frame, out),
                 MessageType::ECHO_REQUEST => reply(MessageType::ECHO_REPLY, frame, out),
-                _ => {
+                kind => {
+                    if let (MessageType::EXPERIMENTER, Some(inner)) = (kind, in_bundle(frame)) {
+                        self.flow_mod(inner, now);
+                    }
                     let since_birth = self.born.elapsed();
                     let unseen = std::mem::take(&mut self.unseen);
                     self.memory.receive(self.connection, &unseen, since_birth);
@@ -244,6 +242,15 @@ impl EmulatedSwitch {
         }
         self.framer = framer;
         Ok(())
+    }
+
+    fn flow_mod(&mut self, frame: &[u8], now: Instant) {
+        self.received.flow_mods += 1;
+        let host = host_let_in(frame).filter(|host| host.switch == self.number);
+        let packet = host.and_then(|id| self.known.get(usize::from(id.host)).copied());
+        if let Some(packet) = packet {
+            self.let_in(packet, now);
+        }
     }
 
     /// A host is let in. One host has several entries, so an answer that is repeated says nothing.
@@ -297,6 +304,17 @@ impl EmulatedSwitch {
             }
         }
     }
+}
+
+/// The flow-mod that a message puts in a bundle: after the header, `experimenter`, `exp_type`, `bundle_id`, padding and
+/// flags of `onf_bundle_add_msg` (ONF extension 230).
+fn in_bundle(frame: &[u8]) -> Option<&[u8]> {
+    const ADD: [u8; 8] = [0x4f, 0x4e, 0x46, 0x00, 0, 0, 0x08, 0xfd];
+    let inner = frame
+        .get(24..)
+        .filter(|_| frame.get(8..16) == Some(&ADD[..]))?;
+    let kind = Header::decode(inner).ok()?.kind;
+    (kind == MessageType::FLOW_MOD).then_some(inner)
 }
 
 /// The same message, as an answer of this type.
