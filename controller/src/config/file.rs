@@ -83,6 +83,19 @@ fn read_openflow(mut section: Section<'_>) -> OpenFlowConfig {
 }
 
 fn read_tls(mut section: Section<'_>) -> Option<TlsFiles> {
+    let files = read_credentials(&mut section, "switch_ca");
+    let crl = section.optional("crl", file);
+    let [key, certificate, switch_ca] = files?;
+    Some(TlsFiles {
+        key,
+        certificate,
+        switch_ca,
+        crl,
+    })
+}
+
+/// The controller's key and certificate, and the CA of the switches, which has this name.
+fn read_credentials(section: &mut Section<'_>, ca: &'static str) -> Option<[PathBuf; 3]> {
     let key = section.required(
         "key",
         file,
@@ -93,18 +106,12 @@ fn read_tls(mut section: Section<'_>) -> Option<TlsFiles> {
         file,
         "the file with the controller's certificate, such as \"/etc/payflow/ctl-cert.pem\"",
     );
-    let switch_ca = section.required(
-        "switch_ca",
+    let ca = section.required(
+        ca,
         file,
         "the file with the CA of the switches, such as \"/var/lib/openvswitch/pki/switchca/cacert.pem\"",
     );
-    let crl = section.optional("crl", file);
-    Some(TlsFiles {
-        key: key?,
-        certificate: certificate?,
-        switch_ca: switch_ca?,
-        crl,
-    })
+    Some([key?, certificate?, ca?])
 }
 
 fn read_switch(mut section: Section<'_>) -> Option<SwitchConfig> {
@@ -162,25 +169,11 @@ fn read_ovsdb(mut section: Section<'_>) -> OvsdbConfig {
 }
 
 fn read_ovsdb_tls(mut section: Section<'_>) -> Option<OvsdbTls> {
-    let key = section.required(
-        "key",
-        file,
-        "the file with the controller's private key, such as \"/etc/payflow/ctl-privkey.pem\"",
-    );
-    let certificate = section.required(
-        "certificate",
-        file,
-        "the file with the controller's certificate, such as \"/etc/payflow/ctl-cert.pem\"",
-    );
-    let server_ca = section.required(
-        "server_ca",
-        file,
-        "the file with the CA of the switches, such as \"/var/lib/openvswitch/pki/switchca/cacert.pem\"",
-    );
+    let [key, certificate, server_ca] = read_credentials(&mut section, "server_ca")?;
     Some(OvsdbTls {
-        key: key?,
-        certificate: certificate?,
-        server_ca: server_ca?,
+        key,
+        certificate,
+        server_ca,
     })
 }
 

@@ -210,16 +210,8 @@ impl Server {
         &mut self,
         queue: &mut mpsc::Receiver<ClassOrder>,
     ) -> Result<std::convert::Infallible, SessionEnd> {
-        let mut connection =
-            Connection::open(&self.endpoint, self.config.ovsdb.tls.as_ref()).await?;
-        let mut replica = Replica::default();
-        let initial = connection
-            .call(
-                "monitor",
-                json!([DATABASE, "payflow", Replica::monitor_request()]),
-            )
-            .await?;
-        replica.apply(&initial).map_err(OvsdbError::Malformed)?;
+        let (mut connection, mut replica) =
+            connect(&self.endpoint, self.config.ovsdb.tls.as_ref()).await?;
         info!(endpoint = %self.endpoint, switches = replica.switches().len(), "connected to OVSDB");
         self.tell(&mut replica).await?;
         self.ready = None;
@@ -402,6 +394,19 @@ impl Server {
     }
 }
 
+/// A connection, and a first copy of the rows that matter; updates of it follow.
+async fn connect(
+    endpoint: &OvsdbEndpoint,
+    tls: Option<&OvsdbTls>,
+) -> Result<(Connection, Replica), OvsdbError> {
+    let mut connection = Connection::open(endpoint, tls).await?;
+    let mut replica = Replica::default();
+    let monitor = json!([DATABASE, "payflow", Replica::monitor_request()]);
+    let initial = connection.call("monitor", monitor).await?;
+    replica.apply(&initial).map_err(OvsdbError::Malformed)?;
+    Ok((connection, replica))
+}
+
 /// Takes the class queues off every port of a server, and deletes their rows; the rows of others stay. How many ports had
 /// some. For a controller that will not come back: flows that are still paid for lose what they are guaranteed.
 ///
@@ -411,11 +416,7 @@ pub(super) async fn remove_classes(
     endpoint: &OvsdbEndpoint,
     tls: Option<&OvsdbTls>,
 ) -> Result<usize, OvsdbError> {
-    let mut connection = Connection::open(endpoint, tls).await?;
-    let mut replica = Replica::default();
-    let monitor = json!([DATABASE, "payflow", Replica::monitor_request()]);
-    let initial = connection.call("monitor", monitor).await?;
-    replica.apply(&initial).map_err(OvsdbError::Malformed)?;
+    let (mut connection, replica) = connect(endpoint, tls).await?;
     let (operations, ports) = classes::plan_removal(&replica);
     if !operations.is_empty() {
         transact(&mut connection, operations).await?;
