@@ -272,14 +272,15 @@ impl Network {
         }
     }
 
+    /// The connection that speaks for a switch.
+    fn spokesman(&mut self, switch: SwitchId) -> Option<&mut Connection> {
+        self.connections.get_mut(self.spokesmen.get(&switch)?)
+    }
+
     /// Asks the switch that is connected whether it still is.
     fn probe(&mut self, switch: SwitchId, now: Time) {
-        let connection = self
-            .spokesmen
-            .get(&switch)
-            .and_then(|id| self.connections.get_mut(id));
-        if let Some(connection) = connection {
-            let patience = self.config.timings.probe;
+        let patience = self.config.timings.probe;
+        if let Some(connection) = self.spokesman(switch) {
             connection.session.probe(patience, session_time(now));
         }
     }
@@ -312,11 +313,7 @@ impl Network {
 
     /// Asks a switch that may speak for its datapath id what it is and holds.
     fn begin(&mut self, switch: SwitchId, now: Time) {
-        let connection = self
-            .spokesmen
-            .get(&switch)
-            .and_then(|id| self.connections.get_mut(id));
-        if let Some(connection) = connection {
+        if let Some(connection) = self.spokesman(switch) {
             let reading = connection.introduce(now);
             self.switch_mut(switch).state = State::Reading(reading);
         }
