@@ -3,7 +3,7 @@
 
 use std::net::IpAddr;
 
-use payflow_qos::{Time, Topology};
+use payflow_qos::{PortRef, Time, Topology};
 
 use super::network::{FlowId, FlowPlan, Host, Network, NetworkInput, NetworkOutput, SwitchView};
 
@@ -21,6 +21,10 @@ pub trait DataPlane: Send {
     fn host(&self, address: IpAddr) -> Option<Host>;
     /// Every host, by address.
     fn hosts(&self) -> Vec<Host>;
+    /// The name of a port: what stays when its number changes. Where ports have none, they are not followed.
+    fn port_name(&self, _port: PortRef) -> Option<String> {
+        None
+    }
     /// Every switch, by datapath id.
     fn switches(&self) -> Vec<SwitchView>;
     /// Installs a paid flow: every switch but the first, then the first.
@@ -60,6 +64,10 @@ impl DataPlane for Network {
 
     fn hosts(&self) -> Vec<Host> {
         self.hosts().cloned().collect()
+    }
+
+    fn port_name(&self, port: PortRef) -> Option<String> {
+        self.port_name(port).map(ToOwned::to_owned)
     }
 
     fn switches(&self) -> Vec<SwitchView> {

@@ -153,6 +153,16 @@ pub enum Record {
         /// Net gas the treasury paid.
         gas_nanos: i64,
     },
+    /// What a port is called through which something is being sold. It belongs to the number until [`Self::PortRenumbered`]
+    /// or the next such record says otherwise.
+    PortNamed {
+        /// The port.
+        port: PortRef,
+        /// Its name, which stays when its number changes.
+        name: String,
+        /// When.
+        at: Time,
+    },
     /// A port has another number: quotes and reservations that have not ended lead through that.
     PortRenumbered {
         /// What it was.
@@ -213,11 +223,16 @@ pub struct QuoteIssued {
 }
 
 impl QuoteIssued {
+    /// Every port it has to do with.
+    pub(super) fn ports(&self) -> impl Iterator<Item = PortRef> + '_ {
+        let hops = self.path.hops.iter();
+        let on_path = hops.flat_map(|hop| [hop.ingress(), hop.egress()]);
+        on_path.chain([self.ingress, self.asker])
+    }
+
     /// Whether it has to do with this port.
     pub(super) fn concerns(&self, port: PortRef) -> bool {
-        let hops = self.path.hops.iter();
-        let mut on_path = hops.flat_map(|hop| [hop.ingress(), hop.egress()]);
-        on_path.any(|it| it == port) || self.ingress == port || self.asker == port
+        self.ports().any(|it| it == port)
     }
 
     /// A port has another number.

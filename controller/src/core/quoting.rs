@@ -135,7 +135,7 @@ impl Core {
         let pay_to = quote.document.payment.pay_to.clone();
         // Watched before anybody is told of the address, so that no payment to it is missed.
         self.order(LedgerOrder::Watch { address: pay_to });
-        self.record(Record::QuoteIssued(Box::new(QuoteIssued {
+        let issued = QuoteIssued {
             number,
             quote: quote.clone(),
             path,
@@ -146,10 +146,25 @@ impl Core {
             hold_ends,
             idempotency,
             at: self.now,
-        })));
+        };
+        self.remember_ports(&issued);
+        self.record(Record::QuoteIssued(Box::new(issued)));
         self.arm(number);
         self.changed(number);
         Ok(Answer::Quote(Box::new(quote)))
+    }
+
+    /// Writes down what the ports are called through which something is about to be sold, where that is not known.
+    fn remember_ports(&mut self, issued: &QuoteIssued) {
+        for port in issued.ports() {
+            let Some(name) = self.network.port_name(port) else {
+                continue;
+            };
+            if self.register.port_names.get(&port) != Some(&name) {
+                let at = self.now;
+                self.record(Record::PortNamed { port, name, at });
+            }
+        }
     }
 
     /// A quote as it was issued, for its buyer.

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use payflow_payment::{Address, Amount, PaymentKey, Signed, SignedTransaction, TxDigest, memo};
-use payflow_qos::{SwitchId, Time};
+use payflow_qos::{PortRef, SwitchId, Time};
 
 use super::{
     document::{BuyerKey, QuoteDocument, Receipt, ReservationNumber},
@@ -27,6 +27,8 @@ pub(super) struct Register {
     pub(super) idempotency: BTreeMap<(BuyerKey, String), (String, ReservationNumber)>,
     /// Keys that datapath ids belong to.
     pub(super) switch_keys: BTreeMap<SwitchId, KeyFingerprint>,
+    /// Names of the ports through which something was sold.
+    pub(super) port_names: BTreeMap<PortRef, String>,
     /// The last checkpoint that was seen whole.
     pub(super) followed: Option<u64>,
 }
@@ -324,7 +326,14 @@ impl Register {
                 }
                 Ok(())
             }
+            Record::PortNamed { port, name, .. } => {
+                self.port_names.insert(*port, name.clone());
+                Ok(())
+            }
             Record::PortRenumbered { from, to, .. } => {
+                if let Some(name) = self.port_names.remove(from) {
+                    self.port_names.insert(*to, name);
+                }
                 let living = self.reservations.values_mut();
                 for reservation in living.filter(|it| it.ended_by().is_none()) {
                     reservation.issued.renumber(*from, *to);

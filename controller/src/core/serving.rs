@@ -1,5 +1,7 @@
 //! Service: install, suspend, end, and account for what was given.
 
+use std::collections::BTreeSet;
+
 use payflow_payment::{Amount, CancellationFee, Signed, settle};
 use payflow_qos::{CommitmentId, PortRef, Time, Window, price::earned};
 
@@ -26,6 +28,7 @@ impl Core {
             self.network
                 .handle(NetworkInput::Bound { switch, key }, self.now);
         }
+        self.recall_ports();
         let numbers: Vec<_> = self.register.reservations.keys().copied().collect();
         for number in numbers {
             let Some(reservation) = self.register.reservations.get(&number) else {
@@ -61,6 +64,21 @@ impl Core {
                     self.recall(number);
                 }
                 State::Held | State::Settling(_) | State::Over(_) => {}
+            }
+        }
+    }
+
+    /// Tells the network what the ports are called through which something is sold, so that it can follow them.
+    fn recall_ports(&mut self) {
+        let reservations = self.register.reservations.values();
+        let ports: BTreeSet<PortRef> = reservations
+            .filter(|it| it.ended_by().is_none())
+            .flat_map(|it| it.issued.ports())
+            .collect();
+        for port in ports {
+            if let Some(name) = self.register.port_names.get(&port).cloned() {
+                self.network
+                    .handle(NetworkInput::PortNamed { port, name }, self.now);
             }
         }
     }
@@ -174,9 +192,10 @@ impl Core {
                     None => self.book.clear_capacity(link),
                 };
                 for (id, _) in too_much {
-                    self.no_longer_fits(id, &link.to_string());
+                    self.no_longer_fits(id, link);
                 }
             }
+            NetworkEvent::PortGivenUp { port } => self.port_given_up(port),
             NetworkEvent::PortRenumbered { from, to } => self.port_renumbered(from, to),
             NetworkEvent::Host(host) => self.host_seen(&host),
             NetworkEvent::SwitchMet {
@@ -353,9 +372,28 @@ impl Core {
     }
 
     /// Capacity shrank under a booking: what was not paid is given up, what was paid is refunded.
-    fn no_longer_fits(&mut self, id: CommitmentId, link: &str) {
-        let number = ReservationNumber(id.0);
-        let detail = Some(format!("the capacity of link {link} was reduced"));
+    fn no_longer_fits(&mut self, id: CommitmentId, link: PortRef) {
+        let detail = format!("the capacity of link {link} was reduced");
+        self.cannot_be_given(ReservationNumber(id.0), detail);
+    }
+
+    /// A port is gone for good. What left the network there went with its capacity; what enters there has no booking at it,
+    /// and ends as well.
+    fn port_given_up(&mut self, port: PortRef) {
+        let reservations = self.register.reservations.values();
+        let entering: Vec<ReservationNumber> = reservations
+            .filter(|it| it.ended_by().is_none() && it.issued.ingress == port)
+            .map(|it| it.issued.number)
+            .collect();
+        for number in entering {
+            self.book.release(commitment(number));
+            self.cannot_be_given(number, format!("port {port} is gone"));
+        }
+    }
+
+    /// The booking is released: what was not paid is given up, what was paid is refunded.
+    fn cannot_be_given(&mut self, number: ReservationNumber, detail: String) {
+        let detail = Some(detail);
         let Some(reservation) = self.register.reservations.get(&number) else {
             return;
         };
@@ -374,7 +412,7 @@ impl Core {
     /// A port has another number. What was sold there follows it, once that is durable.
     fn port_renumbered(&mut self, from: PortRef, to: PortRef) {
         for (id, _) in self.book.renumber(from, to) {
-            self.no_longer_fits(id, &to.to_string());
+            self.no_longer_fits(id, to);
         }
         let concerned = self
             .register

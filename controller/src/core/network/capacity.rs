@@ -30,7 +30,7 @@ impl Network {
         let offered = self.facts.get(&key).and_then(|facts| facts.capacity);
         let Some(capacity) = offered else {
             self.forget_classes(switch, name);
-            self.no_capacity(port);
+            self.undeclared(port, name, now);
             return;
         };
         if !self.is_fit(switch) {
@@ -55,12 +55,11 @@ impl Network {
             retry_at: None,
         };
         // What is sold is never more than what was said last.
-        if self
-            .topology
-            .capacity(port)
-            .is_some_and(|sold| capacity < sold)
-        {
-            self.set_capacity(port, capacity);
+        if self.booked.get(&port).is_some_and(|sold| capacity < *sold) {
+            if self.topology.capacity(port).is_some() {
+                self.topology.set_capacity(port, capacity);
+            }
+            self.book_capacity(port, capacity);
         }
         self.outputs.push_back(NetworkOutput::MakeClasses {
             switch,
@@ -149,19 +148,16 @@ impl Network {
     }
 
     fn set_capacity(&mut self, link: PortRef, capacity: BitRate) {
-        if self.topology.set_capacity(link, capacity) != Some(capacity) {
+        self.topology.set_capacity(link, capacity);
+        self.book_capacity(link, capacity);
+    }
+
+    /// Tells what may be sold in all, if that is news.
+    fn book_capacity(&mut self, link: PortRef, capacity: BitRate) {
+        if self.booked.insert(link, capacity) != Some(capacity) {
             self.emit(NetworkEvent::Capacity {
                 link,
                 capacity: Some(capacity),
-            });
-        }
-    }
-
-    pub(super) fn no_capacity(&mut self, link: PortRef) {
-        if self.topology.clear_capacity(link).is_some() {
-            self.emit(NetworkEvent::Capacity {
-                link,
-                capacity: None,
             });
         }
     }

@@ -419,9 +419,11 @@ impl Network {
         }
         self.topology.add_switch(id);
         self.meters_described(id, reading.meter_features.as_ref());
-        self.ports_described(id, &ports, &remembered, now);
+        let left = self.ports_described(id, &ports, &remembered, now);
         for remembered in remembered {
-            if let Remembered::Station(port, mac, address) = remembered {
+            if let Remembered::Station(port, mac, address) = remembered
+                && !left.contains(&port)
+            {
                 let up = self.switch_mut(id).is_up(port);
                 let port = PortRef { switch: id, port };
                 let news = self.hosts.remember(port, up, mac, address, now);

@@ -71,6 +71,14 @@ pub enum NetworkInput {
         /// What it is.
         to: PortRef,
     },
+    /// It is remembered from before a restart what a port was called when something was sold through it, so that it is
+    /// followed if it has another number by now. Told before any switch connects.
+    PortNamed {
+        /// The port.
+        port: PortRef,
+        /// Its name.
+        name: String,
+    },
     /// A deadline given by `next_deadline` has passed.
     DeadlineReached,
 }
@@ -220,6 +228,12 @@ pub enum NetworkEvent {
         from: PortRef,
         /// What it is.
         to: PortRef,
+    },
+    /// A port was taken out and has not come back in time, or another has its number: nothing that was sold enters or leaves
+    /// there any more. [`NetworkEvent::Capacity`] was told before.
+    PortGivenUp {
+        /// The number it had.
+        port: PortRef,
     },
     /// A host was learned, or has moved.
     Host(Host),

@@ -49,7 +49,7 @@ use std::{
     net::IpAddr,
 };
 
-use payflow_qos::{SwitchId, Time, Topology};
+use payflow_qos::{BitRate, PortRef, SwitchId, Time, Topology};
 
 use capacity::Classes;
 use discovery::Discovery;
@@ -80,7 +80,13 @@ pub struct Network {
     fitness: BTreeMap<SwitchId, Fitness>,
     facts: BTreeMap<(SwitchId, String), PortFacts>,
     classes: BTreeMap<(SwitchId, String), Classes>,
+    /// What was told last of the capacity of a link. It stays while nothing more is sold there.
+    booked: BTreeMap<PortRef, BitRate>,
     unplugged: BTreeMap<(SwitchId, String), Unplugged>,
+    /// Numbers that ports had, while it is not remembered yet which they have now.
+    moving: BTreeSet<PortRef>,
+    /// From before a restart, of switches that have not connected since: the names of ports.
+    named: BTreeMap<PortRef, String>,
     discovery: Discovery,
     hosts: Hosts,
     topology: Topology,
@@ -111,7 +117,10 @@ impl Network {
             fitness: BTreeMap::new(),
             facts: BTreeMap::new(),
             classes: BTreeMap::new(),
+            booked: BTreeMap::new(),
             unplugged: BTreeMap::new(),
+            moving: BTreeSet::new(),
+            named: BTreeMap::new(),
             discovery: Discovery::new(config.secret, config.timings),
             hosts: Hosts::new(&config),
             topology: Topology::new(),
@@ -145,6 +154,7 @@ impl Network {
             NetworkInput::Bound { switch, key } => self.bound(switch, key, now),
             NetworkInput::Unbound { switch } => self.identities.unbind(switch),
             NetworkInput::Renumbered { from, to } => self.follow_port(from, to),
+            NetworkInput::PortNamed { port, name } => self.port_named(port, name),
             NetworkInput::DeadlineReached => self.stale = true,
         }
         self.settle(now);

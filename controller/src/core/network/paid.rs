@@ -247,6 +247,7 @@ impl Network {
 
     /// A port has another number: the entries of paid flows follow. What is being removed is removed where it is.
     pub(super) fn follow_port(&mut self, from: PortRef, to: PortRef) {
+        self.moving.remove(&from);
         let grace = self.config.timings.grace;
         let flows: Vec<FlowId> = self.flows.keys().copied().collect();
         for flow in flows {
@@ -506,7 +507,8 @@ impl Network {
         };
         let (was_broken, problem) = (*broken, self.path_problem(&paid.plan.path));
         paid.patient_until = paid.patient_until.filter(|until| now < *until);
-        let patient = paid.patient_until.is_some();
+        // Links are proven again after a while; a port that is gone is gone.
+        let patient = paid.patient_until.is_some() && self.port_problem(&paid.plan.path).is_none();
         match problem {
             Some(reason) if !was_broken && !patient => {
                 *broken = true;
@@ -547,6 +549,9 @@ impl Network {
                 return Some(format!("switch {} is not connected", hop.switch));
             }
         }
+        if let Some(reason) = self.port_problem(path) {
+            return Some(reason);
+        }
         let links = path.hops.iter().zip(path.hops.iter().skip(1));
         links.into_iter().find_map(|(hop, next)| {
             for end in [hop.egress(), next.ingress()] {
@@ -566,6 +571,22 @@ impl Network {
                     next.ingress()
                 )
             })
+        })
+    }
+
+    /// The first port of the path that its switch does not have, or does not have under this number.
+    fn port_problem(&self, path: &Path) -> Option<String> {
+        let mut ports = path
+            .hops
+            .iter()
+            .flat_map(|hop| [hop.ingress(), hop.egress()]);
+        ports.find_map(|port| {
+            let switch = self.switches.get(&port.switch).filter(|it| it.is_read())?;
+            if self.moving.contains(&port) {
+                return Some(format!("port {port} is getting another number"));
+            }
+            let gone = !switch.ports.contains_key(&port.port);
+            gone.then(|| format!("port {port} is gone"))
         })
     }
 

@@ -29,28 +29,44 @@ type NextHops = BTreeMap<SwitchId, BTreeMap<SwitchId, PortNo>>;
 impl Network {
     /// The operator's word about a port.
     pub(super) fn port_facts(&mut self, facts: PortFacts, now: Time) {
-        let key = (facts.switch, facts.port_name.clone());
-        self.facts.insert(key, facts.clone());
+        let (switch, name) = (facts.switch, &facts.port_name);
+        let before = self.facts.insert((switch, name.clone()), facts.clone());
+        let was_trunk = before.is_some_and(|before| before.role == PortRole::Trunk);
+        let known = self.switches.get_mut(&switch);
+        if let Some((number, port)) = known.and_then(|known| known.port_named_mut(name)) {
+            if was_trunk && facts.role != PortRole::Trunk {
+                // As if it had just come up: the word may be on its way that it is gone.
+                port.settled_at = now.plus(self.config.timings.settle);
+            }
+            let at = PortRef {
+                switch,
+                port: number,
+            };
+            self.is_back(at, name);
+        }
         self.stale = true;
         self.order_classes(facts.switch, &facts.port_name, now);
     }
 
-    /// The ports of a switch that has just connected. What the switch remembers opens edge ports at once.
+    /// The ports of a switch that has just connected. What the switch remembers opens edge ports at once, but for numbers
+    /// that belong to other ports now, or to none; gives those.
     pub(super) fn ports_described(
         &mut self,
         id: SwitchId,
         described: &[rust_openflow::Port],
         remembered: &[Remembered],
         now: Time,
-    ) {
+    ) -> BTreeSet<PortNo> {
         let settled_at = now.plus(self.config.timings.settle);
+        let names = self.names_of(id);
         let switch = self.switch_mut(id);
         let before = std::mem::take(&mut switch.ports);
         for port in described {
             let Some(number) = forwarding_port(port.port_no) else {
                 continue;
             };
-            let was_edge = remembered.contains(&Remembered::Edge(number));
+            let same = names.get(&number).is_none_or(|name| *name == port.name);
+            let was_edge = same && remembered.contains(&Remembered::Edge(number));
             let seen_host = before
                 .get(&number)
                 .is_some_and(|old| old.name == port.name && old.seen_host);
@@ -64,7 +80,7 @@ impl Network {
             };
             switch.ports.insert(number, port);
         }
-        self.compare_numbers(id, &before, now);
+        self.compare_numbers(id, &names, now)
     }
 
     pub(super) fn port_changed(&mut self, id: SwitchId, status: &PortStatus, now: Time) {
@@ -84,15 +100,9 @@ impl Network {
             .map(|port| (port.name.clone(), port.up));
         let gone = status.reason == PortReason::DELETE;
         if gone || known.as_ref().is_some_and(|(old, _)| *old != name) {
-            let unplugged = switch.ports.remove(&number);
-            self.discovery.stop(port_ref);
-            if let Some(port) = unplugged {
-                // Its queues went with it, and are not there when it is plugged in again.
-                self.forget_classes(id, &port.name);
-                self.order_classes(id, &port.name, now);
+            if let Some(port) = switch.ports.remove(&number) {
                 self.unplugged(port_ref, port.name, now);
             }
-            self.hosts.forget_port(port_ref);
         }
         if !gone && known != Some((name.clone(), up)) {
             self.plugged_in(port_ref, &name);

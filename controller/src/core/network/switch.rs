@@ -107,6 +107,13 @@ impl Switch {
             .map(|(number, _)| *number)
     }
 
+    pub(crate) fn port_named_mut(&mut self, name: &str) -> Option<(PortNo, &mut Port)> {
+        self.ports
+            .iter_mut()
+            .find(|(_, port)| port.name == name)
+            .map(|(number, port)| (*number, port))
+    }
+
     pub(crate) fn is_up(&self, port: PortNo) -> bool {
         self.ports.get(&port).is_some_and(|port| port.up)
     }
