@@ -52,6 +52,7 @@ fn whatever_goes_wrong_money_capacity_and_guarantees_hold_under_every_seed() {
         suspended,
         outages,
         thefts_tried,
+        renumbered,
     } = tally;
     for (what, count) in [
         ("quotes", quotes),
@@ -62,6 +63,7 @@ fn whatever_goes_wrong_money_capacity_and_guarantees_hold_under_every_seed() {
         ("suspensions", suspended),
         ("outages", outages),
         ("thefts tried", thefts_tried),
+        ("ports with another number", renumbered),
     ] {
         assert!(count > 0, "no {what}: {tally:?}");
     }
@@ -131,6 +133,19 @@ fn where_only_cables_break_what_a_switch_has_told_is_credited_to_the_second() {
     };
     let tally = all_is_well(Seeds::from(0, seeds(10_000) / 10), &scenario);
     assert!(tally.outages > 0 && tally.suspended > 0, "{tally:?}");
+}
+
+#[test]
+fn where_only_ports_are_replugged_what_a_switch_has_told_is_credited_to_the_second() {
+    let scenario = Scenario {
+        faults: [FaultKind::Replug].into(),
+        ..Scenario::default()
+    };
+    let tally = all_is_well(Seeds::from(0, seeds(10_000) / 10), &scenario);
+    assert!(
+        tally.outages > 0 && tally.suspended > 0 && tally.renumbered > 0,
+        "{tally:?}"
+    );
 }
 
 #[test]

@@ -19,7 +19,7 @@ use super::{
         Caller, Idempotency, Input, LedgerEvent, LedgerOrder, Output, PaymentProof, Request,
         RequestId,
     },
-    journal::Record,
+    journal::{EndCause, Record},
     network::{
         Certificate, FlowId, FlowPlan, Host, KeyFingerprint, MacAddr, NetworkEvent, NetworkInput,
         NetworkOutput, Peer, Protocol, SwitchView,
@@ -41,6 +41,7 @@ struct Scripted {
     hosts: Hosts,
     installed: BTreeSet<FlowId>,
     adopted: std::sync::Arc<std::sync::Mutex<Vec<Path>>>,
+    named: std::sync::Arc<std::sync::Mutex<BTreeMap<PortRef, String>>>,
     log: std::sync::Arc<std::sync::Mutex<Vec<String>>>,
     outputs: VecDeque<NetworkOutput>,
     confirms: bool,
@@ -82,6 +83,9 @@ impl DataPlane for Scripted {
                 let mut log = self.log.lock().unwrap();
                 log.push(format!("{from} is {to}"));
             }
+            NetworkInput::PortNamed { port, name } => {
+                self.named.lock().unwrap().insert(port, name);
+            }
             NetworkInput::Unbound { switch } => {
                 self.log
                     .lock()
@@ -111,6 +115,9 @@ impl DataPlane for Scripted {
     }
     fn hosts(&self) -> Vec<Host> {
         self.hosts.lock().unwrap().values().cloned().collect()
+    }
+    fn port_name(&self, port: PortRef) -> Option<String> {
+        Some(format!("name of {port}"))
     }
     fn switches(&self) -> Vec<SwitchView> {
         Vec::new()
@@ -188,6 +195,7 @@ struct Desk {
     network: std::sync::Arc<std::sync::Mutex<Vec<String>>>,
     /// The paths of what was adopted.
     adopted: std::sync::Arc<std::sync::Mutex<Vec<Path>>>,
+    named: std::sync::Arc<std::sync::Mutex<BTreeMap<PortRef, String>>>,
     hosts: Hosts,
     next_request: u64,
     confirms: bool,
@@ -244,11 +252,13 @@ fn start(journal: Vec<(u64, Record)>, now: Time, confirms: bool) -> Desk {
     let hosts: Hosts = std::sync::Arc::new(std::sync::Mutex::new(hosts));
     let log = std::sync::Arc::default();
     let adopted = std::sync::Arc::<std::sync::Mutex<Vec<Path>>>::default();
+    let named = std::sync::Arc::default();
     let network = Scripted {
         topology,
         hosts: std::sync::Arc::clone(&hosts),
         installed: BTreeSet::new(),
         adopted: std::sync::Arc::clone(&adopted),
+        named: std::sync::Arc::clone(&named),
         log: std::sync::Arc::clone(&log),
         outputs,
         confirms,
@@ -291,6 +301,7 @@ fn start(journal: Vec<(u64, Record)>, now: Time, confirms: bool) -> Desk {
         orders: Vec::new(),
         network: log,
         adopted,
+        named,
         hosts,
         next_request: 0,
         confirms,
@@ -1217,7 +1228,9 @@ fn a_crash_after_any_record_loses_nothing_and_pays_nothing_twice() {
         desk.journal
     };
     assert!(life.len() >= 7, "{life:#?}");
-    for cut in 1..=life.len() {
+    let is_quote = |(_, record): &(u64, Record)| matches!(record, Record::QuoteIssued(_));
+    let quoted = life.iter().position(is_quote).unwrap() + 1;
+    for cut in quoted..=life.len() {
         let prefix = life[..cut].to_vec();
         let at = 1_000_000;
         let mut desk = start(prefix, Time::from_millis(at), true);
@@ -1804,4 +1817,57 @@ fn what_was_sold_follows_a_port_that_has_another_number_once_that_is_durable() {
     desk.core.network_event(capacity(to, None));
     desk.drain();
     assert_ne!(desk.view(number).status, Status::Active);
+}
+
+#[test]
+fn a_restart_knows_what_the_ports_of_living_reservations_are_called() {
+    let mut desk = open();
+    let number = desk.buy();
+    let (from, to) = (port(2, 13), port(2, 113));
+    desk.core
+        .network_event(NetworkEvent::PortRenumbered { from, to });
+    desk.drain();
+    let mut desk = desk.crash();
+    let named = desk.named.lock().unwrap().clone();
+    let name = |port: PortRef| named.get(&port).cloned();
+    assert_eq!(name(to), Some(format!("name of {from}")));
+    assert_eq!(name(from), None);
+    assert!(name(port(1, 1)).is_some() && name(port(3, 1)).is_some());
+    let caller = buyer();
+    desk.ask(&caller, Request::Cancel(number)).unwrap();
+    desk.wait(Duration::from_secs(60));
+    assert_eq!(desk.crash().named.lock().unwrap().len(), 0);
+}
+
+#[test]
+fn when_the_port_where_a_flow_enters_is_given_up_it_ends_and_the_rest_is_refunded() {
+    let mut desk = open();
+    let number = desk.buy();
+    desk.quote_with(|body| {
+        body.rate_bps = 1_000_000;
+        body.destination_port = Some(7);
+    })
+    .unwrap();
+    desk.wait(Duration::from_secs(3));
+    let lost = NetworkEvent::PortGivenUp { port: port(2, 1) };
+    desk.core.network_event(lost);
+    desk.drain();
+    assert_eq!(desk.view(number).status, Status::Active, "another port");
+    let lost = NetworkEvent::PortGivenUp { port: port(1, 1) };
+    desk.core.network_event(lost);
+    desk.drain();
+    let ended = |cause| {
+        let is_end =
+            |record: &Record| matches!(record, Record::Ended { cause: it, .. } if *it == cause);
+        desk.journal
+            .iter()
+            .filter(|(_, record)| is_end(record))
+            .count()
+    };
+    assert_eq!(ended(EndCause::Failed), 1);
+    assert_eq!(ended(EndCause::Unpaid), 1, "what is held ends as well");
+    let receipt = desk.view(number).receipt.unwrap();
+    assert!(!receipt.document.refunded.is_zero());
+    assert_eq!(receipt.document.fee, Amount(0));
+    desk.quote_with(|_| ()).unwrap();
 }

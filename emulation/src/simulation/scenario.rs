@@ -36,7 +36,7 @@ pub enum FaultKind {
     Full,
     /// Switches speak slowly.
     Slow,
-    /// Ports get another number.
+    /// Ports are taken out and come back, or not in time, under whatever number; their declarations go and come with them.
     Replug,
     /// Hosts claim the addresses of others.
     Claim,

@@ -12,12 +12,19 @@ use super::disk::Disk;
 #[derive(Clone, Debug, Default)]
 pub struct Taken {
     quotes: BTreeMap<u64, Quote>,
+    /// What the ports are called.
+    names: BTreeMap<PortRef, String>,
+    /// How often a port got another number.
+    pub renumbered: u64,
     records_read: usize,
 }
 
 #[derive(Clone, Debug)]
 struct Quote {
     path: Vec<PortRef>,
+    /// What the ports on the path, and the one where packets enter, were called when it was issued.
+    names: Vec<Option<String>>,
+    entered: Option<String>,
     rate_bps: u64,
     /// When it was recorded that nobody pays for it, or that it is settled: nothing is kept for it after that.
     over_at: Option<u64>,
@@ -30,14 +37,20 @@ impl Taken {
             self.records_read += 1;
             let record: Value = serde_json::from_str(text).unwrap_or_default();
             let Some(number) = record["number"].as_u64() else {
+                self.name(&record);
                 self.renumber(&record);
                 continue;
             };
             let over = match record["record"].as_str() {
                 Some("quote_issued") => {
                     let document = &record["quote"]["document"];
+                    let path: Vec<_> = Vec::deserialize(&document["path"]).unwrap_or_default();
+                    let called = |port: &PortRef| self.names.get(port).cloned();
+                    let ingress = PortRef::deserialize(&record["ingress"]).ok();
                     let quote = Quote {
-                        path: Vec::deserialize(&document["path"]).unwrap_or_default(),
+                        names: path.iter().map(called).collect(),
+                        entered: ingress.as_ref().and_then(called),
+                        path,
                         rate_bps: document["rate_bps"].as_u64().unwrap_or_default(),
                         over_at: None,
                     };
@@ -56,12 +69,33 @@ impl Taken {
         }
     }
 
+    fn name(&mut self, record: &Value) {
+        let port = PortRef::deserialize(&record["port"]);
+        if let (Some("port_named"), Ok(port), Some(name)) =
+            (record["record"].as_str(), port, record["name"].as_str())
+        {
+            self.names.insert(port, name.to_owned());
+        }
+    }
+
+    /// What the ports were called through which a quote leads out of switches, and the one where it enters, when it was
+    /// issued.
+    #[must_use]
+    pub fn names(&self, number: u64) -> Option<(&[Option<String>], Option<&str>)> {
+        let quote = self.quotes.get(&number)?;
+        Some((&quote.names, quote.entered.as_deref()))
+    }
+
     /// What is taken of a port follows it when it has another number.
     fn renumber(&mut self, record: &Value) {
         let ends = [&record["from"], &record["to"]].map(PortRef::deserialize);
         if let ("port_renumbered", [Ok(from), Ok(to)]) =
             (record["record"].as_str().unwrap_or_default(), ends)
         {
+            self.renumbered += 1;
+            if let Some(name) = self.names.remove(&from) {
+                self.names.insert(to, name);
+            }
             let living = self.quotes.values_mut().filter(|it| it.over_at.is_none());
             for link in living.flat_map(|quote| &mut quote.path) {
                 if *link == from {

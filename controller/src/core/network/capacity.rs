@@ -13,6 +13,8 @@ pub(crate) struct Classes {
     pub(super) unanswered: u32,
     pub(super) made: Option<BitRate>,
     pub(super) retry_at: Option<Time>,
+    /// The port was plugged in anew, and has none until they are made.
+    pub(super) lost: bool,
 }
 
 impl Network {
@@ -53,6 +55,7 @@ impl Network {
             unanswered: classes.unanswered + 1,
             made: None,
             retry_at: None,
+            lost: classes.lost,
         };
         // What is sold is never more than what was said last.
         if self.booked.get(&port).is_some_and(|sold| capacity < *sold) {
@@ -87,9 +90,24 @@ impl Network {
         if let Some(classes) = self.classes.get_mut(&(switch, name.to_owned())) {
             *classes = Classes {
                 unanswered: classes.unanswered,
+                lost: classes.lost,
                 ..Classes::default()
             };
         }
+    }
+
+    /// The port was taken out, and the queues of what was sold there with it.
+    pub(super) fn lose_classes(&mut self, switch: SwitchId, name: &str) {
+        self.forget_classes(switch, name);
+        if let Some(classes) = self.classes.get_mut(&(switch, name.to_owned())) {
+            classes.lost = true;
+        }
+    }
+
+    /// Whether what was sold at a port would travel as best effort.
+    pub(super) fn has_lost_classes(&self, switch: SwitchId, name: &str) -> bool {
+        let classes = self.classes.get(&(switch, name.to_owned()));
+        classes.is_some_and(|classes| classes.lost)
     }
 
     pub(super) fn classes_made(
@@ -114,6 +132,9 @@ impl Network {
         match result {
             Ok(()) => {
                 classes.made = Some(capacity);
+                if std::mem::take(&mut classes.lost) {
+                    self.stirred.extend(self.flows.keys());
+                }
                 self.order_classes(switch, name, now);
             }
             Err(reason) => {
@@ -122,6 +143,7 @@ impl Network {
                 warn!(%switch, port = name, reason, "class queues are not confirmed; nothing more is sold at this port");
                 *classes = Classes {
                     retry_at: Some(retry_at),
+                    lost: classes.lost,
                     ..Classes::default()
                 };
                 if let Some(port) = port {

@@ -411,15 +411,18 @@ impl Network {
             ours.filter_map(|(key, _, instructions)| Remembered::from_entry(key, instructions))
                 .collect()
         };
-        if !remembered.is_empty() {
-            // It was ours before: best effort goes on as it is until ports, links and hosts are known.
+        self.topology.add_switch(id);
+        self.meters_described(id, reading.meter_features.as_ref());
+        let left = self.ports_described(id, &ports, &remembered, now);
+        let switch = self.switch_mut(id);
+        let opens_others = left.iter().any(|number| switch.ports.contains_key(number));
+        if !remembered.is_empty() && !opens_others {
+            // It was ours before: best effort goes on as it is until ports, links and hosts are known. Not where what it
+            // holds is for ports whose numbers belong to others now.
             switch
                 .reconciler
                 .defer_infrastructure(now.plus(timings.adoption));
         }
-        self.topology.add_switch(id);
-        self.meters_described(id, reading.meter_features.as_ref());
-        let left = self.ports_described(id, &ports, &remembered, now);
         for remembered in remembered {
             if let Remembered::Station(port, mac, address) = remembered
                 && !left.contains(&port)

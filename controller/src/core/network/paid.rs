@@ -574,19 +574,22 @@ impl Network {
         })
     }
 
-    /// The first port of the path that its switch does not have, or does not have under this number.
+    /// The first port of the path that its switch does not have, or not under this number, or that has come back without the
+    /// queues of what leaves there.
     fn port_problem(&self, path: &Path) -> Option<String> {
-        let mut ports = path
-            .hops
-            .iter()
-            .flat_map(|hop| [hop.ingress(), hop.egress()]);
-        ports.find_map(|port| {
-            let switch = self.switches.get(&port.switch).filter(|it| it.is_read())?;
-            if self.moving.contains(&port) {
-                return Some(format!("port {port} is getting another number"));
+        path.hops.iter().find_map(|hop| {
+            let switch = self.switches.get(&hop.switch).filter(|it| it.is_read())?;
+            for port in [hop.ingress(), hop.egress()] {
+                if self.moving.contains(&port) {
+                    return Some(format!("port {port} is getting another number"));
+                }
+                if !switch.ports.contains_key(&port.port) {
+                    return Some(format!("port {port} is gone"));
+                }
             }
-            let gone = !switch.ports.contains_key(&port.port);
-            gone.then(|| format!("port {port} is gone"))
+            let out = hop.egress();
+            let lost = self.has_lost_classes(out.switch, self.port_name(out)?);
+            lost.then(|| format!("port {out} has no class queues yet"))
         })
     }
 

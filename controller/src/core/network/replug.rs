@@ -26,6 +26,7 @@ pub(crate) struct Unplugged {
 impl Network {
     /// What a port was called when something was sold through it, before a restart.
     pub(super) fn port_named(&mut self, port: PortRef, name: String) {
+        self.classes.entry((port.switch, name.clone())).or_default();
         self.named.insert(port, name);
     }
 
@@ -39,8 +40,7 @@ impl Network {
     pub(super) fn unplugged(&mut self, at: PortRef, name: String, now: Time) {
         self.discovery.stop(at);
         self.hosts.forget_port(at);
-        // Its queues went with it, and are not there when it is plugged in again.
-        self.forget_classes(at.switch, &name);
+        self.lose_classes(at.switch, &name);
         self.topology.clear_capacity(at);
         self.redraw = true;
         self.may_come_back(at, name, now);

@@ -53,8 +53,17 @@ pub enum Fault {
     Full(u64),
     /// It has room again, refuses nothing and is as fast as it was.
     Fine(u64),
-    /// A port is taken out and put in again, under another number.
-    Replugged(Jack),
+    /// Somebody is about to take a port out and put it in again, sometimes one more of the same switch, and sometimes the
+    /// database forgets what was declared of it.
+    Replugs(Jack),
+    /// A port is taken out.
+    TakenOut(Jack),
+    /// It is put in again.
+    PutIn(Jack, NumberAfter),
+    /// The database forgets what was declared of a port.
+    Undeclared(Jack),
+    /// It is declared again.
+    Declared(Jack),
     /// A host says it has the address of another.
     Claims {
         /// Index of the host that lies.
@@ -62,6 +71,17 @@ pub enum Fault {
         /// Index of the host it speaks for.
         victim: usize,
     },
+}
+
+/// Which number a port has when it is put in again, where that is free; else one that is unused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NumberAfter {
+    /// The one it had.
+    Old,
+    /// One that no port of the switch ever had.
+    Unused,
+    /// One that another port had.
+    OfAnother,
 }
 
 impl Fabric {
@@ -76,11 +96,23 @@ impl Fabric {
         chance.pick(&ends).copied()
     }
 
+    /// Any socket that is in use.
+    pub fn any_jack(&self, chance: &mut Chance) -> Option<Jack> {
+        let jacks: Vec<Jack> = self.shape.jacks().map(|(jack, ..)| jack).collect();
+        chance.pick(&jacks).copied()
+    }
+
     /// From now on nothing goes wrong any more, and everything is mended.
     pub fn calm(&mut self, now: Time) {
         self.faults.clear();
         for jack in self.down.clone().into_iter().chain(self.silent.clone()) {
             self.mend(jack, now);
+        }
+        for jack in self.undeclared.clone() {
+            self.fault(Fault::Declared(jack), now);
+        }
+        for (jack, ..) in self.shape.clone().jacks() {
+            self.fault(Fault::PutIn(jack, NumberAfter::Unused), now);
         }
         let switches: Vec<u64> = self.places.keys().copied().collect();
         for switch in switches {
@@ -101,6 +133,8 @@ impl Fabric {
                     self.touch(switch, now);
                 }
             }
+            Fault::PutIn(jack, number) => self.put_in(jack, number, now),
+            Fault::Declared(jack) => self.declare(jack, true),
             _ if self.faults.is_empty() => {}
             Fault::CableBreaks { jack, told } => {
                 self.break_cable(jack, told, now);
@@ -148,7 +182,16 @@ impl Fabric {
                     self.fine_later(switch);
                 }
             }
-            Fault::Replugged(jack) => self.replug(jack, now),
+            Fault::Replugs(jack) => {
+                self.plan_replug(jack);
+                if self.chance.happens(300)
+                    && let Some(other) = self.any_jack_of(jack.switch).filter(|it| *it != jack)
+                {
+                    self.plan_replug(other);
+                }
+            }
+            Fault::TakenOut(jack) => self.take_out(jack, now),
+            Fault::Undeclared(jack) => self.declare(jack, false),
             Fault::Claims { liar, victim } => self.claim(liar, victim, now),
         }
     }
@@ -196,20 +239,100 @@ impl Fabric {
         }
     }
 
-    fn replug(&mut self, jack: Jack, now: Time) {
+    fn any_jack_of(&mut self, switch: u64) -> Option<Jack> {
+        let jacks = self.shape.jacks().map(|(jack, ..)| jack);
+        let jacks: Vec<Jack> = jacks.filter(|jack| jack.switch == switch).collect();
+        self.chance.pick(&jacks).copied()
+    }
+
+    /// The switch and its database tell of it in any order, both times.
+    fn plan_replug(&mut self, jack: Jack) {
+        let about = |chance: &mut Chance| chance.millis(0, 300);
+        let (out, lasts) = (about(&mut self.chance), self.chance.millis(0, 15_000));
+        let kinds = [
+            NumberAfter::Old,
+            NumberAfter::Unused,
+            NumberAfter::OfAnother,
+        ];
+        let number = self.chance.pick(&kinds).copied();
+        let number = number.unwrap_or(NumberAfter::Old);
+        self.plan(out, Happening::Fault(Fault::TakenOut(jack)));
+        let back = out + lasts + about(&mut self.chance);
+        self.plan(back, Happening::Fault(Fault::PutIn(jack, number)));
+        if self.chance.happens(500) {
+            let forgotten = about(&mut self.chance);
+            self.plan(forgotten, Happening::Fault(Fault::Undeclared(jack)));
+            // Sometimes somebody remembers only later to declare it.
+            let late = if self.chance.happens(150) {
+                self.chance.millis(0, 15_000)
+            } else {
+                Duration::ZERO
+            };
+            let again = out + lasts + about(&mut self.chance) + late;
+            let again = again.max(forgotten + Duration::from_millis(1));
+            self.plan(again, Happening::Fault(Fault::Declared(jack)));
+        }
+    }
+
+    fn take_out(&mut self, jack: Jack, now: Time) {
         let at = self.uptime(now);
-        let Some(number) = self.numbers.get(&jack).copied() else {
+        let Some(number) = self.numbers.remove(&jack) else {
             return;
         };
+        self.cables_changed += 1;
+        self.last_numbers.insert(jack, number);
+        self.jacks.remove(&PortRef::new(jack.switch, number.0));
         if let Some(place) = self.places.get_mut(&jack.switch) {
-            let old = rust_openflow::PortNo(number.0);
-            place.switch.remove_port(old, at);
+            place
+                .switch
+                .remove_port(rust_openflow::PortNo(number.0), at);
         }
-        self.plug(jack, number.0 + 100, now);
+        self.touch(jack.switch, now);
+    }
+
+    fn put_in(&mut self, jack: Jack, number: NumberAfter, now: Time) {
+        if self.numbers.contains_key(&jack) {
+            return;
+        }
+        let number = self.number_after(jack, number);
+        self.plug(jack, number, now);
         if self.down.contains(&jack) {
             self.set_link(jack, false, now);
         }
         self.touch(jack.switch, now);
+    }
+
+    fn number_after(&mut self, jack: Jack, wanted: NumberAfter) -> u32 {
+        let old = self.last_numbers.get(&jack).map(|number| number.0);
+        let free: Vec<u32> = self
+            .had
+            .keys()
+            .filter(|port| port.switch.0 == jack.switch && !self.jacks.contains_key(port))
+            .map(|port| port.port.0)
+            .collect();
+        let others: Vec<u32> = free.iter().copied().filter(|it| Some(*it) != old).collect();
+        let number = match wanted {
+            NumberAfter::Old => old.filter(|old| free.contains(old)),
+            NumberAfter::OfAnother => self.chance.pick(&others).copied(),
+            NumberAfter::Unused => None,
+        };
+        number.unwrap_or_else(|| {
+            self.unused_number += 1;
+            self.unused_number
+        })
+    }
+
+    /// The database says what is declared of a port, or that nothing is.
+    fn declare(&mut self, jack: Jack, declared: bool) {
+        let changed = if declared {
+            self.undeclared.remove(&jack)
+        } else {
+            self.undeclared.insert(jack)
+        };
+        if changed && self.alive {
+            let facts = self.facts_of(jack);
+            self.inputs.extend(facts);
+        }
     }
 
     fn claim(&mut self, liar: usize, victim: usize, now: Time) {
@@ -239,7 +362,11 @@ impl Fault {
             | Self::Refuses { .. }
             | Self::Full(_)
             | Self::Fine(_)
-            | Self::Replugged(_) => true,
+            | Self::Replugs(_)
+            | Self::TakenOut(_)
+            | Self::PutIn(..)
+            | Self::Undeclared(_)
+            | Self::Declared(_) => true,
             Self::LineLost(_)
             | Self::LineCut(_)
             | Self::Stall { .. }
@@ -251,7 +378,10 @@ impl Fault {
     /// Whether a switch says at once that it has happened.
     #[must_use]
     pub fn is_told(&self) -> bool {
-        matches!(self, Self::CableBreaks { told: true, .. })
+        matches!(
+            self,
+            Self::CableBreaks { told: true, .. } | Self::TakenOut(_)
+        )
     }
 }
 
@@ -285,7 +415,18 @@ impl std::fmt::Display for Fault {
             Self::Slow(switch) => write!(f, "s{switch} speaks slowly"),
             Self::Full(switch) => write!(f, "s{switch} has no room for entries and meters"),
             Self::Fine(switch) => write!(f, "s{switch} is fine again"),
-            Self::Replugged(jack) => write!(f, "{jack} is replugged and has another number"),
+            Self::Replugs(jack) => write!(f, "{jack} is about to be replugged"),
+            Self::TakenOut(jack) => write!(f, "{jack} is taken out"),
+            Self::PutIn(jack, number) => {
+                let number = match number {
+                    NumberAfter::Old => "its old number",
+                    NumberAfter::Unused => "an unused number",
+                    NumberAfter::OfAnother => "a number that another port had",
+                };
+                write!(f, "{jack} is put in, under {number}")
+            }
+            Self::Undeclared(jack) => write!(f, "nothing is declared of {jack} any more"),
+            Self::Declared(jack) => write!(f, "{jack} is declared again"),
             Self::Claims { liar, victim } => write!(
                 f,
                 "host {} says that it has the address of host {}",

@@ -6,6 +6,7 @@ use payflow_controller::core::network::{ConnectionId, NetworkInput, Peer, PortFa
 use payflow_qos::{BitRate, SwitchId, Time};
 
 use super::faults::OUTPUT_PER_CALL;
+use super::shape::Jack;
 use super::{Fabric, Happening};
 use crate::simulation::FaultKind;
 use crate::switch::{self, ConnectionKind};
@@ -263,18 +264,25 @@ impl Fabric {
         if !self.alive || life != self.life {
             return;
         }
-        let facts = self.shape.jacks().map(|(jack, capacity, trunk)| {
-            NetworkInput::Port(PortFacts {
-                switch: SwitchId(jack.switch),
-                port_name: jack.port_name(),
-                capacity: Some(capacity),
-                role: if trunk {
-                    PortRole::Trunk
-                } else {
-                    PortRole::Unsaid
-                },
-            })
-        });
+        let jacks = self.shape.jacks().map(|(jack, ..)| jack);
+        let declared = jacks.filter(|jack| !self.undeclared.contains(jack));
+        let facts: Vec<_> = declared.filter_map(|jack| self.facts_of(jack)).collect();
         self.inputs.extend(facts);
+    }
+
+    /// What is declared of a port, if anything.
+    pub(super) fn facts_of(&self, jack: Jack) -> Option<NetworkInput> {
+        let declared = !self.undeclared.contains(&jack);
+        let role = if declared && self.is_trunk(jack) {
+            PortRole::Trunk
+        } else {
+            PortRole::Unsaid
+        };
+        Some(NetworkInput::Port(PortFacts {
+            switch: SwitchId(jack.switch),
+            port_name: jack.port_name(),
+            capacity: Some(self.capacity(jack)?).filter(|_| declared),
+            role,
+        }))
     }
 }

@@ -28,7 +28,7 @@ use super::FaultKind;
 use super::chance::Chance;
 use crate::switch::{MemorySwitch, SentFrame, SwitchSettings};
 
-pub use faults::Fault;
+pub use faults::{Fault, NumberAfter};
 use lines::Line;
 use shape::{Jack, Shape, Station};
 
@@ -90,9 +90,17 @@ pub struct Fabric {
     places: BTreeMap<u64, Place>,
     /// The other end of every cable between switches.
     cables: BTreeMap<Jack, Jack>,
-    /// Numbers of the ports; all that ever were lead to their sockets.
+    /// Numbers of the ports that are plugged in.
     numbers: BTreeMap<Jack, PortNo>,
     jacks: BTreeMap<PortRef, Jack>,
+    /// Numbers of those that were taken out.
+    last_numbers: BTreeMap<Jack, PortNo>,
+    /// Which sockets ever had a number.
+    had: BTreeMap<PortRef, BTreeSet<Jack>>,
+    /// No port has a higher number, unless it was built with it.
+    unused_number: u32,
+    /// Of these the database says nothing.
+    undeclared: BTreeSet<Jack>,
     capacities: BTreeMap<Jack, BitRate>,
     /// Cables that carry nothing from this end, and whose ports say nothing of it.
     silent: BTreeSet<Jack>,
@@ -142,6 +150,10 @@ impl Fabric {
                 .collect(),
             numbers: BTreeMap::new(),
             jacks: BTreeMap::new(),
+            last_numbers: BTreeMap::new(),
+            had: BTreeMap::new(),
+            unused_number: 100,
+            undeclared: BTreeSet::new(),
             capacities: BTreeMap::new(),
             silent: BTreeSet::new(),
             down: BTreeSet::new(),
@@ -208,10 +220,22 @@ impl Fabric {
         self.places.get(&id).map(|place| &place.switch)
     }
 
-    /// Which socket has, or had, this port.
+    /// Which socket has this port.
     #[must_use]
     pub fn jack(&self, port: PortRef) -> Option<Jack> {
         self.jacks.get(&port).copied()
+    }
+
+    /// Which sockets have, or had, a port of this number.
+    pub fn jacks_that_had(&self, port: PortRef) -> impl Iterator<Item = Jack> {
+        self.had.get(&port).into_iter().flatten().copied()
+    }
+
+    /// The socket whose port has a name.
+    #[must_use]
+    pub fn jack_named(&self, name: &str) -> Option<Jack> {
+        let mut jacks = self.shape.jacks().map(|(jack, ..)| jack);
+        jacks.find(|jack| jack.port_name() == name)
     }
 
     /// The number of the port in a socket.
@@ -300,6 +324,7 @@ impl Fabric {
             port: PortNo(number),
         };
         self.jacks.insert(port, jack);
+        self.had.entry(port).or_default().insert(jack);
         if let Some(place) = self.places.get_mut(&jack.switch) {
             let number = rust_openflow::PortNo(number);
             place.switch.add_port(number, &jack.port_name(), at);
@@ -415,12 +440,13 @@ impl Fabric {
     }
 
     fn classes_made(&mut self, life: u32, switch: SwitchId, port_name: String, done: bool) {
+        let plugged_in = self
+            .numbers
+            .iter()
+            .find(|(jack, _)| jack.switch == switch.0 && jack.port_name() == port_name);
+        let done = done && plugged_in.is_some();
         if done {
-            let jack = self
-                .numbers
-                .iter()
-                .find(|(jack, _)| jack.switch == switch.0 && jack.port_name() == port_name);
-            if let (Some((_, number)), Some(place)) = (jack, self.places.get_mut(&switch.0)) {
+            if let (Some((_, number)), Some(place)) = (plugged_in, self.places.get_mut(&switch.0)) {
                 for class in Class::ALL {
                     let port = rust_openflow::PortNo(number.0);
                     place.switch.add_queue(port, QueueId(class.queue()));
@@ -431,7 +457,7 @@ impl Fabric {
             let result = if done {
                 Ok(())
             } else {
-                Err("the database is read-only".to_owned())
+                Err("the database is read-only, or has no such port".to_owned())
             };
             self.inputs.push(NetworkInput::ClassesMade {
                 switch,

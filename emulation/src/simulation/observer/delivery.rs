@@ -157,7 +157,7 @@ impl Observer {
         for (((sender, stream), (_, course)), rates) in senders.iter().zip(&streams).zip(&rates) {
             match sender {
                 Sender::Buyer(number) => {
-                    self.check_delivery(*number, sight.fabric, course, rates, now);
+                    self.check_delivery(*number, course, rates, now);
                 }
                 // The network may have been told by somebody that he is the buyer, while it could not hear the buyer.
                 Sender::Intruder(number) if self.is_let_in(sight, *number, stream.from) => {}
@@ -244,20 +244,13 @@ impl Observer {
         senders
     }
 
-    fn check_delivery(
-        &mut self,
-        number: u64,
-        fabric: &Fabric,
-        course: &Course,
-        rates: &[f64],
-        now: Time,
-    ) {
+    fn check_delivery(&mut self, number: u64, course: &Course, rates: &[f64], now: Time) {
         let disturbed = self.is_disturbed(now);
         let Some(sale) = self.sales.get_mut(&number) else {
             return;
         };
         // Where the buyer was told that it leads.
-        let Some(end) = sale.document.path.last().and_then(|end| fabric.jack(*end)) else {
+        let Some(end) = sale.sockets.last().copied().flatten() else {
             return;
         };
         let sold = sale.document.rate_bps as f64;

@@ -12,6 +12,7 @@ use serde_json::Value;
 use super::{Observer, Sight};
 use crate::simulation::buyer::Buyer;
 use crate::simulation::fabric::Fabric;
+use crate::simulation::fabric::shape::Jack;
 
 impl Observer {
     /// A buyer was told no. For want of capacity that is right only if so little was left when it asked, on the link
@@ -24,7 +25,10 @@ impl Observer {
         };
         self.taken.read(sight.disk);
         let taken = self.taken.of(link, buyer.asked_at);
-        let most = for_sale(sight.fabric, link);
+        // Whichever socket the controller takes the number for.
+        let sockets = sight.fabric.jacks_that_had(link);
+        let most = sockets.map(|socket| for_sale(sight.fabric, socket)).min();
+        let most = most.unwrap_or_default();
         let asked = buyer.rate_bps.div_ceil(1_000) * 1_000;
         if taken + asked <= most {
             self.wrong(
@@ -40,7 +44,7 @@ impl Observer {
     /// quotes that are binding, and flows whose paid time runs. (What has ended or failed and is still being taken off
     /// the switches is carried, and no longer promised; and a quote binds no longer when capacity on its path is withdrawn.)
     pub(super) fn check_links(&mut self, sight: &Sight<'_>, now: Time) {
-        let mut carried: BTreeMap<PortRef, BTreeMap<u64, u64>> = BTreeMap::new();
+        let mut carried: BTreeMap<Jack, BTreeMap<u64, u64>> = BTreeMap::new();
         let mut promised = carried.clone();
         for (number, sale) in &self.sales {
             let rate = sale.document.rate_bps;
@@ -60,8 +64,7 @@ impl Observer {
             let runs = sale
                 .carried_since
                 .is_some_and(|since| !broken_off && now < since.plus(paid_time));
-            for link in &sale.document.path {
-                let link = numbered(sight.fabric, *link);
+            for link in sale.sockets.iter().flatten().copied() {
                 if sale.carried_since.is_some() {
                     carried.entry(link).or_default().insert(*number, rate);
                 }
@@ -85,18 +88,8 @@ impl Observer {
     }
 }
 
-/// A link under the number that its port has now.
-fn numbered(fabric: &Fabric, link: PortRef) -> PortRef {
-    let jack = fabric.jack(link);
-    let number = jack.and_then(|jack| fabric.number(jack));
-    number.map_or(link, |port| PortRef {
-        switch: link.switch,
-        port,
-    })
-}
-
 /// Nine tenths of what a link carries.
-fn for_sale(fabric: &Fabric, link: PortRef) -> u64 {
-    let capacity = fabric.jack(link).and_then(|jack| fabric.capacity(jack));
+fn for_sale(fabric: &Fabric, link: Jack) -> u64 {
+    let capacity = fabric.capacity(link);
     capacity.map_or(0, |capacity| capacity.0 / 10 * 9)
 }

@@ -50,7 +50,7 @@ struct Sale {
     /// Transactions that were handed over while the quote was binding: from then on the wait is the controller's.
     handed_over: BTreeSet<TxDigest>,
     cancelled: bool,
-    /// Where its path leads out of switches; `None` where no such port was left.
+    /// Where its path leads out of switches, by the names that the ports had when it was quoted.
     sockets: Vec<Option<Jack>>,
     /// The capacity of one of them was withdrawn: as long as nothing is paid, it may be given up on its whole path.
     withdrawn: bool,
@@ -86,6 +86,8 @@ pub struct Tally {
     pub outages: u64,
     /// Streams of others that were sent as if they had been paid for.
     pub thefts_tried: u64,
+    /// Ports that something was sold through and that got another number.
+    pub renumbered: u64,
 }
 
 impl std::ops::AddAssign for Tally {
@@ -98,6 +100,7 @@ impl std::ops::AddAssign for Tally {
         self.suspended += other.suspended;
         self.outages += other.outages;
         self.thefts_tried += other.thefts_tried;
+        self.renumbered += other.renumbered;
     }
 }
 
@@ -107,6 +110,8 @@ pub struct Observer {
     treasury: Address,
     /// Nothing keeps the network from seeing where every host is.
     hosts_are_known: bool,
+    /// No port has ever had another number.
+    numbers_stay: bool,
     sales: BTreeMap<u64, Sale>,
     by_address: BTreeMap<Address, u64>,
     by_refund: BTreeMap<Address, u64>,
@@ -136,8 +141,10 @@ impl Observer {
         let harmless = |kind: &FaultKind| {
             matches!(kind, FaultKind::Claim | FaultKind::Ledger | FaultKind::Disk)
         };
+        let tells = |kind: &FaultKind| matches!(kind, FaultKind::Cable | FaultKind::Replug);
         Self {
             hosts_are_known: faults.iter().all(harmless),
+            numbers_stay: !faults.contains(&FaultKind::Replug),
             treasury,
             begin,
             sales: BTreeMap::new(),
@@ -149,9 +156,7 @@ impl Observer {
             away_since: None,
             disturbed_at: None,
             told_at: None,
-            words_arrive: faults
-                .iter()
-                .all(|kind| harmless(kind) || *kind == FaultKind::Cable),
+            words_arrive: faults.iter().all(|kind| harmless(kind) || tells(kind)),
             endless_since: None,
             cables_seen: 0,
             violations: Vec::new(),
@@ -278,8 +283,8 @@ impl Observer {
                 format_args!("{} is the second quote for one request", document.id),
             );
         }
-        let path = document.path.iter();
-        let sockets: Vec<_> = path.map(|link| sight.fabric.jack(*link)).collect();
+        let (sockets, entered) = self.sockets(number, document, sight, now);
+        let source = sight.fabric.station_of(document.flow.source);
         let sale = Sale {
             withdrawn: sockets.contains(&None),
             sockets,
@@ -291,13 +296,45 @@ impl Observer {
             status: None,
             begun: None,
             carried_since: None,
-            let_in_elsewhere: false,
+            let_in_elsewhere: entered != source.map(|station| station.jack),
             over: false,
             delivery: Delivery::default(),
         };
         self.sales.insert(number, sale);
         self.tally.quotes += 1;
         self.check_links(sight, now);
+    }
+
+    /// The sockets that a quote leads out of, and the one where it enters, by the names that were written down with it.
+    fn sockets(
+        &mut self,
+        number: u64,
+        document: &QuoteDocument,
+        sight: &Sight<'_>,
+        now: Time,
+    ) -> (Vec<Option<Jack>>, Option<Jack>) {
+        self.taken.read(sight.disk);
+        let jack = |name: &str| sight.fabric.jack_named(name);
+        let Some((names, entered)) = self.taken.names(number) else {
+            self.wrong(now, format_args!("q{number} is shown and not written down"));
+            return (vec![None; document.path.len()], None);
+        };
+        let entered = entered.and_then(jack);
+        let sockets: Vec<_> = names.iter().map(|name| jack(name.as_deref()?)).collect();
+        if sockets.contains(&None) || entered.is_none() {
+            let what = format!("nobody wrote down where q{number} leads: {names:?}");
+            self.wrong(now, what);
+        }
+        let seen: Vec<_> = document
+            .path
+            .iter()
+            .map(|link| sight.fabric.jack(*link))
+            .collect();
+        if self.numbers_stay && seen != sockets {
+            let what = format!("q{number} leads through {seen:?}, and {names:?} is written down");
+            self.wrong(now, what);
+        }
+        (sockets, entered)
     }
 
     /// Where nothing hides a host from the network, a flow leads from and to the hosts that it names, whoever else claims

@@ -148,6 +148,8 @@ impl Observer {
             }
         }
         self.look_for_leftovers(sight, now);
+        self.taken.read(sight.disk);
+        self.tally.renumbered = self.taken.renumbered;
         let Some(books) = books else {
             self.wrong(now, "the controller shows no books");
             return;

@@ -192,10 +192,6 @@ impl Observer {
             let what = format!("r{number} is let in at {let_in:?}, where its source is not");
             self.wrong(now, what);
         }
-        let elsewhere = let_in != source.map(|station| station.jack);
-        if let Some(sale) = self.sales.get_mut(&number).filter(|_| elsewhere) {
-            sale.let_in_elsewhere = true;
-        }
         let metered = fluid::rate_of(fabric, (switch, meter));
         // Both are whole numbers far below 2^52.
         let sold = rate as f64;

@@ -60,7 +60,7 @@ impl World {
             },
             FaultKind::Full => Fault::Full(switch),
             FaultKind::Slow => Fault::Slow(switch),
-            FaultKind::Replug => Fault::Replugged(self.fabric.any_trunk(chance)?),
+            FaultKind::Replug => Fault::Replugs(self.fabric.any_jack(chance)?),
             FaultKind::Claim => {
                 let any = |chance: &mut Chance| {
                     usize::try_from(chance.between(0, HOSTS.into())).unwrap_or_default()

@@ -347,7 +347,7 @@ impl World {
                     self.tell(|| format!("database: class queues of {port_name} {made}"));
                 }
                 if let Happening::Fault(fault) = happening {
-                    if let Fault::Replugged(jack) = fault {
+                    if let Fault::TakenOut(jack) | Fault::Undeclared(jack) = fault {
                         self.observer.withdrawn(jack);
                     }
                     if fault.disturbs() {

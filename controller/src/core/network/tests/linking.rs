@@ -249,8 +249,13 @@ fn a_port_is_sold_only_when_its_class_queues_are_made() {
     lab.wait(5_000);
     assert_eq!(lab.classes_ordered.len(), 1, "it is tried again");
     lab.input(made(Ok(())));
-    assert_eq!(lab.take_events(), [told(Some(less))]);
+    assert_eq!(lab.take_events(), [], "it is no news");
+    assert_eq!(lab.network.topology().capacity(port(1, 3)), Some(less));
     lab.declare(port(1, 3), PortRole::Trunk, None);
+    assert_eq!(lab.network.topology().capacity(port(1, 3)), None);
+    lab.wait(9_999);
+    assert_eq!(lab.take_events(), [], "it may be declared again");
+    lab.wait(1);
     assert_eq!(lab.take_events(), [told(None)]);
 }
 
