@@ -81,9 +81,9 @@ impl Taken {
     /// What the ports were called through which a quote leads out of switches, and the one where it enters, when it was
     /// issued.
     #[must_use]
-    pub fn names(&self, number: u64) -> Option<(&[Option<String>], Option<&str>)> {
+    pub fn names(&self, number: u64) -> Option<(Vec<Option<String>>, Option<String>)> {
         let quote = self.quotes.get(&number)?;
-        Some((&quote.names, quote.entered.as_deref()))
+        Some((quote.names.clone(), quote.entered.clone()))
     }
 
     /// What is taken of a port follows it when it has another number.

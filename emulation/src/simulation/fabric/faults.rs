@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use payflow_qos::Time;
+use payflow_qos::{PortRef, Time};
 use rust_openflow::ErrorCode;
 
 use super::shape::Jack;

@@ -319,7 +319,7 @@ impl Observer {
             self.wrong(now, format_args!("q{number} is shown and not written down"));
             return (vec![None; document.path.len()], None);
         };
-        let entered = entered.and_then(jack);
+        let entered = entered.as_deref().and_then(jack);
         let sockets: Vec<_> = names.iter().map(|name| jack(name.as_deref()?)).collect();
         if sockets.contains(&None) || entered.is_none() {
             let what = format!("nobody wrote down where q{number} leads: {names:?}");

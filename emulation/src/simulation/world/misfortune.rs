@@ -19,7 +19,7 @@ impl World {
             let mut chance = Chance::of(seed, "misfortune", kind as u64);
             let strikes = match kind {
                 FaultKind::Crash => chance.between(0, 6),
-                FaultKind::Cable | FaultKind::Claim => chance.between(0, 5),
+                FaultKind::Cable | FaultKind::Claim | FaultKind::Replug => chance.between(0, 5),
                 FaultKind::Ledger | FaultKind::Line | FaultKind::Refuse => chance.between(0, 3),
                 // These are a matter of how often, not of when.
                 FaultKind::Disk | FaultKind::Database => 0,
