@@ -18,6 +18,13 @@ const MARK: [u8; 4] = *b"load";
 /// The second byte of the MAC addresses of hosts made here; the first says "locally administered".
 const HOST_MAC: [u8; 2] = [0x02, 0x4c];
 
+/// Table of the packet-in of a host that was heard before.
+const KNOWN: TableId = TableId(2);
+/// The same of a host that was never heard: payflow holds its ARP until it has learned it.
+const NEW: TableId = TableId(5);
+/// Where `table_id` is in `ofp_packet_in`, header included.
+const TABLE_AT: usize = 15;
+
 /// A host behind an emulated switch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct HostId {
@@ -73,7 +80,7 @@ impl PacketInTemplate {
             buffer_id: BufferId::NO_BUFFER,
             total_len: FRAME as u16,
             reason: PacketInReason::NO_MATCH,
-            table_id: TableId(0),
+            table_id: KNOWN,
             cookie: u64::MAX,
             flow_match: Match::new().in_port(PortNo(1)),
             data: frame,
@@ -88,8 +95,17 @@ impl PacketInTemplate {
         })
     }
 
-    /// Appends the packet-in number `packet`: `host`, at `port`, asks for its neighbour.
-    pub(super) fn write(&mut self, host: HostId, port: u32, packet: u32, out: &mut Vec<u8>) {
+    /// Appends the packet-in number `packet`: `host`, at `port`, asks for its neighbour. `is_first`: it was never heard.
+    pub(super) fn write(
+        &mut self,
+        host: HostId,
+        port: u32,
+        packet: u32,
+        is_first: bool,
+        out: &mut Vec<u8>,
+    ) {
+        let TableId(table) = if is_first { NEW } else { KNOWN };
+        self.put(TABLE_AT, &[table]);
         let (mac, address) = (host.mac(), host.address());
         let at = self.frame_at;
         self.put(self.port_at, &port.to_be_bytes());
@@ -163,7 +179,7 @@ mod tests {
     fn packet_in() -> PacketIn {
         let mut bytes = Vec::new();
         let mut template = PacketInTemplate::new().unwrap();
-        template.write(HOST, 17, 0xdead_beef, &mut bytes);
+        template.write(HOST, 17, 0xdead_beef, true, &mut bytes);
         match Message::decode(&bytes).unwrap().1 {
             Message::PacketIn(packet) => packet,
             other => panic!("{other:?}"),
@@ -173,7 +189,7 @@ mod tests {
     #[test]
     fn a_packet_in_shows_an_arp_request_of_the_host_at_its_port() {
         let packet = packet_in();
-        assert_eq!(packet.in_port(), Some(PortNo(17)));
+        assert_eq!((packet.in_port(), packet.table_id), (Some(PortNo(17)), NEW));
         assert_eq!(packet.data.len(), FRAME);
         assert_eq!(packet.data[6..12], HOST.mac());
         assert_eq!(packet.data[12..22], ARP_REQUEST);

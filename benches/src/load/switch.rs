@@ -178,7 +178,7 @@ impl EmulatedSwitch {
             switch: self.number,
             host: 0,
         };
-        self.template.write(id, 1, u32::MAX, out);
+        self.template.write(id, 1, u32::MAX, false, out);
     }
 
     /// Shows the packets that are not answered once more: a controller may not have been ready for them.
@@ -191,13 +191,13 @@ impl EmulatedSwitch {
     }
 
     fn write(&mut self, packet: usize, out: &mut Vec<u8>) {
-        if let Some(Shown { host, .. }) = self.shown.get(packet).copied() {
+        if let Some(Shown { host, is_first, .. }) = self.shown.get(packet).copied() {
             let id = HostId {
                 switch: self.number,
                 host,
             };
             let port = 1 + u32::from(host % PORTS);
-            self.template.write(id, port, packet as u32, out);
+            self.template.write(id, port, packet as u32, is_first, out);
         }
     }
 

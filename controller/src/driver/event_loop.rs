@@ -30,6 +30,9 @@ use crate::core::{
 /// Events that may wait for the core before those who bring them wait too.
 pub(super) const QUEUE: usize = 1_024;
 
+/// Events that are taken from the queue at a turn, before deadlines are looked at again.
+const AT_A_TURN: usize = 64;
+
 /// Longest sleep: a step of the wall clock is noticed this late at most.
 const LONGEST_SLEEP: Duration = Duration::from_millis(500);
 
@@ -111,14 +114,21 @@ impl EventLoop {
                     None => return self.stop(durable).await,
                 },
             }
-            // One event at every turn, so that deadlines that follow on one another starve nobody.
-            if let Ok(event) = self.events.try_recv() {
-                inputs.push_back(self.replies.admit(event));
-            }
-            while let Some(input) = inputs.pop_front() {
-                self.core.handle(input, self.clock.now());
-                if !self.carry_out(&mut inputs).await {
-                    return Ended::JournalFailed;
+            // Events at every turn, so that deadlines that follow on one another starve nobody; and several, because to look
+            // at deadlines and at the journal costs more than many an event.
+            for taken in 0..=AT_A_TURN {
+                while let Some(input) = inputs.pop_front() {
+                    self.core.handle(input, self.clock.now());
+                    if !self.carry_out(&mut inputs).await {
+                        return Ended::JournalFailed;
+                    }
+                }
+                if taken < AT_A_TURN
+                    && let Ok(event) = self.events.try_recv()
+                {
+                    inputs.push_back(self.replies.admit(event));
+                } else {
+                    break;
                 }
             }
         }

@@ -146,6 +146,8 @@ impl Network {
                     lost: classes.lost,
                     ..Classes::default()
                 };
+                self.class_timers
+                    .insert((retry_at, (switch, name.to_owned())));
                 if let Some(port) = port {
                     self.topology.clear_capacity(PortRef { switch, port });
                 }
@@ -154,18 +156,16 @@ impl Network {
     }
 
     pub(super) fn tick_classes(&mut self, now: Time) {
-        let due = |classes: &Classes| classes.retry_at.is_some_and(|at| at <= now);
-        let due: Vec<_> = self
-            .classes
-            .iter()
-            .filter(|(_, classes)| due(classes))
-            .map(|(key, _)| key.clone())
-            .collect();
-        for (switch, name) in due {
-            if let Some(classes) = self.classes.get_mut(&(switch, name.clone())) {
+        while self.class_timers.first().is_some_and(|(at, _)| *at <= now) {
+            let Some((at, key)) = self.class_timers.pop_first() else {
+                return;
+            };
+            let classes = self.classes.get_mut(&key);
+            if let Some(classes) = classes.filter(|classes| classes.retry_at == Some(at)) {
                 classes.retry_at = None;
+                let (switch, name) = key;
+                self.order_classes(switch, &name, now);
             }
-            self.order_classes(switch, &name, now);
         }
     }
 

@@ -46,19 +46,7 @@ impl Network {
 
     pub(super) fn tick_sessions(&mut self, now: Time) {
         let time = session_time(now);
-        let is_due = |connection: &Connection| {
-            connection
-                .session
-                .next_deadline()
-                .is_some_and(|at| at <= time)
-        };
-        let due: Vec<_> = self
-            .connections
-            .iter()
-            .filter(|(_, connection)| is_due(connection))
-            .map(|(id, _)| *id)
-            .collect();
-        for id in due {
+        for id in self.connections.due(now) {
             if let Some(connection) = self.connections.get_mut(&id) {
                 connection.session.handle(Input::DeadlineReached, time);
             }
@@ -66,16 +54,20 @@ impl Network {
         }
     }
 
-    /// Asks every switch whose time has come for its counters and entries.
-    pub(super) fn tick_audits(&mut self, now: Time) {
-        for (id, switch) in &mut self.switches {
+    /// Looks at every switch whose time has come: ports may have settled, and it may be asked for its counters and entries.
+    pub(super) fn tick_switches(&mut self, now: Time) {
+        for id in self.switches.due(now) {
+            let Some(switch) = self.switches.get_mut(&id) else {
+                continue;
+            };
+            self.stale |= switch.ports.values().any(|port| port.has_settled(now));
             if !switch.is_read() || now < switch.audit_at {
                 continue;
             }
             switch.audit_at = now.plus(self.config.timings.audit);
             let connection = self
                 .spokesmen
-                .get(id)
+                .get(&id)
                 .and_then(|connection| self.connections.get_mut(connection));
             if let (Some(connection), None) = (connection, &switch.audit) {
                 let mut reading = connection.audit(now);
@@ -85,13 +77,16 @@ impl Network {
         }
     }
 
-    /// Sends what differs to every switch, and passes on what sessions have to say.
+    /// Sends what differs to the switches that something has happened to, and passes on what sessions have to say.
     pub(super) fn flush(&mut self, now: Time) {
         let mut ready = Vec::new();
-        for (id, switch) in &mut self.switches {
+        for id in self.switches.touched() {
+            let Some(switch) = self.switches.get_mut(&id) else {
+                continue;
+            };
             let connection = self
                 .spokesmen
-                .get(id)
+                .get(&id)
                 .and_then(|connection| self.connections.get_mut(connection));
             let (Some(connection), true) = (connection, switch.is_read()) else {
                 continue;
@@ -106,7 +101,7 @@ impl Network {
             }
             if matches!(switch.state, State::Mending) && switch.reconciler.is_in_step(now) {
                 switch.state = State::Ready;
-                ready.push(*id);
+                ready.push(id);
             }
         }
         for switch in ready {
@@ -114,13 +109,17 @@ impl Network {
             self.emit(NetworkEvent::SwitchReady { switch });
             self.order_all_classes(switch, now);
         }
+        self.let_frames_go(now);
         self.pass_on();
     }
 
     /// Takes the bytes that sessions want sent; nothing else can be waiting in them.
     fn pass_on(&mut self) {
         let mut useless = Vec::new();
-        for (id, connection) in &mut self.connections {
+        for id in self.connections.touched() {
+            let Some(connection) = self.connections.get_mut(&id) else {
+                continue;
+            };
             let mut bytes = Vec::new();
             while let Some(output) = connection.session.poll() {
                 match output {
@@ -130,12 +129,12 @@ impl Network {
             }
             if !bytes.is_empty() {
                 self.outputs.push_back(NetworkOutput::Send {
-                    connection: *id,
+                    connection: id,
                     bytes,
                 });
             }
             if let Some(error) = &connection.broken {
-                useless.push((*id, format!("a message could not be sent: {error}")));
+                useless.push((id, format!("a message could not be sent: {error}")));
             }
         }
         for (id, reason) in useless {
@@ -273,7 +272,7 @@ impl Network {
     }
 
     /// The connection that speaks for a switch.
-    fn spokesman(&mut self, switch: SwitchId) -> Option<&mut Connection> {
+    pub(super) fn spokesman(&mut self, switch: SwitchId) -> Option<&mut Connection> {
         self.connections.get_mut(self.spokesmen.get(&switch)?)
     }
 
@@ -485,7 +484,7 @@ impl Network {
             return;
         }
         match message {
-            Message::PacketIn(packet) => self.packet_in(id, &packet, now),
+            Message::PacketIn(packet) => self.packet_in(id, packet, now),
             Message::PortStatus(status) => self.port_changed(id, &status, now),
             Message::FlowRemoved(removed) => {
                 let final_count = (removed.packet_count, removed.byte_count);

@@ -39,6 +39,10 @@ pub(crate) struct Discovery {
     ports: BTreeMap<PortRef, Prober>,
     /// By the port that heard: which port was heard, and when last.
     heard: BTreeMap<PortRef, (PortRef, Time)>,
+    /// No frame is due before.
+    next_frame: Option<Time>,
+    /// Nothing that was heard is too old before.
+    next_lapse: Option<Time>,
 }
 
 struct Prober {
@@ -55,16 +59,21 @@ impl Discovery {
             sequence: 0,
             ports: BTreeMap::new(),
             heard: BTreeMap::new(),
+            next_frame: None,
+            next_lapse: None,
         }
     }
 
     /// The port takes part from now on: often while it settles, then once a second.
     pub(crate) fn start(&mut self, port: PortRef, now: Time) {
         let settled_at = now.plus(self.timings.settle);
-        self.ports.entry(port).or_insert(Prober {
-            settled_at,
-            next: now,
-            outstanding: VecDeque::new(),
+        self.ports.entry(port).or_insert_with(|| {
+            self.next_frame = Some(now);
+            Prober {
+                settled_at,
+                next: now,
+                outstanding: VecDeque::new(),
+            }
         });
     }
 
@@ -78,6 +87,9 @@ impl Discovery {
     /// The frames to send now.
     pub(crate) fn due(&mut self, now: Time) -> Vec<(PortRef, Vec<u8>)> {
         let mut frames = Vec::new();
+        if self.next_frame.is_none_or(|at| now < at) {
+            return frames;
+        }
         for (port, prober) in &mut self.ports {
             if now < prober.next {
                 continue;
@@ -96,21 +108,41 @@ impl Discovery {
             }
             frames.push((*port, frame(&self.secret, *port, self.sequence, now)));
         }
+        self.next_frame = self.ports.values().map(|prober| prober.next).min();
         frames
     }
 
-    /// A discovery frame came in at `port`. Gives the port it left by, if it proves anything.
-    pub(crate) fn heard(&mut self, port: PortRef, frame: &[u8], now: Time) -> Option<PortRef> {
+    /// A discovery frame came in at `port`. Whether that tells anything that was not known.
+    pub(crate) fn heard(&mut self, port: PortRef, frame: &[u8], now: Time) -> bool {
+        let Some(from) = self.proven(port, frame, now) else {
+            return false;
+        };
+        let patience = self.patience();
+        let lapse = now.plus(patience);
+        self.next_lapse = Some(self.next_lapse.map_or(lapse, |at| at.min(lapse)));
+        let before = self.heard.insert(port, (from, now));
+        before.is_none_or(|(other, at)| other != from || at.plus(patience) <= now)
+    }
+
+    /// The port by which a frame has left, if it is one of those that count.
+    fn proven(&mut self, port: PortRef, frame: &[u8], now: Time) -> Option<PortRef> {
         let (from, proof) = open(&self.secret, frame)?;
         let sent = &mut self.ports.get_mut(&from)?.outstanding;
         let place = sent.iter().position(|sent| *sent == proof)?;
         let (_, sent_at) = sent.remove(place)?; // Once only.
         let fresh = sent_at <= now && now < sent_at.plus(self.timings.lldp_age);
-        if !fresh || from == port || !self.ports.contains_key(&port) {
-            return None;
+        let counts = fresh && from != port && self.ports.contains_key(&port);
+        counts.then_some(from)
+    }
+
+    /// Whether something that was heard may have become too old.
+    pub(crate) fn lapsed(&mut self, now: Time) -> bool {
+        if self.next_lapse.is_none_or(|at| now < at) {
+            return false;
         }
-        self.heard.insert(port, (from, now));
-        Some(from)
+        let lapses = self.heard.values().map(|(_, at)| at.plus(self.patience()));
+        self.next_lapse = lapses.filter(|at| now < *at).min();
+        true
     }
 
     /// The directed links that are proven now: heard in both directions, and lately.
@@ -130,16 +162,11 @@ impl Discovery {
     }
 
     /// When the next frame is due or a link may be gone.
-    pub(crate) fn next_deadline(&self, now: Time) -> Option<Time> {
-        let send = self.ports.values().map(|prober| prober.next).min();
-        let expiry = |at: &Time| now < *at;
-        let lost = self
-            .heard
-            .values()
-            .map(|(_, at)| at.plus(self.patience()))
-            .filter(expiry)
-            .min();
-        [send, lost].into_iter().flatten().min()
+    pub(crate) fn next_deadline(&self) -> Option<Time> {
+        [self.next_frame, self.next_lapse]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     /// Three intervals, and half of one for the way.
@@ -261,13 +288,13 @@ mod tests {
     fn a_link_is_proven_by_frames_in_both_directions() {
         let mut discovery = two_ports();
         let frames: BTreeMap<_, _> = discovery.due(T0).into_iter().collect();
-        assert_eq!(discovery.heard(B, &frames[&A], after(1)), Some(A));
+        assert!(discovery.heard(B, &frames[&A], after(1)));
         assert_eq!(
             discovery.links(after(1)),
             BTreeMap::new(),
             "one direction is no link"
         );
-        assert_eq!(discovery.heard(A, &frames[&B], after(1)), Some(B));
+        assert!(discovery.heard(A, &frames[&B], after(1)));
         assert_eq!(discovery.links(after(1)), BTreeMap::from([(A, B), (B, A)]));
         assert_eq!(discovery.links(after(3_500)).len(), 2);
         assert_eq!(
@@ -278,29 +305,43 @@ mod tests {
     }
 
     #[test]
+    fn what_is_heard_again_is_no_news_until_it_has_lapsed() {
+        let mut discovery = two_ports();
+        let mut hear = |discovery: &mut Discovery, now| {
+            discovery.start(A, now);
+            let frame = frame_of(discovery, A, now);
+            discovery.heard(B, &frame, now)
+        };
+        assert!(hear(&mut discovery, T0));
+        assert!(!hear(&mut discovery, after(1_000)));
+        assert!(!discovery.lapsed(after(3_499)));
+        discovery.lapsed(after(3_500)); // The time of the first frame: it has been heard since.
+        assert!(!discovery.lapsed(after(4_499)));
+        assert!(discovery.lapsed(after(4_500)));
+        assert!(hear(&mut discovery, after(4_500)));
+    }
+
+    #[test]
     fn a_replayed_frame_proves_nothing() {
         let mut discovery = two_ports();
         let frame = frame_of(&mut discovery, A, T0);
-        assert_eq!(discovery.heard(B, &frame, after(1)), Some(A));
-        assert_eq!(discovery.heard(B, &frame, after(2)), None);
+        assert!(discovery.heard(B, &frame, after(1)));
+        assert!(!discovery.heard(B, &frame, after(2)));
     }
 
     #[test]
     fn a_stale_frame_proves_nothing() {
         let mut discovery = two_ports();
         let frame = frame_of(&mut discovery, A, T0);
-        assert_eq!(discovery.heard(B, &frame, after(2_000)), None);
+        assert!(!discovery.heard(B, &frame, after(2_000)));
     }
 
     #[test]
     fn a_forged_frame_proves_nothing() {
         let mut discovery = two_ports();
         let frame = frame_of(&mut discovery, A, T0);
-        assert_eq!(
-            discovery.heard(B, &super::frame(&[8; 32], A, 1, T0), after(1)),
-            None,
-            "another secret"
-        );
+        let of_others = super::frame(&[8; 32], A, 1, T0);
+        assert!(!discovery.heard(B, &of_others, after(1)), "another secret");
         for at in 0..frame.len() {
             let mut forged = frame.clone();
             forged[at] ^= 0x10;
@@ -322,7 +363,7 @@ mod tests {
         let old = frame_of(&mut two_ports(), A, T0);
         let mut restarted = two_ports();
         restarted.due(after(500)); // The same sequence number, at another time.
-        assert_eq!(restarted.heard(B, &old, after(501)), None);
+        assert!(!restarted.heard(B, &old, after(501)));
     }
 
     #[test]
@@ -330,7 +371,7 @@ mod tests {
         let mut discovery = Discovery::new([7; 32], Timings::default());
         discovery.start(A, T0);
         let mut sent = Vec::new();
-        while let Some(at) = discovery.next_deadline(T0).filter(|at| *at < after(5_000)) {
+        while let Some(at) = discovery.next_deadline().filter(|at| *at < after(5_000)) {
             assert_eq!(discovery.due(at).len(), 1);
             sent.push(at.millis() - T0.millis());
         }

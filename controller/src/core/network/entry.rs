@@ -117,11 +117,6 @@ pub(crate) fn packet_in_meter(port: PortNo) -> MeterId {
     MeterId(PACKET_IN_METERS + port.0.min(METERED_PORTS))
 }
 
-/// The meter for what one switch shows of those who claim addresses that are known elsewhere.
-pub(crate) fn claims_meter() -> MeterId {
-    packet_in_meter(PortNo(u32::MAX))
-}
-
 /// The meter for what the hosts behind one port may send to the API.
 pub(crate) fn api_meter(port: PortNo) -> MeterId {
     MeterId(API_METERS + port.0.min(METERED_PORTS))

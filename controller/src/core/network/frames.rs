@@ -23,6 +23,7 @@ pub(crate) const PROBE_MAC: MacAddr = MacAddr([0x02, 0x70, 0x66, 0x00, 0x00, 0x0
 const PROBE_IPV6: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0x0070, 0x66ff, 0xfe00, 1);
 
 const ETHERNET_HEADER: usize = 14;
+const VLAN_TAG: usize = 4;
 const ARP_BODY: usize = 28;
 const IPV6_HEADER: usize = 40;
 /// Type, code, checksum, reserved, target, and the source link-layer address option.
@@ -37,24 +38,45 @@ pub(crate) struct Sender {
     pub(crate) address: Option<IpAddr>,
 }
 
-/// Reads the sender out of a frame that a host sent. `None` for what no honest host sends: a
-/// truncated frame, a group or empty source address, ARP on behalf of another MAC address.
-pub(crate) fn sender(frame: &[u8]) -> Option<Sender> {
+/// What the controller reads of a frame that a host sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Heard {
+    pub(crate) sender: Sender,
+    /// It speaks for itself: not ARP on behalf of another station, from which nothing is learned.
+    pub(crate) for_itself: bool,
+    /// Ethernet destination.
+    pub(crate) destination: MacAddr,
+    /// IPv4 or IPv6, so that it has a mark.
+    pub(crate) is_ip: bool,
+}
+
+/// Reads a frame. `None` for what no honest host sends: truncated, or from a group or nobody.
+pub(crate) fn read(frame: &[u8]) -> Option<Heard> {
     let ethernet = EthernetPacket::new(frame)?;
     let mac = MacAddr::from(ethernet.get_source());
     if !mac.is_station() {
         return None;
     }
-    let (ethertype, body) = untagged(&ethernet)?;
+    let (ethertype, body) = untagged(frame, &ethernet)?;
+    let mut for_itself = true;
     let address = match ethertype {
-        EtherTypes::Arp => Some(IpAddr::V4(arp_sender(&body, mac)?)),
-        EtherTypes::Ipv4 => Some(IpAddr::V4(Ipv4Packet::new(&body)?.get_source())),
-        EtherTypes::Ipv6 => Some(IpAddr::V6(ipv6_sender(&body)?)),
+        EtherTypes::Arp => {
+            let (owner, address) = arp_sender(body)?;
+            for_itself = owner == mac;
+            Some(IpAddr::V4(address))
+        }
+        EtherTypes::Ipv4 => Some(IpAddr::V4(Ipv4Packet::new(body)?.get_source())),
+        EtherTypes::Ipv6 => Some(IpAddr::V6(ipv6_sender(body)?)),
         _ => None,
     };
-    Some(Sender {
-        mac,
-        address: address.filter(|address| is_host_address(*address)),
+    Some(Heard {
+        sender: Sender {
+            mac,
+            address: address.filter(|address| is_host_address(*address)),
+        },
+        for_itself,
+        destination: MacAddr::from(ethernet.get_destination()),
+        is_ip: matches!(ethertype, EtherTypes::Ipv4 | EtherTypes::Ipv6),
     })
 }
 
@@ -70,25 +92,29 @@ fn is_host_address(address: IpAddr) -> bool {
 }
 
 /// The EtherType and what follows it, behind at most two VLAN tags.
-fn untagged(ethernet: &EthernetPacket<'_>) -> Option<(EtherType, Vec<u8>)> {
-    let (mut ethertype, mut body) = (ethernet.get_ethertype(), ethernet.payload().to_vec());
+fn untagged<'a>(frame: &'a [u8], ethernet: &EthernetPacket<'_>) -> Option<(EtherType, &'a [u8])> {
+    let (mut ethertype, mut body) = (ethernet.get_ethertype(), frame.get(ETHERNET_HEADER..)?);
     for _ in 0..2 {
         if !matches!(ethertype, EtherTypes::Vlan | EtherTypes::PBridge) {
             break;
         }
-        let tag = VlanPacket::new(&body)?;
-        let (inner, rest) = (tag.get_ethertype(), tag.payload().to_vec());
-        (ethertype, body) = (inner, rest);
+        ethertype = VlanPacket::new(body)?.get_ethertype();
+        body = body.get(VLAN_TAG..)?;
     }
     Some((ethertype, body))
 }
 
-fn arp_sender(body: &[u8], mac: MacAddr) -> Option<Ipv4Addr> {
+/// Whose address ARP (RFC 826) tells.
+fn arp_sender(body: &[u8]) -> Option<(MacAddr, Ipv4Addr)> {
     let arp = ArpPacket::new(body)?;
-    let is_ours = arp.get_hardware_type() == ArpHardwareTypes::Ethernet
-        && arp.get_protocol_type() == EtherTypes::Ipv4
-        && MacAddr::from(arp.get_sender_hw_addr()) == mac;
-    is_ours.then(|| arp.get_sender_proto_addr())
+    let is_read = arp.get_hardware_type() == ArpHardwareTypes::Ethernet
+        && arp.get_protocol_type() == EtherTypes::Ipv4;
+    is_read.then(|| {
+        (
+            MacAddr::from(arp.get_sender_hw_addr()),
+            arp.get_sender_proto_addr(),
+        )
+    })
 }
 
 /// The source, or the target of a neighbour advertisement, which speaks for that address.
@@ -225,17 +251,33 @@ mod tests {
     }
 
     #[test]
-    fn arp_on_behalf_of_another_station_names_nobody() {
+    fn arp_on_behalf_of_another_station_is_told_apart() {
         let mut frame = presence_probe(HOST, Ipv4Addr::new(10, 0, 0, 7).into());
-        assert_eq!(
-            sender(&frame),
-            Some(Sender {
+        let heard = Heard {
+            sender: Sender {
                 mac: PROBE_MAC,
-                address: None
-            })
-        );
+                address: None,
+            },
+            for_itself: true,
+            destination: HOST,
+            is_ip: false,
+        };
+        assert_eq!(read(&frame), Some(heard));
         frame[ETHERNET_HEADER + 8] ^= 2; // first octet of the ARP sender's MAC address
-        assert_eq!(sender(&frame), None);
+        assert!(read(&frame).is_some_and(|heard| !heard.for_itself));
+    }
+
+    #[test]
+    fn tags_are_looked_behind() {
+        let frame = presence_probe(HOST, Ipv4Addr::new(10, 0, 0, 7).into());
+        let mut tagged = frame.clone();
+        tagged.splice(12..12, [0x88, 0xa8, 0, 5, 0x81, 0, 0, 7]);
+        assert_eq!(read(&tagged), read(&frame));
+        tagged.splice(12..12, [0x88, 0xa8, 0, 3]);
+        assert!(
+            read(&tagged).is_some_and(|heard| heard.sender.address.is_none()),
+            "three are not read"
+        );
     }
 
     #[test]
@@ -262,7 +304,7 @@ mod tests {
             if frame.len() >= 14 {
                 frame[12..14].copy_from_slice(&ethertype.to_be_bytes());
             }
-            let _ = sender(&frame);
+            let _ = read(&frame);
         }
     }
 }

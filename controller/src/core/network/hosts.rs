@@ -166,6 +166,18 @@ impl Hosts {
         news
     }
 
+    /// Whether a frame from this port goes on that tells others where its sender is. Not under a name that is known
+    /// elsewhere; a name that is known nowhere is nobody's, also where no more are learned.
+    pub(crate) fn may_speak(&self, port: PortRef, sender: Sender) -> bool {
+        let station = self.stations.get(&sender.mac);
+        let host = sender
+            .address
+            .and_then(|address| self.addresses.get(&address));
+        !self.is_api(sender)
+            && station.is_none_or(|at| *at == port)
+            && host.is_none_or(|host| (host.port, host.mac) == (port, sender.mac))
+    }
+
     /// What was known before a restart, or before the switch was away, read back from a switch.
     ///
     /// Such entries are ours alone, so they beat whoever took the name while the owner could not be asked: it goes

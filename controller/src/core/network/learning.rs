@@ -1,17 +1,19 @@
 //! Frames that switches show to the controller, what is learned from them, and the frames it sends itself.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::time::Duration;
 
-use payflow_qos::{PortNo, PortRef, SwitchId, Time};
+use payflow_qos::{Class, PortNo, PortRef, SwitchId, Time};
 use rust_openflow::PacketIn;
 use tracing::{info, warn};
 
 use super::{
     Network, NetworkEvent,
+    agenda::Agenda,
     cookie::INFRASTRUCTURE,
+    entry::{FlowKey, output, queue},
     frames,
     hosts::{News, Presence},
-    pipeline::{self, LLDP, Opening},
+    pipeline::{self, HELD, LLDP, Opening},
     switch::{State, Switch},
 };
 
@@ -19,32 +21,50 @@ use super::{
 const AWAY_PATIENCE: Duration = Duration::from_secs(30);
 
 impl Network {
-    pub(super) fn packet_in(&mut self, switch: SwitchId, packet: &PacketIn, now: Time) {
+    pub(super) fn packet_in(&mut self, switch: SwitchId, packet: PacketIn, now: Time) {
         let Some(port) = packet.in_port() else { return };
         let port = PortRef {
             switch,
             port: PortNo(port.0),
         };
         if packet.data.get(12..14) == Some(&LLDP.0.to_be_bytes()) {
-            self.stale |= self.discovery.heard(port, &packet.data, now).is_some();
+            self.stale |= self.discovery.heard(port, &packet.data, now);
             return;
         }
-        let opening = self
+        let known = self
             .switches
             .get(&switch)
-            .and_then(|known| known.ports.get(&port.port)?.opening);
-        match opening {
+            .and_then(|known| known.ports.get(&port.port));
+        match known.and_then(|known| known.opening) {
             Some(Opening::Edge { .. }) => {
                 self.seen_host(port);
-                if let Some(sender) = frames::sender(&packet.data) {
+                let Some(heard) = frames::read(&packet.data) else {
+                    return;
+                };
+                if heard.for_itself {
                     let (hosts, switches) = (&mut self.hosts, &self.switches);
-                    let news =
-                        hosts.heard(port, sender, |owner| presence(switches, owner, now), now);
+                    let presence = |owner| presence(switches, owner, now);
+                    let news = hosts.heard(port, heard.sender, presence, now);
                     self.take_news(news, now);
+                }
+                if packet.table_id == HELD && self.hosts.may_speak(port, heard.sender) {
+                    self.let_go.push((port, heard, packet.data));
                 }
             }
             Some(Opening::Discovery { watched: true }) => self.seen_host(port),
             Some(Opening::Discovery { watched: false } | Opening::Trunk) | None => {}
+        }
+    }
+
+    /// Sends the held frames of those who may speak on their way, behind the entries that were made for them.
+    pub(super) fn let_frames_go(&mut self, now: Time) {
+        for (port, heard, frame) in std::mem::take(&mut self.let_go) {
+            let reconciler = &self.switch_mut(port.switch).reconciler;
+            let wanted = |key: &FlowKey| reconciler.wanted(key, now);
+            let actions = pipeline::let_go(heard.destination, heard.is_ip, wanted);
+            if let Some(connection) = self.spokesman(port.switch).filter(|_| !actions.is_empty()) {
+                connection.packet_out(Some(port.port), actions, frame, now);
+            }
         }
     }
 
@@ -98,19 +118,19 @@ impl Network {
         }
     }
 
+    /// Sends a frame of our own out of one port, in the queue of the steady class: admission bounds what else is in there,
+    /// while the control class can be filled by hosts that call the API, and a trunk whose discovery frames are lost
+    /// is closed.
     fn send_frame(&mut self, port: PortRef, frame: Vec<u8>, now: Time) {
-        let connection = self
-            .spokesmen
-            .get(&port.switch)
-            .and_then(|id| self.connections.get_mut(id));
-        if let Some(connection) = connection {
-            connection.packet_out(port.port, frame, now);
+        if let Some(connection) = self.spokesman(port.switch) {
+            let actions = vec![queue(Class::Steady), output(port.port)];
+            connection.packet_out(None, actions, frame, now);
         }
     }
 }
 
 /// Whether the owner of a claimed name can be asked at its port.
-fn presence(switches: &BTreeMap<SwitchId, Switch>, port: PortRef, now: Time) -> Presence {
+fn presence(switches: &Agenda<SwitchId, Switch>, port: PortRef, now: Time) -> Presence {
     match switches.get(&port.switch) {
         Some(switch) if switch.is_read() => {
             if switch.is_up(port.port) {

@@ -8,6 +8,7 @@
 //! |---|---|
 //! | `identity` | who may speak for a datapath id |
 //! | `fitness` | what a switch must have for something to be sold across it |
+//! | `agenda` | which of them have to be looked at |
 //! | `switch`, `conversation` | a switch, its connections, what is asked at the start and at audits |
 //! | `reconcile`, `rows`, `claims` | the difference between what is wanted on a switch and what it holds |
 //! | `pipeline` | the flow tables of a switch |
@@ -16,6 +17,7 @@
 //! | `hosts`, `frames`, `learning` | who is where, and the frames that tell |
 //! | `paid`, `counting` | the life of a paid flow, and what was counted of it |
 
+mod agenda;
 mod capacity;
 mod claims;
 mod conversation;
@@ -51,9 +53,11 @@ use std::{
 
 use payflow_qos::{BitRate, PortRef, SwitchId, Time, Topology};
 
+use agenda::Agenda;
 use capacity::Classes;
 use discovery::Discovery;
 use fitness::Fitness;
+use frames::Heard;
 use hosts::Hosts;
 use identity::Identities;
 use paid::Paid;
@@ -68,9 +72,9 @@ use switch::{Connection, Switch};
 /// goes backwards.
 pub struct Network {
     config: NetworkConfig,
-    connections: BTreeMap<ConnectionId, Connection>,
+    connections: Agenda<ConnectionId, Connection>,
     /// Every switch that was ever connected or is on the path of a paid flow.
-    switches: BTreeMap<SwitchId, Switch>,
+    switches: Agenda<SwitchId, Switch>,
     /// By switch: the connection that speaks for it.
     spokesmen: BTreeMap<SwitchId, ConnectionId>,
     identities: Identities,
@@ -82,6 +86,8 @@ pub struct Network {
     classes: BTreeMap<(SwitchId, String), Classes>,
     /// What was told last of the capacity of a link. It stays while nothing more is sold there.
     booked: BTreeMap<PortRef, BitRate>,
+    /// When to order them again; some have been overtaken by events, which does no harm.
+    class_timers: BTreeSet<(Time, (SwitchId, String))>,
     unplugged: BTreeMap<(SwitchId, String), Unplugged>,
     /// Numbers that ports had, while it is not remembered yet which they have now.
     moving: BTreeSet<PortRef>,
@@ -102,6 +108,8 @@ pub struct Network {
     redraw: bool,
     /// Flows for which a barrier was answered.
     stirred: BTreeSet<FlowId>,
+    /// Held frames that may go on, and the ports they came in at.
+    let_go: Vec<(PortRef, Heard, Vec<u8>)>,
     now: Time,
 }
 
@@ -109,8 +117,8 @@ impl Network {
     /// A network without switches.
     pub fn new(config: NetworkConfig) -> Self {
         Self {
-            connections: BTreeMap::new(),
-            switches: BTreeMap::new(),
+            connections: Agenda::default(),
+            switches: Agenda::default(),
             spokesmen: BTreeMap::new(),
             identities: Identities::new(config.switch_keys.clone()),
             complaints: BTreeMap::new(),
@@ -118,6 +126,7 @@ impl Network {
             facts: BTreeMap::new(),
             classes: BTreeMap::new(),
             booked: BTreeMap::new(),
+            class_timers: BTreeSet::new(),
             unplugged: BTreeMap::new(),
             moving: BTreeSet::new(),
             named: BTreeMap::new(),
@@ -131,6 +140,7 @@ impl Network {
             stale: false,
             redraw: false,
             stirred: BTreeSet::new(),
+            let_go: Vec::new(),
             now: Time::default(),
             config,
         }
@@ -155,7 +165,7 @@ impl Network {
             NetworkInput::Unbound { switch } => self.identities.unbind(switch),
             NetworkInput::Renumbered { from, to } => self.follow_port(from, to),
             NetworkInput::PortNamed { port, name } => self.port_named(port, name),
-            NetworkInput::DeadlineReached => self.stale = true,
+            NetworkInput::DeadlineReached => {}
         }
         self.settle(now);
     }
@@ -167,32 +177,16 @@ impl Network {
 
     /// When to call [`Self::handle`] with [`NetworkInput::DeadlineReached`].
     pub fn next_deadline(&self) -> Option<Time> {
-        let sessions = self
-            .connections
-            .values()
-            .filter_map(|connection| connection.session.next_deadline());
-        let sessions = sessions.map(|at| Time::default().plus(at));
-        let switches = self.switches.values().filter(|switch| switch.is_read());
-        let switches = switches.flat_map(|switch| {
-            [
-                Some(switch.audit_at),
-                switch.reconciler.next_deadline(self.now),
-            ]
-            .into_iter()
-            .flatten()
-        });
-        let flows = self.flow_timers.first().map(|(at, _)| *at);
-        let others = [
-            self.discovery.next_deadline(self.now),
+        let timers = [
+            self.connections.next_deadline(),
+            self.switches.next_deadline(),
+            self.flow_timers.first().map(|(at, _)| *at),
+            self.class_timers.first().map(|(at, _)| *at),
+            self.discovery.next_deadline(),
             self.hosts.next_deadline(),
-            self.ports_deadline(),
             self.replug_deadline(),
         ];
-        sessions
-            .chain(switches)
-            .chain(flows)
-            .chain(others.into_iter().flatten())
-            .min()
+        timers.into_iter().flatten().min()
     }
 
     /// Switches that are connected and read back, proven links, and the capacities of ports whose class
@@ -259,8 +253,7 @@ impl Network {
     fn switch_mut(&mut self, switch: SwitchId) -> &mut Switch {
         let (config, now) = (&self.config, self.now);
         self.switches
-            .entry(switch)
-            .or_insert_with(|| Switch::new(config, now))
+            .get_or_insert_with(switch, || Switch::new(config, now))
     }
 
     /// Everything that follows from an input or from time passing, in a fixed order.
@@ -268,9 +261,10 @@ impl Network {
         self.now = now;
         self.tick_sessions(now);
         self.tick_hosts(now);
-        self.tick_audits(now);
+        self.tick_switches(now);
         self.tick_classes(now);
         self.tick_unplugged(now);
+        self.stale |= self.discovery.lapsed(now);
         if std::mem::take(&mut self.stale) {
             self.refresh(now);
         }
@@ -288,5 +282,9 @@ impl Network {
         }
         self.send_discovery(now);
         self.flush(now);
+        self.connections
+            .look_through(|connection| connection.next_deadline());
+        self.switches
+            .look_through(|switch| switch.next_deadline(now));
     }
 }

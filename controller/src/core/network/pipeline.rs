@@ -4,9 +4,14 @@
 //! |---|---|
 //! | 0 admission | discovery frames, paid flows, and which ports are open at all; everything else is dropped |
 //! | 1 guard | edge ports only: the API's address and the marks of the classes are nobody's to claim |
-//! | 2 learning | edge ports only: senders not seen before are shown to the controller; who claims a known address from elsewhere gets no further than that |
+//! | 2 learning | edge ports only: senders not seen before are shown to the controller |
 //! | 3 classes | picks the queue: control or best effort; a paid mark without a paid entry is cleared |
 //! | 4 forwarding | known stations along shortest paths, everything else over the spanning tree |
+//! | 5 held | edge ports only: who says where an address is, and is not known to have it, is heard by the controller alone |
+//!
+//! One gratuitous ARP would be enough to lead the packets of an address's owner astray, so nobody else hears one before the
+//! controller has: it learns the sender and lets the frame go, or knows better and does not. That is decided at the
+//! port where the frame comes in, so that a host costs entries on its own switch, and one for its station on the others.
 //!
 //! Entries of one switch number a few per port and host; none is made per flow of best effort.
 //! What comes from a port beyond the rate of its packet-in meter is dropped, not only kept from the
@@ -25,8 +30,7 @@ use rust_openflow::{
 use super::{
     ApiPort, MacAddr, NetworkConfig,
     entry::{
-        FlowEntry, FlowKey, MatchExt, MeterSpec, api_meter, claims_meter, mark, output,
-        packet_in_meter, queue,
+        FlowEntry, FlowKey, MatchExt, MeterSpec, api_meter, mark, output, packet_in_meter, queue,
     },
     frames::PROBE_MAC,
 };
@@ -41,6 +45,8 @@ const LEARNING: TableId = TableId(2);
 const CLASSES: TableId = TableId(3);
 /// Where to.
 const FORWARDING: TableId = TableId(4);
+/// Frames that go no further than the controller, unless it lets them go.
+pub(crate) const HELD: TableId = TableId(5);
 
 /// Priority of paid entries in [`ADMISSION`]; a selector that names transport ports is one higher for each.
 pub(crate) const PAID_PRIORITY: u16 = 40_000;
@@ -48,8 +54,6 @@ pub(crate) const PAID_PRIORITY: u16 = 40_000;
 const OPEN_PRIORITY: u16 = 100;
 /// Priority in [`LEARNING`] of ARP and neighbour discovery in which a host speaks for its own address.
 const OWNER_PRIORITY: u16 = 5_400;
-/// Priority in [`LEARNING`] of ARP and neighbour discovery in which anybody else does.
-const CLAIM_PRIORITY: u16 = 5_200;
 /// Priority in [`LEARNING`] of an address known behind a port.
 const ADDRESS_PRIORITY: u16 = 3_000;
 /// Priority in [`LEARNING`] of a station known behind a port.
@@ -209,7 +213,6 @@ pub(crate) fn port_entries(
             .meters
             .insert(packet_in_meter(*port), packet_in_rate(config));
     }
-    tables.meters.insert(claims_meter(), packet_in_rate(config));
     let flood: Vec<Action> = ports
         .iter()
         .filter(|(port, opening)| match opening {
@@ -282,6 +285,17 @@ fn common_entries(config: &NetworkConfig, tables: &mut Tables) {
     tables.add(GUARD, 0, Match::new(), vec![goto(LEARNING)]);
 
     tables.add(
+        LEARNING,
+        5_000,
+        Match::new().eth_type(EthType::ARP),
+        vec![goto(HELD)],
+    );
+    for kind in [NEIGHBOUR_SOLICITATION, NEIGHBOUR_ADVERTISEMENT] {
+        let speaking = neighbour_discovery(kind);
+        tables.add(LEARNING, 5_000, speaking, vec![goto(HELD)]);
+    }
+
+    tables.add(
         CLASSES,
         4_000,
         Match::new().eth_type(EthType::ARP),
@@ -347,20 +361,7 @@ fn edge_entries(config: &NetworkConfig, tables: &mut Tables, port: PortNo, full:
             },
         );
     }
-    tables.add(
-        LEARNING,
-        5_000,
-        here().eth_type(EthType::ARP),
-        show_and(port, CLASSES),
-    );
-    for kind in [NEIGHBOUR_SOLICITATION, NEIGHBOUR_ADVERTISEMENT] {
-        tables.add(
-            LEARNING,
-            5_000,
-            neighbour_discovery(kind).port_in(port),
-            show_and(port, CLASSES),
-        );
-    }
+    tables.add(HELD, 0, here(), show(port));
     if full {
         tables.add(LEARNING, 2_900, here(), vec![goto(CLASSES)]);
         return;
@@ -431,20 +432,6 @@ pub(crate) fn address_entries(
     entries
 }
 
-/// On every switch, for an address that is known anywhere: whoever else speaks for it is shown to the controller and
-/// not believed by anybody before. One gratuitous ARP would be enough to lead the owner's packets astray.
-pub(crate) fn claim_entries(address: IpAddr) -> impl Iterator<Item = (FlowKey, FlowEntry)> {
-    let shown = || {
-        vec![
-            Instruction::Meter(claims_meter()),
-            Instruction::apply(Action::to_controller()),
-        ]
-    };
-    speaking_for(address)
-        .into_iter()
-        .map(move |speaking| entry(LEARNING, CLAIM_PRIORITY, speaking, shown()))
-}
-
 /// ARP and neighbour discovery that tell others where an address is.
 fn speaking_for(address: IpAddr) -> Vec<Match> {
     match address {
@@ -458,12 +445,43 @@ fn speaking_for(address: IpAddr) -> Vec<Match> {
 
 /// Packets to a station leave this switch here.
 pub(crate) fn forwarding_entry(mac: MacAddr, port: PortNo) -> (FlowKey, FlowEntry) {
-    entry(
-        FORWARDING,
-        2_000,
-        Match::new().mac_dst(mac),
-        vec![apply([output(port)])],
-    )
+    let out = FlowEntry::new(vec![apply([output(port)])]);
+    (station_key(mac), out)
+}
+
+fn station_key(mac: MacAddr) -> FlowKey {
+    FlowKey {
+        table: FORWARDING,
+        priority: 2_000,
+        matching: Match::new().mac_dst(mac),
+    }
+}
+
+/// What becomes of a held frame that is let go: what [`CLASSES`] and [`FORWARDING`] would have done with it. `wanted` finds
+/// the instructions of the entry with this key. Nothing for answers to our own questions, which have arrived.
+pub(crate) fn let_go<'a>(
+    destination: MacAddr,
+    is_ip: bool,
+    wanted: impl Fn(&FlowKey) -> Option<&'a [Instruction]>,
+) -> Vec<Action> {
+    if destination == PROBE_MAC {
+        return Vec::new();
+    }
+    let everywhere = FlowKey {
+        table: FORWARDING,
+        priority: 0,
+        matching: Match::new(),
+    };
+    let instructions = wanted(&station_key(destination)).or_else(|| wanted(&everywhere));
+    let mut actions = Vec::new();
+    actions.extend(is_ip.then(|| mark(Class::Control)));
+    actions.push(queue(Class::Control));
+    for instruction in instructions.unwrap_or_default() {
+        if let Instruction::ApplyActions(outputs) = instruction {
+            actions.extend_from_slice(outputs);
+        }
+    }
+    actions
 }
 
 /// What is blocked at a claimant's port.

@@ -6,10 +6,7 @@
 //! opens for hosts. A port about which nothing is declared becomes an edge port; only where the operator allows
 //! discovery can it become a link, and never once a host was seen there.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-};
+use std::collections::{BTreeMap, BTreeSet};
 
 use payflow_qos::{PortNo, PortRef, SwitchId, Time};
 use rust_openflow::{PortReason, PortStatus};
@@ -146,11 +143,14 @@ impl Network {
 
     /// A frame of a host came in.
     pub(super) fn seen_host(&mut self, port_ref: PortRef) {
-        let port = self
-            .switch_mut(port_ref.switch)
-            .ports
-            .get_mut(&port_ref.port);
-        if port.is_some_and(|port| !std::mem::replace(&mut port.seen_host, true)) {
+        let switch = self.switches.get(&port_ref.switch);
+        let port = switch.and_then(|switch| switch.ports.get(&port_ref.port));
+        if port.is_none_or(|port| port.seen_host) {
+            return;
+        }
+        let ports = &mut self.switch_mut(port_ref.switch).ports;
+        if let Some(port) = ports.get_mut(&port_ref.port) {
+            port.seen_host = true;
             self.stale = true;
         }
     }
@@ -214,19 +214,6 @@ impl Network {
                 }
             }
         }
-    }
-
-    /// When a port will have settled.
-    pub(super) fn ports_deadline(&self) -> Option<Time> {
-        let ports = self
-            .read_switches()
-            .flat_map(|(_, switch)| switch.ports.values());
-        let settling = ports
-            .filter(|port| port.up && self.now < port.settled_at)
-            .map(|port| port.settled_at);
-        settling
-            .chain(self.classes.values().filter_map(|classes| classes.retry_at))
-            .min()
     }
 
     fn read_switches(&self) -> impl Iterator<Item = (SwitchId, &Switch)> {
@@ -320,9 +307,6 @@ impl Network {
                 .entries
                 .extend(entries.filter(|(key, _)| key.matching.get_in_port().is_none()));
         }
-        for host in self.hosts.all() {
-            tables.entries.extend(pipeline::claim_entries(host.address));
-        }
         for host in self.hosts.all().filter(|host| host.port.switch == id) {
             tables.entries.extend(pipeline::address_entries(
                 &self.config,
@@ -373,18 +357,8 @@ impl Network {
         }
     }
 
-    /// Adds a new address to the tables: its packets pass at its switch, and nobody claims it at any.
+    /// Adds a new address to the tables: its packets pass at its switch.
     pub(super) fn draw_address(&mut self, host: &Host) {
-        let ids: Vec<SwitchId> = self.read_switches().map(|(id, _)| id).collect();
-        // The same everywhere, so all switches share them.
-        for (key, entry) in pipeline::claim_entries(host.address) {
-            let key = Arc::new(key);
-            for id in &ids {
-                self.switch_mut(*id)
-                    .reconciler
-                    .want(INFRASTRUCTURE, key.clone(), entry.clone());
-            }
-        }
         for (key, entry) in
             pipeline::address_entries(&self.config, host.port.port, host.mac, host.address)
         {

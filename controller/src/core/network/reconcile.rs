@@ -295,6 +295,12 @@ impl Reconciler {
         (entries.count(), self.wanted_meters.len())
     }
 
+    /// What the entry with this key is wanted to do.
+    pub(crate) fn wanted(&self, key: &FlowKey, now: Time) -> Option<&[Instruction]> {
+        let (_, entry) = entry_wanted(self.rows.get_by_key(key)?, now)?;
+        Some(&entry.instructions)
+    }
+
     /// Everything wanted now, by key: what the switch holds once it is in step.
     #[cfg(test)]
     pub(crate) fn wanted_entries(&self, now: Time) -> BTreeMap<FlowKey, (FlowId, FlowEntry)> {

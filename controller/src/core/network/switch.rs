@@ -5,10 +5,10 @@ use std::{collections::BTreeMap, time::Duration};
 
 use payflow_qos::{PortNo, SwitchId, Time};
 use rust_openflow::{
-    AsyncConfig, BundleCommand, BundleControl, BundleFlags, EncodeError, FlowFilter, FlowMod,
-    FlowStats, Message, MeterConfig, MeterFeatures, MeterId, MeterMod, MeterStats,
-    MultipartReplyBody, MultipartRequest, MultipartRequestBody, PacketOut, PortReason, PortStatus,
-    SendError, SessionConfig, SwitchConfig, SwitchSession, bundle_add,
+    Action, AsyncConfig, BufferId, BundleCommand, BundleControl, BundleFlags, EncodeError,
+    FlowFilter, FlowMod, FlowStats, Message, MeterConfig, MeterFeatures, MeterId, MeterMod,
+    MeterStats, MultipartReplyBody, MultipartRequest, MultipartRequestBody, PacketOut, PortReason,
+    PortStatus, SendError, SessionConfig, SwitchConfig, SwitchSession, bundle_add,
 };
 
 use super::{
@@ -100,6 +100,18 @@ impl Switch {
         matches!(self.state, State::Ready)
     }
 
+    /// When to look at it if nothing happens to it before: an audit, something to send, a port that has settled.
+    pub(crate) fn next_deadline(&self, now: Time) -> Option<Time> {
+        if !self.is_read() {
+            return None;
+        }
+        let settling = self.ports.values().filter(|port| port.is_settling(now));
+        let settled = settling.map(|port| port.settled_at).min();
+        let entries = self.reconciler.next_deadline(now);
+        let others = [settled, entries].into_iter().flatten();
+        others.chain([self.audit_at]).min()
+    }
+
     pub(crate) fn port_named(&self, name: &str) -> Option<PortNo> {
         self.ports
             .iter()
@@ -116,6 +128,17 @@ impl Switch {
 
     pub(crate) fn is_up(&self, port: PortNo) -> bool {
         self.ports.get(&port).is_some_and(|port| port.up)
+    }
+}
+
+impl Port {
+    pub(crate) fn is_settling(&self, now: Time) -> bool {
+        self.up && now < self.settled_at
+    }
+
+    /// It is settled, and perhaps nothing has followed from that yet.
+    pub(crate) fn has_settled(&self, now: Time) -> bool {
+        self.settled_at <= now && matches!(self.opening, Some(Opening::Discovery { .. }))
     }
 }
 
@@ -192,6 +215,11 @@ impl Connection {
         }
     }
 
+    pub(crate) fn next_deadline(&self) -> Option<Time> {
+        let at = self.session.next_deadline()?;
+        Some(Time::default().plus(at))
+    }
+
     /// Sends everything that is said and asked right after the handshake.
     pub(crate) fn introduce(&mut self, now: Time) -> Reading {
         self.send(&Message::SetConfig(SwitchConfig::WHOLE_PACKETS), now);
@@ -232,14 +260,24 @@ impl Connection {
         reading
     }
 
-    /// A frame of our own, out of one port, in the queue of the steady class: admission bounds what else is in there,
-    /// while the control class can be filled by hosts that call the API, and a trunk whose discovery frames are lost
-    /// is closed.
-    pub(crate) fn packet_out(&mut self, port: PortNo, frame: Vec<u8>, now: Time) {
-        let mut packet = PacketOut::new(rust_openflow::PortNo(port.0), frame);
-        packet
-            .actions
-            .insert(0, super::entry::queue(payflow_qos::Class::Steady));
+    /// A frame, to be treated like this. `from` is the port where it came in and does not go out again; `None` for one
+    /// of our own.
+    pub(crate) fn packet_out(
+        &mut self,
+        from: Option<PortNo>,
+        actions: Vec<Action>,
+        frame: Vec<u8>,
+        now: Time,
+    ) {
+        let in_port = from.map_or(rust_openflow::PortNo::CONTROLLER, |port| {
+            rust_openflow::PortNo(port.0)
+        });
+        let packet = PacketOut {
+            buffer_id: BufferId::NO_BUFFER,
+            in_port,
+            actions,
+            data: frame,
+        };
         self.send(&Message::PacketOut(packet), now);
     }
 

@@ -49,6 +49,11 @@ impl Echoes {
         let mut sorted = Sorted::default();
         sorted.rest.reserve(bytes.len());
         while !bytes.is_empty() {
+            if self.greeted && matches!(&self.place, Place::Header(begun) if begun.is_empty()) {
+                let (passed, later) = bytes.split_at(passed_on(bytes));
+                sorted.rest.extend(passed);
+                bytes = later;
+            }
             let wanted = match &self.place {
                 Place::Header(begun) => HEADER.saturating_sub(begun.len()),
                 Place::Other(left) => *left,
@@ -125,6 +130,23 @@ impl Echoes {
             }
         }
     }
+}
+
+/// How many bytes whole messages take that are passed on, up to the first that is not one. Nearly all are.
+fn passed_on(bytes: &[u8]) -> usize {
+    let mut passed = 0;
+    while let Some(header) = bytes
+        .get(passed..)
+        .and_then(|rest| Header::decode(rest).ok())
+    {
+        let end = passed + usize::from(header.length);
+        let plain = header.version == Version::V1_3 && header.kind != MessageType::ECHO_REQUEST;
+        if !plain || usize::from(header.length) < HEADER || end > bytes.len() {
+            break;
+        }
+        passed = end;
+    }
+    passed
 }
 
 #[cfg(test)]

@@ -185,25 +185,69 @@ fn a_claimed_address_stays_while_its_owner_answers_and_the_claimant_is_blocked()
 
 #[test]
 fn a_claim_of_anothers_address_reaches_nobody() {
-    let mut lab = with_api();
     for thief in [port(1, 4), port(2, 1), port(3, 4)] {
         for mac in [mac(66), host(1).0] {
             for claim in [
                 Packet::arp((mac, host(1).1), host(1).1),
                 Packet::arp_reply((mac, host(1).1), host(3).0),
             ] {
-                let walk = lab.enter(thief, claim);
-                assert_eq!(walk.outputs, [], "{thief} {mac}");
+                let mut lab = with_api();
+                let walk = lab.enter(thief, claim.clone());
                 assert_eq!(walk.shown.len(), 1, "the controller looks into it");
+                lab.pump();
+                for _ in 0..3 {
+                    let delivered = lab.inject(thief, claim.clone());
+                    assert!(delivered.is_empty(), "{thief} {mac}: {delivered:?}");
+                }
             }
         }
     }
+    let mut lab = with_api();
     let itself = Packet::arp(host(1), host(3).1);
     assert_eq!(
         lab.inject(port(1, 1), itself).len(),
         10,
         "the owner is heard at every other edge port"
     );
+}
+
+#[test]
+fn the_first_question_of_a_newcomer_reaches_everybody_once_and_the_next_needs_no_controller() {
+    let mut lab = with_api();
+    let (at, question) = (port(1, 4), Packet::arp(host(50), host(3).1));
+    let held = lab.enter(at, question.clone());
+    assert_eq!((held.outputs.len(), held.shown.len()), (0, 1));
+    let delivered = lab.inject(at, question.clone());
+    let places: Vec<PortRef> = delivered.iter().map(|delivery| delivery.port).collect();
+    assert_eq!(places.len(), 20, "ten edge ports, for each of the two");
+    assert!(!places.contains(&at));
+    let control = Class::Control.queue();
+    assert!(
+        delivered
+            .iter()
+            .all(|delivery| delivery.queues.iter().all(|queue| *queue == control))
+    );
+    assert!(!lab.enter(at, question).outputs.is_empty());
+}
+
+#[test]
+fn the_first_answer_of_a_newcomer_goes_to_whom_it_answers() {
+    let mut lab = with_api();
+    let answer = Packet::arp_reply(host(50), host(3).0);
+    let delivered = lab.inject(port(1, 4), answer);
+    let places: Vec<PortRef> = delivered.iter().map(|delivery| delivery.port).collect();
+    assert_eq!(places, [port(3, 1)]);
+}
+
+#[test]
+fn a_newcomer_costs_a_few_entries_on_its_own_switch_and_one_on_each_other() {
+    let mut lab = with_api();
+    let count = |lab: &Lab| [1, 2, 3].map(|switch| lab.switches[&switch].flows.len());
+    let before = count(&lab);
+    lab.inject(port(1, 4), Packet::arp(host(50), host(3).1));
+    let after = count(&lab);
+    let more = [0, 1, 2].map(|at| after[at] - before[at]);
+    assert_eq!(more, [5, 1, 1]);
 }
 
 #[test]
@@ -241,6 +285,8 @@ fn what_comes_in_at_a_full_port_is_still_forwarded() {
     );
     let walk = lab.enter(port(1, 4), Packet::udp(host(120), host(3), 0));
     assert_eq!((walk.shown.len(), walk.outputs.len()), (0, 1));
+    let question = Packet::arp(host(120), host(3).1);
+    assert!(!lab.inject(port(1, 4), question).is_empty());
 }
 
 #[test]

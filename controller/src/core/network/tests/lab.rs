@@ -7,11 +7,11 @@ use std::{
 };
 
 use payflow_qos::{BitRate, Class, Hop, Path, PortNo, PortRef, SoldRate, SwitchId, Time};
-use rust_openflow::{Action, Message};
+use rust_openflow::{Action, Message, PacketOut};
 
 use super::{
     fake::FakeSwitch,
-    walker::{Packet, Walk, walk},
+    walker::{self, Packet, Walk, walk},
 };
 use crate::core::network::{
     ConnectionId, FlowId, FlowPlan, MacAddr, Network, NetworkConfig, NetworkEvent, NetworkInput,
@@ -33,6 +33,8 @@ pub(super) struct Lab {
     pub(super) classes_ordered: Vec<(SwitchId, String, BitRate)>,
     /// Hosts that answer when they are asked whether they are there.
     pub(super) hosts: BTreeMap<PortRef, (MacAddr, Ipv4Addr)>,
+    /// Held packets that the controller has let go, and that have arrived.
+    delivered: Vec<Delivery>,
 }
 
 /// A packet that left the network at an edge port, and what it met on the way.
@@ -81,6 +83,7 @@ impl Lab {
             closed: Vec::new(),
             classes_ordered: Vec::new(),
             hosts: BTreeMap::new(),
+            delivered: Vec::new(),
         }
     }
 
@@ -215,6 +218,11 @@ impl Lab {
             .flat_map(|(id, switch)| switch.packets_out.drain(..).map(|packet| (*id, packet)))
             .collect();
         for (id, packet) in sent {
+            if packet.in_port != rust_openflow::PortNo::CONTROLLER {
+                let delivered = self.let_go(id, packet);
+                self.delivered.extend(delivered);
+                continue;
+            }
             let Some(Action::Output { port: out, .. }) = packet.actions.last() else {
                 panic!("{packet:?}")
             };
@@ -238,19 +246,39 @@ impl Lab {
         walk
     }
 
-    /// A packet enters at a port and goes where the tables and cables take it. Panics if it goes in circles.
+    /// A packet enters at a port and goes where the tables, the controller and cables take it. Panics if it goes in
+    /// circles.
     pub(super) fn inject(&mut self, at: PortRef, packet: Packet) -> Vec<Delivery> {
+        let outputs = self.enter(at, packet).outputs;
+        let mut delivered = self.carry(at.switch.0, outputs);
+        self.pump();
+        delivered.append(&mut self.delivered);
+        delivered
+    }
+
+    /// A packet that was held goes on.
+    fn let_go(&mut self, id: u64, out: PacketOut) -> Vec<Delivery> {
+        let frame = Packet { frame: out.data };
+        let walk = walker::treat(&out.actions, out.in_port.0, frame);
+        self.carry(id, walk.outputs)
+    }
+
+    /// Packets leave a switch, and go where tables and cables take them.
+    fn carry(&mut self, id: u64, outputs: Vec<(u32, Packet, u32)>) -> Vec<Delivery> {
         let mut delivered = Vec::new();
-        let mut on_the_way = VecDeque::from([(at, packet, Vec::new())]);
+        let mut on_the_way = VecDeque::from([(id, outputs, Vec::new())]);
         let mut steps = 0;
-        while let Some((at, packet, queues)) = on_the_way.pop_front() {
+        while let Some((id, outputs, queues)) = on_the_way.pop_front() {
             steps += 1;
             assert!(steps < 200, "the packet goes in circles");
-            for (out, packet, queue) in self.enter(at, packet).outputs {
-                let from = port(at.switch.0, out);
+            for (out, packet, queue) in outputs {
+                let from = port(id, out);
                 let queues = [&queues[..], &[queue]].concat();
-                match self.cables.get(&from) {
-                    Some(to) => on_the_way.push_back((*to, packet, queues)),
+                match self.cables.get(&from).copied() {
+                    Some(to) => {
+                        let outputs = self.enter(to, packet).outputs;
+                        on_the_way.push_back((to.switch.0, outputs, queues));
+                    }
                     None => delivered.push(Delivery {
                         port: from,
                         packet,
@@ -259,7 +287,6 @@ impl Lab {
                 }
             }
         }
-        self.pump();
         delivered
     }
 

@@ -195,6 +195,16 @@ pub(super) fn walk(switch: &FakeSwitch, in_port: u32, packet: Packet) -> Walk {
     walk
 }
 
+/// Treats a packet as a packet-out tells.
+pub(super) fn treat(actions: &[Action], in_port: u32, mut packet: Packet) -> Walk {
+    let (mut walk, mut queue) = (Walk::default(), 0);
+    for action in actions {
+        let entry = (TableId(0), 0);
+        apply(action, in_port, &mut packet, &mut queue, entry, &mut walk);
+    }
+    walk
+}
+
 fn apply(
     action: &Action,
     in_port: u32,
