@@ -223,11 +223,20 @@ pub struct QuoteIssued {
 }
 
 impl QuoteIssued {
+    /// Where packets enter and leave the switches of its path.
+    fn path_ports(&self) -> impl Iterator<Item = PortRef> + '_ {
+        let hops = self.path.hops.iter();
+        hops.flat_map(|hop| [hop.ingress(), hop.egress()])
+    }
+
+    /// Whether its packets enter or leave a switch there.
+    pub(super) fn leads_through(&self, port: PortRef) -> bool {
+        self.path_ports().any(|it| it == port)
+    }
+
     /// Every port it has to do with.
     pub(super) fn ports(&self) -> impl Iterator<Item = PortRef> + '_ {
-        let hops = self.path.hops.iter();
-        let on_path = hops.flat_map(|hop| [hop.ingress(), hop.egress()]);
-        on_path.chain([self.ingress, self.asker])
+        self.path_ports().chain([self.ingress, self.asker])
     }
 
     /// Whether it has to do with this port.

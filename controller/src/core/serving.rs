@@ -377,15 +377,16 @@ impl Core {
         self.cannot_be_given(ReservationNumber(id.0), detail);
     }
 
-    /// A port is gone for good. What left the network there went with its capacity; what enters there has no booking at it,
-    /// and ends as well.
+    /// A port is gone for good. What left a switch there went with its capacity; what enters there has no booking at it, and
+    /// ends as well: its entries would let in whoever is behind the next port of that number, a trunk's as if they were
+    /// another switch.
     fn port_given_up(&mut self, port: PortRef) {
         let reservations = self.register.reservations.values();
-        let entering: Vec<ReservationNumber> = reservations
-            .filter(|it| it.ended_by().is_none() && it.issued.ingress == port)
+        let through: Vec<ReservationNumber> = reservations
+            .filter(|it| it.ended_by().is_none() && it.issued.leads_through(port))
             .map(|it| it.issued.number)
             .collect();
-        for number in entering {
+        for number in through {
             self.book.release(commitment(number));
             self.cannot_be_given(number, format!("port {port} is gone"));
         }

@@ -1871,3 +1871,17 @@ fn when_the_port_where_a_flow_enters_is_given_up_it_ends_and_the_rest_is_refunde
     assert_eq!(receipt.document.fee, Amount(0));
     desk.quote_with(|_| ()).unwrap();
 }
+
+#[test]
+fn when_a_trunk_where_a_flow_enters_a_switch_is_given_up_it_ends() {
+    let mut desk = open();
+    let number = desk.buy();
+    let lost = NetworkEvent::PortGivenUp { port: port(2, 11) };
+    desk.core.network_event(lost);
+    desk.drain();
+    assert_ne!(desk.view(number).status, Status::Active);
+    assert_eq!(
+        desk.view(number).receipt.unwrap().document.ended_by,
+        "failed"
+    );
+}

@@ -97,6 +97,8 @@ pub struct Fabric {
     last_numbers: BTreeMap<Jack, PortNo>,
     /// Which sockets ever had a number.
     had: BTreeMap<PortRef, BTreeSet<Jack>>,
+    /// Sockets whose ports have numbers that others had, and since when.
+    taken_over: BTreeMap<Jack, Time>,
     /// No port has a higher number, unless it was built with it.
     unused_number: u32,
     /// Of these the database says nothing.
@@ -152,6 +154,7 @@ impl Fabric {
             jacks: BTreeMap::new(),
             last_numbers: BTreeMap::new(),
             had: BTreeMap::new(),
+            taken_over: BTreeMap::new(),
             unused_number: 100,
             undeclared: BTreeSet::new(),
             capacities: BTreeMap::new(),
@@ -229,6 +232,14 @@ impl Fabric {
     /// Which sockets have, or had, a port of this number.
     pub fn jacks_that_had(&self, port: PortRef) -> impl Iterator<Item = Jack> {
         self.had.get(&port).into_iter().flatten().copied()
+    }
+
+    /// When a port of a switch got a number last that another had.
+    #[must_use]
+    pub fn number_taken_over(&self, switch: u64) -> Option<Time> {
+        let of_switch = self.taken_over.iter();
+        let of_switch = of_switch.filter(|(jack, _)| jack.switch == switch);
+        of_switch.map(|(_, at)| *at).max()
     }
 
     /// The socket whose port has a name.
@@ -324,7 +335,11 @@ impl Fabric {
             port: PortNo(number),
         };
         self.jacks.insert(port, jack);
-        self.had.entry(port).or_default().insert(jack);
+        let had = self.had.entry(port).or_default();
+        if had.iter().any(|other| *other != jack) {
+            self.taken_over.insert(jack, now);
+        }
+        had.insert(jack);
         if let Some(place) = self.places.get_mut(&jack.switch) {
             let number = rust_openflow::PortNo(number);
             place.switch.add_port(number, &jack.port_name(), at);

@@ -23,6 +23,9 @@ const UNNOTICED: Duration = Duration::from_secs(25);
 const TOLD: Duration = Duration::from_secs(1);
 /// After a disturbance packets may be lost for so long without that being wrong by itself.
 const UNREST: Duration = Duration::from_secs(60);
+/// So long after a port got the number of another, its entries may still be there, if nothing holds anybody up: who is behind
+/// it is let in as if the other one were.
+const FOLLOWED: Duration = Duration::from_secs(2);
 /// All switches have learned something after so long, if nothing holds them up.
 const ONE_BY_ONE: Duration = Duration::from_secs(5);
 /// What a host floods with, in bits per second.
@@ -284,7 +287,12 @@ impl Observer {
 
     /// Nobody rides on what somebody else has paid for.
     fn check_intruder(&mut self, copies: Option<u64>, fabric: &Fabric, course: &Course, now: Time) {
+        let patience = if self.words_arrive { FOLLOWED } else { UNREST };
         for step in &course.steps {
+            let taken_over = fabric.number_taken_over(step.out.switch);
+            if taken_over.is_some_and(|at| now < at.plus(patience)) {
+                continue;
+            }
             let stolen = fabric.is_trunk(step.out) && PAID_QUEUES.contains(&step.queue)
                 || step
                     .meters
