@@ -199,6 +199,7 @@ impl Network {
         }
         for (port_ref, _) in all {
             let opening = self.opening(port_ref, now);
+            let is_trunk = self.is_declared_trunk(port_ref);
             let Some(port) = self
                 .switch_mut(port_ref.switch)
                 .ports
@@ -209,7 +210,8 @@ impl Network {
             if port.opening != opening {
                 port.opening = opening;
                 self.redraw = true;
-                if matches!(opening, Some(Opening::Trunk)) {
+                // Whether or not its link is proven: what a switch remembers may be of another port that had the number.
+                if is_trunk || matches!(opening, Some(Opening::Trunk)) {
                     self.hosts.forget_port(port_ref);
                 }
             }
@@ -228,6 +230,11 @@ impl Network {
             .get(&(switch, name.to_owned()))
             .map(|facts| facts.role)
             .unwrap_or_default()
+    }
+
+    fn is_declared_trunk(&self, port: PortRef) -> bool {
+        self.port_name(port)
+            .is_some_and(|name| self.role(port.switch, name) == PortRole::Trunk)
     }
 
     fn may_be_link(&self, switch: SwitchId, port: &Port) -> bool {

@@ -492,3 +492,15 @@ fn a_flow_stays_suspended_until_the_queues_of_a_port_that_came_back_are_made_aga
     lab.input(answer(Ok(())));
     assert!(lab.take_events().iter().any(is_restored));
 }
+
+#[test]
+fn no_host_is_remembered_at_a_number_that_belongs_to_a_trunk_now() {
+    let mut lab = lab();
+    lab.crash(config());
+    lab.cables.remove(&port(1, 3));
+    lab.switches.get_mut(&1).unwrap().unplug(1);
+    replug_unseen(&mut lab, 1, &[(3, 1)]);
+    lab.declare(port(1, 3), PortRole::Trunk, Some(GBIT));
+    lab.connect(1);
+    assert_eq!(lab.network.host(host(1).1.into()), None);
+}
