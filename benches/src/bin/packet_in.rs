@@ -1,4 +1,4 @@
-//! `bench-packet-in [--repetitions N] [--only NAME] FILE`: how many packet-ins a controller answers per CPU second, and
+//! `bench-packet-in [--repetitions N] [--only NAME] [--switches N] FILE`: how many packet-ins a controller answers per CPU second, and
 //! how soon, beside other controllers on the same machine in the same minutes. Writes FILE.
 //!
 //! Every controller runs as a process of its own, is given the same packets, and is measured with 1, 15 and 64 switches,
@@ -16,6 +16,7 @@ use payflow_benches::{
 };
 use serde::Serialize;
 
+const USAGE: &str = "usage: bench-packet-in [--repetitions N] [--only NAME] [--switches N] FILE";
 const SWITCHES: [u16; 3] = [1, 15, 64];
 /// Packets of one switch that wait for answers, where the controller is to be busy.
 const WINDOW: usize = 64;
@@ -107,18 +108,19 @@ struct Results {
 
 fn main() -> anyhow::Result<()> {
     let mut args = std::env::args().skip(1);
-    let (mut repetitions, mut only, mut file) = (3, None, None);
+    let (mut repetitions, mut only, mut only_switches, mut file) = (3, None, None, None);
     while let Some(arg) = args.next() {
         let mut value = || args.next().with_context(|| format!("{arg} needs a value"));
         match arg.as_str() {
             "reflect" => return reflector::serve(value()?.parse()?),
             "--repetitions" => repetitions = value()?.parse()?,
             "--only" => only = Some(value()?),
+            "--switches" => only_switches = Some(value()?.parse::<u16>()?),
             _ if file.is_none() && !arg.starts_with('-') => file = Some(PathBuf::from(arg)),
-            _ => bail!("usage: bench-packet-in [--repetitions N] [--only NAME] FILE"),
+            _ => bail!(USAGE),
         }
     }
-    let file = file.context("usage: bench-packet-in [--repetitions N] [--only NAME] FILE")?;
+    let file = file.context(USAGE)?;
     let machine = Machine::this();
     let versions: Vec<_> = Contestant::ALL
         .map(|contestant| (contestant.name(), contestant.version()))
@@ -136,7 +138,8 @@ fn main() -> anyhow::Result<()> {
     let mut samples: Vec<((Contestant, u16, Work), Vec<Sample>)> = Vec::new();
     for repetition in 1..=repetitions {
         for work in Work::ALL {
-            for switches in SWITCHES {
+            let wanted = |switches: &u16| only_switches.is_none_or(|only| only == *switches);
+            for switches in SWITCHES.into_iter().filter(wanted) {
                 for contestant in contestants
                     .iter()
                     .copied()

@@ -64,7 +64,8 @@ enum Command {
     Controller(serve::ControllerArgs),
     /// Run the development ledger alone. Its money is worth nothing.
     Ledger(serve::LedgerArgs),
-    /// Check a configuration file and say everything that is wrong with it.
+    /// Check a configuration file and say everything that is wrong with it, and whether the keys and certificates that it
+    /// names can be used.
     CheckConfig {
         /// The file.
         file: PathBuf,

@@ -223,9 +223,10 @@ pub(super) async fn ledger(args: LedgerArgs, out: Out) -> Result<(), CliError> {
     Ok(())
 }
 
-/// Says everything that is wrong with a file.
+/// Says everything that is wrong with a file, and what is wrong with the keys and certificates that it names.
 pub(super) fn check_config(file: &Path, out: Out) -> Result<(), CliError> {
-    Config::load(file).map_err(|error| CliError::Failed(error.to_string()))?;
+    let config = Config::load(file).map_err(|error| CliError::Failed(error.to_string()))?;
+    driver::check_files(&config).map_err(|error| CliError::Failed(error.to_string()))?;
     out.print(&json!({ "file": file, "valid": true }), || {
         format!("{} is valid", file.display())
     })

@@ -1,6 +1,6 @@
 //! The deterministic core: the same inputs at the same times give the same outputs, bit for bit.
 //!
-//! No socket, task, clock, random source or unordered map in here. The driver feeds [`Core::handle`]
+//! No socket, task, clock or random source in here, and nothing depends on the order of a hash map. The driver feeds [`Core::handle`]
 //! and carries out what [`Core::poll`] gives. Whatever depends on a journal record is held back by
 //! the [`gate`] until the record is durable, so a crash at any instant loses only what nobody saw.
 //!

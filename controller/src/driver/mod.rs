@@ -158,6 +158,20 @@ pub enum RunError {
     Panicked(String),
 }
 
+/// Reads the keys and certificates that the configuration names, and says what is wrong with the first that cannot be used.
+///
+/// # Errors
+/// [`TlsError`], with the key of the configuration and the file.
+pub fn check_files(config: &Config) -> Result<(), TlsError> {
+    if let Some(files) = &config.openflow.tls {
+        switches::check_files(files)?;
+    }
+    if let Some(files) = &config.ovsdb.tls {
+        ovsdb::check_files(files)?;
+    }
+    Ok(())
+}
+
 /// Takes the class queues off every port in the databases of the configuration, for a controller that will not come back;
 /// flows that are still paid for lose what they are guaranteed. For each database, how many ports had queues, or why it
 /// could not be done there.
@@ -188,6 +202,7 @@ pub async fn remove_classes(
 /// Says what is wrong and what to do about it; nothing is left running then.
 pub async fn run(config: Config) -> Result<Controller, StartError> {
     config.check()?;
+    check_files(&config)?;
     let dir = config.data_dir.0.clone();
     let mut store = Store::open(&dir).await?;
     let keys = Arc::new(operator_keys(&dir, &store)?);

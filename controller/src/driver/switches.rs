@@ -36,7 +36,7 @@ use self::{
 };
 use super::{event_loop::Event, pem::TlsError};
 use crate::{
-    config::{Listener, OpenFlowConfig, Transport},
+    config::{Listener, OpenFlowConfig, TlsFiles, Transport},
     core::{
         io::Input,
         network::{ConnectionId, NetworkInput, Peer},
@@ -75,6 +75,11 @@ pub(super) struct Switches {
 pub(super) enum ListenError {
     Socket(Listener, io::Error),
     Tls(TlsError),
+}
+
+/// Whether the files can be used.
+pub(super) fn check_files(files: &TlsFiles) -> Result<(), TlsError> {
+    Tls::open(files).map(drop)
 }
 
 /// What all connections share.

@@ -31,6 +31,24 @@ fn a_configuration_with_an_unknown_key_is_refused_with_its_line() {
     );
 }
 
+#[test]
+fn keys_and_certificates_that_cannot_be_used_are_told_before_anything_starts() {
+    let scratch = Scratch::new();
+    let text = "data_dir = \"data\"\n[ovsdb]\nendpoints = [\"ssl:127.0.0.1:6640\"]\n[ovsdb.tls]\n\
+        key = \"no.key\"\ncertificate = \"no.crt\"\nserver_ca = \"no.ca\"\n";
+    std::fs::write(scratch.path().join("payflow.toml"), text).unwrap();
+    for words in [
+        ["controller", "--config", "payflow.toml"].as_slice(),
+        &["check-config", "payflow.toml"],
+    ] {
+        let output = Controller::command(scratch.path(), words);
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(1), "{said}");
+        assert!(said.contains("ovsdb.tls."), "{said}");
+        assert!(said.contains("No such file"), "{said}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stop_is_quick_and_paid_entries_stay_and_are_adopted_untouched() {
     let mut world = World::start(Terms::default()).await;

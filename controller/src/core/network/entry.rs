@@ -12,7 +12,7 @@ use super::MacAddr;
 use crate::core::planted::{Fault, is_planted};
 
 /// What makes two entries the same one on a switch: adding an entry with the same key replaces it.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct FlowKey {
     pub(crate) table: TableId,
     pub(crate) priority: u16,

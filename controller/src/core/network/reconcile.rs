@@ -68,7 +68,7 @@ pub(crate) struct Reconciler {
     /// Held flow entries, and those on their way, by the meter they use.
     meter_users: BTreeMap<MeterId, usize>,
     meters_going: BTreeSet<MeterId>,
-    /// Rows that are due, in the order of keys up to `sorted` and then as they came.
+    /// Rows that are due, in order up to `sorted` and then as they came.
     due_flows: Vec<RowId>,
     sorted: usize,
     due_meters: BTreeSet<MeterId>,
@@ -720,27 +720,13 @@ impl Reconciler {
         differences
     }
 
-    /// Puts the rows that came lately where they belong among those that are in order already. Keys are long, so as few
-    /// as possible are compared.
+    /// Puts the rows that came lately where they belong among those that are in order already.
     fn sort_due(&mut self) {
-        if self.sorted == self.due_flows.len() {
-            return;
+        if self.sorted < self.due_flows.len() {
+            // Fast where all but the last are in order.
+            self.due_flows.sort();
+            self.sorted = self.due_flows.len();
         }
-        let rows = &self.rows;
-        let key = |id: &RowId| rows.get(*id).map(|row| &row.key);
-        let mut late = self.due_flows.split_off(self.sorted);
-        late.sort_by(|a, b| key(a).cmp(&key(b)));
-        let mut merged = Vec::with_capacity(self.due_flows.len() + late.len());
-        let mut rest = self.due_flows.as_slice();
-        for id in late {
-            let (before, after) = rest.split_at(rest.partition_point(|it| key(it) <= key(&id)));
-            merged.extend_from_slice(before);
-            merged.push(id);
-            rest = after;
-        }
-        merged.extend_from_slice(rest);
-        self.sorted = merged.len();
-        self.due_flows = merged;
     }
 
     /// The switch holds what is wanted.

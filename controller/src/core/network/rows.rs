@@ -1,6 +1,10 @@
 //! Everything that is known of the flow entries of one switch, by key.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::HashMap,
+    hash::{BuildHasherDefault, DefaultHasher},
+    sync::Arc,
+};
 
 use payflow_qos::Time;
 use rust_openflow::{Instruction, MeterId};
@@ -34,10 +38,11 @@ pub(crate) struct Held {
     pub(crate) expires: Option<Time>,
 }
 
-/// Rows by key and by id. Keys are long, and comparing them is what costs, so a key is looked up once.
+/// Rows by key and by id. Keys are long, and comparing them is what costs, so a key is looked up once, and by its hash.
+/// Hashes are the same in every run, and decide nothing: rows are gone through by id.
 #[derive(Debug, Default)]
 pub(crate) struct Rows {
-    by_key: BTreeMap<Arc<FlowKey>, RowId>,
+    by_key: HashMap<Arc<FlowKey>, RowId, BuildHasherDefault<DefaultHasher>>,
     rows: Vec<Option<Row>>,
     free: Vec<RowId>,
 }
@@ -93,14 +98,13 @@ impl Rows {
         }
     }
 
-    /// All rows, in the order of keys.
+    /// All rows, in the order of ids.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (RowId, &Row)> {
-        self.by_key
-            .values()
-            .filter_map(|id| Some((*id, self.get(*id)?)))
+        let rows = (0..).map(RowId).zip(&self.rows);
+        rows.filter_map(|(id, row)| Some((id, row.as_ref()?)))
     }
 
-    /// All rows, in any order that is always the same.
+    /// The same, to change them.
     pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Row> {
         self.rows.iter_mut().flatten()
     }
@@ -137,8 +141,11 @@ mod tests {
         let mut rows = Rows::default();
         let ids = [3, 1, 2].map(|number| rows.row_of(key(number)));
         assert_eq!(rows.row_of(key(1)), ids[1]);
-        let order: Vec<_> = rows.iter().map(|(_, row)| row.key.clone()).collect();
-        assert_eq!(order, [key(1), key(2), key(3)]);
+        let order: Vec<_> = rows.iter().map(|(id, row)| (id, row.key.clone())).collect();
+        assert_eq!(
+            order,
+            [(ids[0], key(3)), (ids[1], key(1)), (ids[2], key(2))]
+        );
         rows.get_mut(ids[1]).unwrap().is_due = true;
         rows.tidy(ids[1]);
         assert_eq!(rows.find(&key(1)), Some(ids[1]));

@@ -24,7 +24,7 @@ use self::{
     connection::{Connection, OvsdbError},
     replica::{Replica, Uuid},
 };
-use super::event_loop::Event;
+use super::{event_loop::Event, pem::TlsError};
 use crate::{
     config::{Config, OvsdbEndpoint, OvsdbTls},
     core::network::{BridgeFacts, NetworkInput, PortFacts},
@@ -405,6 +405,11 @@ async fn connect(
     let initial = connection.call("monitor", monitor).await?;
     replica.apply(&initial).map_err(OvsdbError::Malformed)?;
     Ok((connection, replica))
+}
+
+/// Whether the files can be used.
+pub(super) fn check_files(files: &OvsdbTls) -> Result<(), TlsError> {
+    tls::connector(files).map(drop)
 }
 
 /// Takes the class queues off every port of a server, and deletes their rows; the rows of others stay. How many ports had
