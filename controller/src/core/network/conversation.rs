@@ -425,6 +425,7 @@ impl Network {
         for remembered in remembered {
             if let Remembered::Station(port, mac, address) = remembered
                 && !left.contains(&port)
+                && self.port_name(PortRef { switch: id, port }).is_some()
             {
                 let up = self.switch_mut(id).is_up(port);
                 let port = PortRef { switch: id, port };

@@ -504,3 +504,12 @@ fn no_host_is_remembered_at_a_number_that_belongs_to_a_trunk_now() {
     lab.connect(1);
     assert_eq!(lab.network.host(host(1).1.into()), None);
 }
+
+#[test]
+fn no_host_is_remembered_at_a_port_that_is_not_there() {
+    let mut lab = lab();
+    lab.crash(config());
+    lab.switches.get_mut(&1).unwrap().unplug(1);
+    lab.connect(1);
+    assert_eq!(lab.network.host(host(1).1.into()), None);
+}
