@@ -5,7 +5,7 @@ use std::{
     collections::{BTreeMap, VecDeque},
     future,
     sync::Arc,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use payflow_qos::Time;
@@ -30,8 +30,8 @@ use crate::core::{
 /// Events that may wait for the core before those who bring them wait too.
 pub(super) const QUEUE: usize = 1_024;
 
-/// Events that are taken from the queue at a turn, before deadlines are looked at again.
-const AT_A_TURN: usize = 64;
+/// How long events are taken from the queue before the journal and deadlines are looked at again.
+const TURN: Duration = Duration::from_millis(1);
 
 /// Longest sleep: a step of the wall clock is noticed this late at most.
 const LONGEST_SLEEP: Duration = Duration::from_millis(500);
@@ -108,27 +108,33 @@ impl EventLoop {
                     Ok(()) => inputs.push_back(Input::Journaled { through: *durable.borrow_and_update() }),
                     Err(_) => return Ended::JournalFailed,
                 },
-                () = due(self.core.next_deadline(), &self.clock) => inputs.push_back(Input::DeadlineReached),
+                () = due(self.core.next_deadline(), &self.clock) => {}
                 event = self.events.recv() => match event {
                     Some(event) => inputs.push_back(self.replies.admit(event)),
                     None => return self.stop(durable).await,
                 },
             }
-            // Events at every turn, so that deadlines that follow on one another starve nobody; and several, because to look
+            // Whatever woke us: deadlines must not wait for a journal that always has news, and not starve it.
+            let now = self.clock.now();
+            if self.core.next_deadline().is_some_and(|at| at <= now) {
+                inputs.push_back(Input::DeadlineReached);
+            }
+            // One event, if one waits, so that deadlines that follow on one another starve nobody; and several, because to look
             // at deadlines and at the journal costs more than many an event.
-            for taken in 0..=AT_A_TURN {
+            let begun = Instant::now();
+            let mut more = true;
+            while more {
+                more = begun.elapsed() < TURN;
+                if let Ok(event) = self.events.try_recv() {
+                    inputs.push_back(self.replies.admit(event));
+                } else {
+                    more = false;
+                }
                 while let Some(input) = inputs.pop_front() {
                     self.core.handle(input, self.clock.now());
                     if !self.carry_out(&mut inputs).await {
                         return Ended::JournalFailed;
                     }
-                }
-                if taken < AT_A_TURN
-                    && let Ok(event) = self.events.try_recv()
-                {
-                    inputs.push_back(self.replies.admit(event));
-                } else {
-                    break;
                 }
             }
         }

@@ -9,7 +9,7 @@ use payflow_qos::Time;
 /// happens before.
 pub(crate) struct Agenda<K, V> {
     all: BTreeMap<K, Item<V>>,
-    /// Changed since [`Self::look_through`].
+    /// Changed since [`Self::reschedule`].
     touched: BTreeSet<K>,
     deadlines: BTreeSet<(Time, K)>,
 }
@@ -82,7 +82,7 @@ impl<K: Ord + Copy, V> Agenda<K, V> {
     }
 
     /// Everything has been done about those that something has happened to; `deadline` tells when to look at one again.
-    pub(crate) fn look_through(&mut self, deadline: impl Fn(&V) -> Option<Time>) {
+    pub(crate) fn reschedule(&mut self, deadline: impl Fn(&V) -> Option<Time>) {
         for key in std::mem::take(&mut self.touched) {
             let Some(item) = self.all.get_mut(&key) else {
                 continue;
@@ -138,7 +138,7 @@ mod tests {
                         prop_assert_eq!(agenda.touched().contains(&key), model.contains_key(&key));
                     }
                 }
-                agenda.look_through(deadline);
+                agenda.reschedule(deadline);
                 prop_assert!(agenda.touched().is_empty());
                 prop_assert_eq!(agenda.next_deadline(), model.values().filter_map(deadline).min());
                 let due = model.iter().filter(|(_, value)| (1..=10).contains(*value));

@@ -109,7 +109,7 @@ impl Network {
             self.emit(NetworkEvent::SwitchReady { switch });
             self.order_all_classes(switch, now);
         }
-        self.let_frames_go(now);
+        self.release_frames(now);
         self.pass_on();
     }
 

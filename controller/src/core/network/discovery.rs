@@ -307,7 +307,7 @@ mod tests {
     #[test]
     fn what_is_heard_again_is_no_news_until_it_has_lapsed() {
         let mut discovery = two_ports();
-        let mut hear = |discovery: &mut Discovery, now| {
+        let hear = |discovery: &mut Discovery, now| {
             discovery.start(A, now);
             let frame = frame_of(discovery, A, now);
             discovery.heard(B, &frame, now)

@@ -46,8 +46,18 @@ pub(crate) struct Heard {
     pub(crate) for_itself: bool,
     /// Ethernet destination.
     pub(crate) destination: MacAddr,
-    /// IPv4 or IPv6, so that it has a mark.
-    pub(crate) is_ip: bool,
+    pub(crate) words: Words,
+}
+
+/// Whether a frame tells others where an address is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Words {
+    /// By ARP.
+    Arp,
+    /// By a neighbour solicitation or advertisement, right behind the IPv6 header.
+    NeighbourDiscovery,
+    /// It does not, or not in a way that is read here: behind IPv6 extension headers, SNAP or a third tag.
+    Other,
 }
 
 /// Reads a frame. `None` for what no honest host sends: truncated, or from a group or nobody.
@@ -58,15 +68,19 @@ pub(crate) fn read(frame: &[u8]) -> Option<Heard> {
         return None;
     }
     let (ethertype, body) = untagged(frame, &ethernet)?;
-    let mut for_itself = true;
+    let (mut for_itself, mut words) = (true, Words::Other);
     let address = match ethertype {
         EtherTypes::Arp => {
             let (owner, address) = arp_sender(body)?;
-            for_itself = owner == mac;
+            (for_itself, words) = (owner == mac, Words::Arp);
             Some(IpAddr::V4(address))
         }
         EtherTypes::Ipv4 => Some(IpAddr::V4(Ipv4Packet::new(body)?.get_source())),
-        EtherTypes::Ipv6 => Some(IpAddr::V6(ipv6_sender(body)?)),
+        EtherTypes::Ipv6 => {
+            let (address, of_words) = ipv6_sender(body)?;
+            words = of_words;
+            Some(IpAddr::V6(address))
+        }
         _ => None,
     };
     Some(Heard {
@@ -76,7 +90,7 @@ pub(crate) fn read(frame: &[u8]) -> Option<Heard> {
         },
         for_itself,
         destination: MacAddr::from(ethernet.get_destination()),
-        is_ip: matches!(ethertype, EtherTypes::Ipv4 | EtherTypes::Ipv6),
+        words,
     })
 }
 
@@ -118,17 +132,23 @@ fn arp_sender(body: &[u8]) -> Option<(MacAddr, Ipv4Addr)> {
 }
 
 /// The source, or the target of a neighbour advertisement, which speaks for that address.
-fn ipv6_sender(body: &[u8]) -> Option<Ipv6Addr> {
+fn ipv6_sender(body: &[u8]) -> Option<(Ipv6Addr, Words)> {
     let ip = Ipv6Packet::new(body)?;
     if ip.get_next_header() == IpNextHeaderProtocols::Icmpv6 {
         let icmp = Icmpv6Packet::new(ip.payload())?;
-        if icmp.get_icmpv6_type() == Icmpv6Types::NeighborAdvert {
-            // Reserved (4 bytes), then the target (RFC 4861 section 4.4).
-            let target: [u8; 16] = *icmp.payload().get(4..)?.first_chunk()?;
-            return Some(Ipv6Addr::from(target));
+        match icmp.get_icmpv6_type() {
+            Icmpv6Types::NeighborAdvert => {
+                // Reserved (4 bytes), then the target (RFC 4861 section 4.4).
+                let target: [u8; 16] = *icmp.payload().get(4..)?.first_chunk()?;
+                return Some((Ipv6Addr::from(target), Words::NeighbourDiscovery));
+            }
+            Icmpv6Types::NeighborSolicit => {
+                return Some((ip.get_source(), Words::NeighbourDiscovery));
+            }
+            _ => {}
         }
     }
-    Some(ip.get_source())
+    Some((ip.get_source(), Words::Other))
 }
 
 /// Asks the owner of an address, at its port, whether it is still there: an ARP probe (RFC 5227)
@@ -260,7 +280,7 @@ mod tests {
             },
             for_itself: true,
             destination: HOST,
-            is_ip: false,
+            words: Words::Arp,
         };
         assert_eq!(read(&frame), Some(heard));
         frame[ETHERNET_HEADER + 8] ^= 2; // first octet of the ARP sender's MAC address
@@ -275,9 +295,49 @@ mod tests {
         assert_eq!(read(&tagged), read(&frame));
         tagged.splice(12..12, [0x88, 0xa8, 0, 3]);
         assert!(
-            read(&tagged).is_some_and(|heard| heard.sender.address.is_none()),
+            read(&tagged).is_some_and(|heard| heard.words == Words::Other),
             "three are not read"
         );
+    }
+
+    /// A neighbour advertisement (RFC 4861) by `HOST` for `target`, behind these extension headers.
+    fn advertisement(target: Ipv6Addr, extensions: &[u8], first: u8) -> Vec<u8> {
+        let mut message = vec![Icmpv6Types::NeighborAdvert.0, 0, 0, 0, 0x20, 0, 0, 0];
+        message.extend(target.octets());
+        let mut frame = solicitation(HOST, target);
+        frame.truncate(ETHERNET_HEADER + IPV6_HEADER);
+        frame[ETHERNET_HEADER + 6] = first;
+        frame[ETHERNET_HEADER + 4..][..2]
+            .copy_from_slice(&((extensions.len() + message.len()) as u16).to_be_bytes());
+        frame.extend(extensions);
+        frame.extend(message);
+        frame
+    }
+
+    #[test]
+    fn an_advertisement_speaks_for_its_target_and_behind_extension_headers_it_is_not_read() {
+        const ICMPV6: u8 = 58;
+        let target: Ipv6Addr = "2001:db8::9".parse().unwrap();
+        let heard = read(&advertisement(target, &[], ICMPV6)).unwrap();
+        assert_eq!(
+            (heard.sender.address, heard.words),
+            (Some(target.into()), Words::NeighbourDiscovery)
+        );
+        // Hop-by-hop options, routing, destination options: next header, length 0, padding (RFC 8200 section 4).
+        for header in [0, 43, 60] {
+            let behind = [ICMPV6, 0, 1, 4, 0, 0, 0, 0];
+            let heard = read(&advertisement(target, &behind, header)).unwrap();
+            assert_eq!(heard.words, Words::Other, "{header}");
+            assert_ne!(heard.sender.address, Some(target.into()));
+        }
+    }
+
+    #[test]
+    fn arp_behind_snap_is_not_read() {
+        let mut frame = presence_probe(HOST, Ipv4Addr::new(10, 0, 0, 7).into());
+        let length = ((frame.len() - ETHERNET_HEADER + 8) as u16).to_be_bytes();
+        frame.splice(12..12, [length[0], length[1], 0xaa, 0xaa, 3, 0, 0, 0]);
+        assert!(read(&frame).is_some_and(|heard| heard.words == Words::Other));
     }
 
     #[test]

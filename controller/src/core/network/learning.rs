@@ -11,7 +11,7 @@ use super::{
     agenda::Agenda,
     cookie::INFRASTRUCTURE,
     entry::{FlowKey, output, queue},
-    frames,
+    frames::{self, Words},
     hosts::{News, Presence},
     pipeline::{self, HELD, LLDP, Opening},
     switch::{State, Switch},
@@ -47,8 +47,9 @@ impl Network {
                     let news = hosts.heard(port, heard.sender, presence, now);
                     self.take_news(news, now);
                 }
-                if packet.table_id == HELD && self.hosts.may_speak(port, heard.sender) {
-                    self.let_go.push((port, heard, packet.data));
+                let is_read = heard.words != Words::Other;
+                if packet.table_id == HELD && is_read && self.hosts.may_speak(port, heard.sender) {
+                    self.released.push((port, heard, packet.data));
                 }
             }
             Some(Opening::Discovery { watched: true }) => self.seen_host(port),
@@ -56,12 +57,17 @@ impl Network {
         }
     }
 
-    /// Sends the held frames of those who may speak on their way, behind the entries that were made for them.
-    pub(super) fn let_frames_go(&mut self, now: Time) {
-        for (port, heard, frame) in std::mem::take(&mut self.let_go) {
-            let reconciler = &self.switch_mut(port.switch).reconciler;
-            let wanted = |key: &FlowKey| reconciler.wanted(key, now);
-            let actions = pipeline::let_go(heard.destination, heard.is_ip, wanted);
+    /// Sends the held frames of those who may speak on their way: behind the entries that were made for them, if those
+    /// could be sent at once.
+    pub(super) fn release_frames(&mut self, now: Time) {
+        for (port, heard, frame) in std::mem::take(&mut self.released) {
+            let switch = self.switches.get(&port.switch).filter(|it| it.is_read());
+            let Some(switch) = switch.filter(|it| it.is_edge(port.port)) else {
+                continue;
+            };
+            let entry = |key: &FlowKey| switch.reconciler.instructions(key, now);
+            let is_ip = heard.words == Words::NeighbourDiscovery;
+            let actions = pipeline::release(heard.destination, is_ip, entry);
             if let Some(connection) = self.spokesman(port.switch).filter(|_| !actions.is_empty()) {
                 connection.packet_out(Some(port.port), actions, frame, now);
             }
@@ -83,6 +89,8 @@ impl Network {
                     self.emit(NetworkEvent::Host(host));
                 }
                 News::Moved(hosts) => {
+                    // A port may be full now, or not any more.
+                    self.stale = true;
                     self.redraw = true;
                     for host in hosts {
                         info!(address = %host.address, mac = %host.mac, port = %host.port, "host moved");

@@ -8,7 +8,7 @@
 //! |---|---|
 //! | `identity` | who may speak for a datapath id |
 //! | `fitness` | what a switch must have for something to be sold across it |
-//! | `agenda` | which of them have to be looked at |
+//! | `agenda` | which connections and switches have to be looked at |
 //! | `switch`, `conversation` | a switch, its connections, what is asked at the start and at audits |
 //! | `reconcile`, `rows`, `claims` | the difference between what is wanted on a switch and what it holds |
 //! | `pipeline` | the flow tables of a switch |
@@ -109,7 +109,7 @@ pub struct Network {
     /// Flows for which a barrier was answered.
     stirred: BTreeSet<FlowId>,
     /// Held frames that may go on, and the ports they came in at.
-    let_go: Vec<(PortRef, Heard, Vec<u8>)>,
+    released: Vec<(PortRef, Heard, Vec<u8>)>,
     now: Time,
 }
 
@@ -140,7 +140,7 @@ impl Network {
             stale: false,
             redraw: false,
             stirred: BTreeSet::new(),
-            let_go: Vec::new(),
+            released: Vec::new(),
             now: Time::default(),
             config,
         }
@@ -283,8 +283,7 @@ impl Network {
         self.send_discovery(now);
         self.flush(now);
         self.connections
-            .look_through(|connection| connection.next_deadline());
-        self.switches
-            .look_through(|switch| switch.next_deadline(now));
+            .reschedule(|connection| connection.next_deadline());
+        self.switches.reschedule(|switch| switch.next_deadline(now));
     }
 }

@@ -271,6 +271,11 @@ fn common_entries(config: &NetworkConfig, tables: &mut Tables) {
             tables.add(GUARD, 6_000, switches, vec![]);
         }
     }
+    for kind in [NEIGHBOUR_SOLICITATION, NEIGHBOUR_ADVERTISEMENT] {
+        // Also towards the API, which a known host reaches without more.
+        let speaking = neighbour_discovery(kind);
+        tables.add(GUARD, 5_500, speaking, vec![goto(LEARNING)]);
+    }
     for ip in IP {
         for class in [Class::Control, Class::Steady, Class::Elastic] {
             let marked = Match::new().eth_type(ip).ip_dscp(class.dscp());
@@ -457,12 +462,12 @@ fn station_key(mac: MacAddr) -> FlowKey {
     }
 }
 
-/// What becomes of a held frame that is let go: what [`CLASSES`] and [`FORWARDING`] would have done with it. `wanted` finds
+/// What becomes of a held frame that may go on: what [`CLASSES`] and [`FORWARDING`] would have done with it. `entry` finds
 /// the instructions of the entry with this key. Nothing for answers to our own questions, which have arrived.
-pub(crate) fn let_go<'a>(
+pub(crate) fn release<'a>(
     destination: MacAddr,
     is_ip: bool,
-    wanted: impl Fn(&FlowKey) -> Option<&'a [Instruction]>,
+    entry: impl Fn(&FlowKey) -> Option<&'a [Instruction]>,
 ) -> Vec<Action> {
     if destination == PROBE_MAC {
         return Vec::new();
@@ -472,7 +477,7 @@ pub(crate) fn let_go<'a>(
         priority: 0,
         matching: Match::new(),
     };
-    let instructions = wanted(&station_key(destination)).or_else(|| wanted(&everywhere));
+    let instructions = entry(&station_key(destination)).or_else(|| entry(&everywhere));
     let mut actions = Vec::new();
     actions.extend(is_ip.then(|| mark(Class::Control)));
     actions.push(queue(Class::Control));

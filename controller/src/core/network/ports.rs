@@ -96,10 +96,10 @@ impl Network {
             .get(&number)
             .map(|port| (port.name.clone(), port.up));
         let gone = status.reason == PortReason::DELETE;
-        if gone || known.as_ref().is_some_and(|(old, _)| *old != name) {
-            if let Some(port) = switch.ports.remove(&number) {
-                self.unplugged(port_ref, port.name, now);
-            }
+        if (gone || known.as_ref().is_some_and(|(old, _)| *old != name))
+            && let Some(port) = switch.ports.remove(&number)
+        {
+            self.unplugged(port_ref, port.name, now);
         }
         if !gone && known != Some((name.clone(), up)) {
             self.plugged_in(port_ref, &name);

@@ -295,10 +295,12 @@ impl Reconciler {
         (entries.count(), self.wanted_meters.len())
     }
 
-    /// What the entry with this key is wanted to do.
-    pub(crate) fn wanted(&self, key: &FlowKey, now: Time) -> Option<&[Instruction]> {
-        let (_, entry) = entry_wanted(self.rows.get_by_key(key)?, now)?;
-        Some(&entry.instructions)
+    /// What the entry with this key does on the switch, or will do.
+    pub(crate) fn instructions(&self, key: &FlowKey, now: Time) -> Option<&[Instruction]> {
+        let row = self.rows.get_by_key(key)?;
+        let wanted = || entry_wanted(row, now).map(|(_, entry)| &entry.instructions);
+        let held = row.held.as_ref().map(|held| &held.instructions);
+        held.or_else(wanted).map(|instructions| &**instructions)
     }
 
     /// Everything wanted now, by key: what the switch holds once it is in step.
@@ -1333,7 +1335,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wanted_late_is_sent_in_the_order_of_keys_all_the_same() {
+    fn what_is_wanted_is_sent_in_the_order_in_which_it_was_wanted_first() {
         let (mut reconciler, mut switch) = (reconciler(), Model::default());
         let numbers = |differences: Vec<(Item, Difference)>, reconciler: &Reconciler| {
             let keys = differences
@@ -1353,8 +1355,9 @@ mod tests {
             want(&mut reconciler, number);
         }
         let sent = reconciler.next_differences(at(0));
-        let left = (1_000 + first..1_000 + first + 4).chain([1_000 + 2 * first, 80_000, 90_000]);
-        let expected: Vec<_> = [3, 5].into_iter().chain(left).map(key).collect();
+        let left = 1_000 + first..1_000 + first + 4;
+        let late = [5, 90_000, 1_000 + 2 * first, 3, 80_000];
+        let expected: Vec<_> = left.chain(late).map(key).collect();
         assert_eq!(numbers(sent, &reconciler), expected);
     }
 

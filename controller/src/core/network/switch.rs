@@ -126,6 +126,12 @@ impl Switch {
             .map(|(number, port)| (*number, port))
     }
 
+    /// Whether hosts may be behind the port.
+    pub(crate) fn is_edge(&self, port: PortNo) -> bool {
+        let port = self.ports.get(&port);
+        port.is_some_and(|port| matches!(port.opening, Some(Opening::Edge { .. })))
+    }
+
     pub(crate) fn is_up(&self, port: PortNo) -> bool {
         self.ports.get(&port).is_some_and(|port| port.up)
     }

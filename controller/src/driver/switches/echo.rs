@@ -53,6 +53,9 @@ impl Echoes {
                 let (passed, later) = bytes.split_at(passed_on(bytes));
                 sorted.rest.extend(passed);
                 bytes = later;
+                if bytes.is_empty() {
+                    break;
+                }
             }
             let wanted = match &self.place {
                 Place::Header(begun) => HEADER.saturating_sub(begun.len()),
@@ -252,6 +255,15 @@ mod tests {
         let mut old = echo.clone();
         old[0] = Version::V1_0.0;
         assert_eq!(sort(&[&hello(), &old]).rest, [hello(), old].concat());
+    }
+
+    #[test]
+    fn an_echo_is_answered_behind_pieces_that_end_where_messages_do() {
+        let barrier = bytes(&Message::BarrierReply, 5);
+        let echo = bytes(&Message::EchoRequest(vec![1]), 6);
+        let sorted = sort(&[&hello(), &barrier, &barrier, &echo]);
+        assert_eq!(sorted.rest, [hello(), barrier.clone(), barrier].concat());
+        assert_eq!(sorted.replies, bytes(&Message::EchoReply(vec![1]), 6));
     }
 
     #[test]
