@@ -460,12 +460,12 @@ impl Fabric {
             .iter()
             .find(|(jack, _)| jack.switch == switch.0 && jack.port_name() == port_name);
         let done = done && plugged_in.is_some();
-        if done {
-            if let (Some((_, number)), Some(place)) = (plugged_in, self.places.get_mut(&switch.0)) {
-                for class in Class::ALL {
-                    let port = rust_openflow::PortNo(number.0);
-                    place.switch.add_queue(port, QueueId(class.queue()));
-                }
+        if done
+            && let (Some((_, number)), Some(place)) = (plugged_in, self.places.get_mut(&switch.0))
+        {
+            for class in Class::ALL {
+                let port = rust_openflow::PortNo(number.0);
+                place.switch.add_queue(port, QueueId(class.queue()));
             }
         }
         if self.alive && life == self.life {
