@@ -138,8 +138,7 @@ fn main() -> anyhow::Result<()> {
     let mut samples: Vec<((Contestant, u16, Work), Vec<Sample>)> = Vec::new();
     for repetition in 1..=repetitions {
         for work in Work::ALL {
-            let wanted = |switches: &u16| only_switches.is_none_or(|only| only == *switches);
-            for switches in SWITCHES.into_iter().filter(wanted) {
+            for switches in only_switches.map_or(SWITCHES.to_vec(), |only| vec![only]) {
                 for contestant in contestants
                     .iter()
                     .copied()
