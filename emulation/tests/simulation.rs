@@ -125,33 +125,30 @@ fn where_nothing_goes_wrong_everybody_who_pays_is_served() {
     assert_eq!(tally.outages, 0, "{tally:?}");
 }
 
-#[test]
-fn whoever_claims_to_be_somebody_else_leads_no_flow_astray() {
+/// Seeds in which nothing else goes wrong.
+fn all_is_well_with_only(fault: FaultKind) -> Tally {
     let scenario = Scenario {
-        faults: [FaultKind::Claim].into(),
+        faults: [fault].into(),
         ..Scenario::default()
     };
-    let tally = all_is_well(Seeds::from(0, seeds(10_000) / 10), &scenario);
+    all_is_well(Seeds::from(0, seeds(10_000) / 10), &scenario)
+}
+
+#[test]
+fn whoever_claims_to_be_somebody_else_leads_no_flow_astray() {
+    let tally = all_is_well_with_only(FaultKind::Claim);
     assert_eq!(tally.outages, 0, "{tally:?}");
 }
 
 #[test]
 fn where_only_cables_break_what_a_switch_has_told_is_credited_to_the_second() {
-    let scenario = Scenario {
-        faults: [FaultKind::Cable].into(),
-        ..Scenario::default()
-    };
-    let tally = all_is_well(Seeds::from(0, seeds(10_000) / 10), &scenario);
+    let tally = all_is_well_with_only(FaultKind::Cable);
     assert!(tally.outages > 0 && tally.suspended > 0, "{tally:?}");
 }
 
 #[test]
 fn where_only_ports_are_replugged_what_a_switch_has_told_is_credited_to_the_second() {
-    let scenario = Scenario {
-        faults: [FaultKind::Replug].into(),
-        ..Scenario::default()
-    };
-    let tally = all_is_well(Seeds::from(0, seeds(10_000) / 10), &scenario);
+    let tally = all_is_well_with_only(FaultKind::Replug);
     assert!(
         tally.outages > 0 && tally.suspended > 0 && tally.renumbered > 0,
         "{tally:?}"

@@ -124,12 +124,9 @@ impl EventLoop {
             let begun = Instant::now();
             let mut more = true;
             while more {
-                more = begun.elapsed() < TURN;
-                if let Ok(event) = self.events.try_recv() {
-                    inputs.push_back(self.replies.admit(event));
-                } else {
-                    more = false;
-                }
+                let event = self.events.try_recv().ok();
+                more = event.is_some() && begun.elapsed() < TURN;
+                inputs.extend(event.map(|event| self.replies.admit(event)));
                 while let Some(input) = inputs.pop_front() {
                     self.core.handle(input, self.clock.now());
                     if !self.carry_out(&mut inputs).await {

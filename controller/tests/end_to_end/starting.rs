@@ -9,19 +9,27 @@ use crate::common::process::Scratch;
 use crate::common::until;
 use crate::common::world::{Terms, World};
 
+/// What is said of a configuration by those who refuse it: the controller, and the check without one.
+fn refusals(scratch: &Scratch, text: &str) -> [String; 2] {
+    std::fs::write(scratch.path().join("payflow.toml"), text).unwrap();
+    let commands = [
+        ["controller", "--config", "payflow.toml"].as_slice(),
+        &["check-config", "payflow.toml"],
+    ];
+    commands.map(|words| {
+        let output = Controller::command(scratch.path(), words);
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(1), "{said}");
+        said
+    })
+}
+
 #[test]
 fn a_configuration_with_an_unknown_key_is_refused_with_its_line() {
     let scratch = Scratch::new();
     let text =
         "data_dir = \"data\"\n\n[http]\nlisten = \"127.0.0.1:0\"\nlissten = \"127.0.0.1:1\"\n";
-    std::fs::write(scratch.path().join("payflow.toml"), text).unwrap();
-    for words in [
-        ["controller", "--config", "payflow.toml"].as_slice(),
-        &["check-config", "payflow.toml"],
-    ] {
-        let output = Controller::command(scratch.path(), words);
-        let said = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert_eq!(output.status.code(), Some(1), "{said}");
+    for said in refusals(&scratch, text) {
         assert!(said.contains("payflow.toml:5: http.lissten"), "{said}");
         assert!(!said.contains("panicked"), "{said}");
     }
@@ -36,14 +44,7 @@ fn keys_and_certificates_that_cannot_be_used_are_told_before_anything_starts() {
     let scratch = Scratch::new();
     let text = "data_dir = \"data\"\n[ovsdb]\nendpoints = [\"ssl:127.0.0.1:6640\"]\n[ovsdb.tls]\n\
         key = \"no.key\"\ncertificate = \"no.crt\"\nserver_ca = \"no.ca\"\n";
-    std::fs::write(scratch.path().join("payflow.toml"), text).unwrap();
-    for words in [
-        ["controller", "--config", "payflow.toml"].as_slice(),
-        &["check-config", "payflow.toml"],
-    ] {
-        let output = Controller::command(scratch.path(), words);
-        let said = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert_eq!(output.status.code(), Some(1), "{said}");
+    for said in refusals(&scratch, text) {
         assert!(said.contains("ovsdb.tls."), "{said}");
         assert!(said.contains("No such file"), "{said}");
     }
