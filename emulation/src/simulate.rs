@@ -131,7 +131,8 @@ fn tell(seed: u64, scenario: Scenario) -> anyhow::Result<()> {
     writeln!(
         out,
         "seed {seed}: {} events, digest {}",
-        outcome.steps, outcome.digest
+        outcome.steps,
+        outcome.digest.unwrap_or_default()
     )?;
     for violation in &outcome.violations {
         writeln!(out, "WRONG {violation}")?;

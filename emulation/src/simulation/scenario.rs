@@ -64,7 +64,7 @@ pub struct Scenario {
     pub faults: BTreeSet<FaultKind>,
     /// Which network; a seed's own when absent.
     pub shape: Option<ShapeKind>,
-    /// Whether the story is told.
+    /// Whether the story is told, and the digest taken.
     #[serde(skip)]
     pub story: bool,
     /// What the core does wrong on purpose.

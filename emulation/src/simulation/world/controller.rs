@@ -90,8 +90,10 @@ impl World {
             let Some(output) = self.life.as_mut().and_then(|alive| alive.core.poll()) else {
                 return;
             };
-            self.hash
-                .update(format!("{} {output:?}\n", self.now.millis()));
+            if self.scenario.story {
+                self.hash
+                    .update(format!("{} {output:?}\n", self.now.millis()));
+            }
             match output {
                 Output::Journal { sequence, record } => {
                     if self.disk.take(sequence, &record) {

@@ -236,7 +236,10 @@ impl World {
         Outcome {
             tally: self.observer.tally,
             violations: self.observer.violations,
-            digest: format!("{:x}", self.hash.finalize()),
+            digest: self
+                .scenario
+                .story
+                .then(|| format!("{:x}", self.hash.finalize())),
             story: self.story,
             steps: self.steps,
         }
