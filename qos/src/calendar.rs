@@ -75,7 +75,7 @@ pub(crate) struct Limits {
 
 /// What is booked on one directed link, from now to [`horizon`].
 ///
-/// It adds up and tells; whether something fits is decided by [`crate::book::Book`]. Takes 0.5 MB
+/// It adds up and tells; whether something fits is decided by [`crate::book::Book`]. Takes up to 0.5 MB
 /// for rates and as much for each class, once something is booked.
 #[derive(Clone, Debug)]
 pub struct Calendar {

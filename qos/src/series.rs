@@ -9,14 +9,15 @@ use std::ops::Range;
 /// Slots per block.
 const BLOCK: usize = 64;
 
-/// The sums. Takes no memory until something is added.
+/// The sums. Takes no memory beyond the last block to which anything was added.
 ///
 /// Callers keep every sum within `u32`: what is added has passed admission, what is taken away was added.
 #[derive(Clone, Debug)]
 pub(crate) struct Series {
     len: usize,
-    /// What each slot holds beside what its whole block was raised by.
+    /// What each slot holds beside what its whole block was raised by. Those that are not there hold nothing.
     slots: Vec<u32>,
+    /// Of the slots that are there.
     blocks: Vec<Block>,
 }
 
@@ -50,10 +51,7 @@ impl Series {
 
     /// The most in any slot of the range; 0 if it is empty.
     pub(crate) fn peak(&self, range: Range<usize>) -> u32 {
-        if self.slots.is_empty() {
-            return 0;
-        }
-        let mut parts = parts(range);
+        let mut parts = parts(self.there(range));
         let ends = [parts.next(), parts.next_back()];
         // All blocks between the ends are whole.
         let between = parts.map(|(index, _)| self.blocks[index].highest());
@@ -76,10 +74,7 @@ impl Series {
 
     /// The last slot of the range that holds more than `limit`.
     pub(crate) fn last_above(&self, range: Range<usize>, limit: u32) -> Option<usize> {
-        if self.slots.is_empty() {
-            return None;
-        }
-        parts(range).rev().find_map(|(index, part)| {
+        parts(self.there(range)).rev().find_map(|(index, part)| {
             let block = self.blocks[index];
             if block.highest() <= limit {
                 return None;
@@ -100,7 +95,7 @@ impl Series {
         if amount == 0 || range.is_empty() {
             return;
         }
-        self.allocate();
+        self.allocate(range.end);
         for (index, part) in parts(range) {
             if self.is_whole(index, &part) {
                 self.blocks[index].raised += amount;
@@ -119,7 +114,7 @@ impl Series {
         if amount == 0 || range.is_empty() {
             return;
         }
-        self.allocate();
+        self.allocate(range.end);
         for (index, part) in parts(range) {
             if self.is_whole(index, &part) && self.blocks[index].raised >= amount {
                 self.blocks[index].raised -= amount;
@@ -139,12 +134,13 @@ impl Series {
 
     /// Writes `values` into the slots from `first` on.
     pub(crate) fn write(&mut self, first: usize, values: &[u32]) {
-        if self.slots.is_empty() && values.iter().all(|value| *value == 0) {
+        let end = first + values.len();
+        if first >= self.slots.len() && values.iter().all(|value| *value == 0) {
             return;
         }
-        self.allocate();
+        self.allocate(end);
         let mut rest = values;
-        for (index, part) in parts(first..first + values.len()) {
+        for (index, part) in parts(first..end) {
             let (head, tail) = rest.split_at(part.len());
             self.push_down(index);
             self.slots[part].copy_from_slice(head);
@@ -153,11 +149,18 @@ impl Series {
         }
     }
 
-    fn allocate(&mut self) {
-        if self.slots.is_empty() {
-            self.slots = vec![0; self.len];
-            self.blocks = vec![Block::default(); self.len.div_ceil(BLOCK)];
+    /// Has slots up to `end`, in whole blocks.
+    fn allocate(&mut self, end: usize) {
+        if end > self.slots.len() {
+            let blocks = end.div_ceil(BLOCK);
+            self.slots.resize((blocks * BLOCK).min(self.len), 0);
+            self.blocks.resize(blocks, Block::default());
         }
+    }
+
+    /// What of a range is there.
+    fn there(&self, range: Range<usize>) -> Range<usize> {
+        range.start..range.end.min(self.slots.len())
     }
 
     /// Whether the range is all of the block; the last one may be short.
