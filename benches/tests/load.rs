@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 use std::{
+    io::Write as _,
     net::{SocketAddr, TcpStream},
     time::Duration,
 };
@@ -11,6 +12,7 @@ use payflow_benches::{
     program::free_address,
     reflector,
 };
+use rust_openflow::{Hello, Message};
 
 const EACH: Mix = Mix {
     stranger_every: 4,
@@ -55,8 +57,17 @@ fn an_open_loop_shows_packets_at_its_rate_whatever_the_answers() {
 #[test]
 fn packets_that_nobody_answers_are_not_counted_as_answered() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let mut load = Load::connect(listener.local_addr().unwrap(), 0, 1, EACH).unwrap();
-    let (_silent, _) = listener.accept().unwrap();
+    let address = listener.local_addr().unwrap();
+    let silent_but_for_hello = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let mut hello = Vec::new();
+        let greeting = Message::Hello(Hello::v1_3());
+        greeting.encode(1, &mut hello).unwrap();
+        stream.write_all(&hello).unwrap();
+        stream
+    });
+    let mut load = Load::connect(address, 0, 1, EACH).unwrap();
+    let _stream = silent_but_for_hello.join().unwrap();
     let phase = load.closed_loop(5, Duration::from_millis(50)).unwrap();
     assert_eq!(
         (phase.shown, phase.in_time, phase.received.answered),

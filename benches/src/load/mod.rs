@@ -23,6 +23,8 @@ pub use switch::{EmulatedSwitch, HOSTS_PER_PORT, Mix, PORTS, Received};
 const READ_BUFFER: usize = 256 << 10;
 /// Bytes of a flood that wait for their socket.
 const FLOOD_BUFFER: usize = 64 << 10;
+/// How long a controller may take to say hello.
+const GREETING: Duration = Duration::from_secs(5);
 /// How long a controller may take to answer everything when no more is asked.
 const DRAIN: Duration = Duration::from_secs(10);
 
@@ -65,46 +67,64 @@ struct Peer {
     out: Vec<u8>,
     /// So much of `out` is written.
     written: usize,
+    /// The controller has said something.
+    greeted: bool,
 }
 
 impl Load {
-    /// Connects so many switches; the datapath id of the first is `first` + 1.
+    /// Connects so many switches, each when the one before has been greeted: of connections that a controller has not
+    /// accepted yet, the system keeps no more than it asked for (10 at ovs-testcontroller), and of the others it loses
+    /// what they say first. The datapath id of the first is `first` + 1.
     ///
     /// # Errors
-    /// The controller cannot be reached.
+    /// The controller cannot be reached, or greets nobody.
     pub fn connect(
         controller: SocketAddr,
         first: u16,
         switches: u16,
         mix: Mix,
     ) -> anyhow::Result<Self> {
-        let poll = Poll::new()?;
-        let mut peers = Vec::new();
-        for number in 0..switches {
-            let stream =
-                std::net::TcpStream::connect(controller).with_context(|| controller.to_string())?;
-            stream.set_nodelay(true)?;
-            stream.set_nonblocking(true)?;
-            let mut stream = TcpStream::from_std(stream);
-            let interest = Interest::READABLE | Interest::WRITABLE;
-            poll.registry()
-                .register(&mut stream, Token(usize::from(number)), interest)?;
-            let mut switch = EmulatedSwitch::new(first + number, mix)?;
-            let out = switch.greeting();
-            peers.push(Peer {
-                stream,
-                switch,
-                out,
-                written: 0,
-            });
-        }
-        Ok(Self {
-            poll,
+        let mut load = Self {
+            poll: Poll::new()?,
             events: Events::with_capacity(1_024),
-            peers,
+            peers: Vec::new(),
             buffer: vec![0; READ_BUFFER],
             known_need_none: mix.known_need_none,
-        })
+        };
+        for number in 0..switches {
+            load.add(controller, EmulatedSwitch::new(first + number, mix)?)
+                .with_context(|| controller.to_string())?;
+        }
+        Ok(load)
+    }
+
+    fn add(&mut self, controller: SocketAddr, mut switch: EmulatedSwitch) -> anyhow::Result<()> {
+        let stream = std::net::TcpStream::connect(controller)?;
+        stream.set_nodelay(true)?;
+        stream.set_nonblocking(true)?;
+        let mut stream = TcpStream::from_std(stream);
+        let interest = Interest::READABLE | Interest::WRITABLE;
+        let place = self.peers.len();
+        self.poll
+            .registry()
+            .register(&mut stream, Token(place), interest)?;
+        let out = switch.greeting();
+        self.peers.push(Peer {
+            stream,
+            switch,
+            out,
+            written: 0,
+            greeted: false,
+        });
+        self.flush()?;
+        let begun = Instant::now();
+        while !self.peers.get(place).is_some_and(|peer| peer.greeted) {
+            if begun.elapsed() > GREETING {
+                bail!("no word from the controller in {GREETING:?}");
+            }
+            self.wait(GREETING)?;
+        }
+        Ok(())
     }
 
     /// Answers what the controller asks, and shows nothing.
@@ -286,6 +306,7 @@ impl Peer {
             match self.stream.read(buffer) {
                 Ok(0) => bail!("the controller closed a connection"),
                 Ok(count) => {
+                    self.greeted = true;
                     let bytes = buffer.get(..count).unwrap_or_default();
                     self.switch.receive(bytes, Instant::now(), &mut self.out)?;
                 }

@@ -49,14 +49,15 @@ struct Table {
 #[derive(Clone, Debug)]
 struct Row {
     hint: Hint,
-    entry: Box<Entry>,
+    entry: Arc<Entry>,
 }
 
-/// All flow tables of a switch.
+/// All flow tables of a switch. A clone shares what neither has changed since: one is made for every bundle, so that it
+/// can be taken back.
 #[derive(Clone, Debug, Default)]
 pub(super) struct FlowTables {
     /// By number, up to the highest that was ever needed.
-    tables: Vec<Table>,
+    tables: Vec<Arc<Table>>,
     /// No entry's time is over before; packets may have kept it longer.
     earliest_expiry: Option<Duration>,
 }
@@ -93,7 +94,7 @@ impl FlowTables {
         let deadline = entry.deadline();
         let row = Row {
             hint: entry.pattern.hint(),
-            entry: Box::new(entry),
+            entry: Arc::new(entry),
         };
         match place {
             Ok(at) => table.rows[at] = row,
@@ -171,9 +172,9 @@ impl FlowTables {
     fn table(&mut self, id: TableId) -> &mut Table {
         let at = usize::from(id.0);
         if self.tables.len() <= at {
-            self.tables.resize_with(at + 1, Table::default);
+            self.tables.resize_with(at + 1, Arc::default);
         }
-        &mut self.tables[at]
+        Arc::make_mut(&mut self.tables[at])
     }
 
     pub(super) fn users_of(&self, meter: MeterId) -> u32 {
@@ -206,7 +207,7 @@ impl FlowTables {
         let table = self.table(table);
         table.lookups += 1;
         let row = table.rows.iter_mut().find(|row| row.takes(key))?;
-        let entry = &mut *row.entry;
+        let entry = Arc::make_mut(&mut row.entry);
         table.matched += 1;
         entry.packets += 1;
         entry.bytes += u64::try_from(frame_bytes).unwrap_or(u64::MAX);
@@ -259,16 +260,20 @@ impl FlowTables {
     }
 
     fn selected_mut(&mut self, selection: &Selection) -> impl Iterator<Item = &mut Entry> {
-        let rows = self.tables.iter_mut().flat_map(|table| &mut table.rows);
-        let entries = rows.map(|row| &mut *row.entry);
-        entries.filter(move |entry| selection.takes(entry))
+        let tables = self.tables.iter_mut().map(Arc::make_mut);
+        let rows = tables.flat_map(|table| &mut table.rows);
+        rows.filter(move |row| selection.takes(&row.entry))
+            .map(|row| Arc::make_mut(&mut row.entry))
     }
 
     fn extract(&mut self, goes: impl Fn(&Entry) -> bool) -> Vec<Entry> {
         let mut gone = Vec::new();
         for table in &mut self.tables {
-            let rows = table.rows.extract_if(.., |row| goes(&row.entry));
-            gone.extend(rows.map(|row| *row.entry));
+            if table.rows.iter().any(|row| goes(&row.entry)) {
+                let rows = &mut Arc::make_mut(table).rows;
+                let rows = rows.extract_if(.., |row| goes(&row.entry));
+                gone.extend(rows.map(|row| Arc::unwrap_or_clone(row.entry)));
+            }
         }
         if !gone.is_empty() {
             self.look_for_deadlines();

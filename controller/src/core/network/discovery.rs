@@ -6,7 +6,7 @@
 //! Frames that a host relays are authentic all the same: which ports may be links at all is decided elsewhere.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     time::Duration,
 };
 
@@ -30,6 +30,11 @@ const SIGNED_LEN: usize = 8 + 4 + 8 + 8;
 const MISSED: u32 = 3;
 /// Frames of one port that may be on their way.
 const OUTSTANDING: usize = 8;
+/// Frames that are sent in one go: what hosts say does not wait until thousands of ports, whose time has come at once,
+/// have spoken.
+const IN_ONE_GO: usize = 32;
+/// However many ports there are, in so many goes all have spoken.
+const GOES: usize = 128;
 
 /// The ports that take part in discovery, and what they have heard.
 pub(crate) struct Discovery {
@@ -37,10 +42,10 @@ pub(crate) struct Discovery {
     timings: Timings,
     sequence: u64,
     ports: BTreeMap<PortRef, Prober>,
+    /// When each of them speaks next.
+    schedule: BTreeSet<(Time, PortRef)>,
     /// By the port that heard: which port was heard, and when last.
     heard: BTreeMap<PortRef, (PortRef, Time)>,
-    /// No frame is due before.
-    next_frame: Option<Time>,
     /// Nothing that was heard is too old before.
     next_lapse: Option<Time>,
 }
@@ -58,8 +63,8 @@ impl Discovery {
             timings,
             sequence: 0,
             ports: BTreeMap::new(),
+            schedule: BTreeSet::new(),
             heard: BTreeMap::new(),
-            next_frame: None,
             next_lapse: None,
         }
     }
@@ -68,7 +73,7 @@ impl Discovery {
     pub(crate) fn start(&mut self, port: PortRef, now: Time) {
         let settled_at = now.plus(self.timings.settle);
         self.ports.entry(port).or_insert_with(|| {
-            self.next_frame = Some(now);
+            self.schedule.insert((now, port));
             Prober {
                 settled_at,
                 next: now,
@@ -79,21 +84,25 @@ impl Discovery {
 
     /// The port takes no part any more, and what it heard is forgotten.
     pub(crate) fn stop(&mut self, port: PortRef) {
-        self.ports.remove(&port);
+        if let Some(prober) = self.ports.remove(&port) {
+            self.schedule.remove(&(prober.next, port));
+        }
         self.heard
             .retain(|heard, (from, _)| *heard != port && *from != port);
     }
 
-    /// The frames to send now.
+    /// The frames to send now. More may be due at once.
     pub(crate) fn due(&mut self, now: Time) -> Vec<(PortRef, Vec<u8>)> {
+        let most = IN_ONE_GO.max(self.ports.len().div_ceil(GOES));
         let mut frames = Vec::new();
-        if self.next_frame.is_none_or(|at| now < at) {
-            return frames;
-        }
-        for (port, prober) in &mut self.ports {
-            if now < prober.next {
+        while let Some((at, port)) = self.schedule.first().copied()
+            && at <= now
+            && frames.len() < most
+        {
+            self.schedule.pop_first();
+            let Some(prober) = self.ports.get_mut(&port) else {
                 continue;
-            }
+            };
             let settling = now < prober.settled_at;
             let interval = if settling {
                 self.timings.lldp_settling
@@ -101,14 +110,14 @@ impl Discovery {
                 self.timings.lldp_settled
             };
             prober.next = now.plus(interval);
+            self.schedule.insert((prober.next, port));
             self.sequence += 1;
             prober.outstanding.push_back((self.sequence, now));
             if prober.outstanding.len() > OUTSTANDING {
                 prober.outstanding.pop_front();
             }
-            frames.push((*port, frame(&self.secret, *port, self.sequence, now)));
+            frames.push((port, frame(&self.secret, port, self.sequence, now)));
         }
-        self.next_frame = self.ports.values().map(|prober| prober.next).min();
         frames
     }
 
@@ -163,10 +172,8 @@ impl Discovery {
 
     /// When the next frame is due or a link may be gone.
     pub(crate) fn next_deadline(&self) -> Option<Time> {
-        [self.next_frame, self.next_lapse]
-            .into_iter()
-            .flatten()
-            .min()
+        let next_frame = self.schedule.first().map(|(at, _)| *at);
+        [next_frame, self.next_lapse].into_iter().flatten().min()
     }
 
     /// Three intervals, and half of one for the way.
@@ -376,6 +383,44 @@ mod tests {
             sent.push(at.millis() - T0.millis());
         }
         assert_eq!(sent, [0, 300, 600, 900, 1200, 1500, 2500, 3500, 4500]);
+    }
+
+    #[test]
+    fn many_ports_whose_time_has_come_at_once_speak_a_few_in_one_go_and_each_once() {
+        for ports in [1_000, 100_000] {
+            let mut discovery = Discovery::new([7; 32], Timings::default());
+            for port in 0..ports {
+                discovery.start(PortRef::new(1, port), T0);
+            }
+            let mut spoken = BTreeSet::new();
+            let mut goes = 0;
+            while discovery.next_deadline().is_some_and(|at| at <= T0) {
+                let frames = discovery.due(T0);
+                let most = IN_ONE_GO.max(ports as usize / GOES + 1);
+                assert!((1..=most).contains(&frames.len()));
+                for (port, _) in frames {
+                    assert!(spoken.insert(port), "{port:?} speaks twice");
+                }
+                goes += 1;
+            }
+            assert_eq!(spoken.len(), ports as usize);
+            assert!(goes <= GOES, "{goes}");
+            assert_eq!(discovery.next_deadline(), Some(after(300)));
+        }
+    }
+
+    #[test]
+    fn a_port_that_takes_no_part_any_more_does_not_speak() {
+        let mut discovery = two_ports();
+        discovery.stop(A);
+        let spoken: Vec<_> = discovery
+            .due(T0)
+            .into_iter()
+            .map(|(port, _)| port)
+            .collect();
+        assert_eq!(spoken, [B]);
+        discovery.stop(B);
+        assert_eq!(discovery.next_deadline(), None);
     }
 
     proptest! {
