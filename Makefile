@@ -3,7 +3,7 @@
 CARGO ?= cargo
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test bench bench-criterion bench-programs bench-packet-in bench-install bench-summary fuzz lint
+.PHONY: help setup demo test bench bench-criterion bench-programs bench-packet-in bench-flood bench-install bench-summary fuzz lint
 
 help: ## Lists these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -32,7 +32,7 @@ BENCH := $(CURDIR)/target/bench
 TARGET := $(or $(CARGO_TARGET_DIR),$(CURDIR)/target)
 bench: ## How fast everything is; writes target/bench/summary.json
 	@rm -rf $(BENCH)/criterion $(BENCH)/programs
-	@$(MAKE) --no-print-directory bench-criterion bench-packet-in bench-install
+	@$(MAKE) --no-print-directory bench-criterion bench-packet-in bench-flood bench-install
 	@$(MAKE) --no-print-directory bench-summary
 
 # Short, so that it is run often: a second per bench.
@@ -47,6 +47,9 @@ bench-programs:
 bench-packet-in: bench-programs ## How fast the controller answers, beside others
 	@scripts/comparison.sh $(BENCH)/os-ken
 	PAYFLOW_BENCH_OS_KEN=$(BENCH)/os-ken $(TARGET)/release/bench-packet-in $(BENCH)/programs/packet-in.json
+
+bench-flood: setup bench-programs ## How soon what is bought is there while a port floods the controller
+	$(TARGET)/release/bench-flood $(BENCH)/programs/flood.json
 
 bench-install: setup bench-programs ## How fast everything sold is back on switches that were restarted
 	$(TARGET)/release/bench-install $(BENCH)/programs/install.json
