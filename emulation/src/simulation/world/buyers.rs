@@ -36,7 +36,7 @@ impl World {
             caller,
             request,
         };
-        self.at(pause, Event::Ask(Box::new(asked)));
+        self.at(pause, Event::Ask(asked));
     }
 
     /// A request reaches the controller, if the network lets it through.

@@ -59,7 +59,7 @@ enum Event {
     Checkpoint,
     Follow { life: u32 },
     Buyer(usize),
-    Ask(Box<Asked>),
+    Ask(Asked),
     Execute(SignedTransaction),
     Crash,
     Start,
@@ -94,7 +94,8 @@ pub(super) struct World {
     scenario: Scenario,
     chance: Chance,
     now: Time,
-    events: BTreeMap<(Time, u64), Event>,
+    /// What will happen, in order. Boxed, as they are moved about much and some are large.
+    events: BTreeMap<(Time, u64), Box<Event>>,
     numbered: u64,
     fabric: Fabric,
     ledger: MemoryLedger,
@@ -180,7 +181,7 @@ impl World {
     fn at(&mut self, after: Duration, event: Event) {
         self.numbered += 1;
         self.events
-            .insert((self.now.plus(after), self.numbered), event);
+            .insert((self.now.plus(after), self.numbered), Box::new(event));
     }
 
     fn tell(&mut self, what: impl FnOnce() -> String) {
@@ -214,7 +215,7 @@ impl World {
             }
             self.now = at;
             self.steps += 1;
-            self.happen(event);
+            self.happen(*event);
             self.look();
         }
     }
@@ -323,7 +324,7 @@ impl World {
                 }
             }
             Event::Buyer(number) => self.act(number),
-            Event::Ask(asked) => self.asked(*asked),
+            Event::Ask(asked) => self.asked(asked),
             Event::Execute(transaction) => self.execute(&transaction),
             Event::Crash => {
                 if self.rough && self.life.is_some() {
