@@ -16,7 +16,7 @@ use payflow_qos::{BitRate, SwitchId, Tariff};
 
 use crate::core::{
     document::BuyerKey,
-    network::{MacAddr, PortFacts, PortRole},
+    network::{MacAddr, PortFacts, PortRole, openflow_name},
 };
 
 mod file;
@@ -345,7 +345,7 @@ impl Config {
         }
         let mut ports = BTreeSet::new();
         for port in &self.ports {
-            if !ports.insert((port.switch, &port.name)) {
+            if !ports.insert((port.switch, openflow_name(&port.name))) {
                 problem(
                     "port".into(),
                     format!(
@@ -388,7 +388,7 @@ impl Config {
     pub fn port(&self, switch: SwitchId, name: &str) -> Option<&PortConfig> {
         self.ports
             .iter()
-            .find(|port| port.switch == switch && port.name == name)
+            .find(|port| port.switch == switch && openflow_name(&port.name) == openflow_name(name))
     }
 
     /// Addresses that more than one listener would take. Port 0 is nobody's.
@@ -436,7 +436,7 @@ impl PortConfig {
     pub fn facts(&self) -> PortFacts {
         PortFacts {
             switch: self.switch,
-            port_name: self.name.clone(),
+            port_name: openflow_name(&self.name).to_owned(),
             capacity: self.capacity,
             role: self.role.unwrap_or_default(),
         }

@@ -31,6 +31,7 @@ pub mod network;
 mod paying;
 mod payouts;
 pub mod planted;
+pub(crate) mod printable;
 pub mod problem;
 mod quoting;
 mod register;

@@ -13,6 +13,8 @@ pub(crate) struct Classes {
     pub(super) unanswered: u32,
     pub(super) made: Option<BitRate>,
     pub(super) retry_at: Option<Time>,
+    /// When they were in place last.
+    made_at: Option<Time>,
     /// The port was plugged in anew, and has none until they are made.
     pub(super) lost: bool,
 }
@@ -55,6 +57,7 @@ impl Network {
             unanswered: classes.unanswered + 1,
             made: None,
             retry_at: None,
+            made_at: classes.made_at,
             lost: classes.lost,
         };
         // What is sold is never more than what was said last.
@@ -90,6 +93,7 @@ impl Network {
         if let Some(classes) = self.classes.get_mut(&(switch, name.to_owned())) {
             *classes = Classes {
                 unanswered: classes.unanswered,
+                made_at: classes.made_at,
                 lost: classes.lost,
                 ..Classes::default()
             };
@@ -101,6 +105,33 @@ impl Network {
         self.forget_classes(switch, name);
         if let Some(classes) = self.classes.get_mut(&(switch, name.to_owned())) {
             classes.lost = true;
+        }
+    }
+
+    /// Somebody has changed or removed the class queues of a port: they are made again, and what was sold there waits until
+    /// they are. At once, but not over and over if somebody does it over and over.
+    pub(super) fn classes_lost(&mut self, switch: SwitchId, name: &str, now: Time) {
+        let key = (switch, name.to_owned());
+        let known = self.classes.get(&key);
+        if known.is_none_or(|classes| classes.made.is_none()) {
+            return;
+        }
+        warn!(%switch, port = name, "somebody has changed the class queues; they are made again");
+        let made_at = known.and_then(|classes| classes.made_at);
+        self.lose_classes(switch, name);
+        self.stirred.extend(self.flows.keys());
+        let port = self.switches.get(&switch);
+        if let Some(port) = port.and_then(|known| known.port_named(name)) {
+            self.topology.clear_capacity(PortRef { switch, port });
+        }
+        let retry_at = made_at.map(|at| at.plus(self.config.timings.retry));
+        if let Some(at) = retry_at.filter(|at| now < *at) {
+            if let Some(classes) = self.classes.get_mut(&key) {
+                classes.retry_at = Some(at);
+            }
+            self.class_timers.insert((at, key));
+        } else {
+            self.order_classes(switch, name, now);
         }
     }
 
@@ -132,6 +163,7 @@ impl Network {
         match result {
             Ok(()) => {
                 classes.made = Some(capacity);
+                classes.made_at = Some(now);
                 if std::mem::take(&mut classes.lost) {
                     self.stirred.extend(self.flows.keys());
                 }
@@ -143,6 +175,7 @@ impl Network {
                 warn!(%switch, port = name, reason, "class queues are not confirmed; nothing more is sold at this port");
                 *classes = Classes {
                     retry_at: Some(retry_at),
+                    made_at: classes.made_at,
                     lost: classes.lost,
                     ..Classes::default()
                 };

@@ -3,13 +3,14 @@
 
 use payflow_qos::{PortRef, SwitchId, Time};
 use rust_openflow::{
-    BundleCommand, BundleControl, DownReason, Experimenter, FlowRemovedReason, Input, Message,
-    MultipartReplyBody, Output, RequestError, SwitchFeatures,
+    BundleCommand, BundleControl, DecodeError, DownReason, Experimenter, FlowRemovedReason, Header,
+    Input, Message, MultipartReplyBody, Output, RequestError, SwitchFeatures,
 };
 use tracing::{debug, info, warn};
 
 use super::{
     ConnectionId, FlowId, Network, NetworkEvent, NetworkOutput,
+    chatter::Chatter,
     cookie::INFRASTRUCTURE,
     entry::reservation_meter,
     identity::{KeyFingerprint, Peer, Verdict},
@@ -17,6 +18,9 @@ use super::{
     reconcile::Confirmed,
     switch::{Connection, Reading, State, Switch, Through, session_time},
 };
+
+/// A connection that brings so many messages that cannot be read is no use.
+const MAX_UNREADABLE: u32 = 64;
 
 impl Network {
     pub(super) fn connected(&mut self, id: ConnectionId, peer: Peer, now: Time) {
@@ -80,6 +84,7 @@ impl Network {
     /// Sends what differs to the switches that something has happened to, and passes on what sessions have to say.
     pub(super) fn flush(&mut self, now: Time) {
         let mut ready = Vec::new();
+        let mut whole = Vec::new();
         for id in self.switches.touched() {
             let Some(switch) = self.switches.get_mut(&id) else {
                 continue;
@@ -103,6 +108,12 @@ impl Network {
                 switch.state = State::Ready;
                 ready.push(id);
             }
+            if switch.reconciler.is_quiet() && !switch.reconciler.lacks_infrastructure() {
+                whole.push(id);
+            }
+        }
+        for switch in whole {
+            self.infrastructure_refused(switch, None);
         }
         for switch in ready {
             info!(%switch, "switch ready");
@@ -180,21 +191,23 @@ impl Network {
             (Output::Up(features), _) => self.introduced(id, &features, now),
             (Output::Down(DownReason::Closed), _) => self.hang_up(id, None, now),
             (Output::Down(reason), _) => self.hang_up(id, Some(reason.to_string()), now),
-            (Output::Malformed { header, error }, _) => {
-                warn!(connection = id.0, ?header, %error, "a message could not be read");
-            }
+            (Output::Malformed { header, error }, _) => self.unreadable(id, header, &error, now),
             (Output::Message { message, .. }, Some(switch)) => self.told(switch, message, now),
             (Output::MultipartDone { xid, body }, Some(switch)) => {
                 self.answered(switch, xid, body, now)
             }
             (Output::BarrierReply { xid }, Some(switch)) => self.barrier(switch, xid, now),
             (Output::Error { xid, error }, Some(switch)) => {
-                let known = self
-                    .switch_mut(switch)
-                    .reconciler
-                    .error(xid, &error.to_string());
-                if !known && !self.unanswered(id, switch, xid, now) {
-                    warn!(%switch, xid, %error, "the switch refused a message");
+                let error = error.to_string();
+                let reconciler = &mut self.switch_mut(switch).reconciler;
+                if reconciler.ends_batch(xid) {
+                    // Without barriers nothing is ever known to be there.
+                    self.hang_up(id, Some(format!("it refuses a barrier: {error}")), now);
+                } else if !reconciler.error(xid, &error)
+                    && !self.unanswered(id, switch, xid, &error, now)
+                    && self.may_say(switch, Chatter::Errors, now)
+                {
+                    warn!(%switch, xid, error, "the switch refused a message");
                 }
             }
             (
@@ -209,9 +222,13 @@ impl Network {
             (Output::RequestFailed { xid, error }, Some(switch)) => {
                 // Without this answer nothing is known for sure: start over. A switch that answers, but not to the point,
                 // is taken as it is.
+                let known = self.switch_mut(switch);
                 let late = matches!(error, RequestError::TimedOut(_))
-                    && matches!(self.switch_mut(switch).state, State::Reading(_));
-                if late || !self.unanswered(id, switch, xid, now) {
+                    && matches!(known.state, State::Reading(_));
+                let error = error.to_string();
+                if known.reconciler.is_unheeded(xid) {
+                    debug!(%switch, xid, error, "a bundle was passed over");
+                } else if late || !self.unanswered(id, switch, xid, &error, now) {
                     self.hang_up(id, Some(format!("request {xid}: {error}")), now);
                 }
             }
@@ -357,8 +374,28 @@ impl Network {
         }
     }
 
+    /// A message that is none. Who sends many is no switch, whatever else it sends.
+    fn unreadable(&mut self, id: ConnectionId, header: Header, error: &DecodeError, now: Time) {
+        let Some(connection) = self.connections.get_mut(&id) else {
+            return;
+        };
+        connection.unreadable += 1;
+        warn!(connection = id.0, ?header, %error, "a message could not be read");
+        if connection.unreadable >= MAX_UNREADABLE {
+            let reason = format!("{MAX_UNREADABLE} of its messages could not be read: {error}");
+            self.hang_up(id, Some(reason), now);
+        }
+    }
+
     /// An answer that will not come. Tells whether it was awaited.
-    fn unanswered(&mut self, id: ConnectionId, switch: SwitchId, xid: u32, now: Time) -> bool {
+    fn unanswered(
+        &mut self,
+        id: ConnectionId,
+        switch: SwitchId,
+        xid: u32,
+        error: &str,
+        now: Time,
+    ) -> bool {
         let known = self.switch_mut(switch);
         let rest = match (&mut known.state, &mut known.audit) {
             (State::Reading(reading), _) | (_, Some(reading)) => reading.no_answer(xid),
@@ -368,7 +405,9 @@ impl Network {
             None => return false,
             Some(None) => self.hang_up(
                 id,
-                Some("the switch does not tell its flow entries".to_owned()),
+                Some(format!(
+                    "it does not tell its flow entries or ports: {error}"
+                )),
                 now,
             ),
             Some(Some(true)) => self.read(switch, now),
@@ -467,7 +506,13 @@ impl Network {
             self.stirred.extend(self.flows.keys().filter(had_one));
         }
         for (flow, reason) in refused {
-            warn!(%switch, ?flow, reason, "the switch refused an entry");
+            if flow == INFRASTRUCTURE {
+                self.infrastructure_refused(switch, Some(reason));
+                continue;
+            }
+            if self.may_say(switch, Chatter::Refusals, now) {
+                warn!(%switch, ?flow, reason, "the switch refused an entry");
+            }
             self.refused(flow, format!("switch {switch}: {reason}"));
         }
     }
@@ -495,6 +540,7 @@ impl Network {
                 let owner = self.switch_mut(id).reconciler.removed(&removed);
                 if let Some(flow) =
                     owner.filter(|_| removed.reason != FlowRemovedReason::HARD_TIMEOUT)
+                    && self.may_say(id, Chatter::Removals, now)
                 {
                     warn!(switch = %id, ?flow, reason = ?removed.reason, "somebody removed an entry of ours");
                 }

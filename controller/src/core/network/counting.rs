@@ -49,8 +49,8 @@ impl Network {
                 .unwrap_or_default();
             let (packets, bytes) = grown(seen, dropped);
             if let Some(paid) = newest.get_mut(&meter.meter_id) {
-                paid.counters.dropped_packets += packets;
-                paid.counters.dropped_bytes += bytes;
+                add(&mut paid.counters.dropped_packets, packets);
+                add(&mut paid.counters.dropped_bytes, bytes);
             }
         }
     }
@@ -72,10 +72,15 @@ impl Network {
         {
             let (packets, bytes) = grown(paid.last_seen, seen);
             paid.last_seen = seen;
-            paid.counters.packets += packets;
-            paid.counters.bytes += bytes;
+            add(&mut paid.counters.packets, packets);
+            add(&mut paid.counters.bytes, bytes);
         }
     }
+}
+
+/// Switches say what they like, also that all bits are set, which the specification has for a counter that is not kept.
+fn add(counter: &mut u64, more: u64) {
+    *counter = counter.saturating_add(more);
 }
 
 /// By how much counters have grown since they were last seen; they begin at zero again when an entry
@@ -84,5 +89,19 @@ fn grown(last: (u64, u64), now: (u64, u64)) -> (u64, u64) {
     match (now.0.checked_sub(last.0), now.1.checked_sub(last.1)) {
         (Some(packets), Some(bytes)) => (packets, bytes),
         _ => now,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_counter_that_is_not_kept_stops_nothing() {
+        let mut counted = 0;
+        for (last, now) in [(0, u64::MAX), (u64::MAX, 5), (5, u64::MAX)] {
+            add(&mut counted, grown((last, last), (now, now)).0);
+        }
+        assert_eq!(counted, u64::MAX);
     }
 }

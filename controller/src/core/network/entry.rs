@@ -38,13 +38,16 @@ impl FlowEntry {
 
     /// The meter that packets pass.
     pub(crate) fn meter(&self) -> Option<MeterId> {
-        self.instructions
-            .iter()
-            .find_map(|instruction| match instruction {
-                Instruction::Meter(meter) => Some(*meter),
-                _ => None,
-            })
+        meter_of(&self.instructions)
     }
+}
+
+/// The meter that packets pass.
+pub(crate) fn meter_of(instructions: &[Instruction]) -> Option<MeterId> {
+    instructions.iter().find_map(|it| match it {
+        Instruction::Meter(meter) => Some(*meter),
+        _ => None,
+    })
 }
 
 /// What a meter lets pass; everything above is dropped.

@@ -20,6 +20,8 @@ pub(crate) struct Fitness {
     pub(super) bridge: Option<BridgeFacts>,
     /// What its meters lack, as it says itself.
     pub(super) meters: Option<String>,
+    /// Why it refuses an entry or a meter that is wanted for all reservations.
+    pub(super) refusal: Option<String>,
 }
 
 impl Fitness {
@@ -32,6 +34,15 @@ impl Fitness {
                 text: format!(
                     "nothing is sold across it, because {lacks}; with Open vSwitch on Linux the kernel must be 4.18 or \
                      newer, or the bridge's datapath_type netdev"
+                ),
+            });
+        }
+        if let Some(reason) = &self.refusal {
+            found.push(Shortcoming {
+                unsellable: false,
+                text: format!(
+                    "it refuses entries that keep hosts apart or serve them ({reason}), so that some are not served; \
+                     `ovs-ofctl dump-table-features` and `ovs-vsctl list Flow_Table` show how many it takes"
                 ),
             });
         }
@@ -97,6 +108,14 @@ impl Network {
     pub(super) fn meters_described(&mut self, switch: SwitchId, features: Option<&MeterFeatures>) {
         let lacking = lacking_of_meters(features);
         self.assess(switch, |fitness| fitness.meters = lacking);
+    }
+
+    /// A switch has refused what is wanted for all reservations, or has taken it all.
+    pub(super) fn infrastructure_refused(&mut self, switch: SwitchId, reason: Option<String>) {
+        let known = self.fitness.get(&switch).and_then(|it| it.refusal.as_ref());
+        if known.is_some() != reason.is_some() {
+            self.assess(switch, |fitness| fitness.refusal = reason);
+        }
     }
 
     /// Says what is new, and offers the capacity of all its ports, or offers it no more.

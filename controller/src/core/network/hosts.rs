@@ -149,6 +149,7 @@ impl Hosts {
         if self.is_api(sender) {
             return news;
         }
+        let was_full = self.is_full(port);
         self.answered(port, sender);
         if !self.station_heard(port, sender, &presence, now, &mut news) {
             return news;
@@ -156,11 +157,7 @@ impl Hosts {
         if let Some(address) = sender.address {
             self.address_heard(port, sender, address, &presence, now, &mut news);
         }
-        if news
-            .iter()
-            .any(|news| !matches!(news, News::Quarantine(..)))
-            && self.is_full(port)
-        {
+        if !was_full && self.is_full(port) {
             news.push(News::Full(port));
         }
         news

@@ -51,6 +51,13 @@ pub enum NetworkInput {
         /// The reason when the database refused or did not answer.
         result: Result<(), String>,
     },
+    /// Somebody has changed or removed the class queues of a port that were in place.
+    ClassesLost {
+        /// The switch.
+        switch: SwitchId,
+        /// The port, by name.
+        port_name: String,
+    },
     /// It is durable that a datapath id belongs to a key: the answer to [`NetworkEvent::SwitchMet`], and what is
     /// remembered after a restart.
     Bound {
@@ -103,6 +110,16 @@ pub struct Shortcoming {
     pub text: String,
 }
 
+/// Most bytes of a port's name in OpenFlow: `name` of `ofp_port` has 16, one of them a zero.
+pub const OPENFLOW_NAME: usize = 15;
+
+/// A port's name as switches say it in OpenFlow, whatever it is called elsewhere.
+#[must_use]
+pub fn openflow_name(name: &str) -> &str {
+    let end = name.floor_char_boundary(OPENFLOW_NAME);
+    name.get(..end).unwrap_or(name)
+}
+
 /// What the operator declared of a port: in the configuration file, else in OVSDB
 /// `external_ids` of table Port (`payflow-capacity-bps`, `payflow-role`). A port is identified by
 /// datapath id and name, because port numbers change (OpenFlow reference, trap 15).
@@ -110,7 +127,7 @@ pub struct Shortcoming {
 pub struct PortFacts {
     /// The switch.
     pub switch: SwitchId,
-    /// The port, by name.
+    /// The port, by its name in OpenFlow: [`openflow_name`].
     pub port_name: String,
     /// Capacity of the link behind the port, in this direction. `None` is not sellable.
     pub capacity: Option<BitRate>,

@@ -9,6 +9,7 @@ use tracing::{info, warn};
 use super::{
     Network, NetworkEvent,
     agenda::Agenda,
+    chatter::Chatter,
     cookie::INFRASTRUCTURE,
     entry::{FlowKey, output, queue},
     frames::{self, Words},
@@ -98,7 +99,9 @@ impl Network {
                     }
                 }
                 News::Quarantine(port, claimed, until) => {
-                    warn!(%port, ?claimed, "a name that belongs elsewhere is blocked here");
+                    if self.may_say(port.switch, Chatter::Claims, now) {
+                        warn!(%port, ?claimed, "a name that belongs elsewhere is blocked here");
+                    }
                     let reconciler = &mut self.switch_mut(port.switch).reconciler;
                     for (key, entry) in pipeline::quarantine_entries(port.port, claimed, until) {
                         reconciler.want(INFRASTRUCTURE, key, entry);

@@ -15,10 +15,12 @@
 //! | `ports`, `discovery`, `capacity` | what a port is open for, which ports are links, what they can carry |
 //! | `replug` | ports that are taken out and come back, under whatever number |
 //! | `hosts`, `frames`, `learning` | who is where, and the frames that tell |
+//! | `chatter` | what may be in the log, of what others can cause as often as they like |
 //! | `paid`, `counting` | the life of a paid flow, and what was counted of it |
 
 mod agenda;
 mod capacity;
+mod chatter;
 mod claims;
 mod conversation;
 mod cookie;
@@ -55,6 +57,7 @@ use payflow_qos::{BitRate, PortRef, SwitchId, Time, Topology};
 
 use agenda::Agenda;
 use capacity::Classes;
+use chatter::Chatter;
 use discovery::Discovery;
 use fitness::Fitness;
 use frames::Heard;
@@ -81,6 +84,8 @@ pub struct Network {
     /// Until when nothing is said of another connection that is refused for the same reason. Only of datapath ids that
     /// somebody else has, so no longer than the list of switches.
     complaints: BTreeMap<SwitchId, (Time, String)>,
+    /// Until when lines of the log are counted, and how many there were.
+    chatter: BTreeMap<(SwitchId, Chatter), (Time, u32)>,
     fitness: BTreeMap<SwitchId, Fitness>,
     facts: BTreeMap<(SwitchId, String), PortFacts>,
     classes: BTreeMap<(SwitchId, String), Classes>,
@@ -122,6 +127,7 @@ impl Network {
             spokesmen: BTreeMap::new(),
             identities: Identities::new(config.switch_keys.clone()),
             complaints: BTreeMap::new(),
+            chatter: BTreeMap::new(),
             fitness: BTreeMap::new(),
             facts: BTreeMap::new(),
             classes: BTreeMap::new(),
@@ -160,6 +166,9 @@ impl Network {
                 result,
             } => {
                 self.classes_made(switch, &port_name, result, now);
+            }
+            NetworkInput::ClassesLost { switch, port_name } => {
+                self.classes_lost(switch, &port_name, now);
             }
             NetworkInput::Bound { switch, key } => self.bound(switch, key, now),
             NetworkInput::Unbound { switch } => self.identities.unbind(switch),

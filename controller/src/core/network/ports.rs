@@ -19,6 +19,7 @@ use super::{
     pipeline::{self, Opening, Remembered, Tables},
     switch::{Port, Switch},
 };
+use crate::core::printable::printable;
 
 /// Next hop from every switch towards one, by that one.
 type NextHops = BTreeMap<SwitchId, BTreeMap<SwitchId, PortNo>>;
@@ -62,14 +63,15 @@ impl Network {
             let Some(number) = forwarding_port(port.port_no) else {
                 continue;
             };
-            let same = names.get(&number).is_none_or(|name| *name == port.name);
+            let name = printable(&port.name);
+            let same = names.get(&number).is_none_or(|known| *known == name);
             let was_edge = same && remembered.contains(&Remembered::Edge(number));
             let seen_host = before
                 .get(&number)
-                .is_some_and(|old| old.name == port.name && old.seen_host);
+                .is_some_and(|old| old.name == name && old.seen_host);
             let settled_at = if was_edge { now } else { settled_at };
             let port = Port {
-                name: port.name.clone(),
+                name,
                 up: port.is_up(),
                 settled_at,
                 seen_host,
@@ -90,7 +92,7 @@ impl Network {
         };
         let settled_at = now.plus(self.config.timings.settle);
         let switch = self.switch_mut(id);
-        let (name, up) = (status.port.name.clone(), status.port.is_up());
+        let (name, up) = (printable(&status.port.name), status.port.is_up());
         let known = switch
             .ports
             .get(&number)

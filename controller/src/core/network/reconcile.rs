@@ -26,7 +26,7 @@ use super::{
     FlowId,
     claims::Claims,
     cookie::{INFRASTRUCTURE, OwnerTag},
-    entry::{FlowEntry, FlowKey, MeterSpec, is_our_meter},
+    entry::{FlowEntry, FlowKey, MeterSpec, is_our_meter, meter_of},
     rows::{Held, Row, RowId, Rows},
 };
 use crate::core::planted::{Fault, is_planted};
@@ -84,6 +84,8 @@ pub(crate) struct Reconciler {
     infrastructure_from: Time,
     /// No bundle before then; `None` if this switch has none.
     bundles_from: Option<Time>,
+    /// Messages of bundles that the switch has passed over: their answers will not come.
+    unheeded: BTreeSet<u32>,
     connected: bool,
 }
 
@@ -118,6 +120,8 @@ enum Fate {
     Refused,
     /// The switch has no bundles.
     Unsupported,
+    /// Not a word: it has none, and does not say so.
+    Unheeded,
 }
 
 enum Sent {
@@ -161,6 +165,7 @@ impl Reconciler {
             renewals: BTreeSet::new(),
             infrastructure_from: Time::default(),
             bundles_from: Some(Time::default()),
+            unheeded: BTreeSet::new(),
             connected: false,
         }
     }
@@ -313,13 +318,24 @@ impl Reconciler {
         self.rows.iter().filter_map(|(_, row)| entry(row)).collect()
     }
 
-    /// Whether nothing is under way or due, refused items apart.
+    /// Whether nothing is under way or due, apart from what the switch refused of reservations: each is told of that. What
+    /// is wanted for all of them is never given up.
     pub(crate) fn is_in_step(&self, now: Time) -> bool {
-        self.connected
-            && self.batches.is_empty()
-            && self
-                .due()
-                .all(|item| self.is_refused(item, now) || self.is_deferred(item, now))
+        let can_wait = |item| {
+            self.is_refused(item, now) && self.owners(item).next().is_some()
+                || self.is_deferred(item, now)
+        };
+        self.connected && self.batches.is_empty() && self.due().all(can_wait)
+    }
+
+    /// Whether the switch has refused something that is wanted for all reservations, and has not taken it since.
+    pub(crate) fn lacks_infrastructure(&self) -> bool {
+        let is_wanted = |item: &Item| match *item {
+            Item::Meter(meter) => self.wanted_meters.contains_key(&meter),
+            Item::Flow(id) => self.rows.get(id).is_some_and(|row| !row.wanted.is_empty()),
+        };
+        let mut refused = self.refused.keys();
+        refused.any(|item| is_wanted(item) && self.owners(*item).next().is_none())
     }
 
     /// Whether a reading that was asked for now would be complete: nothing is under way.
@@ -358,9 +374,11 @@ impl Reconciler {
         self.forget();
         self.refused = refused;
         let mut foreign = 0;
+        let mut meters_of_others = BTreeSet::new();
         for flow in flows {
             if self.tag.owner(flow.cookie).is_none() {
                 foreign += 1;
+                meters_of_others.extend(meter_of(&flow.instructions));
                 continue;
             }
             let key = FlowKey {
@@ -375,7 +393,14 @@ impl Reconciler {
                 row.held = Some(held);
             }
         }
-        for meter in meters.iter().filter(|meter| is_our_meter(meter.meter_id)) {
+        // A meter says not whose it is. One with a number of ours that an entry of others uses is theirs, unless it is wanted:
+        // to delete it would delete the entry.
+        let is_ours = |meter: MeterId| {
+            let is_theirs =
+                meters_of_others.contains(&meter) && !self.wanted_meters.contains_key(&meter);
+            is_our_meter(meter) && !is_theirs
+        };
+        for meter in meters.iter().filter(|meter| is_ours(meter.meter_id)) {
             self.held_meters
                 .insert(meter.meter_id, MeterSpec::of(meter.flags, &meter.bands));
         }
@@ -399,6 +424,7 @@ impl Reconciler {
     /// The connection is gone, and with it what we believe.
     pub(crate) fn disconnected(&mut self) {
         self.forget();
+        self.unheeded.clear();
         self.connected = false;
     }
 
@@ -459,13 +485,18 @@ impl Reconciler {
     /// The switch refused a message. Tells whether it was one of these.
     pub(crate) fn error(&mut self, xid: u32, reason: &str) -> bool {
         for batch in self.batches.values_mut() {
-            if batch.sent.iter().any(|(sent, ..)| *sent == xid) {
+            let is_part = batch.sent.iter().any(|(sent, ..)| *sent == xid);
+            if is_part {
                 batch.errors.insert(xid, reason.to_owned());
-                return true;
             }
             match &mut batch.bundle {
                 Some(bundle) if bundle.open == xid => bundle.fate = Fate::Unsupported,
-                Some(bundle) if bundle.commit == xid => {}
+                Some(bundle) if is_part || bundle.commit == xid => {
+                    if bundle.fate == Fate::Unheeded {
+                        bundle.fate = Fate::Refused;
+                    }
+                }
+                _ if is_part => {}
                 _ => continue,
             }
             return true;
@@ -482,6 +513,16 @@ impl Reconciler {
         }
     }
 
+    /// Whether a message will not be answered, and nothing follows from that.
+    pub(crate) fn is_unheeded(&self, xid: u32) -> bool {
+        self.unheeded.contains(&xid)
+    }
+
+    /// Whether a batch ends with this barrier.
+    pub(crate) fn ends_batch(&self, barrier: u32) -> bool {
+        self.batches.contains_key(&barrier)
+    }
+
     /// A barrier was answered; `None` if it was not one of these.
     pub(crate) fn barrier(&mut self, xid: u32, now: Time) -> Option<Confirmed> {
         let Batch {
@@ -490,11 +531,14 @@ impl Reconciler {
             bundle,
             ..
         } = self.batches.remove(&xid)?;
+        if let Some(bundle) = bundle.as_ref().filter(|it| it.fate == Fate::Unheeded) {
+            self.unheeded.extend([bundle.open, bundle.commit]);
+        }
         let fate = bundle.map_or(Fate::Applied, |bundle| bundle.fate);
         self.bundles_from = match fate {
             Fate::Applied => self.bundles_from,
             Fate::Refused => Some(now.plus(self.retry)),
-            Fate::Unsupported => None,
+            Fate::Unsupported | Fate::Unheeded => None,
         };
         let mut confirmed = Confirmed::default();
         let mut refused = BTreeMap::new();
@@ -885,7 +929,7 @@ impl Reconciler {
         batch.bundle = Some(Bundle {
             open,
             commit,
-            fate: Fate::Refused,
+            fate: Fate::Unheeded,
         });
     }
 

@@ -11,7 +11,7 @@ use rust_openflow::{Instruction, MeterId};
 
 use super::{
     claims::Claims,
-    entry::{FlowEntry, FlowKey},
+    entry::{FlowEntry, FlowKey, meter_of},
 };
 
 /// Names a row as long as it is there; then it may name another.
@@ -113,12 +113,7 @@ impl Rows {
 impl Held {
     /// The meter that packets pass.
     pub(crate) fn meter(&self) -> Option<MeterId> {
-        self.instructions
-            .iter()
-            .find_map(|instruction| match instruction {
-                Instruction::Meter(meter) => Some(*meter),
-                _ => None,
-            })
+        meter_of(&self.instructions)
     }
 }
 

@@ -18,6 +18,7 @@ use super::{
     pipeline::Opening,
     reconcile::{Outlet, Reconciler, SentBundle},
 };
+use crate::core::printable::printable;
 
 /// What is known of a switch. Stays when the connection goes.
 pub(crate) struct Switch {
@@ -73,7 +74,10 @@ pub(crate) struct Reading {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Part {
-    Flows,
+    /// Without it nothing is known of what the switch holds, or what is plugged in there.
+    Needed,
+    /// Its meters, which some switches do not have.
+    Meters,
     Other,
 }
 
@@ -160,7 +164,7 @@ impl Reading {
             MultipartReplyBody::PortDesc(ports) => self.ports = ports,
             MultipartReplyBody::Desc(desc) => {
                 let parts = [desc.manufacturer, desc.hardware, desc.software];
-                self.description = Some(parts.join(" ").trim().to_owned());
+                self.description = Some(printable(parts.join(" ").trim()));
             }
             _ => {}
         }
@@ -193,10 +197,12 @@ impl Reading {
     /// without it; else whether everything else has come.
     pub(crate) fn no_answer(&mut self, xid: u32) -> Option<Option<bool>> {
         match self.awaited.remove(&xid)? {
-            Part::Flows => Some(None),
-            // A switch without meters, for instance.
-            Part::Other => Some(Some(self.awaited.is_empty())),
+            Part::Needed => return Some(None),
+            // Not that there are none.
+            Part::Meters => self.blurred = true,
+            Part::Other => {}
         }
+        Some(Some(self.awaited.is_empty()))
     }
 }
 
@@ -207,6 +213,8 @@ pub(crate) struct Connection {
     pub(crate) switch: Option<SwitchId>,
     /// A message could not be sent: the connection is of no use any more.
     pub(crate) broken: Option<SendError>,
+    /// How many messages could not be read.
+    pub(crate) unreadable: u32,
     last_bundle: u32,
 }
 
@@ -217,6 +225,7 @@ impl Connection {
             peer,
             switch: None,
             broken: None,
+            unreadable: 0,
             last_bundle: 0,
         }
     }
@@ -289,7 +298,8 @@ impl Connection {
 
     fn ask(&mut self, reading: &mut Reading, body: MultipartRequestBody, now: Time) {
         let part = match body {
-            MultipartRequestBody::Flow(_) => Part::Flows,
+            MultipartRequestBody::Flow(_) | MultipartRequestBody::PortDesc => Part::Needed,
+            MultipartRequestBody::MeterConfig(_) => Part::Meters,
             _ => Part::Other,
         };
         let request = MultipartRequest {

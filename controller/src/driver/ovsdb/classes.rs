@@ -67,6 +67,13 @@ pub(super) fn plan<'o>(
     (operations, unknown)
 }
 
+/// Whether a port has the class queues that were ordered, or is not there.
+pub(super) fn are_made(replica: &Replica, order: &ClassOrder) -> bool {
+    let port = replica.port(order.switch, &order.port_name);
+    let plan = ClassPlan::for_capacity(order.capacity);
+    port.is_none_or(|(_, port)| has_classes(replica, port, &plan))
+}
+
 /// Whether the port's rows are exactly these.
 fn has_classes(replica: &Replica, port: &Port, plan: &ClassPlan) -> bool {
     let Some(qos) = port.qos.as_ref().and_then(|uuid| replica.qos.get(uuid)) else {

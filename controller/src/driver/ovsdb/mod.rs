@@ -87,6 +87,7 @@ impl ClassOrders {
                 events: events.clone(),
                 told_bridges: BTreeMap::new(),
                 told: BTreeMap::new(),
+                made: BTreeMap::new(),
                 seen: BTreeMap::new(),
                 warned: BTreeSet::new(),
                 ready: Some(ready),
@@ -148,6 +149,8 @@ struct Server {
     told_bridges: BTreeMap<SwitchId, BridgeFacts>,
     /// The newest facts of each port.
     told: BTreeMap<(SwitchId, String), PortFacts>,
+    /// Orders that were carried out: their queues are looked after.
+    made: BTreeMap<(SwitchId, String), ClassOrder>,
     /// The datapath id of each bridge that was seen.
     seen: BTreeMap<Uuid, SwitchId>,
     warned: BTreeSet<String>,
@@ -213,17 +216,18 @@ impl Server {
         let (mut connection, mut replica) =
             connect(&self.endpoint, self.config.ovsdb.tls.as_ref()).await?;
         info!(endpoint = %self.endpoint, switches = replica.switches().len(), "connected to OVSDB");
-        self.tell(&mut replica).await?;
-        self.ready = None;
-        self.tidy(&mut connection, &mut replica).await?;
         let mut orders = Vec::new();
         loop {
+            self.tell(&mut replica).await?;
+            self.ready = None;
+            // What came in meanwhile is told as well.
+            while self.tidy(&mut connection, &mut replica).await? {
+                self.tell(&mut replica).await?;
+            }
             tokio::select! {
                 update = connection.update() => {
                     take_in(&mut replica, &update?)?;
                     take_in_waiting(&mut connection, &mut replica)?;
-                    self.tell(&mut replica).await?;
-                    self.tidy(&mut connection, &mut replica).await?;
                 }
                 count = queue.recv_many(&mut orders, BATCH) => {
                     if count == 0 {
@@ -296,21 +300,34 @@ impl Server {
             self.send(NetworkInput::Port(facts)).await?;
         }
         self.told = facts;
+        let is_lost = |order: &ClassOrder| !classes::are_made(replica, order);
+        let lost: Vec<_> = self
+            .made
+            .extract_if(.., |_, order| is_lost(order))
+            .collect();
+        for ((switch, port_name), _) in lost {
+            self.send(NetworkInput::ClassesLost { switch, port_name })
+                .await?;
+        }
         Ok(())
     }
 
-    /// Deletes our rows that no port uses any more, as when a port is gone.
+    /// Deletes our rows that no port uses any more, as when a port is gone. Whether there were any.
     async fn tidy(
         &self,
         connection: &mut Connection,
         replica: &mut Replica,
-    ) -> Result<(), SessionEnd> {
-        match write_classes(connection, replica, &[]).await {
-            Ok(_) => Ok(()),
+    ) -> Result<bool, SessionEnd> {
+        let (operations, _) = classes::plan(replica, &[]);
+        if operations.is_empty() {
+            return Ok(false);
+        }
+        match write(connection, replica, operations).await {
+            Ok(()) => Ok(true),
             Err(error @ OvsdbError::Refused { .. }) => {
                 // Somebody else uses them, or was quicker.
                 debug!(endpoint = %self.endpoint, %error, "rows that are of no use stay");
-                Ok(())
+                Ok(false)
             }
             Err(error) => Err(error.into()),
         }
@@ -319,7 +336,7 @@ impl Server {
     /// Carries out orders, all in one transaction; one by one when that is refused, so that one port's
     /// trouble is not another's.
     async fn make_classes(
-        &self,
+        &mut self,
         connection: &mut Connection,
         replica: &mut Replica,
         orders: &mut Vec<ClassOrder>,
@@ -353,6 +370,9 @@ impl Server {
         }
         for order in orders.drain(..) {
             let result = results.get(&order.port()).cloned().map_or(Ok(()), Err);
+            if let (Ok(()), Some(order)) = (&result, newest.get(&order.port())) {
+                self.made.insert(order.port(), order.clone());
+            }
             self.answer(order, result).await?;
         }
         Ok(())
@@ -435,23 +455,31 @@ async fn write_classes(
     replica: &mut Replica,
     orders: &[ClassOrder],
 ) -> Result<BTreeMap<(SwitchId, String), String>, OvsdbError> {
+    // Whatever was changed before this is answered has come in then: an order is not carried out by an old copy.
+    connection.call("echo", json!([])).await?;
+    take_in_waiting(connection, replica)?;
     let (operations, unknown) = classes::plan(replica, orders);
     let unknown = unknown
         .into_iter()
         .map(|(order, reason)| (order.port(), reason))
         .collect();
-    if operations.is_empty() {
-        return Ok(unknown);
+    if !operations.is_empty() {
+        write(connection, replica, operations).await?;
     }
-    debug!(
-        ports = orders.len(),
-        operations = operations.len(),
-        "writing class queues"
-    );
+    Ok(unknown)
+}
+
+/// All of these operations, or none; the copy has what came of them.
+async fn write(
+    connection: &mut Connection,
+    replica: &mut Replica,
+    operations: Vec<Value>,
+) -> Result<(), OvsdbError> {
+    debug!(operations = operations.len(), "writing class queues");
     let done = transact(connection, operations).await;
     // The server sends the update before the answer, so the copy is right for the next plan.
     take_in_waiting(connection, replica)?;
-    done.map(|()| unknown)
+    done
 }
 
 /// All of these operations, or none.

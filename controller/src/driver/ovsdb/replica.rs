@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::{
     config::{Config, parse_role},
-    core::network::{BridgeFacts, PortFacts, PortRole},
+    core::network::{BridgeFacts, OPENFLOW_NAME, PortFacts, PortRole, openflow_name},
 };
 
 /// `external_ids` of table Port: the capacity in frame bit/s, a whole number.
@@ -54,6 +54,7 @@ pub(super) struct Port {
 
 #[derive(Debug)]
 pub(super) struct Interface {
+    name: String,
     kind: String,
     driver: Option<String>,
     link_speed: Option<u64>,
@@ -80,7 +81,7 @@ impl Replica {
         json!({
             "Bridge": columns(&["datapath_id", "ports", "name", "fail_mode", "other_config"]),
             "Port": columns(&["name", "interfaces", "external_ids", "qos"]),
-            "Interface": columns(&["link_speed", "type", "status"]),
+            "Interface": columns(&["name", "link_speed", "type", "status"]),
             "QoS": columns(&["type", "other_config", "external_ids", "queues"]),
             "Queue": columns(&["other_config", "external_ids"]),
         })
@@ -124,17 +125,28 @@ impl Replica {
             .collect()
     }
 
-    /// A port by switch and name.
+    /// A port by switch and name in OpenFlow; none where several have one name there, or the port has several.
     pub(super) fn port(&self, switch: SwitchId, name: &str) -> Option<(&Uuid, &Port)> {
-        self.ports_of_switches()
-            .find(|(of, _, port)| *of == switch && port.name == name)
-            .map(|(_, uuid, port)| (uuid, port))
+        let mut found = self
+            .ports_of_switches()
+            .filter(|(of, _, port)| *of == switch && self.names(port).any(|it| it == name))
+            .map(|(_, uuid, port)| (uuid, port));
+        let only = found.next().filter(|(_, port)| port.interfaces.len() == 1);
+        only.filter(|_| found.next().is_none())
+    }
+
+    /// What OpenFlow calls a port: by its interfaces, of which a bond has several.
+    fn names<'r>(&'r self, port: &'r Port) -> impl Iterator<Item = &'r str> {
+        let interfaces = port.interfaces.iter();
+        let interfaces = interfaces.filter_map(|uuid| self.interfaces.get(uuid));
+        interfaces.map(|interface| openflow_name(&interface.name))
     }
 
     /// What is known of every port: the configuration goes before `external_ids`, and those before the
     /// speed of a physical link, which counts only where the operator trusts it.
     pub(super) fn facts(&self, config: &Config) -> BTreeMap<(SwitchId, String), PortFacts> {
-        let facts = self.ports_of_switches().map(|(switch, _, port)| {
+        let mut facts = BTreeMap::<_, PortFacts>::new();
+        for (switch, _, port) in self.ports_of_switches() {
             let configured = config.port(switch, &port.name);
             let said = |key| port.external_ids.get(key).map(String::as_str);
             let capacity = configured
@@ -148,15 +160,26 @@ impl Replica {
             let role = configured
                 .and_then(|port| port.role)
                 .or_else(|| parse_role(said(ROLE_KEY)?));
-            let facts = PortFacts {
-                switch,
-                port_name: port.name.clone(),
-                capacity,
-                role: role.unwrap_or(PortRole::Unsaid),
-            };
-            ((switch, port.name.clone()), facts)
-        });
-        facts.collect()
+            for name in self.names(port) {
+                let this = PortFacts {
+                    switch,
+                    port_name: name.to_owned(),
+                    capacity: capacity.filter(|_| port.interfaces.len() == 1),
+                    role: role.unwrap_or(PortRole::Unsaid),
+                };
+                facts
+                    .entry((switch, name.to_owned()))
+                    .and_modify(|other| {
+                        // Which of them a switch means is not known: nothing is sold, and no host is let in at a trunk.
+                        other.capacity = None;
+                        if this.role == PortRole::Trunk {
+                            other.role = PortRole::Trunk;
+                        }
+                    })
+                    .or_insert(this);
+            }
+        }
+        facts
     }
 
     /// How each bridge is configured. Of two that claim one datapath id, the worse counts.
@@ -183,6 +206,25 @@ impl Replica {
     /// What the operator should mend, for the log: `external_ids` of ours that say nothing we understand.
     pub(super) fn complaints(&self) -> BTreeSet<String> {
         let mut told = BTreeSet::new();
+        let mut named = BTreeMap::new();
+        for (switch, uuid, port) in self.ports_of_switches() {
+            if port.interfaces.len() > 1 && port.external_ids.contains_key(CAPACITY_KEY) {
+                told.insert(format!(
+                    "port {} is a bond: nothing is sold at its interfaces, whatever its {CAPACITY_KEY}",
+                    port.name
+                ));
+            }
+            for name in self.names(port) {
+                let other = named.insert((switch, name.to_owned()), (uuid, port));
+                if let Some((_, other)) = other.filter(|(other, _)| *other != uuid) {
+                    told.insert(format!(
+                        "ports {} and {} are both {name} in OpenFlow, which has no more than {OPENFLOW_NAME} bytes for a \
+                         name: nothing is sold there until one has another name",
+                        other.name, port.name
+                    ));
+                }
+            }
+        }
         for port in self.ports.values() {
             let wrong = |key: &str, right: fn(&str) -> bool| {
                 port.external_ids.get(key).filter(|text| !right(text))
@@ -280,6 +322,7 @@ impl Interface {
             .and_then(|speed| speed.as_u64());
         let driver = text_map(row, "status")?.remove("driver_name");
         Ok(Self {
+            name: text(row, "name")?,
             kind: text(row, "type")?,
             driver,
             link_speed,

@@ -184,6 +184,15 @@ async fn next(events: &mut Receiver<Event>) -> NetworkInput {
     }
 }
 
+/// That the class queues of a port are not as they were made.
+async fn next_loss(events: &mut Receiver<Event>, port: &str) {
+    let told = next(events).await;
+    assert!(
+        matches!(&told, NetworkInput::ClassesLost { switch: S1, port_name } if port_name == port),
+        "{told:?}"
+    );
+}
+
 /// What is told of the next port; bridges are passed over.
 async fn next_facts(events: &mut Receiver<Event>) -> (String, Option<u64>, PortRole) {
     loop {
@@ -414,10 +423,11 @@ async fn other_rows_are_replaced_and_only_ours_are_collected() {
             "at {mbit} Mbit/s"
         );
     }
-    // Somebody tampers with a queue: it is mended.
+    // Somebody tampers with a queue: it is told.
     let qos = database.vsctl(&["get", "port", "s1-eth2", "qos"]);
     let queue = database.vsctl(&["get", "qos", qos.trim(), "queues:2"]);
     database.vsctl(&["set", "queue", queue.trim(), "other_config:min-rate=12000"]);
+    next_loss(&mut events, "s1-eth2").await;
     // A port that goes takes its rows with it.
     database.vsctl(&["del-port", "s1-eth1"]);
     assert_eq!(next_facts(&mut events).await.0, "s1-eth1");
@@ -430,6 +440,95 @@ async fn other_rows_are_replaced_and_only_ours_are_collected() {
         (database.rows("qos").len(), database.rows("queue").len()),
         (2, 5)
     );
+}
+
+#[tokio::test]
+async fn queues_that_somebody_takes_off_a_port_are_missed_whoever_it_was_and_whenever() {
+    let mut database = Database::new().with_switch();
+    let (orders, mut events) = started(&database.config("")).await;
+    for port in ["s1-eth1", "s1-eth2"] {
+        make(&orders, &mut events, port, 10 * MBIT).await.unwrap();
+    }
+    database.vsctl(&["clear", "port", "s1-eth2", "qos"]);
+    next_loss(&mut events, "s1-eth2").await;
+    make(&orders, &mut events, "s1-eth2", 10 * MBIT)
+        .await
+        .unwrap();
+    assert_ne!(database.vsctl(&["get", "port", "s1-eth2", "qos"]), "[]\n");
+    // While nobody looks.
+    database.stop();
+    let db = path(&database.dir, "db");
+    let change = r#"["Open_vSwitch",{"op":"update","table":"Port","where":[["name","==","s1-eth1"]],"row":{"qos":["set",[]]}}]"#;
+    run("ovsdb-tool", &["transact", &db, change]);
+    database.start();
+    next_loss(&mut events, "s1-eth1").await;
+    make(&orders, &mut events, "s1-eth1", 10 * MBIT)
+        .await
+        .unwrap();
+}
+
+#[tokio::test]
+async fn what_is_changed_while_queues_are_made_is_told_all_the_same() {
+    let database = Database::new().with_switch();
+    let (orders, mut events) = started(&database.config("")).await;
+    for round in 1..=20 {
+        let bps = round * MBIT;
+        orders
+            .order(S1, "s1-eth2".to_owned(), BitRate(bps))
+            .unwrap();
+        let capacity = format!("external_ids:payflow-capacity-bps={bps}");
+        database.vsctl(&["set", "port", "s1-eth1", &capacity]);
+        let (mut made, mut told) = (false, false);
+        while !(made && told) {
+            match next(&mut events).await {
+                NetworkInput::ClassesMade { result: Ok(()), .. } => made = true,
+                NetworkInput::Port(facts) => told |= facts.capacity == Some(BitRate(bps)),
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn ports_are_told_by_the_names_that_openflow_has_for_them() {
+    let database = Database::new().with_switch();
+    let declared = [
+        "external_ids:payflow-role=trunk",
+        "external_ids:payflow-capacity-bps=5000000",
+    ];
+    let declare = |port: &str| database.vsctl(&[&["set", "port", port], &declared[..]].concat());
+    database.vsctl(&["add-port", "s1", "trunk-to-site-bern"]);
+    declare("trunk-to-site-bern");
+    database.vsctl(&["add-bond", "s1", "bond0", "left", "right"]);
+    declare("bond0");
+    let config = database.config("");
+    let (sender, mut events) = mpsc::channel(64);
+    let orders = ClassOrders::start(&config, &sender).await;
+    let mut told = BTreeMap::new();
+    for _ in 0..6 {
+        let (name, capacity, role) = next_facts(&mut events).await;
+        told.insert(name, (capacity, role));
+    }
+    let trunk = (Some(5 * MBIT), PortRole::Trunk);
+    let of_bond = (None, PortRole::Trunk);
+    assert_eq!(told.get("trunk-to-site-b"), Some(&trunk));
+    assert_eq!(told.get("left"), Some(&of_bond));
+    assert_eq!(told.get("right"), Some(&of_bond));
+    make(&orders, &mut events, "trunk-to-site-b", 5 * MBIT)
+        .await
+        .unwrap();
+    assert_ne!(
+        database.vsctl(&["get", "port", "trunk-to-site-bern", "qos"]),
+        "[]\n"
+    );
+    // Another whose name begins alike: nobody knows which one a switch means.
+    database.vsctl(&["add-port", "s1", "trunk-to-site-basel"]);
+    assert_eq!(
+        next_facts(&mut events).await,
+        ("trunk-to-site-b".to_owned(), None, PortRole::Trunk)
+    );
+    let made = make(&orders, &mut events, "trunk-to-site-b", 5 * MBIT).await;
+    assert!(made.is_err());
 }
 
 #[tokio::test]

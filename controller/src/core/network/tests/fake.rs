@@ -26,6 +26,11 @@ pub(super) struct FakeSwitch {
     held_back: Vec<u32>,
     /// Flow-mods with these cookies are refused.
     pub(super) refuses: BTreeSet<u64>,
+    /// Messages that it answers with an error.
+    pub(super) misunderstands: Option<fn(&Message) -> bool>,
+    /// Messages that it does not answer at all.
+    pub(super) ignores: Option<fn(&Message) -> bool>,
+    pub(super) ignored: usize,
     /// What changed tables or meters, as it came.
     pub(super) changes: Vec<Message>,
     pub(super) packets_out: Vec<PacketOut>,
@@ -72,6 +77,9 @@ impl FakeSwitch {
             stalled: false,
             held_back: Vec::new(),
             refuses: BTreeSet::new(),
+            misunderstands: None,
+            ignores: None,
+            ignored: 0,
             changes: Vec::new(),
             packets_out: Vec::new(),
             framer: Framer::new(),
@@ -181,6 +189,16 @@ impl FakeSwitch {
     }
 
     fn obey(&mut self, xid: u32, message: Message) {
+        if self.ignores.is_some_and(|ignores| ignores(&message)) {
+            self.ignored += 1;
+            return;
+        }
+        if self
+            .misunderstands
+            .is_some_and(|does_not| does_not(&message))
+        {
+            return self.refuse(xid, ErrorCode::BAD_TYPE);
+        }
         match message {
             Message::FeaturesRequest => {
                 let features = SwitchFeatures {

@@ -115,6 +115,55 @@ fn nothing_more_is_sold_across_a_bridge_that_drops_its_entries_without_a_control
 }
 
 #[test]
+fn nothing_is_sold_across_a_switch_that_does_not_take_what_keeps_hosts_apart() {
+    const INFRASTRUCTURE: u64 = 0x50 << 56;
+    let mut lab = Lab::new(NetworkConfig::new([9; 32]), &[(1, 3)], &[]);
+    let refuses = |lab: &mut Lab, cookies: &[u64]| {
+        let switch = lab.switches.get_mut(&1).unwrap();
+        switch.refuses = cookies.iter().copied().collect();
+    };
+    refuses(&mut lab, &[INFRASTRUCTURE]);
+    lab.declare(port(1, 1), PortRole::Unsaid, Some(CAPACITY));
+    lab.connect(1);
+    lab.wait(60_000);
+    make_classes(&mut lab);
+    assert_eq!(sold(&lab), None);
+    let found = shortcomings(&lab);
+    assert!(
+        matches!(&*found, [it] if it.text.contains("TABLE_FULL")),
+        "{found:?}"
+    );
+    refuses(&mut lab, &[]);
+    lab.wait(10_000);
+    make_classes(&mut lab);
+    assert_eq!((sold(&lab), shortcomings(&lab)), (Some(CAPACITY), vec![]));
+}
+
+#[test]
+fn class_queues_that_somebody_changes_are_made_again_and_not_over_and_over() {
+    let mut lab = lab(|_| ());
+    lab.wait(60_000);
+    let lose = |lab: &mut Lab| {
+        lab.input(NetworkInput::ClassesLost {
+            switch: ONE,
+            port_name: "s1-eth1".to_owned(),
+        });
+    };
+    lose(&mut lab);
+    assert_eq!(sold(&lab), None);
+    assert_eq!(lab.classes_ordered.len(), 1, "at once");
+    make_classes(&mut lab);
+    assert_eq!(sold(&lab), Some(CAPACITY));
+    lose(&mut lab);
+    lab.wait(4_900);
+    assert_eq!((sold(&lab), lab.classes_ordered.len()), (None, 0));
+    lab.wait(200);
+    assert_eq!(lab.classes_ordered.len(), 1);
+    make_classes(&mut lab);
+    assert_eq!(sold(&lab), Some(CAPACITY));
+}
+
+#[test]
 fn a_datapath_id_that_may_change_is_told_and_does_not_hinder() {
     let mut lab = lab(|_| ());
     configured(&mut lab, true, false);

@@ -9,6 +9,7 @@ mod identifying;
 mod installing;
 mod lab;
 mod linking;
+mod misbehaving;
 mod reconciling;
 mod replugging;
 mod walker;
