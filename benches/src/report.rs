@@ -5,6 +5,8 @@ use std::{fs, path::Path};
 use anyhow::Context as _;
 use serde::Serialize;
 
+use crate::program::version_of;
+
 /// Where it was measured.
 #[derive(Clone, Debug, Serialize)]
 pub struct Machine {
@@ -16,6 +18,10 @@ pub struct Machine {
     pub kernel: String,
     /// Processes that wanted to run in the last minute, on average, before the bench: above 0, it was not alone.
     pub load_before: f64,
+    /// Which Open vSwitch it has, if any.
+    pub open_vswitch: Option<String>,
+    /// Which version of this project was measured.
+    pub payflow: &'static str,
 }
 
 impl Machine {
@@ -35,6 +41,8 @@ impl Machine {
             cores: std::thread::available_parallelism().map_or(1, usize::from),
             kernel: read("/proc/sys/kernel/osrelease").trim().to_owned(),
             load_before: load.unwrap_or_default(),
+            open_vswitch: version_of("ovs-vswitchd", &["--version"]),
+            payflow: env!("CARGO_PKG_VERSION"),
         }
     }
 }

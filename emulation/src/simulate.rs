@@ -22,6 +22,9 @@ pub struct SimulateArgs {
     /// One seed, told as a story
     #[arg(long, conflicts_with = "seeds", required_unless_present = "seeds")]
     seed: Option<u64>,
+    /// The story tells every record of the journal as well
+    #[arg(long, conflicts_with = "seeds")]
+    journal: bool,
     /// Many seeds, FIRST..LAST (the last one left out), on all cores
     #[arg(long)]
     seeds: Option<Seeds>,
@@ -60,6 +63,7 @@ impl SimulateArgs {
             scenario.faults = self.faults.iter().copied().collect();
         }
         scenario.shape = self.shape.or(scenario.shape);
+        scenario.journal = self.journal;
         if let Some(number) = scenario.without.iter().find(|it| **it >= scenario.buyers) {
             bail!(
                 "there is no buyer {number}; the last of {} is {}",

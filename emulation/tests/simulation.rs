@@ -71,7 +71,7 @@ fn whatever_goes_wrong_money_capacity_and_guarantees_hold_under_every_seed() {
 
 /// Seeds that once found something, and what it was. Each has a test of its own beside the code that was wrong, because a
 /// seed tells another story when the simulation changes.
-const FOUND: [(u64, &str); 7] = [
+const FOUND: [(u64, &str); 8] = [
     (
         2670,
         "a transfer was signed while another one, deferred before, spent the gas coin: it could never execute, and held \
@@ -103,6 +103,11 @@ const FOUND: [(u64, &str); 7] = [
         2998,
         "a host was remembered at a number that belonged to a trunk since the controller had died, and a flow was sold that led \
          there",
+    ),
+    (
+        11_676,
+        "what had ended because a port was gone, and what a switch out of reach still carried, was not booked until it was settled; \
+         then it was, and a hold that had been sold meanwhile lost its capacity without a word",
     ),
 ];
 

@@ -187,9 +187,14 @@ fn main() -> anyhow::Result<()> {
     report::write(&file, &results)
 }
 
-/// Measures; once more when that fails, since ovs-testcontroller closes connections now and then.
+/// Measures; once more when that fails, where it is not this project's controller that fails: ovs-testcontroller closes
+/// connections that do not greet it within a second of its own count.
 fn measure_again(contestant: Contestant, switches: u16, work: Work) -> anyhow::Result<Sample> {
-    for _ in 1..ATTEMPTS {
+    let attempts = match contestant {
+        Contestant::Payflow => 1,
+        _ => ATTEMPTS,
+    };
+    for _ in 1..attempts {
         match measure(contestant, switches, work) {
             Ok(sample) => return Ok(sample),
             Err(error) => println!(

@@ -381,7 +381,8 @@ impl Core {
             })
     }
 
-    /// Restores the holds and bookings of a reservation after a restart.
+    /// Restores the holds and bookings of a reservation after a restart, and those of one that has ended and may still be
+    /// carried. What does not fit beside it is not given.
     pub(super) fn rebook(&mut self, number: ReservationNumber) {
         let Some(reservation) = self.register.reservations.get(&number) else {
             return;
@@ -391,7 +392,7 @@ impl Core {
         let (Some(window), Some(rate)) = (Window::new(self.now, end), quote.rate()) else {
             return;
         };
-        self.book.restore(
+        let ousted = self.book.restore(
             commitment(number),
             Commitment {
                 path: reservation.issued.path.egress_ports().collect(),
@@ -401,14 +402,18 @@ impl Core {
                 window,
                 ingress: reservation.issued.asker,
                 unpaid: reservation.paid.is_none(),
-                // What has been settled is only on its way out: no living flow is given up for it.
-                value: if reservation.receipt.is_some() {
+                // What has ended is only on its way out: no living flow is given up for it.
+                value: if reservation.ended_by().is_some() {
                     0
                 } else {
                     quote.payment.price.0
                 },
             },
         );
+        for (id, _) in ousted {
+            let detail = format!("{} needs its capacity", number.reservation_id());
+            self.cannot_be_given(ReservationNumber(id.0), detail);
+        }
     }
 }
 

@@ -393,7 +393,7 @@ impl Core {
     }
 
     /// The booking is released: what was not paid is given up, what was paid is refunded.
-    fn cannot_be_given(&mut self, number: ReservationNumber, detail: String) {
+    pub(super) fn cannot_be_given(&mut self, number: ReservationNumber, detail: String) {
         let detail = Some(detail);
         let Some(reservation) = self.register.reservations.get(&number) else {
             return;
@@ -402,9 +402,11 @@ impl Core {
             State::Held => self.stimulate(number, Stimulus::HoldOver, detail),
             // Its payment may be on the ledger already; if it is, it finds no booking and goes back whole.
             State::Pending => {}
-            State::Installing => self.stimulate(number, Stimulus::InstallFailed, detail),
-            State::Active | State::Suspended => {
-                self.stimulate(number, Stimulus::InstallFailed, detail)
+            State::Installing | State::Active | State::Suspended => {
+                self.stimulate(number, Stimulus::InstallFailed, detail);
+                // Switches may carry it for some time, those that are away for long: elsewhere on its path its capacity is
+                // not free yet.
+                self.rebook(number);
             }
             State::Stopping(_) | State::Settling(_) | State::Over(_) => {}
         }

@@ -1873,6 +1873,19 @@ fn when_the_port_where_a_flow_enters_is_given_up_it_ends_and_the_rest_is_refunde
 }
 
 #[test]
+fn what_ends_because_a_port_is_gone_stays_booked_until_no_switch_carries_it() {
+    let mut desk = open();
+    desk.buy();
+    let lost = NetworkEvent::PortGivenUp { port: port(1, 1) };
+    desk.core.network_event(lost);
+    let another = |it: &mut QuoteRequest| it.destination_port = Some(9);
+    // It has not been told yet that no switch has anything left.
+    assert_eq!(kind(desk.quote_with(another)), ProblemKind::NoCapacity);
+    desk.drain();
+    desk.quote_with(another).unwrap();
+}
+
+#[test]
 fn when_a_trunk_where_a_flow_enters_a_switch_is_given_up_it_ends() {
     let mut desk = open();
     let number = desk.buy();

@@ -67,6 +67,9 @@ pub struct Scenario {
     /// Whether the story is told, and the digest taken.
     #[serde(skip)]
     pub story: bool,
+    /// Whether the story tells every record of the journal, when it is durable.
+    #[serde(skip)]
+    pub journal: bool,
     /// What the core does wrong on purpose.
     #[cfg(feature = "planted-faults")]
     #[serde(skip)]
@@ -81,6 +84,7 @@ impl Default for Scenario {
             faults: FaultKind::all(),
             shape: None,
             story: false,
+            journal: false,
             #[cfg(feature = "planted-faults")]
             planted: None,
         }
@@ -148,6 +152,7 @@ mod tests {
             without: [0, 2].into(),
             faults: [FaultKind::Cable, FaultKind::Crash].into(),
             shape: Some(ShapeKind::Ring),
+            journal: false,
             story: true,
             #[cfg(feature = "planted-faults")]
             planted: None,

@@ -67,6 +67,13 @@ pub(super) fn plan<'o>(
     (operations, unknown)
 }
 
+/// Whether a port has somebody else's QoS, so that ours will take its place.
+pub(super) fn replaces_another(replica: &Replica, order: &ClassOrder) -> bool {
+    let port = replica.port(order.switch, &order.port_name);
+    let qos = port.and_then(|(_, port)| replica.qos.get(port.qos.as_ref()?));
+    qos.is_some_and(|qos| !ours(&qos.external_ids))
+}
+
 /// Whether a port has the class queues that were ordered, or is not there.
 pub(super) fn are_made(replica: &Replica, order: &ClassOrder) -> bool {
     let port = replica.port(order.switch, &order.port_name);

@@ -346,6 +346,15 @@ impl Server {
             .iter()
             .map(|order| (order.port(), order.clone()))
             .collect();
+        for order in newest.values() {
+            if classes::replaces_another(replica, order) {
+                warn!(
+                    switch = %order.switch,
+                    port = order.port_name,
+                    "the port has a QoS of somebody else; the class queues take its place"
+                );
+            }
+        }
         let mut results = BTreeMap::new();
         match write_classes(
             connection,

@@ -132,6 +132,22 @@ impl World {
         }
     }
 
+    /// Tells what has become durable since it was told last.
+    pub(super) fn tell_records(&mut self) {
+        if !self.scenario.journal {
+            return;
+        }
+        let records: Vec<_> = self
+            .disk
+            .texts(self.records_told)
+            .map(str::to_owned)
+            .collect();
+        self.records_told += records.len();
+        for record in records {
+            self.tell(move || format!("journal: {record}"));
+        }
+    }
+
     /// The operator looks at the books.
     pub(super) fn audit(&mut self) {
         self.requests += 1;

@@ -91,6 +91,7 @@ impl World {
             self.tell(|| "disk: a commit fails, and the controller stops".to_owned());
             self.crash();
         } else if let Some(through) = self.disk.finish() {
+            self.tell_records();
             self.feed(payflow_controller::core::io::Input::Journaled { through });
         }
     }

@@ -111,6 +111,7 @@ pub(super) struct World {
     hash: Sha256,
     story: Vec<String>,
     steps: u64,
+    records_told: usize,
 }
 
 impl World {
@@ -151,6 +152,7 @@ impl World {
             hash: Sha256::new(),
             story: Vec::new(),
             steps: 0,
+            records_told: 0,
             scenario,
         };
         world.plan(seed);
