@@ -146,6 +146,11 @@ impl Database {
             "ovs-appctl",
             &["-t", &control, "ovsdb-server/add-remote", &remote],
         );
+        // It listens some time after it has said so.
+        let listens = || std::net::TcpStream::connect(address).is_ok();
+        while !listens() {
+            std::thread::sleep(Duration::from_millis(10));
+        }
         OvsdbEndpoint::Ssl(address)
     }
 }
