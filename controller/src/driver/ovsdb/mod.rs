@@ -220,8 +220,8 @@ impl Server {
         loop {
             self.tell(&mut replica).await?;
             self.ready = None;
-            // What came in meanwhile is told as well.
-            while self.tidy(&mut connection, &mut replica).await? {
+            if self.tidy(&mut connection, &mut replica).await? {
+                // What came in meanwhile is told as well.
                 self.tell(&mut replica).await?;
             }
             tokio::select! {
