@@ -24,6 +24,8 @@ const FAUCET: &str = "http://10.0.0.254:9123";
 const START_LIMIT: Duration = Duration::from_secs(30);
 /// For one command of a host.
 const COMMAND_LIMIT: Duration = Duration::from_secs(90);
+/// How long a killed process may take to be gone.
+const KILL_LIMIT: Duration = Duration::from_secs(10);
 /// Exit status of `payflow` when the controller refused.
 const REFUSED: i32 = 3;
 
@@ -177,6 +179,8 @@ impl<'a> Stage<'a> {
     pub fn kill_controller(&mut self) -> anyhow::Result<()> {
         let controller = self.controller.take().context("no controller is running")?;
         controller.kill(Signal::SIGKILL)?;
+        // Until it is gone, its data are in use.
+        controller.wait(KILL_LIMIT)?;
         Ok(())
     }
 
