@@ -382,6 +382,7 @@ impl SwitchSession {
                     // We slept: its answer may be here, and not read yet.
                     self.asked_again = true;
                     self.ask_for_life(SECOND_CHANCE, now);
+                    self.time_out_requests(now);
                 } else {
                     self.down(DownReason::Silent);
                 }
