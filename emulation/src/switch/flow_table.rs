@@ -260,8 +260,11 @@ impl FlowTables {
     }
 
     fn selected_mut(&mut self, selection: &Selection) -> impl Iterator<Item = &mut Entry> {
-        let tables = self.tables.iter_mut().map(Arc::make_mut);
-        let rows = tables.flat_map(|table| &mut table.rows);
+        let tables = self.tables.iter_mut();
+        // One that has nothing of it stays shared.
+        let tables =
+            tables.filter(|table| table.rows.iter().any(|row| selection.takes(&row.entry)));
+        let rows = tables.flat_map(|table| &mut Arc::make_mut(table).rows);
         rows.filter(move |row| selection.takes(&row.entry))
             .map(|row| Arc::make_mut(&mut row.entry))
     }

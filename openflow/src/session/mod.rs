@@ -374,31 +374,33 @@ impl SwitchSession {
                     self.down(DownReason::HandshakeTimedOut);
                 }
             }
-            State::Up(_) if self.silent_at.is_some_and(|at| now >= at) => {
-                let late = self
-                    .silent_at
-                    .is_some_and(|at| now >= at.saturating_add(LATE));
-                if late && !self.asked_again {
-                    // We slept: its answer may be here, and not read yet.
-                    self.asked_again = true;
-                    self.ask_for_life(SECOND_CHANCE, now);
-                    self.time_out_requests(now);
-                } else {
-                    self.down(DownReason::Silent);
-                }
-            }
             State::Up(_) => {
-                if now >= self.echo_at() && self.silent_at.is_none() {
-                    // Counts from when we ask, so that a controller that slept through the switch's signs of life
-                    // asks before it gives up.
-                    let patience = self
-                        .config
-                        .silence_limit
-                        .saturating_sub(self.config.echo_after);
-                    self.ask_for_life(patience, now);
+                match self.silent_at {
+                    Some(at) if now >= at => self.silent_too_long(at, now),
+                    None if now >= self.echo_at() => {
+                        // Counts from when we ask, so that a controller that slept through the switch's signs of life
+                        // asks before it gives up.
+                        let patience = self
+                            .config
+                            .silence_limit
+                            .saturating_sub(self.config.echo_after);
+                        self.ask_for_life(patience, now);
+                    }
+                    _ => {}
                 }
                 self.time_out_requests(now);
             }
+        }
+    }
+
+    /// Nothing was heard by `at`: the connection goes down, or, where we may have slept, the switch is asked once more.
+    fn silent_too_long(&mut self, at: Duration, now: Duration) {
+        if now >= at.saturating_add(LATE) && !self.asked_again {
+            // Its answer may be here, and not read yet.
+            self.asked_again = true;
+            self.ask_for_life(SECOND_CHANCE, now);
+        } else {
+            self.down(DownReason::Silent);
         }
     }
 

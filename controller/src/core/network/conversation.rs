@@ -108,7 +108,11 @@ impl Network {
                 switch.state = State::Ready;
                 ready.push(id);
             }
-            if switch.reconciler.is_quiet() && !switch.reconciler.lacks_infrastructure() {
+            let was_refused = self.fitness.get(&id).is_some_and(|it| it.refusal.is_some());
+            if was_refused
+                && switch.reconciler.is_quiet()
+                && !switch.reconciler.lacks_infrastructure()
+            {
                 whole.push(id);
             }
         }

@@ -10,6 +10,8 @@ use rust_openflow::{
     SwitchFeatures, TableId,
 };
 
+use crate::core::network::entry::meter_of;
+
 type Key = (TableId, u16, Match);
 
 pub(super) struct FakeSwitch {
@@ -258,14 +260,8 @@ impl FakeSwitch {
             return;
         }
         assert_eq!(flow.command, FlowCommand::ADD);
-        let meter = flow
-            .instructions
-            .iter()
-            .find_map(|instruction| match instruction {
-                Instruction::Meter(meter) => Some(meter.0),
-                _ => None,
-            });
-        if meter.is_some_and(|meter| !self.meters.contains_key(&meter)) {
+        let meter = meter_of(&flow.instructions);
+        if meter.is_some_and(|meter| !self.meters.contains_key(&meter.0)) {
             return self.refuse(xid, ErrorCode::INVALID_METER);
         }
         if self.refuses.contains(&flow.cookie) {
