@@ -3,7 +3,7 @@
 CARGO ?= cargo
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test bench bench-criterion bench-programs bench-packet-in bench-flood bench-install bench-summary fuzz lint
+.PHONY: help setup demo test bench bench-criterion bench-programs bench-admission bench-packet-in bench-flood bench-install bench-summary fuzz lint
 
 help: ## Lists these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -32,7 +32,7 @@ BENCH := $(CURDIR)/target/bench
 TARGET := $(or $(CARGO_TARGET_DIR),$(CURDIR)/target)
 bench: ## How fast everything is; writes target/bench/summary.json
 	@rm -rf $(BENCH)/criterion $(BENCH)/programs
-	@$(MAKE) --no-print-directory bench-criterion bench-packet-in bench-flood bench-install
+	@$(MAKE) --no-print-directory bench-criterion bench-admission bench-packet-in bench-flood bench-install
 	@$(MAKE) --no-print-directory bench-summary
 
 # Short, so that it is run often: a second per bench.
@@ -42,6 +42,9 @@ bench-criterion: ## How fast the parts are
 
 bench-programs:
 	$(CARGO) build --release -p payflow-controller -p payflow-benches --bins
+
+bench-admission: bench-programs ## How many asks one core decides, and what a million reservations take of memory
+	$(TARGET)/release/bench-admission $(BENCH)/programs/admission.json
 
 # Compared with ovs-testcontroller and os-ken where they are: `scripts/comparison.sh` installs both.
 bench-packet-in: bench-programs ## How fast the controller answers, beside others

@@ -4,105 +4,27 @@
 use std::{hint::black_box, time::Duration};
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use payflow_benches::demand::{self, Numbers, START, network, on_one_link};
 use payflow_qos::{
-    Ask, BitRate, Bytes, Class, Commitment, CommitmentId, Path, PortRef, SoldRate, SwitchId, Time,
-    Topology, Window, admission::find_path, book::Book,
+    Ask, BitRate, Bytes, Class, Commitment, CommitmentId, Path, PortRef, SoldRate, Topology,
+    Window, admission::find_path, book::Book,
 };
 
 /// Commitments alive while the book is measured.
 const LIVE: u64 = 20_000;
 const CAPACITY: BitRate = BitRate(400_000_000_000);
-const START: Time = Time::from_millis(1_700_000_000_000);
-const DAY_MS: u64 = 24 * 60 * 60 * 1_000;
 /// Asks made before the clock runs, and gone through in turn.
 const ASKS: usize = 4_096;
 
-/// Numbers that are always the same (Knuth's MMIX generator).
-struct Numbers(u64);
-
-impl Numbers {
-    fn below(&mut self, limit: u64) -> u64 {
-        self.0 = self
-            .0
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1_442_695_040_888_963_407);
-        (self.0 >> 33) % limit
-    }
-
-    /// From 1 s to 1 h, beginning at the present.
-    fn window_from_now(&mut self) -> Window {
-        Window::lasting(START, Duration::from_millis(1_000 + self.below(3_599_000)))
-            .expect("it lasts")
-    }
-
-    /// From 1 s to 1 h, beginning at some time within the next 23 hours.
-    fn window_ahead(&mut self) -> Window {
-        let start = START.plus(Duration::from_millis(self.below(DAY_MS - 3_600_000)));
-        Window::lasting(start, Duration::from_millis(1_000 + self.below(3_599_000)))
-            .expect("it lasts")
-    }
-
-    /// A flow of up to 10 Mbit/s from port 1 of one switch to port 1 of another.
-    fn ask(&mut self, switches: u64, window: Window) -> Ask {
-        let from = 1 + self.below(switches);
-        let to = 1 + (from + self.below(switches - 1)) % switches;
-        let steady = self.below(2) == 0;
-        Ask {
-            from: PortRef::new(from, 1),
-            asker: PortRef::new(from, 1),
-            to: PortRef::new(to, 1),
-            class: if steady {
-                Class::Steady
-            } else {
-                Class::Elastic
-            },
-            rate: SoldRate(u32::try_from(64 + self.below(9_936)).expect("small")),
-            window,
-            unpaid: false,
-            replacing: None,
-        }
-    }
-}
-
-/// Switches numbered from 1, each with hosts behind port 1, and these links, both ways.
-fn network(switches: u64, links: &[(u64, u64)]) -> (Topology, Book) {
-    let (mut topology, mut book) = (Topology::new(), Book::new(START));
-    let port = |at: u64, to: u64| PortRef::new(at, u32::try_from(100 + to).expect("small"));
-    for switch in 1..=switches {
-        topology.add_switch(SwitchId(switch));
-        topology.set_capacity(PortRef::new(switch, 1), CAPACITY);
-        book.set_capacity(PortRef::new(switch, 1), CAPACITY);
-    }
-    for (a, b) in links.iter().flat_map(|&(a, b)| [(a, b), (b, a)]) {
-        topology.add_link(port(a, b), port(b, a));
-        topology.set_capacity(port(a, b), CAPACITY);
-        book.set_capacity(port(a, b), CAPACITY);
-    }
-    (topology, book)
-}
-
-fn line_of_3() -> (Topology, Book) {
-    network(3, &[(1, 2), (2, 3)])
-}
-
-/// Eleven switches and fourteen links, as the Abilene backbone had: a ring with three chords.
-fn backbone_of_11() -> (Topology, Book) {
-    let ring = (1..=11).map(|switch| (switch, switch % 11 + 1));
-    let links: Vec<_> = ring.chain([(2, 10), (3, 8), (4, 7)]).collect();
-    network(11, &links)
-}
-
-fn on_one_link(link: PortRef, ask: &Ask) -> Commitment {
-    Commitment {
-        path: vec![link],
-        class: ask.class,
-        rate: ask.rate,
-        burst: ask.class.burst(ask.rate),
-        window: ask.window,
-        ingress: ask.from,
-        unpaid: ask.unpaid,
-        value: 1,
-    }
+/// The networks that are measured, with their books.
+fn networks() -> [(&'static str, (Topology, Book)); 2] {
+    [
+        ("line_of_3", network(3, &demand::line_of_3(), CAPACITY)),
+        (
+            "backbone_of_11",
+            network(11, &demand::backbone_of_11(), CAPACITY),
+        ),
+    ]
 }
 
 /// One link, no path search: every iteration commits one flow and releases it again.
@@ -170,10 +92,7 @@ fn admit(topology: &Topology, book: &mut Book, id: u64, ask: &Ask) -> Path {
 fn paths(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("find_commit_and_release");
     group.throughput(Throughput::Elements(1));
-    for (name, (topology, mut book)) in [
-        ("line_of_3", line_of_3()),
-        ("backbone_of_11", backbone_of_11()),
-    ] {
+    for (name, (topology, mut book)) in networks() {
         let switches = topology.switches().count() as u64;
         let mut numbers = Numbers(2);
         for id in 0..LIVE {
@@ -202,10 +121,7 @@ fn paths(criterion: &mut Criterion) {
 fn refusals(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("refuse_with_counter_offer");
     group.throughput(Throughput::Elements(1));
-    for (name, (topology, mut book)) in [
-        ("line_of_3", line_of_3()),
-        ("backbone_of_11", backbone_of_11()),
-    ] {
+    for (name, (topology, mut book)) in networks() {
         let switches = topology.switches().count() as u64;
         let mut numbers = Numbers(3);
         for id in 0..LIVE {

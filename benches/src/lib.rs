@@ -5,6 +5,7 @@
 //! |---|---|
 //! | [`load`] | emulated switches that ask a controller about packets, and time its answers |
 //! | [`open_vswitch`] | real switches |
+//! | [`demand`] | networks without switches, and what is asked of them |
 //! | [`client`] | the other end of an OpenFlow connection to a switch, without any policy |
 //! | [`buyer`] | somebody who buys |
 //! | [`market`] | a controller that has sold many flows on real switches |
@@ -16,6 +17,7 @@
 pub mod buyer;
 pub mod client;
 pub mod contestant;
+pub mod demand;
 pub mod load;
 pub mod market;
 pub mod open_vswitch;

@@ -1,14 +1,15 @@
 //! Finding a path on which a flow fits.
 
 use crate::{
-    book::{Book, Commitment, CommitmentId, Headroom},
+    book::{Book, Commitment, CommitmentId},
     calendar::Booking,
     class::Class,
+    graph::Graph,
     topology::{Path, PortRef, Topology},
     units::{SoldRate, Time, Window},
 };
 use serde::{Deserialize, Serialize};
-use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
+use std::collections::{BTreeSet, BinaryHeap};
 
 pub use crate::refusal::{CounterOffer, Reason, Refusal};
 
@@ -68,22 +69,23 @@ impl Ask {
 /// capacity the topology or the book does not know is not for sale.
 pub fn find_path(topology: &Topology, book: &Book, ask: &Ask) -> Result<Path, Refusal> {
     book.may_ask(ask.class, ask.window, ask.holder())?;
-    let shortest = topology
-        .shortest_path(ask.from, ask.to)
-        .ok_or(Reason::NoRoute)?;
-    let mut rooms = Rooms::new(topology, book, ask, ask.window);
-    let Some(reason) = shortest
-        .egress_ports()
-        .find_map(|port| rooms.refuses(port, ask.rate))
-    else {
-        return Ok(shortest);
+    let graph = topology.graph();
+    let ends = [ask.from.switch, ask.to.switch].map(|switch| graph.number(switch));
+    let [Some(from), Some(to)] = ends else {
+        return Err(Reason::NoRoute.into());
     };
-    if let Some(path) = rooms.path(ask.rate) {
-        return Ok(path);
+    let shortest = graph.shortest(from, to).ok_or(Reason::NoRoute)?;
+    let mut rooms = Rooms::new(topology, book, ask, ask.window);
+    let mut links = shortest.iter().copied().chain([rooms.last()]);
+    let Some(reason) = links.find_map(|link| rooms.look(link).err()) else {
+        return Ok(topology.path(ask.from, &shortest, ask.to));
+    };
+    if let Some(way) = rooms.way(from, to) {
+        return Ok(topology.path(ask.from, &way, ask.to));
     }
     let offer = CounterOffer {
-        highest_rate_now: highest_rate(&mut rooms),
-        earliest_start: earliest_start(topology, book, ask),
+        highest_rate_now: highest_rate(&rooms, from, to),
+        earliest_start: earliest_start(topology, book, ask, from, to),
     };
     let some = offer.highest_rate_now.is_some() || offer.earliest_start.is_some();
     Err(Refusal {
@@ -94,19 +96,20 @@ pub fn find_path(topology: &Topology, book: &Book, ask: &Ask) -> Result<Path, Re
 
 /// The highest rate that fits on some path, where the one asked for does not: widest first, from
 /// switch to switch.
-fn highest_rate(rooms: &mut Rooms<'_>) -> Option<SoldRate> {
-    let (topology, ask) = (rooms.topology, rooms.ask);
-    let last = rooms.highest(ask.to);
+fn highest_rate(rooms: &Rooms<'_>, from: usize, to: usize) -> Option<SoldRate> {
+    let graph = rooms.graph;
+    let last = rooms.highest(rooms.last());
     let mut reached = BTreeSet::new();
-    let mut widest = BinaryHeap::from([(last, ask.from.switch)]);
+    let mut widest = BinaryHeap::from([(last, from)]);
     while let Some((rate, switch)) = widest.pop().filter(|(rate, _)| rate.0 > 0) {
-        if switch == ask.to.switch {
+        if switch == to {
             return Some(rate);
         }
         if reached.insert(switch) {
-            let links = topology.links_from(switch);
-            let onward = links.filter(|(_, next)| !reached.contains(&next.switch));
-            widest.extend(onward.map(|(port, next)| (rate.min(rooms.highest(port)), next.switch)));
+            let links = graph.leaving(switch);
+            let onward = links.map(|link| (link, graph.links()[link].to()));
+            let onward = onward.filter(|(_, next)| !reached.contains(next));
+            widest.extend(onward.map(|(link, next)| (rate.min(rooms.highest(link)), next)));
         }
     }
     None
@@ -114,102 +117,118 @@ fn highest_rate(rooms: &mut Rooms<'_>) -> Option<SoldRate> {
 
 /// From one instant to the next at which a link that stood in the way no longer does. Until then
 /// the links that can be reached can only become fewer, so nothing earlier is missed.
-fn earliest_start(topology: &Topology, book: &Book, ask: &Ask) -> Option<Time> {
+fn earliest_start(
+    topology: &Topology,
+    book: &Book,
+    ask: &Ask,
+    from: usize,
+    to: usize,
+) -> Option<Time> {
     let duration = ask.window.duration();
     let mut start = ask.window.start().max(book.now());
     for _ in 0..START_STEPS {
         let window =
             Window::lasting(start, duration).filter(|window| window.end() <= book.horizon())?;
         let mut rooms = Rooms::new(topology, book, ask, window);
-        if rooms.path(ask.rate).is_some() {
+        if rooms.way(from, to).is_some() {
             return Some(start);
         }
-        let booking = Booking {
-            window,
-            class: ask.class,
-            rate: ask.rate,
-            burst: ask.class.burst(ask.rate),
-        };
-        let obstacles: Vec<_> = rooms.refusing(ask.rate).collect();
-        start = obstacles
-            .into_iter()
-            .filter_map(|port| book.next_room(port, &booking, ask.replacing))
-            .min()?;
+        let later = rooms
+            .full()
+            .filter_map(|port| book.next_room(port, &rooms.booking, ask.replacing));
+        start = later.min()?;
     }
     None
 }
 
-/// The room on every link that the search has looked at, over one window.
+/// Which links have room for what is asked, as far as the search has looked, over one window. Links go by their numbers in
+/// the graph; the one after them is that towards the destination.
 struct Rooms<'a> {
     topology: &'a Topology,
+    graph: &'a Graph,
     book: &'a Book,
     ask: &'a Ask,
-    window: Window,
-    seen: BTreeMap<PortRef, Result<Headroom, Reason>>,
+    booking: Booking,
+    /// By link.
+    has_room: Vec<Option<bool>>,
 }
 
 impl<'a> Rooms<'a> {
     fn new(topology: &'a Topology, book: &'a Book, ask: &'a Ask, window: Window) -> Self {
+        let graph = topology.graph();
         Rooms {
             topology,
+            graph,
             book,
             ask,
-            window,
-            seen: BTreeMap::new(),
+            booking: Booking {
+                window,
+                class: ask.class,
+                rate: ask.rate,
+                burst: ask.class.burst(ask.rate),
+            },
+            has_room: vec![None; graph.links().len() + 1],
         }
     }
 
-    /// The shortest path on which every link has room for this rate.
-    fn path(&mut self, rate: SoldRate) -> Option<Path> {
-        let (topology, ask) = (self.topology, self.ask);
-        topology.shortest_path_where(ask.from, ask.to, |port| self.refuses(port, rate).is_none())
+    /// The link towards the destination.
+    fn last(&self) -> usize {
+        self.graph.links().len()
     }
 
-    fn refuses(&mut self, port: PortRef, rate: SoldRate) -> Option<Reason> {
-        let class = self.ask.class;
-        refusal(self.room(port), port, class, rate)
+    fn port(&self, link: usize) -> PortRef {
+        let links = self.graph.links();
+        links.get(link).map_or(self.ask.to, |link| link.egress)
     }
 
-    /// The highest rate that this link has room for.
-    fn highest(&mut self, port: PortRef) -> SoldRate {
-        let class = self.ask.class;
-        self.room(port)
-            .as_ref()
+    /// The shortest way on which every link has room, the last one included.
+    fn way(&mut self, from: usize, to: usize) -> Option<Vec<usize>> {
+        if !self.has_room(self.last()) {
+            return None;
+        }
+        let graph = self.graph;
+        graph.shortest_where(from, to, |link| self.has_room(link))
+    }
+
+    fn has_room(&mut self, link: usize) -> bool {
+        match self.has_room[link] {
+            Some(has_room) => has_room,
+            None => self.look(link).is_ok(),
+        }
+    }
+
+    /// Why there is no room.
+    fn look(&mut self, link: usize) -> Result<(), Reason> {
+        let (port, ask) = (self.port(link), self.ask);
+        let result = match self.topology.capacity(port) {
+            Some(_) => self
+                .book
+                .admits(port, &self.booking, ask.holder(), ask.replacing),
+            None => Err(Reason::UnknownCapacity { link: port }),
+        };
+        self.has_room[link] = Some(result.is_ok());
+        result
+    }
+
+    /// The highest rate that there is room for.
+    fn highest(&self, link: usize) -> SoldRate {
+        let (port, ask, class) = (self.port(link), self.ask, self.ask.class);
+        let window = self.booking.window;
+        self.topology
+            .capacity(port)
+            .and_then(|_| {
+                let room = self
+                    .book
+                    .headroom(port, class, window, ask.holder(), ask.replacing);
+                room.ok()
+            })
             .map_or(SoldRate(0), |room| room.highest(class))
     }
 
-    fn room(&mut self, port: PortRef) -> &Result<Headroom, Reason> {
-        let Rooms {
-            topology,
-            book,
-            ask,
-            window,
-            seen,
-        } = self;
-        let look = || match topology.capacity(port) {
-            Some(_) => book.headroom(port, ask.class, *window, ask.holder(), ask.replacing),
-            None => Err(Reason::UnknownCapacity { link: port }),
-        };
-        seen.entry(port).or_insert_with(look)
-    }
-
-    /// The links looked at so far that refuse this rate.
-    fn refusing(&self, rate: SoldRate) -> impl Iterator<Item = PortRef> + '_ {
-        let refuses = move |(port, room): &(&PortRef, &Result<Headroom, Reason>)| {
-            refusal(room, **port, self.ask.class, rate).is_some()
-        };
-        self.seen.iter().filter(refuses).map(|(port, _)| *port)
-    }
-}
-
-fn refusal(
-    room: &Result<Headroom, Reason>,
-    port: PortRef,
-    class: Class,
-    rate: SoldRate,
-) -> Option<Reason> {
-    match room {
-        Ok(room) => room.refuses(port, class, rate, class.burst(rate)),
-        Err(reason) => Some(reason.clone()),
+    /// The links looked at so far that have no room.
+    fn full(&self) -> impl Iterator<Item = PortRef> + '_ {
+        let seen = self.has_room.iter().enumerate();
+        let full = seen.filter(|(_, has_room)| **has_room == Some(false));
+        full.map(|(link, _)| self.port(link))
     }
 }

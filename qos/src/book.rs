@@ -29,7 +29,8 @@ use crate::{
 use serde::{Deserialize, Serialize};
 use std::{
     cmp::Reverse,
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, HashSet},
+    hash::{BuildHasherDefault, DefaultHasher},
     time::Duration,
 };
 
@@ -70,11 +71,10 @@ pub struct Commitment {
 
 impl Commitment {
     /// Each link once, in ascending order.
-    fn links(&self) -> Vec<PortRef> {
-        let mut links = self.path.clone();
-        links.sort_unstable();
-        links.dedup();
-        links
+    fn in_order(mut self) -> Self {
+        self.path.sort_unstable();
+        self.path.dedup();
+        self
     }
 
     fn booking(&self) -> Booking {
@@ -114,7 +114,8 @@ pub struct Book {
 struct Link {
     plan: ClassPlan,
     calendar: Calendar,
-    booked: BTreeSet<CommitmentId>,
+    /// In no order; whoever goes through them makes one.
+    booked: HashSet<CommitmentId, BuildHasherDefault<DefaultHasher>>,
     unpaid: BTreeMap<CommitmentId, Hold>,
 }
 
@@ -244,7 +245,7 @@ impl Book {
     pub fn clear_capacity(&mut self, port: PortRef) -> Vec<(CommitmentId, Commitment)> {
         let mut losers = self.set_capacity(port, BitRate(0));
         // Flows of no rate, which fit even there.
-        let rest: Vec<_> = self.on_link(port).collect();
+        let rest = self.on_link(port);
         losers.extend(
             rest.into_iter()
                 .filter_map(|id| Some((id, self.release(id)?))),
@@ -271,6 +272,8 @@ impl Book {
                     *port = to;
                 }
             }
+            commitment.path.sort_unstable();
+            commitment.path.dedup();
         }
         for link in self.links.values_mut() {
             for hold in link.unpaid.values_mut().filter(|it| it.ingress == from) {
@@ -313,32 +316,22 @@ impl Book {
     /// cooling down; then, for the lowest link that refuses: unknown capacity, rate, buffer, hold
     /// limit.
     pub fn commit(&mut self, id: CommitmentId, commitment: &Commitment) -> Result<(), Refusal> {
+        let commitment = commitment.clone().in_order();
         match self.commitments.get(&id) {
-            Some(known) if known == commitment => return Ok(()),
+            Some(known) if *known == commitment => return Ok(()),
             Some(_) => return Err(Reason::Conflict.into()),
             None => {}
         }
-        let Commitment {
-            class,
-            rate,
-            burst,
-            window,
-            ingress,
-            unpaid,
-            ..
-        } = *commitment;
-        self.may_ask(class, window, unpaid.then_some(ingress))?;
-        let links = commitment.links();
-        if links.is_empty() {
+        let holder = commitment.unpaid.then_some(commitment.ingress);
+        self.may_ask(commitment.class, commitment.window, holder)?;
+        if commitment.path.is_empty() {
             return Err(Reason::NoRoute.into());
         }
-        for port in &links {
-            let room = self.headroom(*port, class, window, unpaid.then_some(ingress), None)?;
-            if let Some(reason) = room.refuses(*port, class, rate, burst) {
-                return Err(reason.into());
-            }
+        let booking = commitment.booking();
+        for port in &commitment.path {
+            self.admits(*port, &booking, holder, None)?;
         }
-        self.enter(id, commitment.clone());
+        self.enter(id, commitment);
         Ok(())
     }
 
@@ -352,7 +345,8 @@ impl Book {
         commitment: Commitment,
     ) -> Vec<(CommitmentId, Commitment)> {
         self.release(id);
-        let links = commitment.links();
+        let commitment = commitment.in_order();
+        let links = commitment.path.clone();
         self.enter(id, commitment);
         let known = links
             .into_iter()
@@ -412,8 +406,8 @@ impl Book {
         };
         commitment.unpaid = false;
         self.cooling.remove(&commitment.ingress);
-        for port in commitment.links() {
-            if let Some(link) = self.links.get_mut(&port) {
+        for port in &commitment.path {
+            if let Some(link) = self.links.get_mut(port) {
                 link.unpaid.remove(&id);
             }
         }
@@ -472,12 +466,12 @@ impl Book {
             .map(|(id, commitment)| (*id, commitment))
     }
 
-    /// The commitments on one link.
-    pub fn on_link(&self, port: PortRef) -> impl Iterator<Item = CommitmentId> + '_ {
-        self.links
-            .get(&port)
-            .into_iter()
-            .flat_map(|link| link.booked.iter().copied())
+    /// The commitments on one link, in ascending order.
+    pub fn on_link(&self, port: PortRef) -> Vec<CommitmentId> {
+        let link = self.links.get(&port).into_iter();
+        let mut ids: Vec<_> = link.flat_map(|link| &link.booked).copied().collect();
+        ids.sort_unstable();
+        ids
     }
 
     /// Whether this class can be asked for over this window at all, as an unpaid hold from `holder`
@@ -500,6 +494,36 @@ impl Book {
         }
         match holder.and_then(|ingress| self.cool_down_until(ingress, self.now)) {
             Some(until) => Err(Reason::CoolingDown { until }),
+            None => Ok(()),
+        }
+    }
+
+    /// Whether a booking fits on a link, as if `left_out` were not committed.
+    pub(crate) fn admits(
+        &self,
+        port: PortRef,
+        booking: &Booking,
+        holder: Option<PortRef>,
+        left_out: Option<CommitmentId>,
+    ) -> Result<(), Reason> {
+        let Booking {
+            class,
+            window,
+            rate,
+            burst,
+        } = *booking;
+        let link = self
+            .links
+            .get(&port)
+            .ok_or(Reason::UnknownCapacity { link: port })?;
+        // Most have room and no limit; then what exactly is left is nobody's question.
+        let is_held = holder.is_some() && !link.unpaid.is_empty();
+        if !is_held && link.calendar.has_room(booking, &link.limits()) {
+            return Ok(());
+        }
+        let room = self.headroom(port, class, window, holder, left_out)?;
+        match room.refuses(port, class, rate, burst) {
+            Some(reason) => Err(reason),
             None => Ok(()),
         }
     }
@@ -572,10 +596,10 @@ impl Book {
         self.commitments.get(&id).map(Commitment::booking)
     }
 
-    /// Writes a commitment that has been seen to fit.
+    /// Writes a commitment that has been seen to fit, its links in order.
     fn enter(&mut self, id: CommitmentId, commitment: Commitment) {
-        for port in commitment.links() {
-            if let Some(link) = self.links.get_mut(&port) {
+        for port in &commitment.path {
+            if let Some(link) = self.links.get_mut(port) {
                 link.enter(id, &commitment);
             }
         }
@@ -586,8 +610,8 @@ impl Book {
     /// Takes a commitment out of everything but `ends`.
     fn forget(&mut self, id: CommitmentId) -> Option<Commitment> {
         let commitment = self.commitments.remove(&id)?;
-        for port in commitment.links() {
-            if let Some(link) = self.links.get_mut(&port) {
+        for port in &commitment.path {
+            if let Some(link) = self.links.get_mut(port) {
                 link.calendar.unbook(&commitment.booking());
                 link.booked.remove(&id);
                 link.unpaid.remove(&id);
@@ -618,7 +642,7 @@ impl Link {
         Link {
             plan,
             calendar: Calendar::new(now),
-            booked: BTreeSet::new(),
+            booked: HashSet::default(),
             unpaid: BTreeMap::new(),
         }
     }

@@ -73,6 +73,16 @@ pub(crate) struct Limits {
     pub(crate) elastic_burst: u32,
 }
 
+impl Limits {
+    const fn of_row(&self, row: usize) -> u32 {
+        match row {
+            RATES => self.rate,
+            STEADY_BURSTS => self.steady_burst,
+            _ => self.elastic_burst,
+        }
+    }
+}
+
 /// What is booked on one directed link, from now to [`horizon`].
 ///
 /// It adds up and tells; whether something fits is decided by [`crate::book::Book`]. Takes up to 0.5 MB
@@ -162,6 +172,17 @@ impl Calendar {
         })
     }
 
+    /// Whether the booking fits beside the others all through its window.
+    pub(crate) fn has_room(&self, booking: &Booking, limits: &Limits) -> bool {
+        let seconds = self.span.slots(self.span.seconds(booking.window));
+        amounts(booking).into_iter().all(|(row, amount)| {
+            limits
+                .of_row(row)
+                .checked_sub(amount)
+                .is_some_and(|limit| self.rows[row].is_within(self.span, seconds.clone(), limit))
+        })
+    }
+
     /// The end of the last slot of the window in which the booking would not fit beside the others,
     /// whatever its own window; `None` if it fits all the way.
     pub(crate) fn last_obstacle(
@@ -171,9 +192,8 @@ impl Calendar {
         limits: &Limits,
         left_out: Option<&Booking>,
     ) -> Option<Time> {
-        let limits = [limits.rate, limits.steady_burst, limits.elastic_burst];
         let obstacles = amounts(booking).into_iter().filter_map(|(row, amount)| {
-            let Some(limit) = limits[row].checked_sub(amount) else {
+            let Some(limit) = limits.of_row(row).checked_sub(amount) else {
                 return Some(self.span.horizon_s());
             };
             let parts = self.parts(row, window, left_out);
@@ -360,6 +380,15 @@ impl Row {
         fine.chain(coarse.into_iter().map(|slots| self.coarse.peak(slots)))
             .max()
             .unwrap_or(0)
+    }
+
+    /// Whether no slot that touches these seconds shows more than `limit`.
+    fn is_within(&self, span: Span, seconds: Range<u64>, limit: u32) -> bool {
+        let (fine, coarse) = slots(span, &seconds);
+        let mut fine = fine.into_iter();
+        let mut coarse = coarse.into_iter();
+        fine.all(|slots| self.fine.is_within(slots, limit))
+            && coarse.all(|slots| self.coarse.is_within(slots, limit))
     }
 
     /// The end, in seconds, of the last slot that touches these seconds and shows more than `limit`.
@@ -663,6 +692,9 @@ mod tests {
                 let limits = Limits { rate: room + asked.rate.0, steady_burst: u32::MAX, elastic_burst: u32::MAX };
                 let obstacle = calendar.last_obstacle(window, &asked, &limits, left_out.as_ref());
                 prop_assert_eq!(obstacle.is_some(), highest.0 > room);
+                if left_out.is_none() {
+                    prop_assert_eq!(calendar.has_room(&asked, &limits), highest.0 <= room);
+                }
                 if let Some(end) = obstacle {
                     let before = shown(&rest, now_s, end.millis() / 1_000 - 1).rate.0;
                     prop_assert!(before > room, "the slot before the end told is an obstacle");

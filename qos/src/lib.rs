@@ -4,6 +4,7 @@ pub mod admission;
 pub mod book;
 pub mod calendar;
 pub mod class;
+mod graph;
 pub mod price;
 pub mod refusal;
 mod series;

@@ -2,12 +2,17 @@
 //!
 //! A flat array under one level of blocks: measured against trees, arrays win at every window
 //! length, and blocks win once windows pass some thousand slots. A whole block is raised and asked
-//! about without touching its slots.
+//! about without touching its slots. Over every 64 blocks there is a bound, so that where little is booked, nothing is
+//! looked at.
 
 use std::ops::Range;
 
 /// Slots per block.
 const BLOCK: usize = 64;
+/// Slots under one bound.
+const CHAPTER: usize = 64 * BLOCK;
+/// A bound is measured again when so often something has been taken from below it.
+const LOOSE: u8 = if cfg!(test) { 3 } else { 64 };
 
 /// The sums. Takes no memory beyond the last block to which anything was added.
 ///
@@ -19,6 +24,7 @@ pub(crate) struct Series {
     slots: Vec<u32>,
     /// Of the slots that are there.
     blocks: Vec<Block>,
+    bounds: Vec<Bound>,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -36,12 +42,21 @@ impl Block {
     }
 }
 
+/// At least as much as any slot of a chapter holds.
+#[derive(Clone, Copy, Debug, Default)]
+struct Bound {
+    most: u32,
+    /// How often something was taken since it was exact.
+    taken: u8,
+}
+
 impl Series {
     pub(crate) const fn new(len: usize) -> Self {
         Series {
             len,
             slots: Vec::new(),
             blocks: Vec::new(),
+            bounds: Vec::new(),
         }
     }
 
@@ -49,27 +64,28 @@ impl Series {
         *self = Series::new(self.len);
     }
 
+    /// Whether no slot of the range holds more than `limit`.
+    pub(crate) fn is_within(&self, range: Range<usize>, limit: u32) -> bool {
+        let range = self.there(range);
+        let mut bounds = self.bounds[chapters(&range)].iter();
+        bounds.all(|bound| bound.most <= limit) || self.peak(range) <= limit
+    }
+
     /// The most in any slot of the range; 0 if it is empty.
     pub(crate) fn peak(&self, range: Range<usize>) -> u32 {
-        let mut parts = parts(self.there(range));
-        let ends = [parts.next(), parts.next_back()];
-        // All blocks between the ends are whole.
-        let between = parts.map(|(index, _)| self.blocks[index].highest());
+        let (first, whole, last) = self.split(self.there(range));
+        let between = self.blocks[whole].iter().map(|block| block.highest());
         let between = between.max().unwrap_or(0);
-        ends.into_iter()
-            .flatten()
-            .fold(between, |most, (index, part)| {
-                let block = self.blocks[index];
-                if block.highest() <= most {
-                    return most;
-                }
-                let peak = if self.is_whole(index, &part) {
-                    block.peak
-                } else {
-                    highest(&self.slots[part])
-                };
-                most.max(peak + block.raised)
-            })
+        [first, last].into_iter().fold(between, |most, part| {
+            // An empty part of the block after the last has no block.
+            let Some(block) = self.blocks.get(part.start / BLOCK) else {
+                return most;
+            };
+            if block.highest() <= most || part.is_empty() {
+                return most;
+            }
+            most.max(highest(&self.slots[part]) + block.raised)
+        })
     }
 
     /// The last slot of the range that holds more than `limit`.
@@ -96,16 +112,28 @@ impl Series {
             return;
         }
         self.allocate(range.end);
-        for (index, part) in parts(range) {
-            if self.is_whole(index, &part) {
-                self.blocks[index].raised += amount;
-            } else {
-                // What grows can only become the highest itself.
-                let slots = &mut self.slots[part];
-                slots.iter_mut().for_each(|slot| *slot += amount);
-                let block = &mut self.blocks[index];
-                block.peak = block.peak.max(highest(slots));
+        let chapters = chapters(&range);
+        let (first, whole, last) = self.split(range);
+        let mut most = 0;
+        for block in &mut self.blocks[whole] {
+            block.raised += amount;
+            most = most.max(block.highest());
+        }
+        for part in [first, last] {
+            if part.is_empty() {
+                continue;
             }
+            let block = &mut self.blocks[part.start / BLOCK];
+            // What grows can only become the highest itself.
+            let grow = |most: u32, slot: &mut u32| {
+                *slot += amount;
+                most.max(*slot)
+            };
+            block.peak = self.slots[part].iter_mut().fold(block.peak, grow);
+            most = most.max(block.highest());
+        }
+        for bound in &mut self.bounds[chapters] {
+            bound.most = bound.most.max(most);
         }
     }
 
@@ -115,20 +143,53 @@ impl Series {
             return;
         }
         self.allocate(range.end);
-        for (index, part) in parts(range) {
-            if self.is_whole(index, &part) && self.blocks[index].raised >= amount {
-                self.blocks[index].raised -= amount;
-            } else {
-                if lowest(&self.slots[part.clone()]) < amount {
-                    self.push_down(index);
-                }
-                let slots = &mut self.slots[part];
-                let was_highest = highest(slots) == self.blocks[index].peak;
-                slots.iter_mut().for_each(|slot| *slot -= amount);
-                if was_highest {
-                    self.measure(index);
-                }
+        let chapters = chapters(&range);
+        let (first, whole, last) = self.split(range);
+        let least = self.blocks[whole.clone()].iter().map(|block| block.raised);
+        if least.min().is_none_or(|least| least >= amount) {
+            let blocks = self.blocks[whole].iter_mut();
+            blocks.for_each(|block| block.raised -= amount);
+        } else {
+            whole.for_each(
+                |index| match self.blocks[index].raised.checked_sub(amount) {
+                    Some(rest) => self.blocks[index].raised = rest,
+                    None => self.take_from_slots(self.slots_of(index), amount),
+                },
+            );
+        }
+        for part in [first, last] {
+            if !part.is_empty() {
+                self.take_from_slots(part, amount);
             }
+        }
+        for chapter in chapters {
+            let bound = &mut self.bounds[chapter];
+            bound.taken += 1;
+            if bound.taken == LOOSE {
+                self.measure_bound(chapter);
+            }
+        }
+    }
+
+    /// Of one block.
+    fn take_from_slots(&mut self, part: Range<usize>, amount: u32) {
+        let index = part.start / BLOCK;
+        // In one go: as a rule no slot holds less.
+        let slots = &mut self.slots[part.clone()];
+        let (mut least, mut most) = (u32::MAX, 0);
+        for slot in slots.iter_mut() {
+            least = least.min(*slot);
+            most = most.max(*slot);
+            *slot = slot.wrapping_sub(amount);
+        }
+        if least < amount {
+            let give_back = |slot: &mut u32| *slot = slot.wrapping_add(amount);
+            slots.iter_mut().for_each(give_back);
+            self.push_down(index);
+            self.slots[part].iter_mut().for_each(|slot| *slot -= amount);
+            self.measure(index);
+        } else if most == self.blocks[index].peak {
+            self.measure(index);
         }
     }
 
@@ -147,6 +208,7 @@ impl Series {
             self.measure(index);
             rest = tail;
         }
+        chapters(&(first..end)).for_each(|chapter| self.measure_bound(chapter));
     }
 
     /// Has slots up to `end`, in whole blocks.
@@ -155,6 +217,7 @@ impl Series {
             let blocks = end.div_ceil(BLOCK);
             self.slots.resize((blocks * BLOCK).min(self.len), 0);
             self.blocks.resize(blocks, Block::default());
+            self.bounds.resize(end.div_ceil(CHAPTER), Bound::default());
         }
     }
 
@@ -163,14 +226,30 @@ impl Series {
         range.start..range.end.min(self.slots.len())
     }
 
-    /// Whether the range is all of the block; the last one may be short.
-    fn is_whole(&self, index: usize, part: &Range<usize>) -> bool {
-        *part == (index * BLOCK..((index + 1) * BLOCK).min(self.len))
+    /// The slots of a block; the last one may be short.
+    fn slots_of(&self, index: usize) -> Range<usize> {
+        index * BLOCK..((index + 1) * BLOCK).min(self.len)
+    }
+
+    /// The slots of the range before its first whole block, its whole blocks, and the slots after them.
+    fn split(&self, range: Range<usize>) -> (Range<usize>, Range<usize>, Range<usize>) {
+        let first = range.start.div_ceil(BLOCK);
+        let end = if range.end == self.len {
+            range.end.div_ceil(BLOCK)
+        } else {
+            range.end / BLOCK
+        };
+        if range.is_empty() || end < first {
+            return (range, 0..0, 0..0);
+        }
+        let after = (end * BLOCK).min(range.end);
+        let before = (first * BLOCK).min(range.end);
+        (range.start..before, first..end, after..range.end)
     }
 
     fn block_mut(&mut self, index: usize) -> (&mut Block, &mut [u32]) {
-        let end = ((index + 1) * BLOCK).min(self.len);
-        (&mut self.blocks[index], &mut self.slots[index * BLOCK..end])
+        let slots = self.slots_of(index);
+        (&mut self.blocks[index], &mut self.slots[slots])
     }
 
     /// Moves what the whole block was raised by into its slots.
@@ -185,6 +264,23 @@ impl Series {
         let (block, slots) = self.block_mut(index);
         block.peak = highest(slots);
     }
+
+    fn measure_bound(&mut self, chapter: usize) {
+        let blocks = chapter * CHAPTER / BLOCK..((chapter + 1) * CHAPTER / BLOCK);
+        let blocks = &self.blocks[blocks.start..blocks.end.min(self.blocks.len())];
+        self.bounds[chapter] = Bound {
+            most: blocks.iter().map(|it| it.highest()).max().unwrap_or(0),
+            taken: 0,
+        };
+    }
+}
+
+/// The chapters that a range touches.
+fn chapters(range: &Range<usize>) -> Range<usize> {
+    if range.is_empty() {
+        return 0..0;
+    }
+    range.start / CHAPTER..range.end.div_ceil(CHAPTER)
 }
 
 /// The parts of a range that lie in one block each, with the number of the block.
@@ -206,17 +302,13 @@ fn highest(slots: &[u32]) -> u32 {
     slots.iter().copied().fold(0, u32::max)
 }
 
-fn lowest(slots: &[u32]) -> u32 {
-    slots.iter().copied().fold(u32::MAX, u32::min)
-}
-
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    const LEN: usize = 4 * BLOCK + 7;
+    const LEN: usize = CHAPTER + 4 * BLOCK + 7;
 
     #[derive(Clone, Debug)]
     enum Step {
@@ -225,8 +317,17 @@ mod tests {
         Write(usize, Vec<u32>),
     }
 
+    /// Often about the end of a block, or the last slots of all.
+    fn place() -> impl Strategy<Value = usize> {
+        prop_oneof![
+            0..=LEN,
+            (0..LEN / BLOCK, 0..4_usize).prop_map(|(block, beside)| block * BLOCK + beside),
+            LEN - 10..=LEN,
+        ]
+    }
+
     fn range() -> impl Strategy<Value = Range<usize>> {
-        (0..=LEN, 0..=LEN).prop_map(|(a, b)| a.min(b)..a.max(b))
+        (place(), place()).prop_map(|(a, b)| a.min(b)..a.max(b))
     }
 
     fn step() -> impl Strategy<Value = Step> {
@@ -263,7 +364,11 @@ mod tests {
             for (slot, value) in plain.iter().enumerate() {
                 prop_assert_eq!(series.get(slot), *value);
             }
-            prop_assert_eq!(series.peak(asked.clone()), highest(&plain[asked.clone()]));
+            let most = highest(&plain[asked.clone()]);
+            prop_assert_eq!(series.peak(asked.clone()), most);
+            for limit in [limit, most, most.saturating_sub(1)] {
+                prop_assert_eq!(series.is_within(asked.clone(), limit), most <= limit);
+            }
             prop_assert_eq!(series.last_above(asked.clone(), limit), asked.rev().find(|slot| plain[*slot] > limit));
         }
     }

@@ -5,12 +5,13 @@
 //! every other port is an edge, with hosts behind it. All iteration is in ascending order, so that the
 //! same topology always gives the same paths and trees.
 
-use crate::units::BitRate;
+use crate::{graph::Graph, units::BitRate};
 use serde::{Deserialize, Serialize};
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
     fmt,
     str::FromStr,
+    sync::OnceLock,
 };
 
 /// A switch: its OpenFlow datapath id. In JSON a string, as it is displayed, because many readers of JSON
@@ -160,7 +161,21 @@ pub struct Topology {
     /// Egress port to the port it leads to.
     links: BTreeMap<PortRef, PortRef>,
     capacities: BTreeMap<PortRef, BitRate>,
+    graph: Remembered,
 }
+
+/// What was computed from the switches and links, until they change.
+#[derive(Clone, Debug, Default)]
+struct Remembered(OnceLock<Graph>);
+
+/// What is remembered makes no topology another.
+impl PartialEq for Remembered {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for Remembered {}
 
 impl Topology {
     /// No switches, no links.
@@ -170,12 +185,17 @@ impl Topology {
 
     /// Adds a switch. `false` if it was there already.
     pub fn add_switch(&mut self, switch: SwitchId) -> bool {
-        self.switches.insert(switch)
+        let is_new = self.switches.insert(switch);
+        if is_new {
+            self.graph = Remembered::default();
+        }
+        is_new
     }
 
     /// Removes a switch, the links from and to it, and the capacities of its ports. Returns the
     /// egress ports of the links that went, in order.
     pub fn remove_switch(&mut self, switch: SwitchId) -> Vec<PortRef> {
+        self.graph = Remembered::default();
         self.switches.remove(&switch);
         self.capacities.retain(|port, _| port.switch != switch);
         let gone = self
@@ -187,12 +207,17 @@ impl Topology {
     /// Adds the directed link from egress port `from` to port `to`, and their switches if they are
     /// new. A port leads to one place: returns where `from` led before, if that was elsewhere.
     pub fn add_link(&mut self, from: PortRef, to: PortRef) -> Option<PortRef> {
-        self.switches.extend([from.switch, to.switch]);
-        self.links.insert(from, to).filter(|before| *before != to)
+        let before = self.links.insert(from, to);
+        if before != Some(to) {
+            self.switches.extend([from.switch, to.switch]);
+            self.graph = Remembered::default();
+        }
+        before.filter(|before| *before != to)
     }
 
     /// Removes the directed link that begins at `from`. Returns where it led.
     pub fn remove_link(&mut self, from: PortRef) -> Option<PortRef> {
+        self.graph = Remembered::default();
         self.links.remove(&from)
     }
 
@@ -258,7 +283,9 @@ impl Topology {
     /// leave, whatever it has free. Among equals the one with the lowest egress ports, compared
     /// from the ingress on.
     pub fn shortest_path(&self, from: PortRef, to: PortRef) -> Option<Path> {
-        self.shortest_path_where(from, to, |_| true)
+        let graph = self.graph();
+        let way = graph.shortest(graph.number(from.switch)?, graph.number(to.switch)?)?;
+        Some(self.path(from, &way, to))
     }
 
     /// As [`Self::shortest_path`], over the directed links that `usable` accepts; it is asked about the
@@ -269,41 +296,40 @@ impl Topology {
         to: PortRef,
         mut usable: impl FnMut(PortRef) -> bool,
     ) -> Option<Path> {
-        if !self.contains(from.switch) || !self.contains(to.switch) || !usable(to) {
+        let graph = self.graph();
+        let (first, last) = (graph.number(from.switch)?, graph.number(to.switch)?);
+        if !usable(to) {
             return None;
         }
-        // Breadth first in ascending port order: the first way found to a switch has the fewest hops and,
-        // among those, the lowest ports. Each switch remembers the link it was reached by.
-        let mut reached_by = BTreeMap::from([(from.switch, None)]);
-        let mut queue = VecDeque::from([from.switch]);
-        while let Some(switch) = queue.pop_front() {
-            if switch == to.switch {
-                break;
-            }
-            for (egress, ingress) in self.links_from(switch) {
-                if !reached_by.contains_key(&ingress.switch) && usable(egress) {
-                    reached_by.insert(ingress.switch, Some((egress, ingress)));
-                    queue.push_back(ingress.switch);
-                }
-            }
-        }
-        let mut hops = Vec::new();
-        let mut out = to;
-        while let Some((egress, ingress)) = *reached_by.get(&out.switch)? {
+        let way = graph.shortest_where(first, last, |link| usable(graph.links()[link].egress))?;
+        Some(self.path(from, &way, to))
+    }
+
+    /// The switches and links by number.
+    pub(crate) fn graph(&self) -> &Graph {
+        let make = || Graph::new(self.switches(), self.links());
+        self.graph.0.get_or_init(make)
+    }
+
+    /// In at `from`, over these links of [`Self::graph`], out at `to`.
+    pub(crate) fn path(&self, from: PortRef, way: &[usize], to: PortRef) -> Path {
+        let links = self.graph().links();
+        let mut hops = Vec::with_capacity(way.len() + 1);
+        let mut entered = from;
+        for link in way.iter().map(|link| links[*link]) {
             hops.push(Hop {
-                switch: out.switch,
-                in_port: ingress.port,
-                out_port: out.port,
+                switch: entered.switch,
+                in_port: entered.port,
+                out_port: link.egress.port,
             });
-            out = egress;
+            entered = link.ingress;
         }
         hops.push(Hop {
-            switch: from.switch,
-            in_port: from.port,
-            out_port: out.port,
+            switch: entered.switch,
+            in_port: entered.port,
+            out_port: to.port,
         });
-        hops.reverse();
-        Some(Path { hops })
+        Path { hops }
     }
 
     /// For every other switch that can reach `to`: the port that begins a path with the fewest hops, the

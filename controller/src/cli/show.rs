@@ -1,6 +1,7 @@
 //! Documents as people read them.
 
 use std::{
+    cell::RefCell,
     io::IsTerminal as _,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
@@ -20,6 +21,8 @@ use crate::core::{
 pub(super) struct Progress {
     bar: Option<ProgressBar>,
     quiet: bool,
+    /// What was said last; it is not said again where every step is a line.
+    said: RefCell<String>,
 }
 
 impl Progress {
@@ -31,14 +34,20 @@ impl Progress {
         if let Some(bar) = &bar {
             bar.enable_steady_tick(Duration::from_millis(100));
         }
-        Self { bar, quiet }
+        Self {
+            bar,
+            quiet,
+            said: RefCell::default(),
+        }
     }
 
     /// What is happening now.
     pub(super) fn say(&self, text: &str) {
         match &self.bar {
             Some(bar) => bar.set_message(text.to_owned()),
-            None if !self.quiet => eprintln!("{text}"),
+            None if !self.quiet && self.said.replace(text.to_owned()) != text => {
+                eprintln!("{text}");
+            }
             None => {}
         }
     }

@@ -1,0 +1,296 @@
+//! `bench-admission [--asks N] FILE`: how many asks one core decides, on one link and on a backbone of 197 switches and 486
+//! directed links where much is sold out, and what a million reservations take of memory. Writes FILE.
+//!
+//! The calendar is the shipped one: slots of one second for 24 hours. Windows last up to one hour. On the backbone, flows
+//! are asked for within the next 23 hours, and with every ask whatever came of one of the last 100 000 goes, so that it
+//! stays as full as it is. What is refused is told why, the highest rate that fits, and the earliest start.
+
+use std::{
+    hint::black_box,
+    path::PathBuf,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, bail};
+use payflow_benches::{
+    demand::{self, Numbers},
+    report::{self, Machine, Target, rounded},
+};
+use payflow_qos::{
+    Ask, BitRate, CommitmentId, PortRef, Topology, admission::find_path, book::Book,
+};
+use serde::Serialize;
+
+const USAGE: &str = "usage: bench-admission [--asks N] FILE";
+/// Commitments alive on one link, of 400 Gbit/s.
+const LIVE: u64 = 20_000;
+/// Asks of which something is alive on the backbone.
+const RECENT: usize = 100_000;
+/// Of the trunks of the backbone: then about one ask in ten is refused.
+const SCARCE: BitRate = BitRate(500_000_000);
+const MILLION: u64 = 1_000_000;
+const SWITCHES: u64 = 197;
+const MANY: BitRate = BitRate(400_000_000_000);
+
+/// How long single decisions took.
+#[derive(Clone, Copy, Debug, Serialize)]
+struct Latency {
+    count: usize,
+    p50_ns: u64,
+    p99_ns: u64,
+}
+
+#[derive(Serialize)]
+struct OneLink {
+    /// One is taken in and goes again.
+    per_s: f64,
+    latency: Latency,
+}
+
+#[derive(Serialize)]
+struct Backbone {
+    switches: u64,
+    directed_links: usize,
+    recent_asks: usize,
+    per_s: f64,
+    accepted_percent: f64,
+    /// Of those that were taken in.
+    mean_links: f64,
+    accepted: Latency,
+    /// With what could be had instead.
+    refused: Latency,
+}
+
+#[derive(Serialize)]
+struct Memory {
+    reservations: u64,
+    mean_links: f64,
+    mib: f64,
+}
+
+#[derive(Serialize)]
+struct Results {
+    what: &'static str,
+    machine: Machine,
+    one_link: OneLink,
+    backbone: Backbone,
+    memory: Memory,
+    targets: Vec<Target>,
+}
+
+fn main() -> anyhow::Result<()> {
+    let mut args = std::env::args().skip(1);
+    let (mut asks, mut file) = (50_000, None);
+    while let Some(arg) = args.next() {
+        match arg.as_str() {
+            "--asks" => asks = args.next().context(USAGE)?.parse()?,
+            _ if file.is_none() && !arg.starts_with('-') => file = Some(PathBuf::from(arg)),
+            _ => bail!(USAGE),
+        }
+    }
+    let file = file.context(USAGE)?;
+    let machine = Machine::this();
+    let one_link = one_link(asks);
+    println!(
+        "one link: {} per second, {:?}",
+        one_link.per_s, one_link.latency
+    );
+    let backbone = backbone(asks);
+    println!(
+        "backbone: {} per second, {} % accepted, {:?}, refused {:?}",
+        backbone.per_s, backbone.accepted_percent, backbone.accepted, backbone.refused
+    );
+    let memory = memory()?;
+    println!("{} reservations: {} MiB", memory.reservations, memory.mib);
+    let targets = vec![
+        Target::at_least("admissions per second on one link", one_link.per_s, 1e6),
+        Target::at_most("MiB for a million reservations", memory.mib, 1_024.0),
+    ];
+    for target in &targets {
+        println!("{}", target.line());
+    }
+    let results = Results {
+        what: "asks decided by one core, slots of 1 s for 24 h, windows up to 1 h",
+        machine,
+        one_link,
+        backbone,
+        memory,
+        targets,
+    };
+    report::write(&file, &results)
+}
+
+fn one_link(asks: usize) -> OneLink {
+    let link = PortRef::new(1, 1);
+    let mut book = Book::new(demand::START);
+    book.set_capacity(link, MANY);
+    let mut numbers = Numbers(1);
+    let mut next = || {
+        let window = numbers.window_from_now();
+        demand::on_one_link(link, &numbers.ask(3, window))
+    };
+    for id in 0..LIVE {
+        book.commit(CommitmentId(id), &next())
+            .expect("20 000 flows of 5 Mbit/s are 100 Gbit/s");
+    }
+    let asked: Vec<_> = (0..asks).map(|_| next()).collect();
+    let id = CommitmentId(u64::MAX);
+    let begun = Instant::now();
+    for commitment in &asked {
+        book.commit(id, black_box(commitment)).expect("it fits");
+        book.release(id);
+    }
+    let took = begun.elapsed();
+    let times = asked.iter().map(|commitment| {
+        let begun = Instant::now();
+        book.commit(id, black_box(commitment)).expect("it fits");
+        let took = begun.elapsed();
+        book.release(id);
+        took
+    });
+    OneLink {
+        per_s: per_second(asks, took),
+        latency: latency(times.collect()),
+    }
+}
+
+/// A network and what came of what was asked of it.
+struct Sold {
+    topology: Topology,
+    book: Book,
+    asks: Vec<Option<CommitmentId>>,
+    /// Which of them goes.
+    lots: Numbers,
+    next: u64,
+    accepted: usize,
+    /// Of those accepted.
+    links: usize,
+}
+
+impl Sold {
+    fn new(capacity: BitRate) -> Self {
+        let (topology, book) = demand::network(SWITCHES, &demand::backbone_of_197(), capacity);
+        Sold {
+            topology,
+            book,
+            asks: Vec::new(),
+            lots: Numbers(4),
+            next: 0,
+            accepted: 0,
+            links: 0,
+        }
+    }
+
+    /// Takes it in, or says no.
+    fn decide(&mut self, ask: &Ask) -> bool {
+        let path = find_path(&self.topology, &self.book, black_box(ask)).ok();
+        let id = path.map(|path| {
+            let id = CommitmentId(self.next);
+            self.next += 1;
+            self.book
+                .commit(id, &ask.commitment(&path, 1))
+                .expect("a path that was found can be committed");
+            self.accepted += 1;
+            self.links += path.hops.len();
+            id
+        });
+        self.asks.push(id);
+        id.is_some()
+    }
+
+    fn forget_one(&mut self) {
+        let lot = self.lots.below(self.asks.len() as u64) as usize;
+        if let Some(id) = self.asks.swap_remove(lot) {
+            self.book.release(id);
+        }
+    }
+}
+
+fn ask(numbers: &mut Numbers) -> Ask {
+    let window = numbers.window_ahead();
+    numbers.ask(SWITCHES, window)
+}
+
+fn backbone(asks: usize) -> Backbone {
+    let mut sold = Sold::new(SCARCE);
+    let directed_links = sold.topology.links().count();
+    let mut numbers = Numbers(2);
+    for _ in 0..RECENT {
+        sold.decide(&ask(&mut numbers));
+    }
+    for _ in 0..RECENT {
+        sold.decide(&ask(&mut numbers));
+        sold.forget_one();
+    }
+    let asked: Vec<_> = (0..asks).map(|_| ask(&mut numbers)).collect();
+    let (accepted, links) = (sold.accepted, sold.links);
+    let begun = Instant::now();
+    for ask in &asked {
+        sold.decide(ask);
+        sold.forget_one();
+    }
+    let took = begun.elapsed();
+    let (accepted, links) = (sold.accepted - accepted, sold.links - links);
+    let (mut yes, mut no) = (Vec::new(), Vec::new());
+    for _ in 0..asks {
+        let ask = ask(&mut numbers);
+        let begun = Instant::now();
+        let is_in = sold.decide(&ask);
+        let took = begun.elapsed();
+        if is_in { &mut yes } else { &mut no }.push(took);
+        sold.forget_one();
+    }
+    Backbone {
+        switches: SWITCHES,
+        directed_links,
+        recent_asks: RECENT,
+        per_s: per_second(asks, took),
+        accepted_percent: rounded(100.0 * accepted as f64 / asks as f64),
+        mean_links: rounded(links as f64 / accepted as f64),
+        accepted: latency(yes),
+        refused: latency(no),
+    }
+}
+
+/// What a million flows take that all are sold.
+fn memory() -> anyhow::Result<Memory> {
+    let before = resident_bytes()?;
+    let mut sold = Sold::new(MANY);
+    let mut numbers = Numbers(3);
+    for _ in 0..MILLION {
+        if !sold.decide(&ask(&mut numbers)) {
+            bail!("a million flows were to fit");
+        }
+    }
+    let after = resident_bytes()?;
+    Ok(Memory {
+        reservations: MILLION,
+        mean_links: rounded(sold.links as f64 / MILLION as f64),
+        mib: rounded(after.saturating_sub(before) as f64 / f64::from(1 << 20)),
+    })
+}
+
+/// What of the memory of this process is there (proc(5), `statm`).
+fn resident_bytes() -> anyhow::Result<u64> {
+    let statm = std::fs::read_to_string("/proc/self/statm")?;
+    let pages = statm.split(' ').nth(1).context("/proc/self/statm")?;
+    let page = nix::unistd::sysconf(nix::unistd::SysconfVar::PAGE_SIZE)?.context("no page size")?;
+    Ok(pages.parse::<u64>()? * page.unsigned_abs())
+}
+
+fn per_second(count: usize, took: Duration) -> f64 {
+    rounded(count as f64 / took.as_secs_f64())
+}
+
+fn latency(mut times: Vec<Duration>) -> Latency {
+    times.sort_unstable();
+    let at = |percent: usize| {
+        let time = times.get(times.len() * percent / 100).copied();
+        u64::try_from(time.unwrap_or_default().as_nanos()).unwrap_or(u64::MAX)
+    };
+    Latency {
+        count: times.len(),
+        p50_ns: at(50),
+        p99_ns: at(99),
+    }
+}
