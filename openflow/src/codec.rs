@@ -308,7 +308,12 @@ pub(crate) fn read_name<const N: usize>(
 ) -> Result<String, DecodeError> {
     let raw: [u8; N] = r.array(field)?;
     let name = raw.split(|byte| *byte == 0).next().unwrap_or_default();
-    let mut name = String::from_utf8_lossy(name).into_owned();
+    // Who cut it at N bytes may have cut a character.
+    let whole = match std::str::from_utf8(name) {
+        Err(error) if error.error_len().is_none() => error.valid_up_to(),
+        _ => name.len(),
+    };
+    let mut name = String::from_utf8_lossy(name.get(..whole).unwrap_or_default()).into_owned();
     name.truncate(floor_char_boundary(&name, N));
     Ok(name)
 }

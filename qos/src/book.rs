@@ -185,8 +185,8 @@ impl Book {
     }
 
     /// Says how fast a directed link is. What no longer fits is released, on its whole path, and
-    /// returned, least valuable first: the commitments are re-admitted in order of value (paid
-    /// before unpaid, then the higher value, then the lower id), and those that find no room go.
+    /// returned, least valuable first: the commitments are re-admitted in order of value (what is worth something, then
+    /// paid before unpaid, the higher value, the lower id), and those that find no room go.
     /// The caller may look for another path for them.
     pub fn set_capacity(
         &mut self,
@@ -213,7 +213,15 @@ impl Book {
             .iter()
             .filter_map(|id| Some((*id, self.commitments.get(id)?)))
             .collect();
-        ranked.sort_by_key(|(id, commitment)| (commitment.unpaid, Reverse(commitment.value), *id));
+        ranked.sort_by_key(|(id, commitment)| {
+            let is_worthless = commitment.value == 0;
+            (
+                is_worthless,
+                commitment.unpaid,
+                Reverse(commitment.value),
+                *id,
+            )
+        });
 
         let mut calendar = Calendar::new(now);
         let mut losers = Vec::new();
@@ -444,6 +452,14 @@ impl Book {
             )
         };
         self.links.get(&port).map(free).unwrap_or_default()
+    }
+
+    /// Whether a link has room for this, whatever the hold limits say; one of unknown capacity has, as far as is known.
+    pub fn has_room(&self, port: PortRef, commitment: &Commitment) -> bool {
+        let booking = commitment.booking();
+        self.links
+            .get(&port)
+            .is_none_or(|link| link.calendar.has_room(&booking, &link.limits()))
     }
 
     /// What is committed on a link in the slot of an instant.

@@ -382,7 +382,8 @@ impl Core {
     }
 
     /// Restores the holds and bookings of a reservation after a restart, and those of one that has ended and may still be
-    /// carried. What does not fit beside it is not given.
+    /// carried: that where there is room alone, as no living flow is given up for it. What does not fit beside a living one is
+    /// not given.
     pub(super) fn rebook(&mut self, number: ReservationNumber) {
         let Some(reservation) = self.register.reservations.get(&number) else {
             return;
@@ -392,24 +393,25 @@ impl Core {
         let (Some(window), Some(rate)) = (Window::new(self.now, end), quote.rate()) else {
             return;
         };
-        let ousted = self.book.restore(
-            commitment(number),
-            Commitment {
-                path: reservation.issued.path.egress_ports().collect(),
-                class: quote.class,
-                rate,
-                burst: quote.class.burst(rate),
-                window,
-                ingress: reservation.issued.asker,
-                unpaid: reservation.paid.is_none(),
-                // What has ended is only on its way out: no living flow is given up for it.
-                value: if reservation.ended_by().is_some() {
-                    0
-                } else {
-                    quote.payment.price.0
-                },
-            },
-        );
+        let has_ended = reservation.ended_by().is_some();
+        let id = commitment(number);
+        let mut restored = Commitment {
+            path: reservation.issued.path.egress_ports().collect(),
+            class: quote.class,
+            rate,
+            burst: quote.class.burst(rate),
+            window,
+            ingress: reservation.issued.asker,
+            unpaid: reservation.paid.is_none(),
+            value: if has_ended { 0 } else { quote.payment.price.0 },
+        };
+        if has_ended {
+            self.book.release(id);
+            let has_room = |link: &_| self.book.has_room(*link, &restored);
+            let path = restored.path.iter().copied();
+            restored.path = path.filter(has_room).collect();
+        }
+        let ousted = self.book.restore(id, restored);
         for (id, _) in ousted {
             let detail = format!("{} needs its capacity", number.reservation_id());
             self.cannot_be_given(ReservationNumber(id.0), detail);

@@ -1886,6 +1886,26 @@ fn what_ends_because_a_port_is_gone_stays_booked_until_no_switch_carries_it() {
 }
 
 #[test]
+fn what_ends_because_a_link_is_slower_now_stays_booked_on_the_others() {
+    let mut desk = open();
+    let number = desk.buy();
+    let (slower, other) = (port(2, 13), port(1, 12));
+    let booked = |desk: &Desk, link| {
+        let load = desk.core.book.load(link, desk.now);
+        load.rate.0 > 0
+    };
+    assert!(booked(&desk, slower) && booked(&desk, other));
+    let capacity = Some(BitRate(1_000_000));
+    let link = slower;
+    desk.core
+        .network_event(NetworkEvent::Capacity { link, capacity });
+    assert!(!booked(&desk, slower) && booked(&desk, other));
+    desk.drain();
+    assert_ne!(desk.view(number).status, Status::Active);
+    assert!(!booked(&desk, other), "no switch carries it any more");
+}
+
+#[test]
 fn when_a_trunk_where_a_flow_enters_a_switch_is_given_up_it_ends() {
     let mut desk = open();
     let number = desk.buy();

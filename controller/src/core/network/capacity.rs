@@ -109,15 +109,22 @@ impl Network {
     }
 
     /// Somebody has changed or removed the class queues of a port: they are made again, and what was sold there waits until
-    /// they are. At once, but not over and over if somebody does it over and over.
+    /// they are. At once, but not over and over if somebody does it over and over, and not while nothing may be sold there.
     pub(super) fn classes_lost(&mut self, switch: SwitchId, name: &str, now: Time) {
         let key = (switch, name.to_owned());
-        let known = self.classes.get(&key);
-        if known.is_none_or(|classes| classes.made.is_none()) {
+        let Some(known) = self.classes.get_mut(&key) else {
+            return;
+        };
+        if known.made.is_none() {
+            // Not confirmed, or not wanted now: whoever makes them next has them back.
+            if !std::mem::replace(&mut known.lost, true) {
+                warn!(%switch, port = name, "somebody has changed the class queues; what was sold there waits");
+                self.stirred.extend(self.flows.keys());
+            }
             return;
         }
         warn!(%switch, port = name, "somebody has changed the class queues; they are made again");
-        let made_at = known.and_then(|classes| classes.made_at);
+        let made_at = known.made_at;
         self.lose_classes(switch, name);
         self.stirred.extend(self.flows.keys());
         let port = self.switches.get(&switch);

@@ -19,6 +19,8 @@ pub(crate) enum Chatter {
     Refusals,
     /// Somebody removes entries of ours.
     Removals,
+    /// Messages that cannot be read.
+    Unreadable,
 }
 
 impl Network {

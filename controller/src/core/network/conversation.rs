@@ -378,14 +378,21 @@ impl Network {
         }
     }
 
-    /// A message that is none. Who sends many is no switch, whatever else it sends.
+    /// A message that is none. Who sends many in a minute is no switch, whatever else it sends.
     fn unreadable(&mut self, id: ConnectionId, header: Header, error: &DecodeError, now: Time) {
+        let complaint = self.config.timings.complaint;
         let Some(connection) = self.connections.get_mut(&id) else {
             return;
         };
+        if connection.unreadable_since.plus(complaint) <= now {
+            (connection.unreadable_since, connection.unreadable) = (now, 0);
+        }
         connection.unreadable += 1;
-        warn!(connection = id.0, ?header, %error, "a message could not be read");
-        if connection.unreadable >= MAX_UNREADABLE {
+        let (unreadable, switch) = (connection.unreadable, connection.switch);
+        if switch.is_none_or(|it| self.may_say(it, Chatter::Unreadable, now)) {
+            warn!(connection = id.0, ?header, %error, "a message could not be read");
+        }
+        if unreadable >= MAX_UNREADABLE {
             let reason = format!("{MAX_UNREADABLE} of its messages could not be read: {error}");
             self.hang_up(id, Some(reason), now);
         }
@@ -486,9 +493,8 @@ impl Network {
         let soon = now.plus(self.config.timings.audit / 10);
         let switch = self.switch_mut(id);
         if !reading.blurred && switch.reconciler.is_quiet() {
-            switch
-                .reconciler
-                .compare(&reading.flows, &reading.meters, now);
+            let meters = (!reading.meters_untold).then_some(reading.meters.as_slice());
+            switch.reconciler.compare(&reading.flows, meters, now);
         } else {
             switch.audit_at = switch.audit_at.min(soon);
         }

@@ -31,7 +31,7 @@ const MISSED: u32 = 3;
 /// Frames of one port that may be on their way.
 const OUTSTANDING: usize = 8;
 /// Frames that are sent in one go: what hosts say does not wait until thousands of ports, whose time has come at once,
-/// have spoken.
+/// have spoken. Where there are more ports, each has a time of its own.
 const IN_ONE_GO: usize = 32;
 /// However many ports there are, in so many goes all have spoken.
 const GOES: usize = 128;
@@ -93,7 +93,8 @@ impl Discovery {
 
     /// The frames to send now. More may be due at once.
     pub(crate) fn due(&mut self, now: Time) -> Vec<(PortRef, Vec<u8>)> {
-        let most = IN_ONE_GO.max(self.ports.len().div_ceil(GOES));
+        let ports = self.ports.len();
+        let most = IN_ONE_GO.max(ports.div_ceil(GOES));
         let mut frames = Vec::new();
         while let Some((at, port)) = self.schedule.first().copied()
             && at <= now
@@ -110,6 +111,9 @@ impl Discovery {
                 self.timings.lldp_settled
             };
             prober.next = now.plus(interval);
+            if !settling && ports > IN_ONE_GO {
+                prober.next = in_turn(port, prober.next, interval);
+            }
             self.schedule.insert((prober.next, port));
             self.sequence += 1;
             prober.outstanding.push_back((self.sequence, now));
@@ -180,6 +184,20 @@ impl Discovery {
     fn patience(&self) -> Duration {
         self.timings.lldp_settled * MISSED + self.timings.lldp_settled / 2
     }
+}
+
+/// The instant nearest to `at` at which this port speaks, of those that are an interval apart. Ports are spread over the
+/// interval by a hash (Knuth, 6.4: multiplication by the golden ratio).
+fn in_turn(port: PortRef, at: Time, interval: Duration) -> Time {
+    let interval = u64::try_from(interval.as_millis())
+        .unwrap_or(u64::MAX)
+        .max(1);
+    let number = port.switch.0.rotate_left(32) ^ u64::from(port.port.0);
+    let turn = (number.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32) % interval;
+    // From half an interval before to half of one after.
+    let first = at.millis().saturating_sub(interval / 2);
+    let wait = (turn + interval - first % interval) % interval;
+    Time::from_millis(first.saturating_add(wait))
 }
 
 /// The frame a port sends.
@@ -309,6 +327,29 @@ mod tests {
             BTreeMap::new(),
             "three frames were missed"
         );
+    }
+
+    #[test]
+    fn many_ports_speak_once_a_second_and_not_at_once() {
+        let mut discovery = Discovery::new([7; 32], Timings::default());
+        for (switch, port) in (1..65).flat_map(|switch| (1..49).map(move |port| (switch, port))) {
+            discovery.start(PortRef::new(switch, port), T0);
+        }
+        let mut spoken = BTreeMap::<PortRef, Vec<u64>>::new();
+        let mut most = 0;
+        for millis in 0..20_000 {
+            let frames = discovery.due(after(millis));
+            if millis > 8_000 {
+                most = most.max(frames.len());
+                for (port, _) in frames {
+                    spoken.entry(port).or_default().push(millis);
+                }
+            }
+        }
+        assert_eq!(spoken.len(), 64 * 48);
+        assert!(most < 16, "{most}");
+        let regular = |times: &Vec<u64>| times.windows(2).all(|two| two[1] - two[0] == 1_000);
+        assert!(spoken.values().all(regular));
     }
 
     #[test]

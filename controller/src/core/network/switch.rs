@@ -68,6 +68,8 @@ pub(crate) struct Reading {
     port_changes: Vec<PortStatus>,
     pub(crate) description: Option<String>,
     pub(crate) meter_features: Option<MeterFeatures>,
+    /// It did not say what meters it has.
+    pub(crate) meters_untold: bool,
     /// Something was sent or under way meanwhile: not a picture of one moment.
     pub(crate) blurred: bool,
 }
@@ -199,7 +201,7 @@ impl Reading {
         match self.awaited.remove(&xid)? {
             Part::Needed => return Some(None),
             // Not that there are none.
-            Part::Meters => self.blurred = true,
+            Part::Meters => self.meters_untold = true,
             Part::Other => {}
         }
         Some(Some(self.awaited.is_empty()))
@@ -213,8 +215,9 @@ pub(crate) struct Connection {
     pub(crate) switch: Option<SwitchId>,
     /// A message could not be sent: the connection is of no use any more.
     pub(crate) broken: Option<SendError>,
-    /// How many messages could not be read.
+    /// How many messages could not be read, since when that was counted.
     pub(crate) unreadable: u32,
+    pub(crate) unreadable_since: Time,
     last_bundle: u32,
 }
 
@@ -226,6 +229,7 @@ impl Connection {
             switch: None,
             broken: None,
             unreadable: 0,
+            unreadable_since: Time::default(),
             last_bundle: 0,
         }
     }

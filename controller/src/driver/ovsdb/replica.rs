@@ -147,20 +147,22 @@ impl Replica {
     pub(super) fn facts(&self, config: &Config) -> BTreeMap<(SwitchId, String), PortFacts> {
         let mut facts = BTreeMap::<_, PortFacts>::new();
         for (switch, _, port) in self.ports_of_switches() {
-            let configured = config.port(switch, &port.name);
             let said = |key| port.external_ids.get(key).map(String::as_str);
-            let capacity = configured
-                .and_then(|port| port.capacity)
-                .or_else(|| said(CAPACITY_KEY)?.parse().ok().map(BitRate))
-                .or_else(|| {
-                    self.link_speed(port)
-                        .filter(|_| config.ovsdb.trust_link_speed)
-                })
-                .filter(|capacity| capacity.bps() > 0);
-            let role = configured
-                .and_then(|port| port.role)
-                .or_else(|| parse_role(said(ROLE_KEY)?));
             for name in self.names(port) {
+                // As OpenFlow has it, or the database.
+                let named = |name| config.port(switch, name);
+                let configured = named(name).or_else(|| named(&port.name));
+                let capacity = configured
+                    .and_then(|port| port.capacity)
+                    .or_else(|| said(CAPACITY_KEY)?.parse().ok().map(BitRate))
+                    .or_else(|| {
+                        self.link_speed(port)
+                            .filter(|_| config.ovsdb.trust_link_speed)
+                    })
+                    .filter(|capacity| capacity.bps() > 0);
+                let role = configured
+                    .and_then(|port| port.role)
+                    .or_else(|| parse_role(said(ROLE_KEY)?));
                 let this = PortFacts {
                     switch,
                     port_name: name.to_owned(),

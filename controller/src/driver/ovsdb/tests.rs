@@ -506,14 +506,25 @@ async fn ports_are_told_by_the_names_that_openflow_has_for_them() {
     declare("trunk-to-site-bern");
     database.vsctl(&["add-bond", "s1", "bond0", "left", "right"]);
     declare("bond0");
-    let config = database.config("");
+    // Another bond, whose interfaces the configuration has.
+    database.vsctl(&["add-bond", "s1", "bond1", "east", "west"]);
+    let config = database.config(
+        r#"
+        [[port]]
+        switch = "1"
+        name = "east"
+        role = "trunk"
+        "#,
+    );
     let (sender, mut events) = mpsc::channel(64);
     let orders = ClassOrders::start(&config, &sender).await;
     let mut told = BTreeMap::new();
-    for _ in 0..6 {
+    while told.len() < 8 {
         let (name, capacity, role) = next_facts(&mut events).await;
         told.insert(name, (capacity, role));
     }
+    assert_eq!(told.get("east"), Some(&(None, PortRole::Trunk)));
+    assert_eq!(told.get("west"), Some(&(None, PortRole::Unsaid)));
     let trunk = (Some(5 * MBIT), PortRole::Trunk);
     let of_bond = (None, PortRole::Trunk);
     assert_eq!(told.get("trunk-to-site-b"), Some(&trunk));

@@ -87,13 +87,16 @@ impl Reconciler {
     /// The switch refused a message. Tells whether it was one of these.
     pub(crate) fn error(&mut self, xid: u32, reason: &str) -> bool {
         for batch in self.batches.values_mut() {
-            let is_part = batch.sent.iter().any(|(sent, ..)| *sent == xid);
+            let part = batch.sent.iter().find(|(sent, ..)| *sent == xid);
+            let is_part = part.is_some();
+            // Meters go before it, and say nothing of it.
+            let in_bundle = matches!(part, Some((_, Item::Flow(_), _)));
             if is_part {
                 batch.errors.insert(xid, reason.to_owned());
             }
             match &mut batch.bundle {
                 Some(bundle) if bundle.open == xid => bundle.fate = Fate::Unsupported,
-                Some(bundle) if is_part || bundle.commit == xid => {
+                Some(bundle) if in_bundle || bundle.commit == xid => {
                     if bundle.fate == Fate::Unheeded {
                         bundle.fate = Fate::Refused;
                     }
@@ -368,6 +371,11 @@ impl Reconciler {
             (Item::Meter(meter), Sent::PutMeter(_)) => {
                 Some(self.wanted_meters.get(&meter)?.highest()?.0)
             }
+            // What stays of a reservation is its own affair; what stays of the infrastructure may let somebody in.
+            (Item::Flow(id), Sent::DeleteFlow) => self
+                .tag
+                .owner(self.rows.get(id)?.held.as_ref()?.cookie)
+                .filter(|owner| *owner == INFRASTRUCTURE),
             _ => None,
         }
     }

@@ -140,6 +140,7 @@ impl Reconciler {
                     };
                     Step::Send(Difference::PutMeter(command, spec))
                 }
+                (None, Some(_)) if self.meters_of_others.contains(&meter) => Step::Settled,
                 (None, Some(_)) if self.meter_users.contains_key(&meter) => Step::Wait,
                 (None, Some(_)) => Step::Send(Difference::DeleteMeter),
             },

@@ -52,6 +52,8 @@ pub(crate) struct Reconciler {
     /// Held flow entries, and those on their way, by the meter they use.
     meter_users: BTreeMap<MeterId, usize>,
     meters_going: BTreeSet<MeterId>,
+    /// Meters that entries of others use. One that is wanted as well is ours as long as it is.
+    meters_of_others: BTreeSet<MeterId>,
     /// Rows that are due, in order up to `sorted` and then as they came.
     due_flows: Vec<RowId>,
     sorted: usize,
@@ -92,6 +94,7 @@ impl Reconciler {
             held_meters: BTreeMap::new(),
             meter_users: BTreeMap::new(),
             meters_going: BTreeSet::new(),
+            meters_of_others: BTreeSet::new(),
             due_flows: Vec::new(),
             sorted: 0,
             due_meters: BTreeSet::new(),
@@ -259,20 +262,23 @@ impl Reconciler {
     /// is wanted for all of them is never given up.
     pub(crate) fn is_in_step(&self, now: Time) -> bool {
         let can_wait = |item| {
-            self.is_refused(item, now) && self.owners(item).next().is_some()
-                || self.is_deferred(item, now)
+            self.is_refused(item, now) && !self.concerns_all(item) || self.is_deferred(item, now)
         };
         self.connected && self.batches.is_empty() && self.due().all(can_wait)
     }
 
-    /// Whether the switch has refused something that is wanted for all reservations, and has not taken it since.
+    /// Whether the switch has refused something that concerns all reservations, and has not taken it since.
     pub(crate) fn lacks_infrastructure(&self) -> bool {
-        let is_wanted = |item: &Item| match *item {
+        self.refused.keys().any(|item| self.concerns_all(*item))
+    }
+
+    /// Whether all reservations depend on it. A meter that nobody wants any more harms none.
+    fn concerns_all(&self, item: Item) -> bool {
+        let is_wanted = match item {
             Item::Meter(meter) => self.wanted_meters.contains_key(&meter),
-            Item::Flow(id) => self.rows.get(id).is_some_and(|row| !row.wanted.is_empty()),
+            Item::Flow(_) => true,
         };
-        let mut refused = self.refused.keys();
-        refused.any(|item| is_wanted(item) && self.owners(*item).next().is_none())
+        is_wanted && self.owners(item).next().is_none()
     }
 
     /// Whether a reading that was asked for now would be complete: nothing is under way.
@@ -291,7 +297,7 @@ impl Reconciler {
         self.connected = true;
         self.infrastructure_from = now;
         self.bundles_from = Some(now);
-        self.compare(flows, meters, now)
+        self.compare(flows, Some(meters), now)
     }
 
     /// Until then only the entries of reservations are mended.
@@ -300,22 +306,22 @@ impl Reconciler {
     }
 
     /// Believes what the switch says it holds, and nothing else; nothing may be under way. Everything is
-    /// compared with what is wanted.
+    /// compared with what is wanted. Where it says nothing of its meters, they are what they were.
     pub(crate) fn compare(
         &mut self,
         flows: &[FlowStats],
-        meters: &[MeterConfig],
+        meters: Option<&[MeterConfig]>,
         now: Time,
     ) -> usize {
         let refused = std::mem::take(&mut self.refused);
+        let believed = std::mem::take(&mut self.held_meters);
         self.forget();
         self.refused = refused;
         let mut foreign = 0;
-        let mut meters_of_others = BTreeSet::new();
         for flow in flows {
             if self.tag.owner(flow.cookie).is_none() {
                 foreign += 1;
-                meters_of_others.extend(meter_of(&flow.instructions));
+                self.meters_of_others.extend(meter_of(&flow.instructions));
                 continue;
             }
             let key = FlowKey {
@@ -334,13 +340,15 @@ impl Reconciler {
         // to delete it would delete the entry.
         let is_ours = |meter: MeterId| {
             let is_theirs =
-                meters_of_others.contains(&meter) && !self.wanted_meters.contains_key(&meter);
+                self.meters_of_others.contains(&meter) && !self.wanted_meters.contains_key(&meter);
             is_our_meter(meter) && !is_theirs
         };
-        for meter in meters.iter().filter(|meter| is_ours(meter.meter_id)) {
-            self.held_meters
-                .insert(meter.meter_id, MeterSpec::of(meter.flags, &meter.bands));
-        }
+        let told = meters.map(|meters| {
+            let ours = meters.iter().filter(|meter| is_ours(meter.meter_id));
+            ours.map(|it| (it.meter_id, MeterSpec::of(it.flags, &it.bands)))
+                .collect()
+        });
+        self.held_meters = told.unwrap_or(believed);
         self.due_flows = self.rows.iter().map(|(id, _)| id).collect();
         self.sorted = self.due_flows.len();
         self.rows.iter_mut().for_each(|row| row.is_due = true);
@@ -374,6 +382,7 @@ impl Reconciler {
         self.held_meters.clear();
         self.meter_users.clear();
         self.meters_going.clear();
+        self.meters_of_others.clear();
         self.due_flows.clear();
         self.sorted = 0;
         self.due_meters.clear();

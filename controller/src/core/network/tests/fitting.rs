@@ -164,6 +164,21 @@ fn class_queues_that_somebody_changes_are_made_again_and_not_over_and_over() {
 }
 
 #[test]
+fn class_queues_that_are_lost_while_nothing_may_be_sold_are_missed() {
+    let mut lab = lab(|_| ());
+    configured(&mut lab, false, true);
+    let is_missed = |lab: &Lab| lab.network.has_lost_classes(ONE, "s1-eth1");
+    assert!(!is_missed(&lab));
+    lab.input(NetworkInput::ClassesLost {
+        switch: ONE,
+        port_name: "s1-eth1".to_owned(),
+    });
+    assert!(is_missed(&lab));
+    configured(&mut lab, true, true);
+    assert_eq!((sold(&lab), is_missed(&lab)), (Some(CAPACITY), false));
+}
+
+#[test]
 fn a_datapath_id_that_may_change_is_told_and_does_not_hinder() {
     let mut lab = lab(|_| ());
     configured(&mut lab, true, false);

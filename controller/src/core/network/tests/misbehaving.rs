@@ -2,7 +2,8 @@
 
 use payflow_qos::SwitchId;
 use rust_openflow::{
-    FlowMod, Instruction, Match, Message, MeterId, MeterMod, MultipartRequestBody, TableId,
+    FlowMod, Instruction, Match, Message, MeterCommand, MeterId, MeterMod, MultipartRequestBody,
+    TableId,
 };
 
 use super::lab::{Lab, flow, host, plan_through_row, port};
@@ -74,6 +75,56 @@ fn a_switch_that_does_not_tell_its_meters_at_an_audit_is_not_given_them_again() 
     lab.take_changes();
     lab.wait(60_000);
     assert_eq!(lab.take_changes().get(&1), None);
+    assert_eq!(lab.closed, []);
+    // What else it tells is compared.
+    let switch = lab.switches.get_mut(&1).unwrap();
+    let before = switch.flows.len();
+    let paid = |flow: &rust_openflow::FlowMod| flow.instructions.contains(&METER_OF_7);
+    switch.flows.retain(|_, flow| !paid(flow));
+    assert!(switch.flows.len() < before);
+    lab.wait(60_000);
+    assert_eq!(lab.switches[&1].flows.len(), before);
+}
+
+const METER_OF_7: Instruction = Instruction::Meter(MeterId(0x1_0007));
+
+#[test]
+fn a_leftover_meter_that_a_switch_does_not_delete_harms_nobody() {
+    let mut lab = alone();
+    let switch = lab.switches.get_mut(&1).unwrap();
+    let left = MeterId(0x1_2345);
+    switch.meters.insert(left.0, MeterMod::delete(left));
+    switch.misunderstands = Some(
+        |message| matches!(message, Message::MeterMod(meter) if meter.command == MeterCommand::DELETE),
+    );
+    lab.connect(1);
+    lab.wait(30_000);
+    assert!(is_ready(&lab));
+    assert!(lab.switches[&1].meters.contains_key(&left.0));
+}
+
+#[test]
+fn a_switch_that_heeds_no_bundles_and_refuses_a_meter_is_served_without() {
+    let mut lab = alone();
+    let switch = lab.switches.get_mut(&1).unwrap();
+    switch.ignores = Some(|message| matches!(message, Message::Experimenter(_)));
+    switch.misunderstands =
+        Some(|message| matches!(message, Message::MeterMod(meter) if meter.meter_id.0 == 0x101));
+    lab.connect(1);
+    lab.wait(60_000);
+    assert_eq!(lab.closed, []);
+}
+
+#[test]
+fn a_message_a_minute_that_cannot_be_read_is_forgiven() {
+    let mut lab = alone();
+    let connection = lab.connect(1);
+    lab.wait(2_000);
+    for _ in 0..100 {
+        let bytes = vec![4, 11, 0, 8, 0, 0, 0, 1];
+        lab.input(NetworkInput::Bytes { connection, bytes });
+        lab.wait(61_000);
+    }
     assert_eq!(lab.closed, []);
 }
 
