@@ -3,7 +3,7 @@
 //! Numbers are places in ascending order, so what is lowest here is lowest there, and searches go over flat arrays. How many
 //! links one switch is from another is computed when it is first asked for, and kept.
 
-use crate::topology::{PortRef, SwitchId};
+use crate::port::{PortRef, SwitchId};
 use std::{ops::Range, sync::OnceLock};
 
 /// The distance of a switch to which there is no way.

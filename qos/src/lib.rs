@@ -5,6 +5,7 @@ pub mod book;
 pub mod calendar;
 pub mod class;
 mod graph;
+mod port;
 pub mod price;
 pub mod refusal;
 mod series;
