@@ -112,11 +112,7 @@ impl Program {
     /// Memory it holds, in bytes; 0 if the system does not tell.
     #[must_use]
     pub fn resident_bytes(&self) -> u64 {
-        let status =
-            std::fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap_or_default();
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-        let kib = line.and_then(|line| line.trim().strip_suffix(" kB")?.parse::<u64>().ok());
-        kib.map_or(0, |kib| kib << 10)
+        resident_bytes(self.child.id()).unwrap_or_default()
     }
 
     /// Asks it to end (SIGTERM), and waits until it has.
@@ -181,6 +177,15 @@ pub fn sibling(name: &str) -> anyhow::Result<String> {
 /// There is none.
 pub fn free_address() -> anyhow::Result<SocketAddr> {
     Ok(std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?)
+}
+
+/// Memory that a process holds, in bytes (proc(5), `status`); `None` if the system does not tell.
+#[must_use]
+pub fn resident_bytes(pid: u32) -> Option<u64> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let kib = line.and_then(|line| line.trim().strip_suffix(" kB")?.parse::<u64>().ok());
+    kib.map(|kib| kib << 10)
 }
 
 /// The first line of what a command says.

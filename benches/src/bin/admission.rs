@@ -14,6 +14,7 @@ use std::{
 use anyhow::{Context as _, bail};
 use payflow_benches::{
     demand::{self, Numbers},
+    program,
     report::{self, Machine, Target, median, rounded},
 };
 use payflow_qos::{
@@ -276,12 +277,8 @@ fn memory() -> anyhow::Result<Memory> {
     })
 }
 
-/// What of the memory of this process is there (proc(5), `statm`).
 fn resident_bytes() -> anyhow::Result<u64> {
-    let statm = std::fs::read_to_string("/proc/self/statm")?;
-    let pages = statm.split(' ').nth(1).context("/proc/self/statm")?;
-    let page = nix::unistd::sysconf(nix::unistd::SysconfVar::PAGE_SIZE)?.context("no page size")?;
-    Ok(pages.parse::<u64>()? * page.unsigned_abs())
+    program::resident_bytes(std::process::id()).context("/proc/self/status does not tell VmRSS")
 }
 
 fn per_second(count: usize, took: Duration) -> f64 {
