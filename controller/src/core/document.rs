@@ -114,6 +114,11 @@ pub struct ReservationView {
     pub detail: Option<String>,
     /// What was bought.
     pub quote: QuoteDocument,
+    /// The egress ports of the path it has now. `quote.path` is the one it was sold with.
+    pub path: Vec<PortRef>,
+    /// How often it has moved to another path.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub moves: u16,
     /// The payment that bought it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub payment: Option<PaymentView>,
@@ -132,6 +137,10 @@ pub struct ReservationView {
     /// Refunds of payments that bought nothing (short, late, double).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub other_refunds: Vec<TransferView>,
+}
+
+fn is_zero(moves: &u16) -> bool {
+    *moves == 0
 }
 
 /// A payment as seen on the ledger.

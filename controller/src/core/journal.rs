@@ -94,6 +94,17 @@ pub enum Record {
         /// Since when.
         at: Time,
     },
+    /// It has another path from now on, on which its capacity is booked.
+    Moved(Box<Moved>),
+    /// Its capacity is gone and no other path has room: nothing of it is wanted on switches until it moves.
+    Displaced {
+        /// Which reservation.
+        number: ReservationNumber,
+        /// Why, for people.
+        reason: String,
+        /// When.
+        at: Time,
+    },
     /// The service, or the hold, is over.
     Ended {
         /// Which reservation.
@@ -253,6 +264,27 @@ impl QuoteIssued {
             }
         }
     }
+}
+
+/// See [`Record::Moved`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Moved {
+    /// Which reservation.
+    pub number: ReservationNumber,
+    /// Of its path: one more than before.
+    pub generation: u16,
+    /// The new pinned path.
+    pub path: Path,
+    /// The edge port of the host that sends.
+    pub ingress: PortRef,
+    /// MAC address of the host that sends.
+    pub source_mac: MacAddr,
+    /// MAC address of the host that receives.
+    pub destination_mac: MacAddr,
+    /// Why, for people.
+    pub reason: String,
+    /// When.
+    pub at: Time,
 }
 
 /// Why a reservation ended.

@@ -147,7 +147,7 @@ impl Core {
             idempotency,
             at: self.now,
         };
-        self.remember_ports(&issued);
+        self.remember_ports(issued.ports());
         self.record(Record::QuoteIssued(Box::new(issued)));
         self.arm(number);
         self.changed(number);
@@ -155,8 +155,8 @@ impl Core {
     }
 
     /// Writes down what the ports are called through which something is about to be sold, where that is not known.
-    fn remember_ports(&mut self, issued: &QuoteIssued) {
-        for port in issued.ports() {
+    pub(super) fn remember_ports(&mut self, ports: impl IntoIterator<Item = PortRef>) {
+        for port in ports {
             let Some(name) = self.network.port_name(port) else {
                 continue;
             };
@@ -381,8 +381,8 @@ impl Core {
             })
     }
 
-    /// Restores the holds and bookings of a reservation after a restart, and those of one that has ended and may still be
-    /// carried: that where there is room alone, as no living flow is given up for it. What does not fit beside a living one is
+    /// Restores the holds and bookings of a reservation after a restart, and those of one that has ended or is displaced and may
+    /// still be carried: that where there is room alone, as no living flow is given up for it. What does not fit beside a living one is
     /// not given.
     pub(super) fn rebook(&mut self, number: ReservationNumber) {
         let Some(reservation) = self.register.reservations.get(&number) else {
@@ -393,7 +393,8 @@ impl Core {
         let (Some(window), Some(rate)) = (Window::new(self.now, end), quote.rate()) else {
             return;
         };
-        let has_ended = reservation.ended_by().is_some();
+        // Nothing of it is promised; but it may be carried.
+        let has_ended = reservation.ended_by().is_some() || reservation.displaced;
         let id = commitment(number);
         let mut restored = Commitment {
             path: reservation.issued.path.egress_ports().collect(),

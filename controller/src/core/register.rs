@@ -7,8 +7,8 @@ use payflow_qos::{PortRef, SwitchId, Time};
 
 use super::{
     document::{BuyerKey, QuoteDocument, Receipt, ReservationNumber},
-    journal::{EndCause, QuoteIssued, Record},
-    network::KeyFingerprint,
+    journal::{EndCause, Moved, QuoteIssued, Record},
+    network::{FlowId, KeyFingerprint},
     planted::{Fault, is_planted},
     reservation::{Fact, State, next},
 };
@@ -36,7 +36,12 @@ pub(super) struct Register {
 /// One reservation, from quote to settlement.
 #[derive(Clone, Debug)]
 pub(super) struct Reservation {
+    /// Its quote, and the path and hosts that it has now.
     pub(super) issued: QuoteIssued,
+    /// How often it has moved.
+    pub(super) generation: u16,
+    /// It has no path: nothing of it is wanted on switches.
+    pub(super) displaced: bool,
     pub(super) state: State,
     /// Rises with every refusal and fault; the last one is told to the buyer.
     pub(super) detail: Option<String>,
@@ -250,6 +255,13 @@ impl Register {
                 reservation.active_mut()?.resume(*at);
                 Ok(())
             }
+            Record::Moved(moved) => self.moved(moved),
+            Record::Displaced { number, reason, .. } => {
+                let reservation = self.carried(*number)?;
+                reservation.displaced = true;
+                reservation.detail = Some(reason.clone());
+                Ok(())
+            }
             Record::Ended {
                 number,
                 cause,
@@ -378,6 +390,37 @@ impl Register {
         Ok(())
     }
 
+    fn moved(&mut self, moved: &Moved) -> Result<(), String> {
+        let reservation = self.carried(moved.number)?;
+        if reservation.generation.checked_add(1) != Some(moved.generation) {
+            return Err(format!(
+                "generation {} does not follow {}",
+                moved.generation, reservation.generation
+            ));
+        }
+        reservation.generation = moved.generation;
+        reservation.displaced = false;
+        reservation.detail = Some(moved.reason.clone());
+        let issued = &mut reservation.issued;
+        issued.path = moved.path.clone();
+        issued.ingress = moved.ingress;
+        issued.source_mac = moved.source_mac;
+        issued.destination_mac = moved.destination_mac;
+        Ok(())
+    }
+
+    /// A reservation that is paid and has not ended.
+    fn carried(&mut self, number: ReservationNumber) -> Result<&mut Reservation, String> {
+        let reservation = self
+            .reservations
+            .get_mut(&number)
+            .ok_or_else(|| format!("{} is not known", number.reservation_id()))?;
+        match reservation.state {
+            State::Installing | State::Active | State::Suspended => Ok(reservation),
+            state => Err(format!("a path cannot change in {state:?}")),
+        }
+    }
+
     /// Consumes a payment key. A second time is refused: a payment buys once.
     fn consume(&mut self, key: &PaymentKey) -> Result<(), String> {
         if self.is_consumed(key) {
@@ -430,6 +473,8 @@ impl Reservation {
     fn new(issued: QuoteIssued) -> Self {
         Self {
             issued,
+            generation: 0,
+            displaced: false,
             state: State::Held,
             detail: None,
             offered: None,
@@ -441,6 +486,14 @@ impl Reservation {
             receipt: None,
             settlement: None,
             mispaid: Vec::new(),
+        }
+    }
+
+    /// What carries it now, as the network knows it.
+    pub(super) fn flow(&self) -> FlowId {
+        FlowId {
+            reservation: self.issued.number.0,
+            generation: self.generation,
         }
     }
 

@@ -222,6 +222,8 @@ pub(super) fn reservation(it: &Reservation, register: &Register) -> ReservationV
         ended_by: it.ended_by().map(|cause| cause.word().to_owned()),
         detail: it.detail.clone(),
         quote: it.quote().clone(),
+        path: it.issued.path.egress_ports().collect(),
+        moves: it.generation,
         payment,
         active_at: it.active.map(|active| unix(active.from)),
         ends_at: it
