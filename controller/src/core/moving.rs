@@ -193,15 +193,26 @@ impl Core {
 
     /// Where its hosts are now. Where one of them is not known, nobody knows who is at the port where it was.
     fn ends(&self, reservation: &Reservation) -> Option<Ends> {
-        let flow = &reservation.quote().flow;
+        let (issued, flow) = (&reservation.issued, &reservation.quote().flow);
         let source = self.network.host(flow.source)?;
         let destination = self.network.host(flow.destination)?;
+        let last = issued.path.egress_ports().last()?;
+        for (host, before) in [(&source, issued.ingress), (&destination, last)] {
+            if host.port != before && !self.can_contradict(before) {
+                return None;
+            }
+        }
         (source.port != destination.port).then_some(Ends {
             from: source.port,
             source_mac: source.mac,
             to: destination.port,
             destination_mac: destination.mac,
         })
+    }
+
+    /// Whether a host that was there would be heard, or remembered by its switch, when somebody elsewhere says to be it.
+    fn can_contradict(&self, before: PortRef) -> bool {
+        self.network.topology().contains(before.switch)
     }
 
     /// For how long its capacity is still needed.
@@ -310,31 +321,33 @@ impl Core {
     /// A host was learned. Paid flows that begin or end there follow it; what cannot is suspended, as its entries would let
     /// in, or lead to, whoever is behind its port now.
     pub(super) fn host_seen(&mut self, host: &Host) {
-        let moved: Vec<_> = self
-            .register
-            .reservations
-            .values()
-            .filter(|it| matches!(it.state, State::Active | State::Suspended) && left(it, host))
+        let reservations = self.register.reservations.values();
+        let moved: Vec<_> = reservations
+            .filter(|it| matches!(it.state, State::Active | State::Suspended))
+            .filter(|it| self.has_left(it, host))
             .map(|it| it.issued.number)
             .collect();
         for number in moved {
             let detail = format!("{} is at port {} now", host.address, host.port);
+            // Its entries go at once: nobody else is to be let in, or sent to, as this host.
+            self.stimulate(number, Stimulus::PathBroken, Some(detail.clone()));
             self.make_way(number, detail);
         }
     }
-}
 
-/// Whether a flow begins or ends at another port, or another station, than its host has now.
-fn left(reservation: &Reservation, host: &Host) -> bool {
-    let (issued, flow) = (&reservation.issued, &reservation.quote().flow);
-    let last = issued.path.egress_ports().last();
-    let source = (flow.source, Some(issued.ingress), issued.source_mac);
-    let destination = (flow.destination, last, issued.destination_mac);
-    [source, destination]
-        .into_iter()
-        .any(|(address, port, mac)| {
-            address == host.address && (Some(host.port), host.mac) != (port, mac)
+    /// Whether a flow begins or ends at another port, or another station, than its host has now.
+    fn has_left(&self, reservation: &Reservation, host: &Host) -> bool {
+        let (issued, flow) = (&reservation.issued, &reservation.quote().flow);
+        let source = (flow.source, Some(issued.ingress), issued.source_mac);
+        let last = issued.path.egress_ports().last();
+        let destination = (flow.destination, last, issued.destination_mac);
+        let mut ends = [source, destination].into_iter();
+        ends.any(|(address, port, mac)| {
+            address == host.address
+                && (Some(host.port), host.mac) != (port, mac)
+                && port.is_some_and(|before| self.can_contradict(before))
         })
+    }
 }
 
 /// Flows that are being installed or are suspended, and when a path is looked for again.
