@@ -17,17 +17,17 @@ enum Reach {
 
 /// Every generation from when the network is told to carry it until nothing of it is left.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Generations(BTreeMap<FlowId, Reach>);
+pub(super) struct Generations(BTreeMap<(ReservationNumber, FlowId), Reach>);
 
 impl Generations {
     /// The network is told to carry it.
-    pub(super) fn wanted(&mut self, flow: FlowId) {
-        self.0.insert(flow, Reach::Wanted);
+    pub(super) fn wanted(&mut self, number: ReservationNumber, flow: FlowId) {
+        self.0.insert((number, flow), Reach::Wanted);
     }
 
     /// It is to be removed. `false` if that was said before, or it was never carried.
-    pub(super) fn leaves(&mut self, flow: FlowId) -> bool {
-        match self.0.get_mut(&flow) {
+    pub(super) fn leaves(&mut self, number: ReservationNumber, flow: FlowId) -> bool {
+        match self.0.get_mut(&(number, flow)) {
             Some(reach @ Reach::Wanted) => {
                 *reach = Reach::Leaving;
                 true
@@ -37,16 +37,16 @@ impl Generations {
     }
 
     /// After a restart: it may be on switches, and is to be on none.
-    pub(super) fn recalled(&mut self, flow: FlowId) {
-        self.0.insert(flow, Reach::Leaving);
+    pub(super) fn recalled(&mut self, number: ReservationNumber, flow: FlowId) {
+        self.0.insert((number, flow), Reach::Leaving);
     }
 
     /// Nothing of it is left in reach, or `everywhere`.
-    pub(super) fn removed(&mut self, flow: FlowId, everywhere: bool) {
+    pub(super) fn removed(&mut self, number: ReservationNumber, flow: FlowId, everywhere: bool) {
         if everywhere {
-            self.0.remove(&flow);
+            self.0.remove(&(number, flow));
         } else {
-            self.0.insert(flow, Reach::Lingering);
+            self.0.insert((number, flow), Reach::Lingering);
         }
     }
 
@@ -67,12 +67,14 @@ impl Generations {
     }
 
     fn range(&self, number: ReservationNumber) -> impl Iterator<Item = (FlowId, Reach)> + '_ {
-        let flow = |generation| FlowId {
-            reservation: number.0,
+        let flow = |number, generation| FlowId {
+            reservation: number,
             generation,
         };
-        let range = self.0.range(flow(0)..=flow(u16::MAX));
-        range.map(|(flow, reach)| (*flow, *reach))
+        let first = (number, flow(0, 0));
+        let last = (number, flow(u64::MAX, u16::MAX));
+        let range = self.0.range(first..=last);
+        range.map(|((_, flow), reach)| (*flow, *reach))
     }
 }
 
@@ -92,18 +94,25 @@ mod tests {
     #[test]
     fn a_reservation_is_off_when_every_generation_of_its_path_is() {
         let mut generations = Generations::default();
-        for flow in [flow(6, 3), flow(7, 0), flow(7, 1), flow(8, 0)] {
-            generations.wanted(flow);
+        for (number, flow) in [
+            (6, flow(6, 3)),
+            (7, flow(7, 0)),
+            (7, flow(7, 1)),
+            (8, flow(7, 2)),
+        ] {
+            generations.wanted(ReservationNumber(number), flow);
         }
         assert_eq!(generations.of(NUMBER), [flow(7, 0), flow(7, 1)]);
-        assert!(generations.leaves(flow(7, 0)) && !generations.leaves(flow(7, 0)));
-        generations.removed(flow(7, 0), true);
+        assert!(generations.leaves(NUMBER, flow(7, 0)) && !generations.leaves(NUMBER, flow(7, 0)));
+        generations.removed(NUMBER, flow(7, 0), true);
         assert!(generations.in_reach(NUMBER));
-        assert!(generations.leaves(flow(7, 1)));
-        generations.removed(flow(7, 1), false);
+        assert!(generations.leaves(NUMBER, flow(7, 1)));
+        generations.removed(NUMBER, flow(7, 1), false);
         assert!(!generations.in_reach(NUMBER) && generations.anywhere(NUMBER));
-        generations.removed(flow(7, 1), true);
+        generations.removed(NUMBER, flow(7, 1), true);
         assert!(!generations.anywhere(NUMBER));
-        assert!(generations.in_reach(ReservationNumber(6)));
+        for other in [6, 8] {
+            assert!(generations.in_reach(ReservationNumber(other)));
+        }
     }
 }

@@ -69,7 +69,7 @@ pub enum Record {
         /// When it was seen.
         at: Time,
     },
-    /// Every switch has confirmed; the paid time runs.
+    /// Every switch has confirmed; the paid time runs, and that of the reservation whose place it takes is over.
     Activated {
         /// Which reservation.
         number: ReservationNumber,
@@ -227,6 +227,9 @@ pub struct QuoteIssued {
     pub asker: PortRef,
     /// When the hold ends, whatever happens: expiry and grace.
     pub hold_ends: Time,
+    /// The reservation whose place this takes when it begins.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replaces: Option<ReservationNumber>,
     /// The client's idempotency key, if it gave one.
     pub idempotency: Option<Idempotency>,
     /// When.
@@ -299,4 +302,6 @@ pub enum EndCause {
     Cancelled,
     /// It could not be given.
     Failed,
+    /// Another reservation of the same flow took its place.
+    Replaced,
 }

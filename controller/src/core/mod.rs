@@ -10,6 +10,7 @@
 //! | `quoting` | who may ask for what, what it costs, whether it fits |
 //! | `paying` | which payment counts, once |
 //! | `serving` | install, suspend, end, settle |
+//! | `changing` | another rate or duration for what is carried |
 //! | `moving` | which path a flow has when the one it had is gone |
 //! | `payouts` | refunds and sweeps, one at a time |
 //! | [`reservation`] | the life of a reservation, as two tables |
@@ -23,6 +24,7 @@ use payflow_payment::{Address, Amount, Asset, ChainId, SigningKey, UnixMillis};
 use payflow_qos::{CommitmentId, Tariff, Time, book::Book};
 
 mod alarms;
+mod changing;
 mod data_plane;
 pub mod document;
 mod gate;

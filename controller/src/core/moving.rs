@@ -112,6 +112,9 @@ impl Core {
 
     /// Gives a paid flow another path, if there is one with room for it.
     fn try_move(&mut self, number: ReservationNumber, reason: &str) -> bool {
+        if !self.give_up_change(number) {
+            return false;
+        }
         let Some((moved, booked)) = self.another_path(number, reason) else {
             return false;
         };
@@ -131,7 +134,7 @@ impl Core {
         self.record(Record::Moved(Box::new(moved)));
         self.put_on_path(number);
         if state != State::Active {
-            self.take_off(old);
+            self.take_off(number, old);
         }
         self.changed(number);
         true
@@ -146,7 +149,7 @@ impl Core {
         ) {
             return None;
         }
-        let generation = reservation.generation.checked_add(1)?;
+        let generation = self.register.next_generation(reservation.root).ok()?;
         let (quote, ends) = (reservation.quote(), self.ends(reservation)?);
         let id = commitment(number);
         let ask = Ask {
@@ -232,24 +235,24 @@ impl Core {
                 .plus(Duration::from_millis(reservation.quote().duration_ms)),
         };
         if let Some(plan) = plan(reservation, ends) {
-            self.generations.wanted(plan.flow);
+            self.generations.wanted(number, plan.flow);
             self.watch_path(number);
             self.gate.queue(Effect::Install(plan));
         }
     }
 
     /// Has the network remove a generation, once that is durable.
-    pub(super) fn take_off(&mut self, flow: FlowId) {
-        if self.generations.leaves(flow) {
+    pub(super) fn take_off(&mut self, number: ReservationNumber, flow: FlowId) {
+        if self.generations.leaves(number, flow) {
             self.gate.queue(Effect::Remove(flow));
         }
     }
 
     /// Packets take the new path: nothing else of the reservation is wanted.
-    pub(super) fn moved_on(&mut self, flow: FlowId) {
-        for other in self.generations.of(ReservationNumber(flow.reservation)) {
+    pub(super) fn moved_on(&mut self, number: ReservationNumber, flow: FlowId) {
+        for other in self.generations.of(number) {
             if other != flow {
-                self.take_off(other);
+                self.take_off(number, other);
             }
         }
     }
@@ -311,7 +314,7 @@ impl Core {
             at,
         });
         for flow in self.generations.of(number) {
-            self.take_off(flow);
+            self.take_off(number, flow);
         }
         self.rebook(number);
         self.watch_path(number);

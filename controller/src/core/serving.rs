@@ -57,7 +57,7 @@ impl Core {
                     if reservation.displaced {
                         self.recall(number);
                     } else if let Some(plan) = plan(reservation, active.to) {
-                        self.generations.wanted(plan.flow);
+                        self.generations.wanted(number, plan.flow);
                         self.network.adopt(plan, suspended, self.now);
                     }
                     if suspended {
@@ -97,7 +97,7 @@ impl Core {
             .get(&number)
             .and_then(|it| plan(it, self.carried_until(it)));
         if let Some(plan) = plan {
-            self.generations.recalled(plan.flow);
+            self.generations.recalled(number, plan.flow);
             self.network.recall(plan, self.now);
         }
     }
@@ -180,23 +180,24 @@ impl Core {
     /// The network has found something out.
     pub(super) fn network_event(&mut self, event: NetworkEvent) {
         match event {
-            NetworkEvent::Removed { flow, everywhere } => self.removed(flow, everywhere),
+            NetworkEvent::Removed { flow, everywhere } => {
+                if let Some(number) = self.register.carrier(flow) {
+                    self.removed(number, flow, everywhere);
+                }
+            }
             // Whatever happens to a path that it has left concerns nobody.
             NetworkEvent::Installed { flow }
             | NetworkEvent::InstallFailed { flow, .. }
             | NetworkEvent::PathBroken { flow, .. }
             | NetworkEvent::PathRestored { flow }
-                if !self.is_current(flow) => {}
-            NetworkEvent::Installed { flow } => {
-                self.stimulate(number_of(flow), Stimulus::Installed, None);
-                self.moved_on(flow);
-            }
-            NetworkEvent::InstallFailed { flow, reason } => {
-                self.stimulate(number_of(flow), Stimulus::InstallFailed, Some(reason));
-            }
-            NetworkEvent::PathBroken { flow, reason } => self.path_broken(number_of(flow), reason),
-            NetworkEvent::PathRestored { flow } => {
-                self.stimulate(number_of(flow), Stimulus::PathRestored, None);
+                if self.current(flow).is_none() => {}
+            NetworkEvent::Installed { flow }
+            | NetworkEvent::InstallFailed { flow, .. }
+            | NetworkEvent::PathBroken { flow, .. }
+            | NetworkEvent::PathRestored { flow } => {
+                if let Some(number) = self.current(flow) {
+                    self.carried_event(number, event);
+                }
             }
             NetworkEvent::Capacity { link, capacity } => {
                 let too_much = match capacity {
@@ -230,10 +231,29 @@ impl Core {
         }
     }
 
-    /// Whether this is how a reservation is carried now.
-    fn is_current(&self, flow: FlowId) -> bool {
-        let reservation = self.register.reservations.get(&number_of(flow));
-        reservation.is_some_and(|it| it.flow() == flow && !it.displaced)
+    /// Which reservation is carried as this now.
+    fn current(&self, flow: FlowId) -> Option<ReservationNumber> {
+        let number = self.register.carrier(flow)?;
+        let reservation = self.register.reservations.get(&number)?;
+        (reservation.flow() == flow && !reservation.displaced).then_some(number)
+    }
+
+    /// Something happens to the path that a reservation has.
+    fn carried_event(&mut self, number: ReservationNumber, event: NetworkEvent) {
+        match event {
+            NetworkEvent::Installed { flow } => {
+                self.stimulate(number, Stimulus::Installed, None);
+                self.moved_on(number, flow);
+            }
+            NetworkEvent::InstallFailed { reason, .. } => {
+                self.stimulate(number, Stimulus::InstallFailed, Some(reason));
+            }
+            NetworkEvent::PathBroken { reason, .. } => self.path_broken(number, reason),
+            NetworkEvent::PathRestored { .. } => {
+                self.stimulate(number, Stimulus::PathRestored, None);
+            }
+            _ => {}
+        }
     }
 
     /// Applies a stimulus: records the fact it means, and does what follows.
@@ -258,6 +278,7 @@ impl Core {
                 self.record(Record::Activated { number, at, ends });
                 self.trim(number, ends.plus(SERVICE_TAIL));
                 self.gate.queue(Effect::SetEnd(flow, ends));
+                self.changes_begin(number);
             }
             Fact::Suspended => {
                 self.record(Record::Suspended {
@@ -304,15 +325,18 @@ impl Core {
                 if !is_planted(Fault::LeakHold) {
                     self.book.expire_unpaid(commitment(number), self.now);
                 }
+                self.change_is_over(number);
             }
-            EndCause::Expired | EndCause::Cancelled | EndCause::Failed => self.stop(number),
+            EndCause::Expired | EndCause::Cancelled | EndCause::Failed | EndCause::Replaced => {
+                self.stop(number);
+            }
         }
     }
 
     /// Removes the entries, once the end is durable.
-    fn stop(&mut self, number: ReservationNumber) {
+    pub(super) fn stop(&mut self, number: ReservationNumber) {
         for flow in self.generations.of(number) {
-            self.take_off(flow);
+            self.take_off(number, flow);
         }
         // The network tells that it is gone, also where it was before.
         if let Some(flow) = self
@@ -321,15 +345,14 @@ impl Core {
             .get(&number)
             .map(Reservation::flow)
         {
-            self.generations.recalled(flow);
+            self.generations.recalled(number, flow);
             self.gate.queue(Effect::Remove(flow));
         }
     }
 
     /// The money is settled at once. What a switch may still carry, because nobody can tell it, stays booked.
-    fn removed(&mut self, flow: FlowId, everywhere: bool) {
-        let number = number_of(flow);
-        self.generations.removed(flow, everywhere);
+    fn removed(&mut self, number: ReservationNumber, flow: FlowId, everywhere: bool) {
+        self.generations.removed(number, flow, everywhere);
         if self.generations.in_reach(number) {
             self.book_path_alone(number);
             return;
@@ -342,6 +365,7 @@ impl Core {
             self.book_path_alone(number);
         } else if !self.generations.anywhere(number) {
             self.book.release(commitment(number));
+            self.change_is_over(number);
             let lingered = self.register.reservations.get(&number);
             if lingered.is_some_and(|it| it.lingers) {
                 let at = self.now;
@@ -370,6 +394,7 @@ impl Core {
             at: self.now,
         });
         if self.generations.anywhere(number) {
+            self.change_is_over(number);
             self.rebook(number);
         }
         self.advance_payout();
@@ -385,7 +410,9 @@ impl Core {
         let unserved = terms.price.checked_sub(served)?;
         let fee = match cause {
             EndCause::Cancelled => CancellationFee::AtMost(terms.cancellation_fee),
-            EndCause::Unpaid | EndCause::Expired | EndCause::Failed => CancellationFee::None,
+            EndCause::Unpaid | EndCause::Expired | EndCause::Failed | EndCause::Replaced => {
+                CancellationFee::None
+            }
         };
         let account = settle(paid.amount, served, unserved, fee).ok()?;
         let receipt = Receipt {
@@ -480,10 +507,7 @@ impl EndCause {
             Self::Expired => "expired",
             Self::Cancelled => "cancelled",
             Self::Failed => "failed",
+            Self::Replaced => "replaced",
         }
     }
-}
-
-fn number_of(flow: FlowId) -> ReservationNumber {
-    ReservationNumber(flow.reservation)
 }

@@ -12,6 +12,7 @@ use payflow_payment::{
 };
 use payflow_qos::{BitRate, Path, PortNo, PortRef, SwitchId, Tariff, Time, Topology};
 
+mod changing;
 mod moving;
 
 use super::{
