@@ -101,6 +101,7 @@ impl Core {
             selector: quote.flow.clone(),
             class: quote.class,
             rate,
+            starts_at: None,
             duration,
             price: Amount(price),
             source: host(quote.flow.source, issued.source_mac, issued.ingress),
