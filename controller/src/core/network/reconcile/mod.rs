@@ -301,7 +301,7 @@ impl Reconciler {
     /// ranges are left alone; gives how many such entries there are.
     pub(crate) fn read_back(
         &mut self,
-        flows: &[FlowStats],
+        flows: Vec<FlowStats>,
         meters: &[MeterConfig],
         now: Time,
     ) -> usize {
@@ -320,7 +320,7 @@ impl Reconciler {
     /// compared with what is wanted. Where it says nothing of its meters, they are what they were.
     pub(crate) fn compare(
         &mut self,
-        flows: &[FlowStats],
+        flows: Vec<FlowStats>,
         meters: Option<&[MeterConfig]>,
         now: Time,
     ) -> usize {
@@ -335,12 +335,7 @@ impl Reconciler {
                 self.meters_of_others.extend(meter_of(&flow.instructions));
                 continue;
             }
-            let key = FlowKey {
-                table: flow.table_id,
-                priority: flow.priority,
-                matching: flow.flow_match.clone(),
-            };
-            let held = Held::read(flow, now);
+            let (key, held) = Held::read(flow, now);
             self.use_meter(held.meter());
             let id = self.rows.row_of(key.into());
             if let Some(row) = self.rows.get_mut(id) {
@@ -576,7 +571,8 @@ impl Reconciler {
 }
 
 impl Held {
-    fn read(flow: &FlowStats, now: Time) -> Self {
+    /// What a switch says it holds, and under which key.
+    fn read(flow: FlowStats, now: Time) -> (FlowKey, Self) {
         let age = Duration::new(
             u64::from(flow.duration_sec),
             flow.duration_nsec.min(999_999_999),
@@ -587,10 +583,16 @@ impl Held {
             // Ours never have an idle time-out: expired long ago, so that it is put right.
             (_, _) => Some(Time::default()),
         };
-        Self {
+        let key = FlowKey {
+            table: flow.table_id,
+            priority: flow.priority,
+            matching: flow.flow_match,
+        };
+        let held = Self {
             cookie: flow.cookie,
-            instructions: Instruction::canonical(flow.instructions.clone()).into(),
+            instructions: Instruction::canonical(flow.instructions).into(),
             expires,
-        }
+        };
+        (key, held)
     }
 }
