@@ -167,7 +167,16 @@ fn second_half(whole: &mut MultipartReplyBody) -> Option<MultipartReplyBody> {
             }
         };
     }
-    halve!(Flow, PortStats, Queue, Meter, MeterConfig, PortDesc, Group, GroupDesc)
+    halve!(
+        Flow,
+        PortStats,
+        Queue,
+        Meter,
+        MeterConfig,
+        PortDesc,
+        Group,
+        GroupDesc
+    )
 }
 
 /// What a controller hears before it has asked for anything (OpenFlow 1.3.5, section 7.3.10, and

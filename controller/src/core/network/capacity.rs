@@ -31,9 +31,7 @@ impl Network {
             port: number,
         };
         let key = (switch, name.to_owned());
-        let offered = self
-            .facts_of(switch, name)
-            .and_then(|facts| facts.capacity);
+        let offered = self.facts_of(switch, name).and_then(|facts| facts.capacity);
         let Some(capacity) = offered else {
             self.forget_classes(switch, name);
             self.undeclared(port, name, now);

@@ -404,7 +404,11 @@ mod tests {
             }
         }
         for len in 0..frame.len() - 2 {
-            assert_eq!(open(&signer(&[7; 32]), &frame[..len]), None, "cut to {len} bytes");
+            assert_eq!(
+                open(&signer(&[7; 32]), &frame[..len]),
+                None,
+                "cut to {len} bytes"
+            );
         }
     }
 

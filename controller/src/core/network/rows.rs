@@ -55,7 +55,9 @@ struct KeyHasher(u64);
 impl Hasher for KeyHasher {
     fn write(&mut self, bytes: &[u8]) {
         for chunk in bytes.chunks(8) {
-            let word = chunk.iter().fold(0, |word, byte| word << 8 | u64::from(*byte));
+            let word = chunk
+                .iter()
+                .fold(0, |word, byte| word << 8 | u64::from(*byte));
             self.write_u64(word);
         }
     }
