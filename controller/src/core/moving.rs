@@ -288,8 +288,8 @@ impl Core {
             path,
             ..booked.clone()
         };
-        if let Err(refusal) = self.book.replace(id, &alone) {
-            tracing::error!(reservation = %number.reservation_id(), %refusal, "a booking could not be made smaller");
+        if let Err(error) = self.book.shrink(id, alone) {
+            tracing::error!(reservation = %number.reservation_id(), %error, "a booking could not be made smaller");
         }
     }
 
