@@ -22,7 +22,9 @@ use super::{
     signature,
 };
 use crate::core::{
-    document::{ChangeRequest, QuoteRequest, ReservationNumber, ReservationView, Status},
+    document::{
+        ChangeRequest, PriceRequest, QuoteRequest, ReservationNumber, ReservationView, Status,
+    },
     io::{Caller, PaymentProof, Request},
     problem::{Problem, ProblemKind},
     reply::{Answer, TopologyView},
@@ -49,6 +51,7 @@ enum Resource {
     Reservations,
     Reservation(String),
     Changes(String),
+    Prices,
     Topology,
     Switches,
     Hosts,
@@ -68,6 +71,8 @@ pub(super) fn filter(
     let resource = warp::path!("v1" / "quotes")
         .map(|| Resource::Quotes)
         .or(warp::path!("v1" / "quotes" / String).map(Resource::Quote))
+        .unify()
+        .or(warp::path!("v1" / "prices").map(|| Resource::Prices))
         .unify()
         .or(warp::path!("v1" / "reservations").map(|| Resource::Reservations))
         .unify()
@@ -189,6 +194,11 @@ impl Api {
                 )
                 .await
             }
+            Resource::Prices => {
+                allow(&head, &[Method::POST])?;
+                let received = head.receive(body, settings).await?.buyer(settings)?;
+                self.price(received.json()?).await
+            }
             Resource::Changes(id) => {
                 allow(&head, &[Method::POST])?;
                 let received = head.receive(body, settings).await?.buyer(settings)?;
@@ -250,6 +260,18 @@ impl Api {
             idempotency: received.idempotency,
         };
         self.quoted(received.caller, request).await
+    }
+
+    async fn price(&self, received: Received) -> Result<HttpResponse, Failed> {
+        let body: PriceRequest = body::parse(&received.body)?;
+        match self
+            .desk
+            .request(received.caller, Request::Price(body))
+            .await?
+        {
+            Answer::Price(price) => Ok(document(StatusCode::OK, &price)),
+            other => Err(unexpected(&other)),
+        }
     }
 
     async fn change(

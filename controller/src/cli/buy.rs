@@ -27,7 +27,8 @@ use crate::{
     api::WellKnown,
     core::{
         document::{
-            ChangeRequest, QuoteDocument, QuoteRequest, ReservationNumber, ReservationView, Status,
+            ChangeRequest, PriceDocument, PriceRequest, QuoteDocument, QuoteRequest,
+            ReservationNumber, ReservationView, Status,
         },
         network::Protocol,
     },
@@ -166,6 +167,34 @@ pub(super) struct CancelArgs {
 
 /// How long `cancel --wait` waits.
 const SETTLE_TIME: Duration = Duration::from_secs(120);
+
+/// Asks what it would cost. Nothing is held.
+pub(super) async fn price(args: QuoteArgs, common: &Common, out: Out) -> Result<(), CliError> {
+    let wallet = args.wallet.load()?;
+    let (client, _) = greet(common, &wallet, &args.trust).await?;
+    let request = args.flow.request(&wallet, None);
+    let body = body_of(&PriceRequest {
+        source: request.source,
+        destination: request.destination,
+        protocol: request.protocol,
+        source_port: request.source_port,
+        destination_port: request.destination_port,
+        rate_bps: request.rate_bps,
+        start_at: request.start_at,
+        duration_s: request.duration_s,
+        class: request.class,
+    })?;
+    let call = Call {
+        method: Method::POST,
+        path: "/v1/prices".to_owned(),
+        body: Some(body),
+        idempotency_key: None,
+        wait: None,
+    };
+    let answered = again(&client, &call).await?;
+    let price: PriceDocument = client.read(answered.document)?;
+    out.print(&price, || show::price(&price))
+}
 
 /// Asks what it costs. The quote holds capacity for some seconds, so that it can be paid.
 pub(super) async fn quote(args: QuoteArgs, common: &Common, out: Out) -> Result<(), CliError> {

@@ -75,7 +75,9 @@ enum Command {
     /// A host's key and coins.
     #[command(subcommand)]
     Wallet(wallet::WalletCommand),
-    /// Ask what bandwidth costs; nothing is paid.
+    /// Ask what bandwidth would cost; nothing is held or paid.
+    Price(buy::QuoteArgs),
+    /// Ask for a quote, which holds the capacity for some seconds; nothing is paid.
     Quote(buy::QuoteArgs),
     /// Buy bandwidth: quote, payment and reservation in one step.
     Reserve(buy::ReserveArgs),
@@ -163,6 +165,7 @@ async fn run(cli: Cli, out: Out) -> Result<(), CliError> {
         Command::CheckConfig { file } => serve::check_config(&file, out),
         Command::RemoveQueues(args) => serve::remove_queues(&args, out).await,
         Command::Wallet(command) => wallet::run(command, common, out).await,
+        Command::Price(args) => buy::price(args, common, out).await,
         Command::Quote(args) => buy::quote(args, common, out).await,
         Command::Reserve(args) => buy::reserve(args, common, out).await,
         Command::Change(args) => buy::change(args, common, out).await,

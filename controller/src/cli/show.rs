@@ -12,7 +12,7 @@ use payflow_qos::BitRate;
 
 use super::units::{show_amount, show_millis};
 use crate::core::{
-    document::{QuoteDocument, ReservationView, Status},
+    document::{PriceDocument, QuoteDocument, ReservationView, Status},
     network::{Protocol, Selector},
 };
 
@@ -170,6 +170,36 @@ pub(super) fn reservation(view: &ReservationView) -> String {
                 )
             }),
         ),
+        (
+            "begins",
+            quote
+                .start_at
+                .filter(|_| view.active_at.is_none())
+                .map(|start| {
+                    format!(
+                        "in {}",
+                        show_millis(start.get().saturating_sub(now().get()) / 1000 * 1000)
+                    )
+                }),
+        ),
+        (
+            "path",
+            (view.moves > 0).then(|| {
+                let ports: Vec<String> = view.path.iter().map(ToString::to_string).collect();
+                format!("moved {} times, now {}", view.moves, ports.join(", "))
+            }),
+        ),
+        (
+            "counted",
+            view.usage.map(|usage| {
+                format!(
+                    "{} packets, {} bytes; {} packets above the rate dropped",
+                    usage.packets, usage.bytes, usage.dropped_packets
+                )
+            }),
+        ),
+        ("replaces", quote.replaces.clone()),
+        ("replaced by", view.replaced_by.clone()),
         ("ended by", view.ended_by.clone()),
         ("receipt", receipt),
         ("refund", view.settlement.as_ref().map(show_transfer)),
@@ -186,6 +216,25 @@ pub(super) fn reservation(view: &ReservationView) -> String {
         show_millis(quote.duration_ms)
     );
     rows(&title, &lines)
+}
+
+/// What something would cost.
+pub(super) fn price(price: &PriceDocument) -> String {
+    rows(
+        &format!(
+            "{} for {}: {}",
+            BitRate(price.rate_bps),
+            show_millis(price.duration_ms),
+            show_amount(price.price)
+        ),
+        &[(
+            "class",
+            Some(format!(
+                "{}, queueing delay at most {} ms",
+                price.class, price.delay_bound_ms
+            )),
+        )],
+    )
 }
 
 /// A line for each.

@@ -5,7 +5,9 @@ use std::net::IpAddr;
 
 use payflow_qos::{PortRef, Time, Topology};
 
-use super::network::{FlowId, FlowPlan, Host, Network, NetworkInput, NetworkOutput, SwitchView};
+use super::network::{
+    FlowCounters, FlowId, FlowPlan, Host, Network, NetworkInput, NetworkOutput, SwitchView,
+};
 
 /// Carries paid flows, and knows hosts and links. Deterministic: no clock, no IO.
 pub trait DataPlane: Send {
@@ -23,6 +25,10 @@ pub trait DataPlane: Send {
     fn hosts(&self) -> Vec<Host>;
     /// The name of a port: what stays when its number changes. Where ports have none, they are not followed.
     fn port_name(&self, _port: PortRef) -> Option<String> {
+        None
+    }
+    /// What the first switch has counted of a paid flow, as of the last audit; `None` where nobody counts.
+    fn counters(&self, _flow: FlowId) -> Option<FlowCounters> {
         None
     }
     /// Every switch, by datapath id.
@@ -68,6 +74,10 @@ impl DataPlane for Network {
 
     fn port_name(&self, port: PortRef) -> Option<String> {
         self.port_name(port).map(ToOwned::to_owned)
+    }
+
+    fn counters(&self, flow: FlowId) -> Option<FlowCounters> {
+        self.flow_counters(flow)
     }
 
     fn switches(&self) -> Vec<SwitchView> {

@@ -6,7 +6,7 @@ use payflow_payment::{Address, Amount, PaymentTerms, Signed, TxDigest, UnixMilli
 use payflow_qos::{BitRate, Bytes, Class, PortRef, SoldRate};
 use serde::{Deserialize, Serialize};
 
-use super::network::{Protocol, Selector};
+use super::network::{FlowCounters, Protocol, Selector};
 
 /// A quote and the reservation bought with it share one number, below 2^40. Written `q17` as a
 /// quote and `r17` as a reservation.
@@ -49,6 +49,55 @@ pub struct QuoteRequest {
     pub max_price: Option<Amount>,
     /// Where refunds go: an address on the ledger.
     pub refund_to: Address,
+}
+
+/// Body of `POST /v1/prices`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PriceRequest {
+    /// As in [`QuoteRequest`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<IpAddr>,
+    /// As in [`QuoteRequest`].
+    pub destination: IpAddr,
+    /// As in [`QuoteRequest`].
+    pub protocol: Protocol,
+    /// As in [`QuoteRequest`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source_port: Option<u16>,
+    /// As in [`QuoteRequest`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub destination_port: Option<u16>,
+    /// As in [`QuoteRequest`].
+    pub rate_bps: u64,
+    /// As in [`QuoteRequest`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub start_at: Option<UnixMillis>,
+    /// As in [`QuoteRequest`].
+    pub duration_s: u64,
+    /// As in [`QuoteRequest`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub class: Option<Class>,
+}
+
+/// What something would cost at this moment. Nothing is held and nothing promised.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PriceDocument {
+    /// In the smallest unit of the asset.
+    pub price: Amount,
+    /// Steady or elastic.
+    pub class: Class,
+    /// The rate that would be sold, whole kbit/s.
+    pub rate_bps: u64,
+    /// When it would begin; at once when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub start_at: Option<UnixMillis>,
+    /// How long it would last.
+    pub duration_ms: u64,
+    /// The egress ports of the path that has room for it.
+    pub path: Vec<PortRef>,
+    /// The queueing delay that its buffers allow at most.
+    pub delay_bound_ms: u64,
 }
 
 /// Body of `POST /v1/reservations/{id}/quotes`: what the reservation is to be from now on. What is left out stays as it is.
@@ -151,6 +200,9 @@ pub struct ReservationView {
     /// How often it has moved to another path.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub moves: u16,
+    /// What the first switch has counted of it, some seconds ago at most; absent before it is carried and once it is not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub usage: Option<FlowCounters>,
     /// The payment that bought it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub payment: Option<PaymentView>,

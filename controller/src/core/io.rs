@@ -9,7 +9,9 @@ use payflow_payment::{
 use payflow_qos::{BitRate, SwitchId};
 
 use super::{
-    document::{BuyerKey, ChangeRequest, QuoteRequest, ReservationNumber, ReservationView},
+    document::{
+        BuyerKey, ChangeRequest, PriceRequest, QuoteRequest, ReservationNumber, ReservationView,
+    },
     journal::Record,
     network::{ConnectionId, NetworkInput},
     problem::Problem,
@@ -123,6 +125,8 @@ pub enum Request {
         /// As for [`Self::Quote`].
         idempotency: Option<Idempotency>,
     },
+    /// `POST /v1/prices`.
+    Price(PriceRequest),
     /// `GET /v1/quotes/{id}`.
     GetQuote(ReservationNumber),
     /// `POST /v1/reservations`.

@@ -315,7 +315,7 @@ impl Core {
 
     fn view(&self, number: ReservationNumber) -> Option<ReservationView> {
         let reservation = self.register.reservations.get(&number)?;
-        Some(views::reservation(reservation, &self.register))
+        Some(self.shown(reservation))
     }
 
     fn unix_now(&self) -> UnixMillis {

@@ -13,7 +13,9 @@ use super::{
     Core,
     changing::cover,
     commitment,
-    document::{BuyerKey, QuoteDocument, QuoteRequest, ReservationNumber},
+    document::{
+        BuyerKey, PriceDocument, PriceRequest, QuoteDocument, QuoteRequest, ReservationNumber,
+    },
     io::{Caller, Idempotency, LedgerOrder},
     journal::{QuoteIssued, Record},
     network::{Host, Protocol, Selector},
@@ -46,6 +48,22 @@ pub(super) struct Terms {
     pub(super) replaces: Option<ReservationNumber>,
 }
 
+impl Wanted {
+    /// An unpaid hold of it.
+    fn ask(&self, window: Window) -> Ask {
+        Ask {
+            from: self.source.port,
+            to: self.destination.port,
+            class: self.class,
+            rate: self.rate,
+            window,
+            asker: self.asker,
+            unpaid: true,
+            replacing: None,
+        }
+    }
+}
+
 impl Core {
     /// Makes a quote and holds its capacity, or says why not.
     pub(super) fn quote(
@@ -67,6 +85,50 @@ impl Core {
         };
         let wanted = self.understand(buyer, caller, body)?;
         self.issue(wanted, terms)
+    }
+
+    /// What it would cost, and whether there is room for it. Nothing is held.
+    pub(super) fn price(&self, caller: &Caller, body: PriceRequest) -> Result<Answer, Problem> {
+        let buyer = key_of(caller)?;
+        let body = QuoteRequest {
+            source: body.source,
+            destination: body.destination,
+            protocol: body.protocol,
+            source_port: body.source_port,
+            destination_port: body.destination_port,
+            rate_bps: body.rate_bps,
+            start_at: body.start_at,
+            duration_s: body.duration_s,
+            class: body.class,
+            max_price: None,
+            refund_to: Address::new(""),
+        };
+        let wanted = self.understand(buyer, caller, body)?;
+        let ask = wanted.ask(self.window(&wanted)?);
+        let path = find_path(self.network.topology(), &self.book, &ask)
+            .map_err(|refusal| refused(&refusal))?;
+        Ok(Answer::Price(PriceDocument {
+            price: wanted.price,
+            class: wanted.class,
+            rate_bps: wanted.rate.bps(),
+            start_at: wanted.starts_at.map(unix),
+            duration_ms: millis(wanted.duration),
+            path: path.egress_ports().collect(),
+            delay_bound_ms: self.delay_bound_ms(&wanted, &path)?,
+        }))
+    }
+
+    /// For how long capacity is held: until it is paid and installed at the latest, and has lasted.
+    fn window(&self, wanted: &Wanted) -> Result<Window, Problem> {
+        let hold_ends = self.now.plus(self.config.quote_ttl + self.config.grace);
+        let begins = wanted.starts_at.unwrap_or(self.now);
+        let ends = begins
+            .max(hold_ends)
+            .plus(self.config.install_patience)
+            .plus(wanted.duration)
+            .plus(super::SERVICE_TAIL);
+        Window::new(begins, ends)
+            .ok_or_else(|| Problem::new(ProblemKind::Internal, "the window of the quote is empty"))
     }
 
     /// The answer that this request got before.
@@ -124,15 +186,7 @@ impl Core {
         }
         let expires = self.now.plus(self.config.quote_ttl);
         let hold_ends = expires.plus(self.config.grace);
-        let window = Window::new(
-            wanted.starts_at.unwrap_or(self.now),
-            hold_ends
-                .max(wanted.starts_at.unwrap_or(hold_ends))
-                .plus(self.config.install_patience)
-                .plus(wanted.duration)
-                .plus(super::SERVICE_TAIL),
-        )
-        .ok_or_else(|| Problem::new(ProblemKind::Internal, "the window of the quote is empty"))?;
+        let window = self.window(&wanted)?;
         let path = self.admit(number, &wanted, window, terms.replaces)?;
         let delay_bound_ms = self.delay_bound_ms(&wanted, &path)?;
         let document = QuoteDocument {
@@ -394,16 +448,7 @@ impl Core {
         window: Window,
         replaces: Option<ReservationNumber>,
     ) -> Result<Path, Problem> {
-        let ask = Ask {
-            from: wanted.source.port,
-            to: wanted.destination.port,
-            class: wanted.class,
-            rate: wanted.rate,
-            window,
-            asker: wanted.asker,
-            unpaid: true,
-            replacing: None,
-        };
+        let ask = wanted.ask(window);
         let old = replaces.and_then(|it| {
             let id = commitment(it);
             Some((id, self.book.get(id)?.clone()))

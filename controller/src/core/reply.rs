@@ -5,7 +5,7 @@ use payflow_qos::{PortRef, SwitchId};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    document::{QuoteDocument, ReservationView},
+    document::{PriceDocument, QuoteDocument, ReservationView},
     network::{Host, KeyFingerprint, SwitchView},
 };
 
@@ -14,6 +14,8 @@ use super::{
 pub enum Answer {
     /// A quote, new or asked for again.
     Quote(Box<Signed<QuoteDocument>>),
+    /// What something would cost.
+    Price(PriceDocument),
     /// A reservation as it is now.
     Reservation(Box<ReservationView>),
     /// Reservations, newest first.

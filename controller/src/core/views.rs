@@ -8,7 +8,7 @@ use super::{
     document::{PaymentView, ReservationNumber, ReservationView, TransferView},
     io::{Caller, Request, RequestId},
     journal::Record,
-    network::{NetworkInput, Peer, SwitchView},
+    network::{FlowCounters, NetworkInput, Peer, SwitchView},
     problem::{Problem, ProblemKind},
     quoting::key_of,
     register::{Payout, Register, Reservation},
@@ -26,11 +26,12 @@ impl Core {
                 body,
                 idempotency,
             } => self.quote_change(caller, number, body, idempotency),
+            Request::Price(body) => self.price(caller, body),
             Request::GetQuote(number) => self.get_quote(caller, number),
             Request::Reserve { quote, payment } => self.reserve(caller, quote, payment),
             Request::GetReservation(number) => self
                 .visible(caller, number)
-                .map(|it| Answer::Reservation(Box::new(reservation(it, &self.register)))),
+                .map(|it| Answer::Reservation(Box::new(self.shown(it)))),
             Request::ListReservations => self.list(caller),
             Request::Cancel(number) => self.cancel(caller, number),
             Request::Topology => Ok(Answer::Topology(self.topology())),
@@ -79,9 +80,19 @@ impl Core {
             .values()
             .rev()
             .filter(|it| caller.operator || caller.key == Some(it.quote().buyer))
-            .map(|it| reservation(it, &self.register))
+            .map(|it| self.shown(it))
             .collect();
         Ok(Answer::Reservations(views))
+    }
+
+    /// A reservation, with what switches have counted of it.
+    pub(super) fn shown(&self, it: &Reservation) -> ReservationView {
+        let flows = self.generations.of(it.issued.number).into_iter();
+        let counted = flows.filter_map(|flow| self.network.counters(flow));
+        ReservationView {
+            usage: counted.reduce(FlowCounters::and),
+            ..reservation(it, &self.register)
+        }
     }
 
     fn topology(&self) -> TopologyView {
@@ -199,7 +210,7 @@ impl Core {
 }
 
 /// A reservation as its buyer and the operator see it.
-pub(super) fn reservation(it: &Reservation, register: &Register) -> ReservationView {
+fn reservation(it: &Reservation, register: &Register) -> ReservationView {
     let payment = match (&it.paid, &it.offered) {
         (Some(paid), offered) => Some(PaymentView {
             digest: paid.digest.clone(),
@@ -230,6 +241,7 @@ pub(super) fn reservation(it: &Reservation, register: &Register) -> ReservationV
         quote: it.quote().clone(),
         path: it.issued.path.egress_ports().collect(),
         moves: it.moves,
+        usage: None,
         payment,
         active_at: it.active.map(|active| unix(active.from)),
         ends_at: it

@@ -392,7 +392,7 @@ pub struct LinkView {
 }
 
 /// What the first switch has counted of a paid flow, over all its switch and path changes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FlowCounters {
     /// Packets that matched, those the meter dropped included.
     pub packets: u64,
@@ -402,6 +402,19 @@ pub struct FlowCounters {
     pub dropped_packets: u64,
     /// Their bytes.
     pub dropped_bytes: u64,
+}
+
+impl FlowCounters {
+    /// What both have counted.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        Self {
+            packets: self.packets.saturating_add(other.packets),
+            bytes: self.bytes.saturating_add(other.bytes),
+            dropped_packets: self.dropped_packets.saturating_add(other.dropped_packets),
+            dropped_bytes: self.dropped_bytes.saturating_add(other.dropped_bytes),
+        }
+    }
 }
 
 impl std::fmt::Display for MacAddr {

@@ -1,6 +1,7 @@
 //! Reservations that begin later.
 
 use super::*;
+use crate::core::document::PriceRequest;
 
 const HOUR: Duration = Duration::from_secs(3_600);
 
@@ -145,4 +146,40 @@ fn a_scheduled_one_is_carried_from_where_its_host_is_when_it_begins() {
         _ => None,
     });
     assert_eq!(moved, Some(port(1, 2)));
+}
+
+#[test]
+fn a_price_is_told_without_holding_anything() {
+    let mut desk = open();
+    let body = PriceRequest {
+        source: None,
+        destination: ip(4),
+        protocol: Protocol::Udp,
+        source_port: None,
+        destination_port: Some(5201),
+        rate_bps: 10_000_000,
+        start_at: None,
+        duration_s: 30,
+        class: None,
+    };
+    let records = desk.journal.len();
+    let Answer::Price(price) = desk.ask(&buyer(), Request::Price(body.clone())).unwrap() else {
+        panic!("no price")
+    };
+    assert_eq!((price.price, price.duration_ms), (Amount(PRICE), 30_000));
+    assert_eq!(desk.journal.len(), records);
+    assert_eq!(booked(&desk, desk.now), 0);
+    let full = PriceRequest {
+        rate_bps: 19_000_000,
+        destination_port: Some(9),
+        ..body
+    };
+    let refused = desk.ask(&buyer(), Request::Price(full)).unwrap_err();
+    assert_eq!(refused.kind, ProblemKind::NoCapacity);
+    assert!(refused.extensions.contains_key("counter_offer"));
+    let quote = desk.quote().1;
+    assert_eq!(
+        (quote.path, quote.delay_bound_ms),
+        (price.path, price.delay_bound_ms)
+    );
 }
