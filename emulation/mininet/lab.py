@@ -228,6 +228,24 @@ class Lab:
                             drops['%s port %s %s' % (switch.name, port, direction)] = int(count)
         return drops
 
+    def op_socket_drops(self):
+        """Packets dropped so far because a program or a processor did not keep up, by place: the packet sockets of ovs-vswitchd,
+        the processors' backlogs (of the whole machine), and the UDP sockets of the hosts. Places without drops are left out."""
+        drops = {'ovs-vswitchd sockets': sum(int(n) for n in re.findall(r'skmem:\(.*?,d(\d+)\)', run('ss', '-0', '-n', '-m')))}
+        with open('/proc/net/softnet_stat', encoding='ascii') as file:
+            drops['backlog'] = sum(int(line.split()[1], 16) for line in file)
+        for host in self.net.hosts:
+            counters = {}
+            with open('/proc/%d/net/snmp' % host.pid, encoding='ascii') as file:
+                names, values = [line.split()[1:] for line in file if line.startswith('Udp: ')]
+                counters.update(('Udp' + name, int(value)) for name, value in zip(names, values))
+            if os.path.exists('/proc/%d/net/snmp6' % host.pid):
+                with open('/proc/%d/net/snmp6' % host.pid, encoding='ascii') as file:
+                    counters.update((line.split()[0], int(line.split()[1])) for line in file)
+            for direction, name in ('receiving', 'RcvbufErrors'), ('sending', 'SndbufErrors'):
+                drops['%s %s' % (host.name, direction)] = counters.get('Udp' + name, 0) + counters.get('Udp6' + name, 0)
+        return {place: count for place, count in drops.items() if count}
+
     def _devices(self, switch):
         own = [API_PORT_NAME] if switch is self.net.switches[0] else []
         return [intf.name for intf in switch.intfList() if intf.link] + own

@@ -65,10 +65,14 @@ enum Command {
 enum Traffic {
     /// Sends UDP flows on a schedule; the report is JSON
     Send {
-        /// A flow: to=ADDRESS:PORT,rate=10Mbit and, where wanted, name=, stream=, payload=BYTES, dscp=, from-port=;
-        /// spoofed: iface=,src-mac=,dst-mac=,src-ip=. Rates are frame bits per second
+        /// A flow: to=ADDRESS:PORT,rate=10Mbit and, where wanted, name=, stream=, payload=BYTES, burst=PACKETS,
+        /// other-rate= (SIGUSR1 changes to it and back), dscp=, from-port=; spoofed: iface=,src-mac=,dst-mac=,src-ip=.
+        /// Rates are frame bits per second
         #[arg(long = "flow", required = true)]
         flows: Vec<FlowSpec>,
+        /// When to begin, Unix time in milliseconds; at once by default
+        #[arg(long = "at")]
+        start_unix_ms: Option<u64>,
         /// How long
         #[arg(long = "for", value_parser = duration)]
         duration: Duration,
@@ -205,11 +209,13 @@ fn run_traffic(command: Traffic) -> anyhow::Result<()> {
     match command {
         Traffic::Send {
             flows,
+            start_unix_ms,
             duration,
             tick,
             bucket,
         } => print(&send(&SendOptions {
             flows,
+            start_unix_ms,
             duration,
             tick,
             bucket,

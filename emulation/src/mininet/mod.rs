@@ -283,6 +283,15 @@ impl Lab {
         self.link.ask("drops", json!({}), ANSWER_LIMIT)
     }
 
+    /// Packets dropped since the start because a program or a processor did not keep up, by place: `ovs-vswitchd sockets`,
+    /// `backlog` (of the processors, the whole machine's), `h4 receiving`, `h1 sending`. Places without drops are left out.
+    ///
+    /// # Errors
+    /// When a counter cannot be read.
+    pub fn socket_drops(&self) -> Result<BTreeMap<String, u64>, LabError> {
+        self.link.ask("socket_drops", json!({}), ANSWER_LIMIT)
+    }
+
     /// The end of the switch process's log.
     ///
     /// # Errors

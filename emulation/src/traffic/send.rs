@@ -16,7 +16,7 @@ use super::pacing::Pacer;
 use super::raw::RawSender;
 use super::series::Series;
 use super::stamp::Stamp;
-use super::stop::Stop;
+use super::stop::Caught;
 
 /// Packets handed to the system in one call, at most.
 const BATCH: usize = 32;
@@ -26,11 +26,16 @@ const SEND_BUFFER_BYTES: usize = 4 << 20;
 /// From the start of the program to the first packet.
 const LEAD_NS: u64 = 20_000_000;
 
+/// How often signals are looked for.
+const SIGNAL_LOOK_NS: u64 = 10_000_000;
+
 /// What to send, and how.
 #[derive(Clone, Debug)]
 pub struct SendOptions {
     /// The flows; each has its own schedule.
     pub flows: Vec<FlowSpec>,
+    /// When to begin, Unix time in milliseconds, so that programs in several hosts begin together; `None`: at once.
+    pub start_unix_ms: Option<u64>,
     /// How long.
     pub duration: Duration,
     /// The shortest sleep between two looks at the schedule: packets due within it leave together.
@@ -77,27 +82,32 @@ pub struct SentFlow {
     pub series: Series,
 }
 
-/// Sends until the time is over or a SIGINT or SIGTERM comes.
+/// Sends until the time is over or a SIGINT or SIGTERM comes; SIGUSR1 changes every flow to its other rate and back.
 ///
 /// # Errors
 /// When a socket cannot be made or set up. Packets that the system refuses later are counted, not errors.
 pub fn send(options: &SendOptions) -> Result<SendReport, TrafficError> {
-    let stop = Stop::new()?;
-    let start_ns = now_ns(ClockId::CLOCK_MONOTONIC)? + LEAD_NS;
-    let start_unix_ms = (now_ns(ClockId::CLOCK_REALTIME)? + LEAD_NS) / 1_000_000;
+    let (stop, switch) = (Caught::stop()?, Caught::switch()?);
+    let unix_ns = now_ns(ClockId::CLOCK_REALTIME)?;
+    let lead_ns = options.start_unix_ms.map_or(LEAD_NS, |at| {
+        at.saturating_mul(1_000_000).saturating_sub(unix_ns)
+    });
+    let start_ns = now_ns(ClockId::CLOCK_MONOTONIC)?.saturating_add(lead_ns);
+    let start_unix_ms = unix_ns.saturating_add(lead_ns) / 1_000_000;
     let end_ns = start_ns.saturating_add(nanos(options.duration));
     let count = u64::try_from(options.flows.len())
         .unwrap_or(u64::MAX)
         .max(1);
     let mut flows = Vec::with_capacity(options.flows.len());
     for (index, spec) in (0_u64..).zip(&options.flows) {
-        // Flows of one rate begin spread over one interval, not all at once.
+        // Flows of one rate begin spread over one interval, not all at once; bursts are meant to meet.
         let interval = u64::from(spec.frame_bytes()) * 8_000_000_000 / spec.rate_bps.max(1);
-        flows.push(Flow::open(
-            spec,
-            start_ns + interval / count * index,
-            options.bucket,
-        )?);
+        let offset = if spec.burst_packets > 1 {
+            0
+        } else {
+            interval / count * index
+        };
+        flows.push(Flow::open(spec, start_ns.saturating_add(offset), options.bucket)?);
     }
 
     let tick = nanos(options.tick);
@@ -112,7 +122,10 @@ pub fn send(options: &SendOptions) -> Result<SendReport, TrafficError> {
             if stop.requested() {
                 break now;
             }
-            next_look_for_signals = now + 10_000_000;
+            if switch.requested() {
+                flows.iter_mut().for_each(Flow::switch_rate);
+            }
+            next_look_for_signals = now + SIGNAL_LOOK_NS;
         }
         // In another order each time, or flows would lock into the drops of a full queue.
         let first = order.below(flows.len());
@@ -128,7 +141,8 @@ pub fn send(options: &SendOptions) -> Result<SendReport, TrafficError> {
             .iter()
             .map(|flow| flow.pacer.next_due_ns())
             .min()
-            .unwrap_or(end_ns);
+            .unwrap_or(end_ns)
+            .min(now + SIGNAL_LOOK_NS);
         sleep_until(next.max(now + tick).min(end_ns))?;
     };
 
@@ -144,6 +158,7 @@ pub fn send(options: &SendOptions) -> Result<SendReport, TrafficError> {
 struct Flow<'a> {
     spec: &'a FlowSpec,
     pacer: Pacer,
+    at_other_rate: bool,
     out: Out,
     next_number: u64,
     failed: u64,
@@ -158,12 +173,27 @@ impl<'a> Flow<'a> {
         };
         Ok(Self {
             spec,
-            pacer: Pacer::new(start_ns, spec.frame_bytes(), spec.rate_bps),
+            pacer: Pacer::with_bursts(
+                start_ns,
+                spec.frame_bytes(),
+                spec.rate_bps,
+                spec.burst_packets,
+            ),
+            at_other_rate: false,
             out,
             next_number: 0,
             failed: 0,
             series: Series::new(u64::try_from(bucket.as_millis()).unwrap_or(u64::MAX)),
         })
+    }
+
+    fn switch_rate(&mut self) {
+        self.at_other_rate = !self.at_other_rate;
+        self.pacer.change_rate(if self.at_other_rate {
+            self.spec.other_rate_bps
+        } else {
+            self.spec.rate_bps
+        });
     }
 
     /// Sends what is due, at most one turn; whether the turn was used up.

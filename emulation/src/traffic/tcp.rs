@@ -1,7 +1,7 @@
 //! Greedy TCP: as much as the network gives, cubic by default.
 
 use std::ffi::OsString;
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
@@ -49,7 +49,8 @@ pub struct TcpReport {
     pub series: Series,
 }
 
-/// Sends as fast as the network takes it.
+/// Sends as fast as the network takes it. At the end the connection is aborted: what no receiver has seen by then does not
+/// prolong the measurement.
 ///
 /// # Errors
 /// When the receiver cannot be reached, or the connection breaks.
@@ -67,6 +68,12 @@ pub fn send(options: &TcpSendOptions) -> Result<TcpReport, TrafficError> {
             .map_err(TrafficError::io(format!("sending to {}", options.to)))?;
         flow.count(written)?;
     }
+    let abort = nix::libc::linger {
+        l_onoff: 1,
+        l_linger: 0,
+    };
+    setsockopt(&stream, sockopt::Linger, &abort)
+        .map_err(TrafficError::errno("setting the connection to be aborted"))?;
     Ok(flow.report())
 }
 
@@ -116,7 +123,7 @@ fn attempt(options: &TcpSendOptions) -> std::io::Result<TcpStream> {
     Ok(TcpStream::from(socket))
 }
 
-/// Accepts one flow and reads it to its end. Writes `ready` to standard error once it listens.
+/// Accepts one flow and reads it to its end, an orderly one or not. Writes `ready` to standard error once it listens.
 ///
 /// # Errors
 /// When the port cannot be bound or the connection breaks.
@@ -128,9 +135,10 @@ pub fn recv(port: u16, bucket: Duration) -> Result<TcpReport, TrafficError> {
     let mut chunk = vec![0; CHUNK_BYTES];
     let mut flow = Flow::new(peer, bucket);
     loop {
-        let read = stream
-            .read(&mut chunk)
-            .map_err(TrafficError::io(format!("receiving from {peer}")))?;
+        let read = match stream.read(&mut chunk) {
+            Err(error) if error.kind() == ErrorKind::ConnectionReset => 0,
+            read => read.map_err(TrafficError::io(format!("receiving from {peer}")))?,
+        };
         if read == 0 {
             return Ok(flow.report());
         }
