@@ -11,6 +11,7 @@ use clap::{Parser, Subcommand};
 use crate::auditor;
 use crate::demo;
 use crate::mininet::{Lab, LabConfig, Regular, Topology};
+use crate::scenario::{self, Scenario};
 use crate::selftest;
 use crate::simulate;
 use crate::table::{Table, mbit, percent};
@@ -35,6 +36,9 @@ enum Command {
         #[arg(long, default_value = "target/demo")]
         dir: PathBuf,
     },
+    /// A named scenario on real switches; writes report.json and plots into target/lab/SCENARIO
+    #[command(subcommand)]
+    Run(Scenario),
     /// Shows that this machine can carry a guarantee at all: hand-written flows, no controller
     Selftest,
     /// Brings a network up and keeps it until the end of standard input, for looking around by hand
@@ -145,6 +149,7 @@ pub fn run() -> anyhow::Result<()> {
             },
         ),
         Command::Demo { dir } => run_demo(dir),
+        Command::Run(scenario) => scenario::run(&scenario),
         Command::Simulate(args) => simulate::run(&args),
         Command::Ledger(args) => print(&auditor::audit(&args)?),
         Command::Traffic(traffic) => run_traffic(traffic),

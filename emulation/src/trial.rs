@@ -84,7 +84,7 @@ impl Tools {
 }
 
 /// What one flow offered and what arrived of it. All `*_bps` are frame bits per second.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct FlowResult {
     /// Its name.
     pub name: String,
@@ -165,6 +165,12 @@ pub fn unix_now() -> Duration {
     SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .unwrap_or_default()
+}
+
+/// Whole milliseconds, as the reports count them.
+#[must_use]
+pub fn unix_ms(since_epoch: Duration) -> u64 {
+    u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// A measurement being set up.
