@@ -13,9 +13,11 @@ import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import threading
+import time
 
 sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
@@ -245,6 +247,22 @@ class Lab:
             for direction, name in ('receiving', 'RcvbufErrors'), ('sending', 'SndbufErrors'):
                 drops['%s %s' % (host.name, direction)] = counters.get('Udp' + name, 0) + counters.get('Udp6' + name, 0)
         return {place: count for place, count in drops.items() if count}
+
+    def op_watch_sockets(self, seconds):
+        """Looks at the packet sockets of ovs-vswitchd for so long: the most bytes that waited in each at once, by port, kernel
+        overhead included. What waits there waits for the processor."""
+        most = {}
+        names = dict((str(number), name) for number, name in socket.if_nameindex())
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            with open('/proc/net/packet', encoding='ascii') as file:
+                next(file)
+                for line in file:
+                    words = line.split()
+                    if words[6] != '0' and words[4] in names:
+                        most[names[words[4]]] = max(most.get(names[words[4]], 0), int(words[6]))
+            time.sleep(0.02)
+        return most
 
     def _devices(self, switch):
         own = [API_PORT_NAME] if switch is self.net.switches[0] else []

@@ -107,6 +107,9 @@ enum Traffic {
         /// Source port; 0 is the system's choice
         #[arg(long, default_value_t = 0)]
         from_port: u16,
+        /// When to begin, Unix time in milliseconds; at once by default
+        #[arg(long = "at")]
+        start_unix_ms: Option<u64>,
         /// How long
         #[arg(long = "for", value_parser = duration)]
         duration: Duration,
@@ -237,12 +240,14 @@ fn run_traffic(command: Traffic) -> anyhow::Result<()> {
         Traffic::TcpSend {
             to,
             from_port,
+            start_unix_ms,
             duration,
             congestion,
             bucket,
         } => print(&tcp::send(&TcpSendOptions {
             to,
             from_port,
+            start_unix_ms,
             duration,
             congestion,
             bucket,

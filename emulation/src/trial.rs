@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use nix::sys::signal::Signal;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
@@ -28,6 +28,9 @@ const BUCKET: Duration = Duration::from_millis(100);
 /// From the start of the first sender until all begin together.
 const START_LEAD: Duration = Duration::from_millis(300);
 const START_LEAD_PER_SENDER: Duration = Duration::from_millis(60);
+
+/// For the senders of all hosts to have begun.
+const START_LIMIT: Duration = Duration::from_secs(20);
 
 /// What went wrong with a measurement.
 #[derive(Debug, thiserror::Error)]
@@ -108,6 +111,8 @@ pub struct FlowResult {
     pub skipped_packets: u64,
     /// Packets that the sender's system refused; they are not among those sent.
     pub failed_packets: u64,
+    /// The longest that a packet left after its time, in milliseconds.
+    pub longest_lag_ms: f64,
     /// Packets that arrived after one that was sent later.
     pub reordered_packets: u64,
     /// What was sent, over time.
@@ -138,6 +143,7 @@ impl FlowResult {
             delay_ms: received.map(|stream| stream.delay_ms).unwrap_or_default(),
             skipped_packets: sent.skipped_packets,
             failed_packets: sent.failed_packets,
+            longest_lag_ms: sent.longest_lag_ms,
             reordered_packets: received.map_or(0, |stream| stream.reordered_packets),
             sent: sent.series.clone(),
             received: received.map_or_else(
@@ -246,7 +252,7 @@ impl<'a> Trial<'a> {
         self
     }
 
-    /// Lets the UDP senders of all hosts begin at the same instant.
+    /// Lets the senders of all hosts begin at the same instant.
     #[must_use]
     pub fn together(mut self) -> Self {
         self.together = true;
@@ -343,7 +349,8 @@ impl<'a> Trial<'a> {
             receivers: Vec::new(),
             senders: Vec::new(),
             tcp: Vec::new(),
-            limit: self.duration + REPORT_LIMIT,
+            ends_at: Instant::now() + self.duration,
+            limit: self.duration + START_LIMIT + REPORT_LIMIT,
         };
         let bucket = format!("{}us", self.bucket.as_micros());
         let tick = format!("{}us", self.tick.as_micros());
@@ -384,7 +391,10 @@ impl<'a> Trial<'a> {
             by_host.entry(host).or_default().push(flow);
         }
         // Every sender has been started by then.
-        let lead = START_LEAD + START_LEAD_PER_SENDER * u32::try_from(by_host.len()).unwrap_or(u32::MAX);
+        let senders = u32::try_from(by_host.len() + self.tcp.len()).unwrap_or(u32::MAX);
+        let lead = START_LEAD + START_LEAD_PER_SENDER * senders;
+        let begins = if self.together { lead } else { Duration::ZERO };
+        running.ends_at = Instant::now() + begins + self.duration;
         let start = (unix_now() + lead).as_millis().to_string();
         for (host, flows) in by_host {
             let mut argv = self.traffic(&[
@@ -415,7 +425,7 @@ impl<'a> Trial<'a> {
                 format!("{address}:{}", plan.port),
                 plan.from_port.to_string(),
             );
-            let argv = self.traffic(&[
+            let mut argv = self.traffic(&[
                 "tcp-send",
                 "--for",
                 &seconds,
@@ -426,6 +436,9 @@ impl<'a> Trial<'a> {
                 "--from-port",
                 &from_port,
             ]);
+            if self.together {
+                argv.extend(["--at".to_owned(), start.clone()]);
+            }
             running.senders.push(
                 self.lab
                     .program(&plan.from, argv)
@@ -452,10 +465,17 @@ pub struct RunningTrial {
     receivers: Vec<Proc>,
     senders: Vec<Proc>,
     tcp: Vec<(String, Proc)>,
+    ends_at: Instant,
     limit: Duration,
 }
 
 impl RunningTrial {
+    /// In how long the senders will have ended.
+    #[must_use]
+    pub fn ends_in(&self) -> Duration {
+        self.ends_at.saturating_duration_since(Instant::now())
+    }
+
     /// Lets the UDP flows of a host change to their other rate, or back.
     ///
     /// # Errors
@@ -503,6 +523,8 @@ impl RunningTrial {
             result.flows.insert(flow.name, joined);
         }
         for (name, receiver) in self.tcp {
+            // Most have ended by themselves.
+            receiver.kill(Signal::SIGTERM)?;
             let report = report(&receiver)?;
             result.tcp.insert(name, report);
         }

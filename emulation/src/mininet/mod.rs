@@ -292,6 +292,19 @@ impl Lab {
         self.link.ask("socket_drops", json!({}), ANSWER_LIMIT)
     }
 
+    /// Looks at the packet sockets of the switch process for so long: the most bytes that waited in each at once, by port,
+    /// kernel overhead included. What waits there waits for the processor.
+    ///
+    /// # Errors
+    /// When they cannot be looked at.
+    pub fn watch_sockets(&self, duration: Duration) -> Result<BTreeMap<String, u64>, LabError> {
+        self.link.ask(
+            "watch_sockets",
+            json!({ "seconds": duration.as_secs_f64() }),
+            duration.saturating_add(ANSWER_LIMIT),
+        )
+    }
+
     /// The end of the switch process's log.
     ///
     /// # Errors

@@ -67,6 +67,10 @@ impl Counters {
     }
 }
 
+/// More than so many bytes waiting for the switch process at one port, some 900 full frames, are late because of the processor, and
+/// arrive at their meter all at once.
+const WAITED_BYTES: u64 = 2 << 20;
+
 /// What became of every UDP packet that did not arrive.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Losses {
@@ -84,6 +88,8 @@ pub struct Losses {
     pub at_ports: BTreeMap<String, u64>,
     /// Lost, and no counter tells where; or, below zero, counted and not of the packets above.
     pub unexplained: i64,
+    /// Bytes that waited at once for the switch process, at most, by port, kernel overhead included: about 2300 for a full frame.
+    pub waited: BTreeMap<String, u64>,
     /// Packets that senders left out because the machine stalled them.
     pub never_sent: u64,
     /// Packets that senders' systems refused.
@@ -176,6 +182,13 @@ pub fn void_reasons<'a>(
         reasons.push(format!(
             "{cpu} of {} packets were lost to the processor, not to a queue or a meter",
             losses.sent_packets
+        ));
+    }
+    if let Some((port, bytes)) = losses.waited.iter().max_by_key(|(_, bytes)| **bytes)
+        && *bytes > WAITED_BYTES
+    {
+        reasons.push(format!(
+            "{bytes} bytes waited for the switch process at {port}"
         ));
     }
     for name in paid {
@@ -275,5 +288,10 @@ mod tests {
         };
         let losses = Losses::of(&stalled, &Counters::default(), []);
         assert_eq!(void_reasons(&losses, &stalled, ["paid"]).len(), 1);
+        let waited = Losses {
+            waited: [("s1-eth1".to_owned(), WAITED_BYTES + 1)].into(),
+            ..Losses::default()
+        };
+        assert_eq!(void_reasons(&waited, &TrialResult::default(), []).len(), 1);
     }
 }

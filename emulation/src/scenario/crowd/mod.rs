@@ -201,7 +201,9 @@ impl<'a> Crowd<'a> {
         }
         self.lab.repair()?;
         let before = Counters::read(self.lab)?;
-        let result = trial.run()?;
+        let running = trial.start()?;
+        let waited = self.lab.watch_sockets(running.ends_in())?;
+        let result = running.finish()?;
         let drops = Counters::read(self.lab)?.since(&before);
 
         let mut figures = Vec::new();
@@ -215,7 +217,10 @@ impl<'a> Crowd<'a> {
             }
             figures.push(figure(flow, purchase, &result, drops.metered(number.0))?);
         }
-        let losses = Losses::of(&result, &drops, udp_numbers);
+        let losses = Losses {
+            waited,
+            ..Losses::of(&result, &drops, udp_numbers)
+        };
         let paid = flows.iter().filter(|flow| !flow.tcp);
         let void_reasons = void_reasons(&losses, &result, paid.map(|flow| flow.name.as_str()));
         self.plot(kind, flows, &result)?;
@@ -308,6 +313,7 @@ fn figure(
         delay_ms: Delays::default(),
         delay_bound_ms: quote.delay_bound_ms,
         meter_drops,
+        longest_lag_ms: 0.0,
     };
     if flow.tcp {
         let tcp: &TcpReport = result.tcp.get(&flow.name).context("a TCP flow's report")?;
@@ -327,6 +333,7 @@ fn figure(
         received_bytes: udp.received_bytes,
         loss: udp.loss,
         delay_ms: udp.delay_ms,
+        longest_lag_ms: udp.longest_lag_ms,
         ..figure
     })
 }

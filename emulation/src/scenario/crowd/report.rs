@@ -110,6 +110,8 @@ pub struct CrowdFlow {
     pub delay_bound_ms: u64,
     /// Packets that its meter dropped.
     pub meter_drops: u64,
+    /// The longest that a packet left its sender after its time, in milliseconds.
+    pub longest_lag_ms: f64,
 }
 
 /// Everything that was not paid for.
@@ -368,6 +370,7 @@ mod tests {
             },
             delay_bound_ms: 97,
             meter_drops: 0,
+            longest_lag_ms: 0.1,
         }
     }
 
