@@ -5,12 +5,11 @@
 pub const MAX_CATCH_UP_NS: u64 = 20_000_000;
 
 /// The schedule of one flow: packet `k` is due at `start + k * frame_bits / rate`, computed from `k` and never from the
-/// packet before, so that rounding does not add up. In a flow with bursts, a packet is due when the first of its burst is.
+/// packet before, so that rounding does not add up.
 #[derive(Clone, Debug)]
 pub struct Pacer {
     start_ns: u64,
     frame_bits: u64,
-    burst_packets: u64,
     rate_bps: u64,
     next_slot: u64,
     skipped: u64,
@@ -22,16 +21,9 @@ impl Pacer {
     /// A flow of frames of `frame_bytes` at `rate_bps` frame bits per second; a rate of zero counts as one.
     #[must_use]
     pub fn new(start_ns: u64, frame_bytes: u32, rate_bps: u64) -> Self {
-        Self::with_bursts(start_ns, frame_bytes, rate_bps, 1)
-    }
-
-    /// The same, `packets` at a time; zero counts as one.
-    #[must_use]
-    pub fn with_bursts(start_ns: u64, frame_bytes: u32, rate_bps: u64, packets: u32) -> Self {
         Self {
             start_ns,
             frame_bits: u64::from(frame_bytes) * 8,
-            burst_packets: u64::from(packets.max(1)),
             rate_bps: rate_bps.max(1),
             next_slot: 0,
             skipped: 0,
@@ -91,8 +83,7 @@ impl Pacer {
     }
 
     fn due_ns(&self, slot: u64) -> u64 {
-        let first = slot / self.burst_packets * self.burst_packets;
-        let offset = (u128::from(first) * u128::from(self.frame_bits) * 1_000_000_000)
+        let offset = (u128::from(slot) * u128::from(self.frame_bits) * 1_000_000_000)
             .div_ceil(u128::from(self.rate_bps));
         self.start_ns
             .saturating_add(u64::try_from(offset).unwrap_or(u64::MAX))
@@ -103,10 +94,9 @@ impl Pacer {
         let Some(elapsed) = now_ns.checked_sub(self.start_ns) else {
             return 0;
         };
-        let burst_bits = u128::from(self.frame_bits) * u128::from(self.burst_packets);
-        let bursts =
-            u128::from(elapsed) * u128::from(self.rate_bps) / (burst_bits * 1_000_000_000) + 1;
-        u64::try_from(bursts * u128::from(self.burst_packets)).unwrap_or(u64::MAX)
+        let slots = u128::from(elapsed) * u128::from(self.rate_bps)
+            / (u128::from(self.frame_bits) * 1_000_000_000);
+        u64::try_from(slots).unwrap_or(u64::MAX - 1) + 1
     }
 }
 
@@ -137,21 +127,6 @@ mod tests {
         assert_eq!(pacer.stalls(), 1);
         assert_eq!(pacer.longest_lag_ns(), 499_000_000);
         assert_eq!(pacer.take_due(501_000_000, u64::MAX), 1);
-    }
-
-    #[test]
-    fn a_burst_leaves_at_once_and_the_rate_is_kept_over_its_period() {
-        // Bursts of four 1250-byte frames at 10 Mbit/s: one every 4 ms.
-        let mut pacer = Pacer::with_bursts(0, 1250, 10_000_000, 4);
-        assert_eq!(pacer.take_due(0, u64::MAX), 4);
-        assert_eq!(pacer.take_due(3_999_999, u64::MAX), 0);
-        assert_eq!(pacer.next_due_ns(), 4_000_000);
-        // A burst larger than a turn goes on with the next turn, at once.
-        assert_eq!(pacer.take_due(4_000_000, 3), 3);
-        assert!(pacer.next_due_ns() <= 4_000_000);
-        assert_eq!(pacer.take_due(4_000_000, 3), 1);
-        let rest: u64 = (5..=1_000).map(|ms| pacer.take_due(ms * 1_000_000, u64::MAX)).sum();
-        assert_eq!(4 + 4 + rest, 1_004, "one second, and the burst at its end");
     }
 
     #[test]

@@ -11,6 +11,7 @@ use nix::time::{ClockId, ClockNanosleepFlags, clock_gettime, clock_nanosleep};
 use serde::{Deserialize, Serialize};
 
 use super::TrafficError;
+use super::bursts::BurstPacer;
 use super::flow::FlowSpec;
 use super::pacing::Pacer;
 use super::raw::RawSender;
@@ -139,7 +140,7 @@ pub fn send(options: &SendOptions) -> Result<SendReport, TrafficError> {
         }
         let next = flows
             .iter()
-            .map(|flow| flow.pacer.next_due_ns())
+            .map(|flow| flow.schedule.next_due_ns())
             .min()
             .unwrap_or(end_ns)
             .min(now + SIGNAL_LOOK_NS);
@@ -157,7 +158,7 @@ pub fn send(options: &SendOptions) -> Result<SendReport, TrafficError> {
 
 struct Flow<'a> {
     spec: &'a FlowSpec,
-    pacer: Pacer,
+    schedule: Schedule,
     at_other_rate: bool,
     out: Out,
     next_number: u64,
@@ -173,12 +174,7 @@ impl<'a> Flow<'a> {
         };
         Ok(Self {
             spec,
-            pacer: Pacer::with_bursts(
-                start_ns,
-                spec.frame_bytes(),
-                spec.rate_bps,
-                spec.burst_packets,
-            ),
+            schedule: Schedule::new(spec, start_ns),
             at_other_rate: false,
             out,
             next_number: 0,
@@ -189,16 +185,20 @@ impl<'a> Flow<'a> {
 
     fn switch_rate(&mut self) {
         self.at_other_rate = !self.at_other_rate;
-        self.pacer.change_rate(if self.at_other_rate {
+        let rate_bps = if self.at_other_rate {
             self.spec.other_rate_bps
         } else {
             self.spec.rate_bps
-        });
+        };
+        // Bursts have one rate: their size goes with it.
+        if let Schedule::Constant(pacer) = &mut self.schedule {
+            pacer.change_rate(rate_bps);
+        }
     }
 
     /// Sends what is due, at most one turn; whether the turn was used up.
     fn send_due(&mut self, now: u64) -> Result<bool, TrafficError> {
-        let count = self.pacer.take_due(now, TURN);
+        let count = self.schedule.take_due(now, TURN);
         if count == 0 {
             return Ok(false);
         }
@@ -233,6 +233,7 @@ impl<'a> Flow<'a> {
     }
 
     fn report(self, start_unix_ms: u64, duration_ns: u64) -> SentFlow {
+        let (skipped, stalls, longest_lag_ns) = self.schedule.lateness();
         let sent_bytes = self.next_number * u64::from(self.spec.frame_bytes());
         let offered = u128::from(sent_bytes) * 8_000_000_000 / u128::from(duration_ns);
         SentFlow {
@@ -243,12 +244,50 @@ impl<'a> Flow<'a> {
             sent_packets: self.next_number,
             sent_bytes,
             failed_packets: self.failed,
-            skipped_packets: self.pacer.skipped(),
-            stalls: self.pacer.stalls(),
-            longest_lag_ms: Duration::from_nanos(self.pacer.longest_lag_ns()).as_secs_f64() * 1e3,
+            skipped_packets: skipped,
+            stalls,
+            longest_lag_ms: Duration::from_nanos(longest_lag_ns).as_secs_f64() * 1e3,
             start_unix_ms,
             duration_ms: duration_ns / 1_000_000,
             series: self.series,
+        }
+    }
+}
+
+/// When the packets of a flow are due.
+enum Schedule {
+    Constant(Pacer),
+    Bursts(BurstPacer),
+}
+
+impl Schedule {
+    fn new(spec: &FlowSpec, start_ns: u64) -> Self {
+        let (frame, rate) = (spec.frame_bytes(), spec.rate_bps);
+        match spec.burst_packets {
+            0 | 1 => Self::Constant(Pacer::new(start_ns, frame, rate)),
+            packets => Self::Bursts(BurstPacer::new(start_ns, frame, rate, packets)),
+        }
+    }
+
+    fn next_due_ns(&self) -> u64 {
+        match self {
+            Self::Constant(pacer) => pacer.next_due_ns(),
+            Self::Bursts(pacer) => pacer.next_due_ns(),
+        }
+    }
+
+    fn take_due(&mut self, now_ns: u64, limit: u64) -> u64 {
+        match self {
+            Self::Constant(pacer) => pacer.take_due(now_ns, limit),
+            Self::Bursts(pacer) => pacer.take_due(now_ns, limit),
+        }
+    }
+
+    /// Packets that were skipped, how often that was, and the longest lag in nanoseconds.
+    fn lateness(&self) -> (u64, u64, u64) {
+        match self {
+            Self::Constant(pacer) => (pacer.skipped(), pacer.stalls(), pacer.longest_lag_ns()),
+            Self::Bursts(pacer) => (pacer.skipped(), pacer.stalls(), pacer.longest_lag_ns()),
         }
     }
 }
