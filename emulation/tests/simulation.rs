@@ -53,6 +53,7 @@ fn whatever_goes_wrong_money_capacity_and_guarantees_hold_under_every_seed() {
         outages,
         thefts_tried,
         renumbered,
+        moved,
     } = tally;
     for (what, count) in [
         ("quotes", quotes),
@@ -64,6 +65,7 @@ fn whatever_goes_wrong_money_capacity_and_guarantees_hold_under_every_seed() {
         ("outages", outages),
         ("thefts tried", thefts_tried),
         ("ports with another number", renumbered),
+        ("flows moved", moved),
     ] {
         assert!(count > 0, "no {what}: {tally:?}");
     }

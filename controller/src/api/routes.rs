@@ -22,8 +22,8 @@ use super::{
     signature,
 };
 use crate::core::{
-    document::{QuoteRequest, ReservationNumber, ReservationView, Status},
-    io::{PaymentProof, Request},
+    document::{ChangeRequest, QuoteRequest, ReservationNumber, ReservationView, Status},
+    io::{Caller, PaymentProof, Request},
     problem::{Problem, ProblemKind},
     reply::{Answer, TopologyView},
 };
@@ -48,6 +48,7 @@ enum Resource {
     Quote(String),
     Reservations,
     Reservation(String),
+    Changes(String),
     Topology,
     Switches,
     Hosts,
@@ -71,6 +72,8 @@ pub(super) fn filter(
         .or(warp::path!("v1" / "reservations").map(|| Resource::Reservations))
         .unify()
         .or(warp::path!("v1" / "reservations" / String).map(Resource::Reservation))
+        .unify()
+        .or(warp::path!("v1" / "reservations" / String / "quotes").map(Resource::Changes))
         .unify()
         .or(warp::path!("v1" / "topology").map(|| Resource::Topology))
         .unify()
@@ -186,6 +189,12 @@ impl Api {
                 )
                 .await
             }
+            Resource::Changes(id) => {
+                allow(&head, &[Method::POST])?;
+                let received = head.receive(body, settings).await?.buyer(settings)?;
+                self.change(reservation_number(&id)?, received.json()?)
+                    .await
+            }
             Resource::Quote(id) => {
                 allow(&head, &[Method::GET])?;
                 let received = head
@@ -218,12 +227,7 @@ impl Api {
                     .receive(body, settings)
                     .await?
                     .buyer_or_operator(settings)?;
-                let number = ReservationNumber::from_reservation_id(&id).ok_or_else(|| {
-                    Problem::new(
-                        ProblemKind::NotFound,
-                        "a reservation's id is r and a number: r17",
-                    )
-                })?;
+                let number = reservation_number(&id)?;
                 if received.head.method == Method::DELETE {
                     self.cancel(number, received).await
                 } else {
@@ -245,7 +249,25 @@ impl Api {
             body: request,
             idempotency: received.idempotency,
         };
-        match self.desk.request(received.caller, request).await? {
+        self.quoted(received.caller, request).await
+    }
+
+    async fn change(
+        &self,
+        number: ReservationNumber,
+        received: Received,
+    ) -> Result<HttpResponse, Failed> {
+        let body: ChangeRequest = body::parse(&received.body)?;
+        let request = Request::Change {
+            number,
+            body,
+            idempotency: received.idempotency,
+        };
+        self.quoted(received.caller, request).await
+    }
+
+    async fn quoted(&self, caller: Caller, request: Request) -> Result<HttpResponse, Failed> {
+        match self.desk.request(caller, request).await? {
             Answer::Quote(quote) => {
                 let mut response = document(StatusCode::CREATED, &quote);
                 set(
@@ -594,6 +616,15 @@ fn pending(view: &ReservationView) -> HttpResponse {
     let mut response = document(StatusCode::ACCEPTED, view);
     set(&mut response, header::RETRY_AFTER, "1");
     response
+}
+
+fn reservation_number(id: &str) -> Result<ReservationNumber, Problem> {
+    ReservationNumber::from_reservation_id(id).ok_or_else(|| {
+        Problem::new(
+            ProblemKind::NotFound,
+            "a reservation's id is r and a number: r17",
+        )
+    })
 }
 
 fn quote_number(id: &str) -> Result<ReservationNumber, Problem> {

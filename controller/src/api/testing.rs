@@ -345,7 +345,7 @@ pub(crate) fn quote_document() -> Value {
 
 /// The reservation bought with [`quote`], with these members changed.
 pub(crate) fn view(status: &str, changes: Value) -> ReservationView {
-    let mut view = json!({ "id": "r7", "status": status, "quote": quote().document });
+    let mut view = json!({ "id": "r7", "status": status, "quote": quote().document, "path": quote().document.path });
     let members = view.as_object_mut().unwrap();
     members.extend(changes.as_object().cloned().unwrap_or_default());
     serde_json::from_value(view).unwrap()

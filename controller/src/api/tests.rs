@@ -98,6 +98,36 @@ async fn a_replayed_request_has_the_same_key_and_another_body_another_fingerprin
 }
 
 #[tokio::test]
+async fn a_change_is_asked_for_at_the_reservation_and_answered_with_a_quote() {
+    let served = Served::new([Ok(Answer::Quote(Box::new(quote())))]).await;
+    let path = "/v1/reservations/r6/quotes";
+    let response = served
+        .signed(
+            "POST",
+            path,
+            "",
+            &json!({ "rate_bps": 20_000_000 }).to_string(),
+        )
+        .await;
+    assert_eq!(response.status, 201);
+    assert_eq!(response.header("location"), Some("/v1/quotes/q7"));
+    let asked = served.asked();
+    let [(caller, Request::Change { number, body, .. })] = asked.as_slice() else {
+        panic!("{asked:?}")
+    };
+    assert_eq!((number.0, caller.key), (6, Some(buyer_key())));
+    assert_eq!((body.rate_bps, body.duration_s), (Some(20_000_000), None));
+
+    let unknown = json!({ "destination": "10.0.0.9" }).to_string();
+    let refused = served.signed("POST", path, "", &unknown).await;
+    assert_eq!(refused.status, 400, "a flow stays the same");
+    served
+        .send("GET", path, "", "")
+        .await
+        .is_problem(405, "method-not-allowed");
+}
+
+#[tokio::test]
 async fn an_idempotency_key_has_1_to_255_visible_characters() {
     let served = Served::new([]).await;
     let (long, body) = ("k".repeat(256), quote_request().to_string());

@@ -21,7 +21,9 @@ use super::{
 use crate::{
     api::WellKnown,
     core::{
-        document::{QuoteDocument, QuoteRequest, ReservationNumber, ReservationView, Status},
+        document::{
+            ChangeRequest, QuoteDocument, QuoteRequest, ReservationNumber, ReservationView, Status,
+        },
         network::Protocol,
     },
 };
@@ -96,6 +98,30 @@ pub(super) struct ReserveArgs {
     #[command(flatten)]
     flow: FlowArgs,
     #[command(flatten)]
+    pay: PayArgs,
+}
+
+/// `payflow change`.
+#[derive(Debug, Args)]
+#[command(group(ArgGroup::new("change").required(true).multiple(true).args(["rate", "duration"])))]
+pub(super) struct ChangeArgs {
+    /// Which reservation, such as r17.
+    #[arg(value_parser = parse_id)]
+    id: ReservationNumber,
+    /// The new rate in frame bits per second, such as 10Mbit; by default the one it has.
+    #[arg(long, value_name = "RATE", value_parser = parse_rate)]
+    rate: Option<BitRate>,
+    /// For how long from now on, such as 30s or 1h30m; by default for the time that is left.
+    #[arg(long = "for", value_name = "TIME", value_parser = parse_duration)]
+    duration: Option<Duration>,
+    #[command(flatten)]
+    pay: PayArgs,
+}
+
+/// How it is paid.
+#[derive(Clone, Debug, Args)]
+struct PayArgs {
+    #[command(flatten)]
     ledger: LedgerArgs,
     #[command(flatten)]
     trust: TrustArgs,
@@ -138,7 +164,7 @@ pub(super) async fn quote(args: QuoteArgs, common: &Common, out: Out) -> Result<
     let wallet = args.wallet.load()?;
     let (client, known) = greet(common, &wallet, &args.trust).await?;
     let request = args.flow.request(&wallet, None);
-    let quote = ask_quote(&client, &request).await?;
+    let quote = ask_quote(&client, Order::new(&request)?).await?;
     Expected {
         request: &request,
         buyer: wallet.buyer(),
@@ -151,20 +177,87 @@ pub(super) async fn quote(args: QuoteArgs, common: &Common, out: Out) -> Result<
 
 /// Quote, payment and reservation in one step.
 pub(super) async fn reserve(args: ReserveArgs, common: &Common, out: Out) -> Result<(), CliError> {
-    let wallet = args.ledger.wallet.load()?;
+    let wallet = args.pay.ledger.wallet.load()?;
+    let request = args.flow.request(&wallet, args.pay.max_price);
+    let order = Order::new(&request)?;
+    buy(order, request, &wallet, &args.pay, common, out).await
+}
+
+/// Another rate or duration for what is carried, in one step. What it replaces is refunded as far as it was not served.
+pub(super) async fn change(args: ChangeArgs, common: &Common, out: Out) -> Result<(), CliError> {
+    let wallet = args.pay.ledger.wallet.load()?;
+    let (client, _) = greet(common, &wallet, &args.pay.trust).await?;
+    let path = format!("/v1/reservations/{}", args.id.reservation_id());
+    let view: ReservationView = client.get(&path).await?;
+    let was = view.quote;
+    let wanted = ChangeRequest {
+        rate_bps: args.rate.map(BitRate::bps),
+        duration_s: args.duration.map(|it| it.as_secs()),
+        max_price: args.pay.max_price,
+        refund_to: None,
+    };
+    let request = QuoteRequest {
+        source: Some(was.flow.source),
+        destination: was.flow.destination,
+        protocol: was.flow.protocol,
+        source_port: was.flow.source_port,
+        destination_port: was.flow.destination_port,
+        rate_bps: wanted.rate_bps.unwrap_or(was.rate_bps),
+        duration_s: wanted.duration_s.unwrap_or(WHAT_IS_LEFT),
+        class: Some(was.class),
+        max_price: wanted.max_price,
+        refund_to: was.payment.refund_to,
+    };
+    let order = Order {
+        path: format!("{path}/quotes"),
+        body: body_of(&wanted)?,
+    };
+    buy(order, request, &wallet, &args.pay, common, out).await
+}
+
+/// A duration that the controller says, as it knows when the paid time ends.
+const WHAT_IS_LEFT: u64 = 0;
+
+/// How a quote is asked for.
+struct Order {
+    path: String,
+    body: Value,
+}
+
+impl Order {
+    fn new(request: &QuoteRequest) -> Result<Self, CliError> {
+        Ok(Self {
+            path: "/v1/quotes".to_owned(),
+            body: body_of(request)?,
+        })
+    }
+}
+
+fn body_of(request: &impl serde::Serialize) -> Result<Value, CliError> {
+    serde_json::to_value(request).map_err(|error| CliError::Failed(error.to_string()))
+}
+
+/// Quote, payment and reservation; or goes on with a purchase that was not finished.
+async fn buy(
+    order: Order,
+    request: QuoteRequest,
+    wallet: &HostWallet,
+    args: &PayArgs,
+    common: &Common,
+    out: Out,
+) -> Result<(), CliError> {
     let progress = Progress::new(out.json);
-    let request = args.flow.request(&wallet, args.max_price);
-    let _turn = Turn::take(&wallet).await?;
-    if let Some(unfinished) = Unfinished::load(&wallet)?
-        && let Some(view) = resume(unfinished, &request, &wallet, &args, &progress).await?
+    let _turn = Turn::take(wallet).await?;
+    if let Some(unfinished) = Unfinished::load(wallet)?
+        && let Some(view) = resume(unfinished, &request, wallet, args, &progress).await?
     {
         progress.done();
         return out.print(&view, || show::reservation(&view));
     }
 
-    let (client, known) = greet(common, &wallet, &args.trust).await?;
+    let (client, known) = greet(common, wallet, &args.trust).await?;
     let begun = Instant::now();
-    let quote = ask_quote(&client, &request).await?;
+    let quote = ask_quote(&client, order).await?;
     let quoted = begun.elapsed();
     Expected {
         request: &request,
@@ -214,11 +307,11 @@ pub(super) async fn reserve(args: ReserveArgs, common: &Common, out: Out) -> Res
         digest,
         transaction,
     };
-    purchase.remember(&wallet)?;
+    purchase.remember(wallet)?;
     progress.say(&format!("paying with {}", purchase.digest));
 
     let handing = Instant::now();
-    let view = settle(&purchase, &client, &wallet, args.wait, &progress).await?;
+    let view = settle(&purchase, &client, wallet, args.wait, &progress).await?;
     progress.done();
     let mut document =
         serde_json::to_value(&view).map_err(|error| CliError::Failed(error.to_string()))?;
@@ -352,7 +445,8 @@ impl Expected<'_> {
             ),
             (
                 "the duration",
-                Some(document.duration_ms) == request.duration_s.checked_mul(1000),
+                request.duration_s == WHAT_IS_LEFT
+                    || Some(document.duration_ms) == request.duration_s.checked_mul(1000),
             ),
             (
                 "the class",
@@ -411,16 +505,11 @@ async fn sign_for(
     ))
 }
 
-async fn ask_quote(
-    client: &Client,
-    request: &QuoteRequest,
-) -> Result<Signed<QuoteDocument>, CliError> {
-    let body =
-        serde_json::to_value(request).map_err(|error| CliError::Failed(error.to_string()))?;
+async fn ask_quote(client: &Client, order: Order) -> Result<Signed<QuoteDocument>, CliError> {
     let call = Call {
         method: Method::POST,
-        path: "/v1/quotes".to_owned(),
-        body: Some(body),
+        path: order.path,
+        body: Some(order.body),
         idempotency_key: Some(random_key()?),
         wait: None,
     };
@@ -447,7 +536,7 @@ async fn resume(
     unfinished: Unfinished,
     request: &QuoteRequest,
     wallet: &HostWallet,
-    args: &ReserveArgs,
+    args: &PayArgs,
     progress: &Progress,
 ) -> Result<Option<ReservationView>, CliError> {
     let id = unfinished.quote.id.clone();

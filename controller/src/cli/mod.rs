@@ -79,6 +79,9 @@ enum Command {
     Quote(buy::QuoteArgs),
     /// Buy bandwidth: quote, payment and reservation in one step.
     Reserve(buy::ReserveArgs),
+    /// Give what is carried another rate or duration, without a packet lost; what is replaced is refunded as far as it was not
+    /// served.
+    Change(buy::ChangeArgs),
     /// Show a reservation, or all of this wallet's.
     Status(buy::StatusArgs),
     /// End a reservation early; what is unserved is refunded, less the fee that the quote printed.
@@ -162,6 +165,7 @@ async fn run(cli: Cli, out: Out) -> Result<(), CliError> {
         Command::Wallet(command) => wallet::run(command, common, out).await,
         Command::Quote(args) => buy::quote(args, common, out).await,
         Command::Reserve(args) => buy::reserve(args, common, out).await,
+        Command::Change(args) => buy::change(args, common, out).await,
         Command::Status(args) => buy::status(args, common, out).await,
         Command::Cancel(args) => buy::cancel(args, common, out).await,
         Command::Switches => operator::switches(common, out).await,

@@ -13,6 +13,8 @@ pub(super) enum Alarm {
     Reservation(ReservationNumber),
     /// Ask the ledger again for the offered payment.
     Payment(ReservationNumber),
+    /// Look again for paths of flows that wait for one.
+    Moves,
     /// Go on with the outgoing transfer at the head of the queue.
     Payout,
     /// Ask for the treasury's balance again.
@@ -32,6 +34,11 @@ impl Alarms {
         self.clear(alarm);
         self.by_name.insert(alarm, at);
         self.by_time.insert((at, alarm));
+    }
+
+    /// Whether there is a deadline of this name.
+    pub(super) fn is_set(&self, alarm: Alarm) -> bool {
+        self.by_name.contains_key(&alarm)
     }
 
     /// Forgets a deadline.

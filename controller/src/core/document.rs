@@ -48,11 +48,32 @@ pub struct QuoteRequest {
     pub refund_to: Address,
 }
 
+/// Body of `POST /v1/reservations/{id}/quotes`: what the reservation is to be from now on. What is left out stays as it is.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ChangeRequest {
+    /// Frame bits per second; rounded up to whole kbit/s.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rate_bps: Option<u64>,
+    /// How long from the moment of the change, in seconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub duration_s: Option<u64>,
+    /// The most the buyer is willing to pay, in the smallest unit; a dearer quote is refused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_price: Option<Amount>,
+    /// Where refunds go: an address on the ledger.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refund_to: Option<Address>,
+}
+
 /// What is offered, signed by the operator. Binding until `payment.expires_at`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct QuoteDocument {
     /// `q` and the number.
     pub id: String,
+    /// The reservation whose place this takes, without a packet lost, when it begins; what that has not served is refunded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replaces: Option<String>,
     /// Who may buy.
     pub buyer: BuyerKey,
     /// Which packets.
@@ -91,7 +112,7 @@ pub enum Status {
     Suspended,
     /// The paid time is over, or the quote was not paid in time.
     Expired,
-    /// The buyer ended it early.
+    /// The buyer ended it early, or has another one in its place.
     Cancelled,
     /// It was paid and could not be given.
     Failed,
@@ -106,14 +127,22 @@ pub struct ReservationView {
     pub id: String,
     /// Where it is in its life.
     pub status: Status,
-    /// Why it ended, once it has: `expired`, `cancelled`, `failed`, `unpaid`.
+    /// Why it ended, once it has: `expired`, `cancelled`, `failed`, `replaced`, `unpaid`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ended_by: Option<String>,
+    /// The reservation that takes, or took, its place.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replaced_by: Option<String>,
     /// The last thing that went wrong, for people.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub detail: Option<String>,
     /// What was bought.
     pub quote: QuoteDocument,
+    /// The egress ports of the path it has now. `quote.path` is the one it was sold with.
+    pub path: Vec<PortRef>,
+    /// How often it has moved to another path.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub moves: u16,
     /// The payment that bought it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub payment: Option<PaymentView>,
@@ -132,6 +161,10 @@ pub struct ReservationView {
     /// Refunds of payments that bought nothing (short, late, double).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub other_refunds: Vec<TransferView>,
+}
+
+fn is_zero(moves: &u16) -> bool {
+    *moves == 0
 }
 
 /// A payment as seen on the ledger.
@@ -185,7 +218,7 @@ pub struct Receipt {
     pub chain_id: payflow_payment::ChainId,
     /// The payment.
     pub payment_digest: TxDigest,
-    /// `expired`, `cancelled` or `failed`.
+    /// `expired`, `cancelled`, `failed` or `replaced`.
     pub ended_by: String,
     /// Paid time given, not counting time credited.
     pub served_ms: u64,

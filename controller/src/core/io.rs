@@ -9,7 +9,7 @@ use payflow_payment::{
 use payflow_qos::{BitRate, SwitchId};
 
 use super::{
-    document::{BuyerKey, QuoteRequest, ReservationNumber, ReservationView},
+    document::{BuyerKey, ChangeRequest, QuoteRequest, ReservationNumber, ReservationView},
     journal::Record,
     network::{ConnectionId, NetworkInput},
     problem::Problem,
@@ -112,6 +112,15 @@ pub enum Request {
         /// The body.
         body: QuoteRequest,
         /// `Idempotency-Key`, with a hash over method, path and body.
+        idempotency: Option<Idempotency>,
+    },
+    /// `POST /v1/reservations/{id}/quotes`.
+    Change {
+        /// What is to be changed.
+        number: ReservationNumber,
+        /// The body.
+        body: ChangeRequest,
+        /// As for [`Self::Quote`].
         idempotency: Option<Idempotency>,
     },
     /// `GET /v1/quotes/{id}`.

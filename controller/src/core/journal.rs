@@ -69,7 +69,7 @@ pub enum Record {
         /// When it was seen.
         at: Time,
     },
-    /// Every switch has confirmed; the paid time runs.
+    /// Every switch has confirmed; the paid time runs, and that of the reservation whose place it takes is over.
     Activated {
         /// Which reservation.
         number: ReservationNumber,
@@ -92,6 +92,17 @@ pub enum Record {
         /// Which reservation.
         number: ReservationNumber,
         /// Since when.
+        at: Time,
+    },
+    /// It has another path from now on, on which its capacity is booked.
+    Moved(Box<Moved>),
+    /// Its capacity is gone and no other path has room: nothing of it is wanted on switches until it moves.
+    Displaced {
+        /// Which reservation.
+        number: ReservationNumber,
+        /// Why, for people.
+        reason: String,
+        /// When.
         at: Time,
     },
     /// The service, or the hold, is over.
@@ -216,6 +227,9 @@ pub struct QuoteIssued {
     pub asker: PortRef,
     /// When the hold ends, whatever happens: expiry and grace.
     pub hold_ends: Time,
+    /// The reservation whose place this takes when it begins.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replaces: Option<ReservationNumber>,
     /// The client's idempotency key, if it gave one.
     pub idempotency: Option<Idempotency>,
     /// When.
@@ -255,6 +269,27 @@ impl QuoteIssued {
     }
 }
 
+/// See [`Record::Moved`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Moved {
+    /// Which reservation.
+    pub number: ReservationNumber,
+    /// Of its path: one more than before.
+    pub generation: u16,
+    /// The new pinned path.
+    pub path: Path,
+    /// The edge port of the host that sends.
+    pub ingress: PortRef,
+    /// MAC address of the host that sends.
+    pub source_mac: MacAddr,
+    /// MAC address of the host that receives.
+    pub destination_mac: MacAddr,
+    /// Why, for people.
+    pub reason: String,
+    /// When.
+    pub at: Time,
+}
+
 /// Why a reservation ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -267,4 +302,6 @@ pub enum EndCause {
     Cancelled,
     /// It could not be given.
     Failed,
+    /// Another reservation of the same flow took its place.
+    Replaced,
 }

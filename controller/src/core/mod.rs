@@ -10,6 +10,8 @@
 //! | `quoting` | who may ask for what, what it costs, whether it fits |
 //! | `paying` | which payment counts, once |
 //! | `serving` | install, suspend, end, settle |
+//! | `changing` | another rate or duration for what is carried |
+//! | `moving` | which path a flow has when the one it had is gone |
 //! | `payouts` | refunds and sweeps, one at a time |
 //! | [`reservation`] | the life of a reservation, as two tables |
 //! | `register` | the durable state: the journal's records, applied |
@@ -22,11 +24,14 @@ use payflow_payment::{Address, Amount, Asset, ChainId, SigningKey, UnixMillis};
 use payflow_qos::{CommitmentId, Tariff, Time, book::Book};
 
 mod alarms;
+mod changing;
 mod data_plane;
 pub mod document;
 mod gate;
+mod generations;
 pub mod io;
 pub mod journal;
+mod moving;
 pub mod network;
 mod paying;
 mod payouts;
@@ -45,6 +50,7 @@ mod views;
 use alarms::{Alarm, Alarms};
 use document::{BuyerKey, ReservationNumber, ReservationView};
 use gate::Gate;
+use generations::Generations;
 use io::{Input, LedgerOrder, Output, RequestId};
 use journal::Record;
 use network::{FlowId, FlowPlan, NetworkInput, NetworkOutput};
@@ -111,8 +117,11 @@ pub struct Core {
     /// Offered payments whose outcome is being asked for.
     pending: BTreeMap<ReservationNumber, PendingPayment>,
     payout: Option<PayoutProgress>,
-    /// Ended, and perhaps still carried by a switch that is away.
-    lingering: BTreeSet<ReservationNumber>,
+    /// What the network has been told to carry, and has not told to be gone.
+    generations: Generations,
+    /// Broken in this instant, each for its reason: they move in order of value.
+    broken: BTreeMap<ReservationNumber, String>,
+    waiting: moving::Waiting,
     /// Transfers that could not be built from any source, and when they are tried again; others go before them.
     deferred: BTreeMap<u64, Time>,
     ledger_up: bool,
@@ -163,7 +172,9 @@ impl Core {
             pending: BTreeMap::new(),
             payout: None,
             deferred: BTreeMap::new(),
-            lingering: BTreeSet::new(),
+            generations: Generations::default(),
+            broken: BTreeMap::new(),
+            waiting: moving::Waiting::new(),
             ledger_up: false,
             treasury: None,
             outputs: std::collections::VecDeque::new(),
@@ -224,6 +235,7 @@ impl Core {
             match alarm {
                 Alarm::Reservation(number) => self.reservation_deadline(number),
                 Alarm::Payment(number) => self.ask_for_payment(number),
+                Alarm::Moves => self.try_moves(),
                 Alarm::Payout => self.advance_payout(),
                 Alarm::Treasury => self.order(LedgerOrder::TreasuryBalance),
             }
@@ -263,6 +275,8 @@ impl Core {
                     }
                     NetworkOutput::Event(event) => self.network_event(event),
                 }
+            } else if !self.broken.is_empty() {
+                self.move_broken();
             } else {
                 return;
             }
@@ -317,18 +331,10 @@ fn commitment(number: ReservationNumber) -> CommitmentId {
     CommitmentId(number.0)
 }
 
-/// One path per reservation for its whole life, for now: generation 0.
-fn flow(number: ReservationNumber) -> FlowId {
-    FlowId {
-        reservation: number.0,
-        generation: 0,
-    }
-}
-
 fn plan(reservation: &Reservation, ends: Time) -> Option<FlowPlan> {
     let quote = reservation.quote();
     Some(FlowPlan {
-        flow: flow(reservation.issued.number),
+        flow: reservation.flow(),
         path: reservation.issued.path.clone(),
         selector: quote.flow.clone(),
         source_mac: reservation.issued.source_mac,
@@ -336,5 +342,6 @@ fn plan(reservation: &Reservation, ends: Time) -> Option<FlowPlan> {
         class: quote.class,
         rate: quote.rate()?,
         ends,
+        begun: reservation.active.is_some(),
     })
 }

@@ -433,6 +433,8 @@ impl Core {
             .now
             .plus(Duration::from_millis(reservation.quote().duration_ms));
         if let Some(plan) = plan(reservation, ends) {
+            self.generations.wanted(number, plan.flow);
+            self.watch_path(number);
             if is_planted(Fault::InstallBeforeJournal) {
                 self.network.install(plan, self.now);
             } else {

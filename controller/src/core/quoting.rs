@@ -3,14 +3,16 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use payflow_payment::{Amount, PaymentTerms, Signed};
+use payflow_payment::{Address, Amount, PaymentTerms, Signed};
 use payflow_qos::{
     Ask, BitRate, Class, Commitment, Path, PortRef, Reason, Refusal, SoldRate, Window,
     admission::find_path,
 };
 
 use super::{
-    Core, commitment,
+    Core,
+    changing::cover,
+    commitment,
     document::{BuyerKey, QuoteDocument, QuoteRequest, ReservationNumber},
     io::{Caller, Idempotency, LedgerOrder},
     journal::{QuoteIssued, Record},
@@ -22,16 +24,24 @@ use super::{
 };
 
 /// A request that has been understood.
-struct Wanted {
-    buyer: BuyerKey,
-    selector: Selector,
-    class: Class,
-    rate: SoldRate,
-    duration: Duration,
-    price: Amount,
-    source: Host,
-    destination: Host,
-    asker: PortRef,
+pub(super) struct Wanted {
+    pub(super) buyer: BuyerKey,
+    pub(super) selector: Selector,
+    pub(super) class: Class,
+    pub(super) rate: SoldRate,
+    pub(super) duration: Duration,
+    pub(super) price: Amount,
+    pub(super) source: Host,
+    pub(super) destination: Host,
+    pub(super) asker: PortRef,
+}
+
+/// What else belongs to a quote.
+pub(super) struct Terms {
+    pub(super) refund_to: Address,
+    pub(super) max_price: Option<Amount>,
+    pub(super) idempotency: Option<Idempotency>,
+    pub(super) replaces: Option<ReservationNumber>,
 }
 
 impl Core {
@@ -43,35 +53,56 @@ impl Core {
         idempotency: Option<Idempotency>,
     ) -> Result<Answer, Problem> {
         let buyer = key_of(caller)?;
-        if let Some(idempotency) = &idempotency
-            && let Some((fingerprint, number)) = self
-                .register
-                .idempotency
-                .get(&(buyer, idempotency.key.clone()))
-        {
-            return if *fingerprint == idempotency.fingerprint {
-                self.get_quote(caller, *number)
-            } else {
-                Err(Problem::new(
-                    ProblemKind::IdempotencyConflict,
-                    "this Idempotency-Key came with another request before; make a new key for a new request",
-                ))
-            };
+        if let Some(answer) = self.asked_before(caller, buyer, idempotency.as_ref())? {
+            return Ok(answer);
         }
         self.can_sell()?;
-        let refund_to = self
-            .keys
-            .parse_address(body.refund_to.as_str())
-            .ok_or_else(|| {
-                Problem::new(
-                    ProblemKind::InvalidField,
-                    "refund_to is not an address on the ledger; write 0x and 64 hexadecimal digits",
-                )
-                .with("field", "refund_to")
-            })?;
-        let max_price = body.max_price;
+        let terms = Terms {
+            refund_to: self.refund_address(&body.refund_to)?,
+            max_price: body.max_price,
+            idempotency,
+            replaces: None,
+        };
         let wanted = self.understand(buyer, caller, body)?;
-        if let Some(most) = max_price.filter(|most| *most < wanted.price) {
+        self.issue(wanted, terms)
+    }
+
+    /// The answer that this request got before.
+    pub(super) fn asked_before(
+        &self,
+        caller: &Caller,
+        buyer: BuyerKey,
+        idempotency: Option<&Idempotency>,
+    ) -> Result<Option<Answer>, Problem> {
+        let Some(idempotency) = idempotency else {
+            return Ok(None);
+        };
+        let key = (buyer, idempotency.key.clone());
+        match self.register.idempotency.get(&key) {
+            None => Ok(None),
+            Some((fingerprint, number)) if *fingerprint == idempotency.fingerprint => {
+                self.get_quote(caller, *number).map(Some)
+            }
+            Some(_) => Err(Problem::new(
+                ProblemKind::IdempotencyConflict,
+                "this Idempotency-Key came with another request before; make a new key for a new request",
+            )),
+        }
+    }
+
+    pub(super) fn refund_address(&self, address: &Address) -> Result<Address, Problem> {
+        self.keys.parse_address(address.as_str()).ok_or_else(|| {
+            Problem::new(
+                ProblemKind::InvalidField,
+                "refund_to is not an address on the ledger; write 0x and 64 hexadecimal digits",
+            )
+            .with("field", "refund_to")
+        })
+    }
+
+    /// Finds and holds a path, and writes the quote down.
+    pub(super) fn issue(&mut self, wanted: Wanted, terms: Terms) -> Result<Answer, Problem> {
+        if let Some(most) = terms.max_price.filter(|most| *most < wanted.price) {
             return Err(Problem::new(
                 ProblemKind::PriceTooHigh,
                 format!(
@@ -99,10 +130,11 @@ impl Core {
                 .plus(super::SERVICE_TAIL),
         )
         .ok_or_else(|| Problem::new(ProblemKind::Internal, "the window of the quote is empty"))?;
-        let path = self.admit(number, &wanted, window)?;
+        let path = self.admit(number, &wanted, window, terms.replaces)?;
         let delay_bound_ms = self.delay_bound_ms(&wanted, &path)?;
         let document = QuoteDocument {
             id: number.quote_id(),
+            replaces: terms.replaces.map(ReservationNumber::reservation_id),
             buyer: wanted.buyer,
             flow: wanted.selector,
             class: wanted.class,
@@ -117,7 +149,7 @@ impl Core {
                 asset: self.config.asset.clone(),
                 pay_to: self.keys.receive_address(number.0),
                 price: wanted.price,
-                refund_to,
+                refund_to: terms.refund_to,
                 expires_at: unix(expires),
                 grace_ms: millis(self.config.grace),
                 cancellation_fee: self.config.cancellation_fee,
@@ -127,6 +159,9 @@ impl Core {
         let quote = Signed::sign(self.keys.signing_key(), QuoteDocument::DOMAIN, document)
             .map_err(|error| {
                 self.book.release(commitment(number));
+                if let Some(replaced) = terms.replaces {
+                    self.rebook(replaced);
+                }
                 Problem::new(
                     ProblemKind::Internal,
                     format!("the quote cannot be signed: {error}"),
@@ -144,10 +179,11 @@ impl Core {
             destination_mac: wanted.destination.mac,
             asker: wanted.asker,
             hold_ends,
-            idempotency,
+            replaces: terms.replaces,
+            idempotency: terms.idempotency,
             at: self.now,
         };
-        self.remember_ports(&issued);
+        self.remember_ports(issued.ports());
         self.record(Record::QuoteIssued(Box::new(issued)));
         self.arm(number);
         self.changed(number);
@@ -155,8 +191,8 @@ impl Core {
     }
 
     /// Writes down what the ports are called through which something is about to be sold, where that is not known.
-    fn remember_ports(&mut self, issued: &QuoteIssued) {
-        for port in issued.ports() {
+    pub(super) fn remember_ports(&mut self, ports: impl IntoIterator<Item = PortRef>) {
+        for port in ports {
             let Some(name) = self.network.port_name(port) else {
                 continue;
             };
@@ -178,7 +214,7 @@ impl Core {
     }
 
     /// Nothing is sold that could not be paid for, settled or refunded.
-    fn can_sell(&self) -> Result<(), Problem> {
+    pub(super) fn can_sell(&self) -> Result<(), Problem> {
         if !self.ledger_up {
             return Err(Problem::new(
                 ProblemKind::LedgerUnavailable,
@@ -222,33 +258,8 @@ impl Core {
         }
         let asker = self.may_buy(buyer, caller, source, destination)?;
 
-        if body.rate_bps == 0 {
-            return Err(field(
-                "rate_bps",
-                "the rate is zero; ask for at least 1000 bit/s",
-            ));
-        }
-        let asked_bps = if is_planted(Fault::RoundRateDown) {
-            body.rate_bps / 1_000 * 1_000
-        } else {
-            body.rate_bps
-        };
-        let rate = BitRate(asked_bps).to_sold().ok_or_else(|| {
-            field(
-                "rate_bps",
-                "the rate is above 4.29 Tbit/s, the most a meter can be set to",
-            )
-        })?;
-        let duration = Duration::from_secs(body.duration_s);
-        if duration.is_zero() || duration > self.config.max_duration {
-            return Err(field(
-                "duration_s",
-                &format!(
-                    "the duration must be from 1 to {} seconds",
-                    self.config.max_duration.as_secs()
-                ),
-            ));
-        }
+        let rate = sold_rate(body.rate_bps)?;
+        let duration = self.sold_duration(body.duration_s)?;
         if body.source_port == Some(0) || body.destination_port == Some(0) {
             return Err(field(
                 "destination_port",
@@ -348,12 +359,13 @@ impl Core {
             .map(|(number, _)| *number)
     }
 
-    /// Finds a path and books it as an unpaid hold, in one decision.
+    /// Finds a path and books it as an unpaid hold, in one decision; for a change together with what it replaces.
     fn admit(
         &mut self,
         number: ReservationNumber,
         wanted: &Wanted,
         window: Window,
+        replaces: Option<ReservationNumber>,
     ) -> Result<Path, Problem> {
         let ask = Ask {
             from: wanted.source.port,
@@ -365,11 +377,37 @@ impl Core {
             unpaid: true,
             replacing: None,
         };
+        let old = replaces.and_then(|it| {
+            let id = commitment(it);
+            Some((id, self.book.get(id)?.clone()))
+        });
+        let Some((old_id, old)) = old else {
+            let path = find_path(self.network.topology(), &self.book, &ask)
+                .map_err(|refusal| refused(&refusal))?;
+            self.book
+                .commit(commitment(number), &ask.commitment(&path, wanted.price.0))
+                .map_err(|refusal| refused(&refusal))?;
+            return Ok(path);
+        };
+        let (both, _) = cover(ask.commitment(&Path { hops: Vec::new() }, 0), &old);
+        let ask = Ask {
+            rate: both.rate,
+            window: both.window,
+            replacing: Some(old_id),
+            ..ask
+        };
         let path = find_path(self.network.topology(), &self.book, &ask)
             .map_err(|refusal| refused(&refusal))?;
-        self.book
-            .commit(commitment(number), &ask.commitment(&path, wanted.price.0))
-            .map_err(|refusal| refused(&refusal))?;
+        let (both, rest) = cover(ask.commitment(&path, wanted.price.0), &old);
+        self.book.release(old_id);
+        let held = self.book.commit(commitment(number), &both);
+        if let Err(refusal) = held {
+            self.book.restore(old_id, old);
+            return Err(refused(&refusal));
+        }
+        if !rest.path.is_empty() {
+            self.book.restore(old_id, rest);
+        }
         Ok(path)
     }
 
@@ -381,8 +419,8 @@ impl Core {
             })
     }
 
-    /// Restores the holds and bookings of a reservation after a restart, and those of one that has ended and may still be
-    /// carried: that where there is room alone, as no living flow is given up for it. What does not fit beside a living one is
+    /// Restores the holds and bookings of a reservation after a restart, and those of one that has ended or is displaced and may
+    /// still be carried: that where there is room alone, as no living flow is given up for it. What does not fit beside a living one is
     /// not given.
     pub(super) fn rebook(&mut self, number: ReservationNumber) {
         let Some(reservation) = self.register.reservations.get(&number) else {
@@ -393,7 +431,8 @@ impl Core {
         let (Some(window), Some(rate)) = (Window::new(self.now, end), quote.rate()) else {
             return;
         };
-        let has_ended = reservation.ended_by().is_some();
+        // Nothing of it is promised; but it may be carried.
+        let has_ended = reservation.ended_by().is_some() || reservation.displaced;
         let id = commitment(number);
         let mut restored = Commitment {
             path: reservation.issued.path.egress_ports().collect(),
@@ -405,7 +444,17 @@ impl Core {
             unpaid: reservation.paid.is_none(),
             value: if has_ended { 0 } else { quote.payment.price.0 },
         };
-        if has_ended {
+        if !has_ended {
+            let (both, old) = self.beside_replaced(number, restored);
+            restored = both;
+            if let Some((replaced, rest)) = old {
+                let id = commitment(replaced);
+                self.book.release(id);
+                if !rest.path.is_empty() {
+                    self.book.restore(id, rest);
+                }
+            }
+        } else {
             self.book.release(id);
             let has_room = |link: &_| self.book.has_room(*link, &restored);
             let path = restored.path.iter().copied();
@@ -417,6 +466,27 @@ impl Core {
             self.cannot_be_given(ReservationNumber(id.0), detail);
         }
     }
+}
+
+/// A rate that is sold: rounded up to what meters count.
+pub(super) fn sold_rate(bps: u64) -> Result<SoldRate, Problem> {
+    if bps == 0 {
+        return Err(field(
+            "rate_bps",
+            "the rate is zero; ask for at least 1000 bit/s",
+        ));
+    }
+    let asked = if is_planted(Fault::RoundRateDown) {
+        bps / 1_000 * 1_000
+    } else {
+        bps
+    };
+    BitRate(asked).to_sold().ok_or_else(|| {
+        field(
+            "rate_bps",
+            "the rate is above 4.29 Tbit/s, the most a meter can be set to",
+        )
+    })
 }
 
 /// The key that signed the request.
@@ -458,12 +528,12 @@ fn refused(refusal: &Refusal) -> Problem {
     problem
 }
 
-fn field(name: &str, detail: &str) -> Problem {
+pub(super) fn field(name: &str, detail: &str) -> Problem {
     Problem::new(ProblemKind::InvalidField, detail).with("field", name)
 }
 
 /// Whole milliseconds. Everything that is sold is a whole number of seconds or milliseconds.
-fn millis(duration: Duration) -> u64 {
+pub(super) fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 

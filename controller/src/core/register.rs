@@ -7,8 +7,8 @@ use payflow_qos::{PortRef, SwitchId, Time};
 
 use super::{
     document::{BuyerKey, QuoteDocument, Receipt, ReservationNumber},
-    journal::{EndCause, QuoteIssued, Record},
-    network::KeyFingerprint,
+    journal::{EndCause, Moved, QuoteIssued, Record},
+    network::{FlowId, KeyFingerprint},
     planted::{Fault, is_planted},
     reservation::{Fact, State, next},
 };
@@ -29,6 +29,8 @@ pub(super) struct Register {
     pub(super) switch_keys: BTreeMap<SwitchId, KeyFingerprint>,
     /// Names of the ports through which something was sold.
     pub(super) port_names: BTreeMap<PortRef, String>,
+    /// Who is, or was, carried as what.
+    carried_as: BTreeMap<FlowId, ReservationNumber>,
     /// The last checkpoint that was seen whole.
     pub(super) followed: Option<u64>,
 }
@@ -36,7 +38,18 @@ pub(super) struct Register {
 /// One reservation, from quote to settlement.
 #[derive(Clone, Debug)]
 pub(super) struct Reservation {
+    /// Its quote, and the path and hosts that it has now.
     pub(super) issued: QuoteIssued,
+    /// The first reservation of its flow: the flow's number on switches.
+    pub(super) root: ReservationNumber,
+    /// Of its path, among all that its flow has had; it has none before it is paid.
+    pub(super) generation: u16,
+    /// How often it has moved.
+    pub(super) moves: u16,
+    /// The newest reservation that is to take its place.
+    pub(super) replaced_by: Option<ReservationNumber>,
+    /// It has no path: nothing of it is wanted on switches.
+    pub(super) displaced: bool,
     pub(super) state: State,
     /// Rises with every refusal and fault; the last one is told to the buyer.
     pub(super) detail: Option<String>,
@@ -190,7 +203,13 @@ impl Register {
                 at,
             } => {
                 self.consume(key)?;
+                let root = self.root(*number)?;
+                let generation = self.next_generation(root)?;
                 let reservation = self.follow(*number, Fact::Paid)?;
+                reservation.generation = generation;
+                let flow = reservation.flow();
+                self.carried_as.insert(flow, *number);
+                let reservation = self.of(*number)?;
                 // What was submitted is on the ledger now; the bytes are in the journal.
                 if let Some(offered) = &mut reservation.offered {
                     offered.transaction = None;
@@ -230,13 +249,20 @@ impl Register {
                 }
             }
             Record::Activated { number, at, ends } => {
-                self.follow(*number, Fact::Activated)?.active = Some(Active {
+                let reservation = self.follow(*number, Fact::Activated)?;
+                reservation.active = Some(Active {
                     from: *at,
                     to: *ends,
                     credited_ms: 0,
                     suspended_since: None,
                 });
-                Ok(())
+                let replaces = reservation.issued.replaces;
+                match replaces.and_then(|it| self.reservations.get(&it)) {
+                    Some(it) if matches!(it.state, State::Active | State::Suspended) => {
+                        self.end(it.issued.number, EndCause::Replaced, *at)
+                    }
+                    _ => Ok(()),
+                }
             }
             Record::Suspended { number, at, reason } => {
                 let reservation = self.follow(*number, Fact::Suspended)?;
@@ -250,21 +276,23 @@ impl Register {
                 reservation.active_mut()?.resume(*at);
                 Ok(())
             }
+            Record::Moved(moved) => self.moved(moved),
+            Record::Displaced { number, reason, .. } => {
+                let reservation = self.carried(*number)?;
+                reservation.displaced = true;
+                reservation.detail = Some(reason.clone());
+                Ok(())
+            }
             Record::Ended {
                 number,
                 cause,
                 at,
                 detail,
             } => {
-                let reservation = self.follow(*number, Fact::Ended(*cause))?;
-                reservation.ended_at = Some(*at);
                 if detail.is_some() {
-                    reservation.detail.clone_from(detail);
+                    self.of(*number)?.detail.clone_from(detail);
                 }
-                if let Some(active) = &mut reservation.active {
-                    active.resume(*at);
-                }
-                Ok(())
+                self.end(*number, *cause, *at)
             }
             Record::Settled {
                 number,
@@ -373,9 +401,88 @@ impl Register {
                 (idempotency.fingerprint.clone(), number),
             );
         }
-        self.reservations
-            .insert(number, Reservation::new(issued.clone()));
+        let mut reservation = Reservation::new(issued.clone());
+        if let Some(replaces) = issued.replaces {
+            reservation.root = self.root(replaces)?;
+            self.of(replaces)?.replaced_by = Some(number);
+        }
+        self.reservations.insert(number, reservation);
         Ok(())
+    }
+
+    fn end(&mut self, number: ReservationNumber, cause: EndCause, at: Time) -> Result<(), String> {
+        let reservation = self.follow(number, Fact::Ended(cause))?;
+        reservation.ended_at = Some(at);
+        if let Some(active) = &mut reservation.active {
+            active.resume(at);
+        }
+        Ok(())
+    }
+
+    fn moved(&mut self, moved: &Moved) -> Result<(), String> {
+        let next = self.next_generation(self.root(moved.number)?)?;
+        let reservation = self.carried(moved.number)?;
+        if moved.generation != next {
+            return Err(format!(
+                "generation {} does not follow, {next} does",
+                moved.generation
+            ));
+        }
+        reservation.generation = moved.generation;
+        reservation.moves = reservation.moves.saturating_add(1);
+        reservation.displaced = false;
+        reservation.detail = Some(moved.reason.clone());
+        let issued = &mut reservation.issued;
+        issued.path = moved.path.clone();
+        issued.ingress = moved.ingress;
+        issued.source_mac = moved.source_mac;
+        issued.destination_mac = moved.destination_mac;
+        let flow = reservation.flow();
+        self.carried_as.insert(flow, moved.number);
+        Ok(())
+    }
+
+    /// A reservation that is paid and has not ended.
+    fn carried(&mut self, number: ReservationNumber) -> Result<&mut Reservation, String> {
+        let reservation = self.of(number)?;
+        match reservation.state {
+            State::Installing | State::Active | State::Suspended => Ok(reservation),
+            state => Err(format!("a path cannot change in {state:?}")),
+        }
+    }
+
+    fn of(&mut self, number: ReservationNumber) -> Result<&mut Reservation, String> {
+        self.reservations
+            .get_mut(&number)
+            .ok_or_else(|| format!("{} is not known", number.reservation_id()))
+    }
+
+    fn root(&self, number: ReservationNumber) -> Result<ReservationNumber, String> {
+        let reservation = self.reservations.get(&number);
+        reservation
+            .map(|it| it.root)
+            .ok_or_else(|| format!("{} is not known", number.reservation_id()))
+    }
+
+    /// The generation that the next path of a flow has.
+    pub(super) fn next_generation(&self, root: ReservationNumber) -> Result<u16, String> {
+        let flow = |generation| FlowId {
+            reservation: root.0,
+            generation,
+        };
+        let last = self.carried_as.range(flow(0)..=flow(u16::MAX)).next_back();
+        match last {
+            None => Ok(0),
+            Some((last, _)) => last
+                .generation
+                .checked_add(1)
+                .ok_or_else(|| "a flow cannot have another path".to_owned()),
+        }
+    }
+
+    /// Whose it is.
+    pub(super) fn carrier(&self, flow: FlowId) -> Option<ReservationNumber> {
+        self.carried_as.get(&flow).copied()
     }
 
     /// Consumes a payment key. A second time is refused: a payment buys once.
@@ -401,10 +508,7 @@ impl Register {
         number: ReservationNumber,
         fact: Fact,
     ) -> Result<&mut Reservation, String> {
-        let reservation = self
-            .reservations
-            .get_mut(&number)
-            .ok_or_else(|| format!("{} is not known", number.reservation_id()))?;
+        let reservation = self.of(number)?;
         reservation.state = next(reservation.state, fact)
             .ok_or_else(|| format!("{fact:?} cannot follow {:?}", reservation.state))?;
         Ok(reservation)
@@ -429,7 +533,12 @@ impl Register {
 impl Reservation {
     fn new(issued: QuoteIssued) -> Self {
         Self {
+            root: issued.number,
             issued,
+            generation: 0,
+            moves: 0,
+            replaced_by: None,
+            displaced: false,
             state: State::Held,
             detail: None,
             offered: None,
@@ -441,6 +550,14 @@ impl Reservation {
             receipt: None,
             settlement: None,
             mispaid: Vec::new(),
+        }
+    }
+
+    /// What carries it now, as the network knows it.
+    pub(super) fn flow(&self) -> FlowId {
+        FlowId {
+            reservation: self.root.0,
+            generation: self.generation,
         }
     }
 

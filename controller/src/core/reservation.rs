@@ -61,6 +61,7 @@ pub enum Stimulus {
     PatienceOver,
     /// The buyer wants it ended.
     Cancel,
+
     /// The paid time is over.
     TimeOver,
     /// No entry is left on the switches.
@@ -217,6 +218,7 @@ pub fn next(state: State, fact: Fact) -> Option<State> {
             Installing | Active | Suspended,
             Fact::Ended(cause @ (EndCause::Expired | EndCause::Cancelled | EndCause::Failed)),
         ) => Some(Stopping(cause)),
+        (Active | Suspended, Fact::Ended(cause @ EndCause::Replaced)) => Some(Stopping(cause)),
         (Stopping(cause), Fact::Settled) => Some(Settling(cause)),
         (Settling(cause), Fact::SettlementFinal) => Some(Over(cause)),
 
@@ -243,8 +245,11 @@ pub fn next(state: State, fact: Fact) -> Option<State> {
         )
         | (
             Held | Pending,
-            Fact::Ended(EndCause::Expired | EndCause::Cancelled | EndCause::Failed),
+            Fact::Ended(
+                EndCause::Expired | EndCause::Cancelled | EndCause::Failed | EndCause::Replaced,
+            ),
         )
+        | (Installing, Fact::Ended(EndCause::Replaced))
         | (Installing | Active | Suspended, Fact::Ended(EndCause::Unpaid))
         | (Stopping(_) | Settling(_) | Over(_), Fact::Ended(_))
         | (
@@ -270,13 +275,13 @@ impl State {
             Self::Suspended => Status::Suspended,
             Self::Stopping(cause) | Self::Settling(cause) => match cause {
                 EndCause::Unpaid | EndCause::Expired => Status::Expired,
-                EndCause::Cancelled => Status::Cancelled,
+                EndCause::Cancelled | EndCause::Replaced => Status::Cancelled,
                 EndCause::Failed => Status::Failed,
             },
             Self::Over(EndCause::Unpaid) => Status::Expired,
-            Self::Over(EndCause::Expired | EndCause::Cancelled | EndCause::Failed) => {
-                Status::Settled
-            }
+            Self::Over(
+                EndCause::Expired | EndCause::Cancelled | EndCause::Failed | EndCause::Replaced,
+            ) => Status::Settled,
         }
     }
 
@@ -299,11 +304,12 @@ impl State {
 mod tests {
     use super::*;
 
-    const CAUSES: [EndCause; 4] = [
+    const CAUSES: [EndCause; 5] = [
         EndCause::Unpaid,
         EndCause::Expired,
         EndCause::Cancelled,
         EndCause::Failed,
+        EndCause::Replaced,
     ];
     const STIMULI: [Stimulus; 14] = [
         Stimulus::PaymentOffered,

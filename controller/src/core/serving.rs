@@ -8,10 +8,9 @@ use payflow_qos::{CommitmentId, PortRef, Time, Window, price::earned};
 use super::{
     Alarm, Core, Effect, SERVICE_TAIL, commitment,
     document::{Receipt, ReservationNumber},
-    flow,
     io::{Caller, LedgerOrder},
     journal::{EndCause, Record},
-    network::{Certificate, FlowId, Host, NetworkEvent, NetworkInput},
+    network::{Certificate, FlowId, NetworkEvent, NetworkInput},
     plan,
     planted::{Fault, is_planted},
     problem::{Problem, ProblemKind},
@@ -51,11 +50,18 @@ impl Core {
                 State::Installing => self.install(number),
                 State::Active | State::Suspended => {
                     let reservation = self.register.reservations.get(&number);
-                    if let (Some(active), Some(reservation)) = (active, reservation)
-                        && let Some(plan) = plan(reservation, active.to)
-                    {
-                        let suspended = state == State::Suspended;
+                    let (Some(active), Some(reservation)) = (active, reservation) else {
+                        continue;
+                    };
+                    let suspended = state == State::Suspended;
+                    if reservation.displaced {
+                        self.recall(number);
+                    } else if let Some(plan) = plan(reservation, active.to) {
+                        self.generations.wanted(number, plan.flow);
                         self.network.adopt(plan, suspended, self.now);
+                    }
+                    if suspended {
+                        self.watch_path(number);
                     }
                 }
                 State::Stopping(_) => self.recall(number),
@@ -91,6 +97,7 @@ impl Core {
             .get(&number)
             .and_then(|it| plan(it, self.carried_until(it)));
         if let Some(plan) = plan {
+            self.generations.recalled(number, plan.flow);
             self.network.recall(plan, self.now);
         }
     }
@@ -173,18 +180,24 @@ impl Core {
     /// The network has found something out.
     pub(super) fn network_event(&mut self, event: NetworkEvent) {
         match event {
-            NetworkEvent::Installed { flow } => {
-                self.stimulate(number_of(flow), Stimulus::Installed, None);
+            NetworkEvent::Removed { flow, everywhere } => {
+                if let Some(number) = self.register.carrier(flow) {
+                    self.removed(number, flow, everywhere);
+                }
             }
-            NetworkEvent::InstallFailed { flow, reason } => {
-                self.stimulate(number_of(flow), Stimulus::InstallFailed, Some(reason));
-            }
-            NetworkEvent::Removed { flow, everywhere } => self.removed(number_of(flow), everywhere),
-            NetworkEvent::PathBroken { flow, reason } => {
-                self.stimulate(number_of(flow), Stimulus::PathBroken, Some(reason));
-            }
-            NetworkEvent::PathRestored { flow } => {
-                self.stimulate(number_of(flow), Stimulus::PathRestored, None);
+            // Whatever happens to a path that it has left concerns nobody.
+            NetworkEvent::Installed { flow }
+            | NetworkEvent::InstallFailed { flow, .. }
+            | NetworkEvent::PathBroken { flow, .. }
+            | NetworkEvent::PathRestored { flow }
+                if self.current(flow).is_none() => {}
+            NetworkEvent::Installed { flow }
+            | NetworkEvent::InstallFailed { flow, .. }
+            | NetworkEvent::PathBroken { flow, .. }
+            | NetworkEvent::PathRestored { flow } => {
+                if let Some(number) = self.current(flow) {
+                    self.carried_event(number, event);
+                }
             }
             NetworkEvent::Capacity { link, capacity } => {
                 let too_much = match capacity {
@@ -218,8 +231,38 @@ impl Core {
         }
     }
 
+    /// Which reservation is carried as this now.
+    fn current(&self, flow: FlowId) -> Option<ReservationNumber> {
+        let number = self.register.carrier(flow)?;
+        let reservation = self.register.reservations.get(&number)?;
+        (reservation.flow() == flow && !reservation.displaced).then_some(number)
+    }
+
+    /// Something happens to the path that a reservation has.
+    fn carried_event(&mut self, number: ReservationNumber, event: NetworkEvent) {
+        match event {
+            NetworkEvent::Installed { flow } => {
+                self.stimulate(number, Stimulus::Installed, None);
+                self.moved_on(number, flow);
+            }
+            NetworkEvent::InstallFailed { reason, .. } => {
+                self.stimulate(number, Stimulus::InstallFailed, Some(reason));
+            }
+            NetworkEvent::PathBroken { reason, .. } => self.path_broken(number, reason),
+            NetworkEvent::PathRestored { .. } => {
+                self.stimulate(number, Stimulus::PathRestored, None);
+            }
+            _ => {}
+        }
+    }
+
     /// Applies a stimulus: records the fact it means, and does what follows.
-    fn stimulate(&mut self, number: ReservationNumber, stimulus: Stimulus, detail: Option<String>) {
+    pub(super) fn stimulate(
+        &mut self,
+        number: ReservationNumber,
+        stimulus: Stimulus,
+        detail: Option<String>,
+    ) {
         let Some(reservation) = self.register.reservations.get(&number) else {
             return;
         };
@@ -227,13 +270,15 @@ impl Core {
             return;
         };
         let duration = std::time::Duration::from_millis(reservation.quote().duration_ms);
+        let flow = reservation.flow();
         let at = self.now;
         match fact {
             Fact::Activated => {
                 let ends = at.plus(duration);
                 self.record(Record::Activated { number, at, ends });
                 self.trim(number, ends.plus(SERVICE_TAIL));
-                self.gate.queue(Effect::SetEnd(flow(number), ends));
+                self.gate.queue(Effect::SetEnd(flow, ends));
+                self.changes_begin(number);
             }
             Fact::Suspended => {
                 self.record(Record::Suspended {
@@ -280,31 +325,47 @@ impl Core {
                 if !is_planted(Fault::LeakHold) {
                     self.book.expire_unpaid(commitment(number), self.now);
                 }
+                self.change_is_over(number);
             }
-            EndCause::Expired | EndCause::Cancelled | EndCause::Failed => self.stop(number),
+            EndCause::Expired | EndCause::Cancelled | EndCause::Failed | EndCause::Replaced => {
+                self.stop(number);
+            }
         }
     }
 
     /// Removes the entries, once the end is durable.
-    fn stop(&mut self, number: ReservationNumber) {
-        self.gate.queue(Effect::Remove(flow(number)));
-    }
-
-    /// The money is settled at once. What a switch may still carry, because nobody can tell it, stays booked.
-    fn removed(&mut self, number: ReservationNumber, everywhere: bool) {
-        if everywhere {
-            self.lingering.remove(&number);
-        } else {
-            self.lingering.insert(number);
+    pub(super) fn stop(&mut self, number: ReservationNumber) {
+        for flow in self.generations.of(number) {
+            self.take_off(number, flow);
         }
-        self.stimulate(number, Stimulus::Removed, None);
-        let settled = self
+        // The network tells that it is gone, also where it was before.
+        if let Some(flow) = self
             .register
             .reservations
             .get(&number)
-            .is_some_and(|it| matches!(it.state, State::Settling(_) | State::Over(_)));
-        if everywhere && settled {
+            .map(Reservation::flow)
+        {
+            self.generations.recalled(number, flow);
+            self.gate.queue(Effect::Remove(flow));
+        }
+    }
+
+    /// The money is settled at once. What a switch may still carry, because nobody can tell it, stays booked.
+    fn removed(&mut self, number: ReservationNumber, flow: FlowId, everywhere: bool) {
+        self.generations.removed(number, flow, everywhere);
+        if self.generations.in_reach(number) {
+            self.book_path_alone(number);
+            return;
+        }
+        self.stimulate(number, Stimulus::Removed, None);
+        let Some(reservation) = self.register.reservations.get(&number) else {
+            return;
+        };
+        if !matches!(reservation.state, State::Settling(_) | State::Over(_)) {
+            self.book_path_alone(number);
+        } else if !self.generations.anywhere(number) {
             self.book.release(commitment(number));
+            self.change_is_over(number);
             let lingered = self.register.reservations.get(&number);
             if lingered.is_some_and(|it| it.lingers) {
                 let at = self.now;
@@ -329,10 +390,11 @@ impl Core {
             number,
             receipt: Box::new(receipt),
             payout,
-            lingers: self.lingering.contains(&number),
+            lingers: self.generations.anywhere(number),
             at: self.now,
         });
-        if self.lingering.contains(&number) {
+        if self.generations.anywhere(number) {
+            self.change_is_over(number);
             self.rebook(number);
         }
         self.advance_payout();
@@ -348,7 +410,9 @@ impl Core {
         let unserved = terms.price.checked_sub(served)?;
         let fee = match cause {
             EndCause::Cancelled => CancellationFee::AtMost(terms.cancellation_fee),
-            EndCause::Unpaid | EndCause::Expired | EndCause::Failed => CancellationFee::None,
+            EndCause::Unpaid | EndCause::Expired | EndCause::Failed | EndCause::Replaced => {
+                CancellationFee::None
+            }
         };
         let account = settle(paid.amount, served, unserved, fee).ok()?;
         let receipt = Receipt {
@@ -371,7 +435,7 @@ impl Core {
         Signed::sign(self.keys.signing_key(), Receipt::DOMAIN, receipt).ok()
     }
 
-    /// Capacity shrank under a booking: what was not paid is given up, what was paid is refunded.
+    /// Capacity shrank under a booking.
     fn no_longer_fits(&mut self, id: CommitmentId, link: PortRef) {
         let detail = format!("the capacity of link {link} was reduced");
         self.cannot_be_given(ReservationNumber(id.0), detail);
@@ -388,26 +452,23 @@ impl Core {
             .collect();
         for number in through {
             self.book.release(commitment(number));
-            self.cannot_be_given(number, format!("port {port} is gone"));
+            let detail = format!("port {port} is gone");
+            // Its entries there go at once, whether or not there is another way.
+            self.stimulate(number, Stimulus::PathBroken, Some(detail.clone()));
+            self.cannot_be_given(number, detail);
         }
     }
 
-    /// The booking is released: what was not paid is given up, what was paid is refunded.
+    /// The booking is released: what was not paid is given up, what was paid moves or is suspended.
     pub(super) fn cannot_be_given(&mut self, number: ReservationNumber, detail: String) {
-        let detail = Some(detail);
         let Some(reservation) = self.register.reservations.get(&number) else {
             return;
         };
         match reservation.state {
-            State::Held => self.stimulate(number, Stimulus::HoldOver, detail),
+            State::Held => self.stimulate(number, Stimulus::HoldOver, Some(detail)),
             // Its payment may be on the ledger already; if it is, it finds no booking and goes back whole.
             State::Pending => {}
-            State::Installing | State::Active | State::Suspended => {
-                self.stimulate(number, Stimulus::InstallFailed, detail);
-                // Switches may carry it for some time, those that are away for long: elsewhere on its path its capacity is
-                // not free yet.
-                self.rebook(number);
-            }
+            State::Installing | State::Active | State::Suspended => self.make_way(number, detail),
             State::Stopping(_) | State::Settling(_) | State::Over(_) => {}
         }
     }
@@ -435,30 +496,6 @@ impl Core {
         let detail = "the capacity was withdrawn before the payment was final";
         self.stimulate(number, Stimulus::InstallFailed, Some(detail.to_owned()));
     }
-
-    /// A paid flow is bound to the ports and MAC addresses its hosts had when it was sold. A host that moves leaves it
-    /// behind: its entries stay, so the paid time runs on (a credit would be service for nothing), until the host is back
-    /// or the buyer cancels.
-    fn host_seen(&self, host: &Host) {
-        for reservation in self.register.reservations.values() {
-            let issued = &reservation.issued;
-            let flow = &reservation.quote().flow;
-            let last = issued.path.egress_ports().last();
-            let source = (flow.source, Some(issued.ingress), issued.source_mac);
-            let destination = (flow.destination, last, issued.destination_mac);
-            let moved = [source, destination]
-                .into_iter()
-                .any(|(address, port, mac)| {
-                    address == host.address && (Some(host.port), host.mac) != (port, mac)
-                });
-            if moved && matches!(reservation.state, State::Active | State::Suspended) {
-                tracing::warn!(
-                    reservation = %issued.number.reservation_id(), address = %host.address, port = %host.port,
-                    "a host has left its paid flow behind"
-                );
-            }
-        }
-    }
 }
 
 impl EndCause {
@@ -470,10 +507,7 @@ impl EndCause {
             Self::Expired => "expired",
             Self::Cancelled => "cancelled",
             Self::Failed => "failed",
+            Self::Replaced => "replaced",
         }
     }
-}
-
-fn number_of(flow: FlowId) -> ReservationNumber {
-    ReservationNumber(flow.reservation)
 }

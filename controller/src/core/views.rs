@@ -21,6 +21,11 @@ impl Core {
     pub(super) fn request(&mut self, id: RequestId, caller: &Caller, request: Request) {
         let reply = match request {
             Request::Quote { body, idempotency } => self.quote(caller, body, idempotency),
+            Request::Change {
+                number,
+                body,
+                idempotency,
+            } => self.quote_change(caller, number, body, idempotency),
             Request::GetQuote(number) => self.get_quote(caller, number),
             Request::Reserve { quote, payment } => self.reserve(caller, quote, payment),
             Request::GetReservation(number) => self
@@ -220,8 +225,11 @@ pub(super) fn reservation(it: &Reservation, register: &Register) -> ReservationV
         id: it.issued.number.reservation_id(),
         status: it.state.status(),
         ended_by: it.ended_by().map(|cause| cause.word().to_owned()),
+        replaced_by: it.replaced_by.map(ReservationNumber::reservation_id),
         detail: it.detail.clone(),
         quote: it.quote().clone(),
+        path: it.issued.path.egress_ports().collect(),
+        moves: it.moves,
         payment,
         active_at: it.active.map(|active| unix(active.from)),
         ends_at: it

@@ -2,11 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use payflow_qos::{PortRef, Time};
+use payflow_qos::{Path, PortRef, Time};
 use serde::Deserialize;
 use serde_json::Value;
 
 use super::disk::Disk;
+
+/// So long after a flow has moved, its capacity may still be taken where it was.
+const LEAVES_MS: u64 = 70_000;
 
 /// Every quote in the journal, as far as it was read.
 #[derive(Clone, Debug, Default)]
@@ -22,7 +25,10 @@ pub struct Taken {
 #[derive(Clone, Debug)]
 struct Quote {
     path: Vec<PortRef>,
-    /// What the ports on the path, and the one where packets enter, were called when it was issued.
+    /// Links that it has left, and until when they may be taken.
+    left: Vec<(PortRef, u64)>,
+    moves: u64,
+    /// What the ports on the path, and the one where packets enter, were called when it was issued, or moved there.
     names: Vec<Option<String>>,
     entered: Option<String>,
     rate_bps: u64,
@@ -51,10 +57,16 @@ impl Taken {
                         names: path.iter().map(called).collect(),
                         entered: ingress.as_ref().and_then(called),
                         path,
+                        left: Vec::new(),
+                        moves: 0,
                         rate_bps: document["rate_bps"].as_u64().unwrap_or_default(),
                         over_at: None,
                     };
                     self.quotes.insert(number, quote);
+                    false
+                }
+                Some("moved") => {
+                    self.moved(number, &record);
                     false
                 }
                 Some("ended") => record["cause"] == "unpaid",
@@ -69,6 +81,29 @@ impl Taken {
         }
     }
 
+    fn moved(&mut self, number: u64, record: &Value) {
+        let path = Path::deserialize(&record["path"]);
+        let links: Vec<_> = path.iter().flat_map(Path::egress_ports).collect();
+        let ingress = PortRef::deserialize(&record["ingress"]).ok();
+        let until = record["at"].as_u64().unwrap_or_default() + LEAVES_MS;
+        let called = |port: &PortRef| self.names.get(port).cloned();
+        if let Some(quote) = self.quotes.get_mut(&number) {
+            quote.moves += 1;
+            quote.names = links.iter().map(called).collect();
+            quote.entered = ingress.as_ref().and_then(called);
+            let before = std::mem::replace(&mut quote.path, links);
+            quote
+                .left
+                .extend(before.into_iter().map(|link| (link, until)));
+        }
+    }
+
+    /// How often a flow has moved.
+    #[must_use]
+    pub fn moves(&self, number: u64) -> u64 {
+        self.quotes.get(&number).map_or(0, |quote| quote.moves)
+    }
+
     fn name(&mut self, record: &Value) {
         let port = PortRef::deserialize(&record["port"]);
         if let (Some("port_named"), Ok(port), Some(name)) =
@@ -78,8 +113,8 @@ impl Taken {
         }
     }
 
-    /// What the ports were called through which a quote leads out of switches, and the one where it enters, when it was
-    /// issued.
+    /// What the ports were called through which a flow leads out of switches, and the one where it enters, when it was
+    /// quoted, or has moved there.
     #[must_use]
     pub fn names(&self, number: u64) -> Option<(Vec<Option<String>>, Option<String>)> {
         let quote = self.quotes.get(&number)?;
@@ -97,7 +132,11 @@ impl Taken {
                 self.names.insert(to, name);
             }
             let living = self.quotes.values_mut().filter(|it| it.over_at.is_none());
-            for link in living.flat_map(|quote| &mut quote.path) {
+            let links = living.flat_map(|quote| {
+                let left = quote.left.iter_mut().map(|(link, _)| link);
+                quote.path.iter_mut().chain(left)
+            });
+            for link in links {
                 if *link == from {
                     *link = to;
                 }
@@ -110,7 +149,8 @@ impl Taken {
     pub fn of(&self, link: PortRef, at: Time) -> u64 {
         let needs = |quote: &&Quote| {
             let over = quote.over_at.is_some_and(|over_at| over_at < at.millis());
-            quote.path.contains(&link) && !over
+            let left = |(left, until): &(PortRef, u64)| *left == link && at.millis() < *until;
+            (quote.path.contains(&link) || quote.left.iter().any(left)) && !over
         };
         self.quotes
             .values()

@@ -316,6 +316,8 @@ pub struct FlowPlan {
     /// even when the controller is dead. While installing, the service is taken to begin now; every delay moves its end,
     /// until `Network::set_end` says it.
     pub ends: Time,
+    /// The paid time runs already, on another path: no delay moves its end.
+    pub begun: bool,
 }
 
 /// A MAC address.

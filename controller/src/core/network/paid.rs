@@ -46,11 +46,12 @@ struct HopEntry {
 }
 
 enum Stage {
-    /// Indices of hops, phase by phase; those before `current` are confirmed. The service `lasts` for so long once all are.
+    /// Indices of hops, phase by phase; those before `current` are confirmed. The service `lasts` for so long once all are;
+    /// `None` if it has begun.
     Installing {
         phases: Vec<Vec<usize>>,
         current: usize,
-        lasts: Duration,
+        lasts: Option<Duration>,
     },
     Installed {
         broken: bool,
@@ -146,7 +147,7 @@ impl Network {
             self.emit(NetworkEvent::InstallFailed { flow, reason });
             return;
         }
-        let lasts = plan.ends.since(now);
+        let lasts = (!plan.begun).then(|| plan.ends.since(now));
         let stage = Stage::Installing {
             phases: Vec::new(),
             current: 0,
@@ -449,7 +450,10 @@ impl Network {
     fn go_on_installing(&mut self, paid: &mut Paid, now: Time) {
         // The service has not begun. Had it to wait for a switch, hard time-outs that were armed before would take it away
         // before they can be armed again.
-        if let Stage::Installing { lasts, .. } = paid.stage {
+        if let Stage::Installing {
+            lasts: Some(lasts), ..
+        } = paid.stage
+        {
             let ends = now.plus(lasts);
             if ends > paid.plan.ends.plus(self.config.timings.grace / 2) {
                 self.move_end(paid, ends);

@@ -50,7 +50,9 @@ struct Sale {
     /// Transactions that were handed over while the quote was binding: from then on the wait is the controller's.
     handed_over: BTreeSet<TxDigest>,
     cancelled: bool,
-    /// Where its path leads out of switches, by the names that the ports had when it was quoted.
+    /// How often it has moved, as far as anybody was told.
+    moves: u64,
+    /// Where its path leads out of switches, by the names that the ports had when it was quoted, or moved there.
     sockets: Vec<Option<Jack>>,
     /// The capacity of one of them was withdrawn: as long as nothing is paid, it may be given up on its whole path.
     withdrawn: bool,
@@ -88,6 +90,8 @@ pub struct Tally {
     pub thefts_tried: u64,
     /// Ports that something was sold through and that got another number.
     pub renumbered: u64,
+    /// Flows that moved to another path.
+    pub moved: u64,
 }
 
 impl std::ops::AddAssign for Tally {
@@ -101,6 +105,7 @@ impl std::ops::AddAssign for Tally {
         self.outages += other.outages;
         self.thefts_tried += other.thefts_tried;
         self.renumbered += other.renumbered;
+        self.moved += other.moved;
     }
 }
 
@@ -219,7 +224,8 @@ impl Observer {
     }
 
     /// The controller says how a sale stands.
-    pub fn told(&mut self, number: u64, status: Status, now: Time) {
+    pub fn told(&mut self, number: u64, status: Status, sight: &Sight<'_>, now: Time) {
+        self.follow_moves(number, sight, now);
         if let Some(sale) = self.sales.get_mut(&number) {
             sale.status = Some(status);
             if status == Status::Suspended {
@@ -286,6 +292,7 @@ impl Observer {
         let (sockets, entered) = self.sockets(number, document, sight, now);
         let source = sight.fabric.station_of(document.flow.source);
         let sale = Sale {
+            moves: self.taken.moves(number),
             withdrawn: sockets.contains(&None),
             sockets,
             document: document.clone(),
@@ -305,6 +312,24 @@ impl Observer {
         self.check_links(sight, now);
     }
 
+    /// It may have moved: where it leads now is written down.
+    fn follow_moves(&mut self, number: u64, sight: &Sight<'_>, now: Time) {
+        self.taken.read(sight.disk);
+        let moves = self.taken.moves(number);
+        let Some(sale) = self.sales.get(&number).filter(|it| it.moves != moves) else {
+            return;
+        };
+        let source = sight.fabric.station_of(sale.document.flow.source);
+        let (sockets, entered) = self.sockets_written(number, sight, now);
+        if let Some(sale) = self.sales.get_mut(&number) {
+            self.tally.moved += moves - sale.moves;
+            sale.moves = moves;
+            sale.withdrawn |= sockets.contains(&None);
+            sale.sockets = sockets;
+            sale.let_in_elsewhere |= entered != source.map(|station| station.jack);
+        }
+    }
+
     /// The sockets that a quote leads out of, and the one where it enters, by the names that were written down with it.
     fn sockets(
         &mut self,
@@ -314,24 +339,34 @@ impl Observer {
         now: Time,
     ) -> (Vec<Option<Jack>>, Option<Jack>) {
         self.taken.read(sight.disk);
-        let jack = |name: &str| sight.fabric.jack_named(name);
-        let Some((names, entered)) = self.taken.names(number) else {
-            self.wrong(now, format_args!("q{number} is shown and not written down"));
-            return (vec![None; document.path.len()], None);
-        };
-        let entered = entered.as_deref().and_then(jack);
-        let sockets: Vec<_> = names.iter().map(|name| jack(name.as_deref()?)).collect();
-        if sockets.contains(&None) || entered.is_none() {
-            let what = format!("nobody wrote down where q{number} leads: {names:?}");
-            self.wrong(now, what);
-        }
+        let (sockets, entered) = self.sockets_written(number, sight, now);
         let seen: Vec<_> = document
             .path
             .iter()
             .map(|link| sight.fabric.jack(*link))
             .collect();
         if self.numbers_stay && seen != sockets {
-            let what = format!("q{number} leads through {seen:?}, and {names:?} is written down");
+            let what = format!("q{number} leads through {seen:?}, and {sockets:?} is written down");
+            self.wrong(now, what);
+        }
+        (sockets, entered)
+    }
+
+    fn sockets_written(
+        &mut self,
+        number: u64,
+        sight: &Sight<'_>,
+        now: Time,
+    ) -> (Vec<Option<Jack>>, Option<Jack>) {
+        let jack = |name: &str| sight.fabric.jack_named(name);
+        let Some((names, entered)) = self.taken.names(number) else {
+            self.wrong(now, format_args!("q{number} is shown and not written down"));
+            return (Vec::new(), None);
+        };
+        let entered = entered.as_deref().and_then(jack);
+        let sockets: Vec<_> = names.iter().map(|name| jack(name.as_deref()?)).collect();
+        if sockets.contains(&None) || entered.is_none() {
+            let what = format!("nobody wrote down where q{number} leads: {names:?}");
             self.wrong(now, what);
         }
         (sockets, entered)
@@ -372,14 +407,17 @@ impl Observer {
     }
 
     /// The controller dies, or lives again.
-    pub fn controller(&mut self, alive: bool, disk: &Disk, now: Time) {
+    pub fn controller(&mut self, alive: bool, sight: &Sight<'_>, now: Time) {
+        for number in self.sales.keys().copied().collect::<Vec<_>>() {
+            self.follow_moves(number, sight, now);
+        }
         if !alive {
             self.tally.crashes += 1;
             self.away_since = Some(now);
             for (number, sale) in &mut self.sales {
                 // It has written that the flow is resumed, and died before it could say so.
                 let [suspended, resumed] =
-                    ["suspended", "resumed"].map(|kind| disk.count(kind, *number));
+                    ["suspended", "resumed"].map(|kind| sight.disk.count(kind, *number));
                 if sale.status == Some(Status::Suspended) && suspended == resumed {
                     sale.status = Some(Status::Active);
                     sale.delivery.promised(now);

@@ -12,6 +12,7 @@ use payflow_qos::Tariff;
 use sha2::Digest;
 
 use super::{CHAIN, Event, Life, TREASURY, World, receive_address};
+use crate::simulation::observer::Sight;
 
 impl World {
     pub(super) fn start(&mut self) {
@@ -57,7 +58,12 @@ impl World {
             asked: BTreeMap::new(),
             wake_at: None,
         });
-        self.observer.controller(true, &self.disk, self.now);
+        let sight = Sight {
+            fabric: &self.fabric,
+            ledger: &self.ledger,
+            disk: &self.disk,
+        };
+        self.observer.controller(true, &sight, self.now);
         self.fabric.controller_starts(self.lives);
         self.tell(|| "controller: started".to_owned());
         self.drain();
@@ -72,7 +78,12 @@ impl World {
         // What was on its way to this life arrives nowhere.
         self.lives += 1;
         self.disk.crash(&mut self.chance);
-        self.observer.controller(false, &self.disk, self.now);
+        let sight = Sight {
+            fabric: &self.fabric,
+            ledger: &self.ledger,
+            disk: &self.disk,
+        };
+        self.observer.controller(false, &sight, self.now);
         self.fabric.controller_dies(self.now);
         let away = self.chance.millis(100, 20_000);
         self.at(away, Event::Start);
@@ -108,7 +119,12 @@ impl World {
                     if let Some(ReservationNumber(number)) =
                         ReservationNumber::from_reservation_id(&view.id)
                     {
-                        self.observer.told(number, view.status, self.now);
+                        let sight = Sight {
+                            fabric: &self.fabric,
+                            ledger: &self.ledger,
+                            disk: &self.disk,
+                        };
+                        self.observer.told(number, view.status, &sight, self.now);
                     }
                     self.tell(|| {
                         let why = view.detail.as_ref().map(|why| format!(": {why}"));

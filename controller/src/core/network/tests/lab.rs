@@ -383,5 +383,6 @@ pub(super) fn plan_through_row(flow: FlowId) -> FlowPlan {
         class: Class::Steady,
         rate: SoldRate(10_000),
         ends: Time::from_millis(T0 + 3_600_000),
+        begun: false,
     }
 }

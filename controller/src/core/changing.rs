@@ -1,0 +1,252 @@
+//! Another rate, or more or less time, for a flow that is carried: a reservation that takes the place of one.
+//!
+//! A change is bought like anything else, with a quote, a payment and a receipt of its own; when its entries are confirmed, what
+//! it replaces ends in the same instant, and what that has not served goes back without a fee. So the buyer has paid, or got
+//! back, the difference, and every account is about one payment. On switches both are one flow: the entries of the new one
+//! take the place of the old ones from the last switch to the first, the meter changes with the first, and no packet is lost.
+//!
+//! Until then both are booked as what carries them at most: the higher rate, from now to the later end, on the new path, and
+//! what was sold on links that only the old path has.
+
+use std::time::Duration;
+
+use payflow_payment::Amount;
+use payflow_qos::{Commitment, Window};
+
+use super::{
+    Core, commitment,
+    document::{ChangeRequest, ReservationNumber},
+    io::{Caller, Idempotency},
+    journal::EndCause,
+    network::Host,
+    problem::{Problem, ProblemKind},
+    quoting::{Terms, Wanted, field, key_of, millis, sold_rate},
+    register::Reservation,
+    reply::Answer,
+    reservation::{State, Stimulus},
+};
+
+impl Core {
+    /// Makes a quote for what a reservation is to be from now on.
+    pub(super) fn quote_change(
+        &mut self,
+        caller: &Caller,
+        number: ReservationNumber,
+        body: ChangeRequest,
+        idempotency: Option<Idempotency>,
+    ) -> Result<Answer, Problem> {
+        let buyer = key_of(caller)?;
+        if let Some(answer) = self.asked_before(caller, buyer, idempotency.as_ref())? {
+            return Ok(answer);
+        }
+        self.can_sell()?;
+        let reservation = self.visible(caller, number)?;
+        let quote = reservation.quote();
+        if quote.buyer != buyer {
+            return Err(Problem::new(
+                ProblemKind::NotTheOwner,
+                "only the key that bought it may change it",
+            ));
+        }
+        let Some(active) = reservation
+            .active
+            .filter(|_| reservation.state == State::Active)
+        else {
+            return Err(Problem::new(
+                ProblemKind::WrongState,
+                "only what is active can be changed",
+            ));
+        };
+        if let Some(other) = self.open_change(number) {
+            return Err(Problem::new(
+                ProblemKind::FlowConflict,
+                format!(
+                    "{} is about to change it; pay for that, cancel it, or wait until its quote has expired",
+                    other.issued.number.reservation_id()
+                ),
+            ));
+        }
+        let duration = match body.duration_s {
+            Some(seconds) => self.sold_duration(seconds)?,
+            None => active.to.since(self.now),
+        };
+        if duration.is_zero() {
+            return Err(Problem::new(ProblemKind::WrongState, "its time is over"));
+        }
+        let rate = match body.rate_bps {
+            Some(bps) => sold_rate(bps)?,
+            None => quote
+                .rate()
+                .ok_or_else(|| field("rate_bps", "the rate it has is not sold any more"))?,
+        };
+        let refund_to = match &body.refund_to {
+            Some(address) => self.refund_address(address)?,
+            None => quote.payment.refund_to.clone(),
+        };
+        let price = self
+            .config
+            .tariff
+            .charge(quote.class, rate, millis(duration))
+            .ok_or_else(|| field("rate_bps", "this has no price"))?;
+        let issued = &reservation.issued;
+        let last = issued.path.egress_ports().last().unwrap_or(issued.ingress);
+        let host = |address, mac, port| Host {
+            address,
+            mac,
+            port,
+            since: self.now,
+        };
+        let wanted = Wanted {
+            buyer,
+            selector: quote.flow.clone(),
+            class: quote.class,
+            rate,
+            duration,
+            price: Amount(price),
+            source: host(quote.flow.source, issued.source_mac, issued.ingress),
+            destination: host(quote.flow.destination, issued.destination_mac, last),
+            asker: issued.asker,
+        };
+        self.issue(
+            wanted,
+            Terms {
+                refund_to,
+                max_price: body.max_price,
+                idempotency,
+                replaces: Some(number),
+            },
+        )
+    }
+
+    /// The reservation that is to take the place of this one and has not begun.
+    fn open_change(&self, number: ReservationNumber) -> Option<&Reservation> {
+        let reservation = self.register.reservations.get(&number)?;
+        let change = self.register.reservations.get(&reservation.replaced_by?)?;
+        let is_open = matches!(
+            change.state,
+            State::Held | State::Pending | State::Installing
+        );
+        is_open.then_some(change)
+    }
+
+    /// What is replaced by a reservation that has not begun, as long as it is carried.
+    fn replaced(&self, number: ReservationNumber) -> Option<ReservationNumber> {
+        let replaces = self
+            .register
+            .reservations
+            .get(&number)
+            .filter(|it| it.active.is_none())?
+            .issued
+            .replaces?;
+        let replaced = self.register.reservations.get(&replaces)?;
+        matches!(replaced.state, State::Active | State::Suspended).then_some(replaces)
+    }
+
+    /// What has to be booked for this until it begins, and for what it replaces: the one the rate and time that cover both on
+    /// the path of the new one, the other its own on links that it alone has.
+    pub(super) fn beside_replaced(
+        &self,
+        number: ReservationNumber,
+        new: Commitment,
+    ) -> (Commitment, Option<(ReservationNumber, Commitment)>) {
+        let old = self.replaced(number);
+        let old = old.and_then(|it| Some((it, self.book.get(commitment(it))?)));
+        match old {
+            None => (new, None),
+            Some((replaced, old)) => {
+                let (both, rest) = cover(new, old);
+                (both, Some((replaced, rest)))
+            }
+        }
+    }
+
+    /// A change will not begin, or has given back what it held: what it was to replace has all of its own again.
+    pub(super) fn change_is_over(&mut self, number: ReservationNumber) {
+        let replaced = self.replaced(number);
+        if let Some(replaced) = replaced.filter(|it| self.open_change(*it).is_none()) {
+            self.rebook(replaced);
+        }
+    }
+
+    /// Something has to move whose change has not begun. `false` if that change is paid: then that moves, and takes its place.
+    pub(super) fn give_up_change(&mut self, number: ReservationNumber) -> bool {
+        let change = self.open_change(number);
+        match change.map(|it| (it.issued.number, it.state)) {
+            Some((_, State::Installing)) => false,
+            Some((change, State::Held)) => {
+                let detail = "the path of what it was to change is gone";
+                self.stimulate(change, Stimulus::HoldOver, Some(detail.to_owned()));
+                true
+            }
+            // Its payment may be on the ledger already; if it is, it finds no booking and goes back whole.
+            Some((change, _)) => {
+                self.book.release(commitment(change));
+                self.rebook(number);
+                true
+            }
+            None => true,
+        }
+    }
+
+    /// A change has begun: it needs what it was sold and no more, and what it replaces is over.
+    pub(super) fn changes_begin(&mut self, number: ReservationNumber) {
+        let Some(reservation) = self.register.reservations.get(&number) else {
+            return;
+        };
+        let Some(replaces) = reservation.issued.replaces else {
+            return;
+        };
+        let id = commitment(number);
+        if let (Some(booked), Some(rate)) = (self.book.get(id), reservation.quote().rate()) {
+            let class = booked.class;
+            let alone = Commitment {
+                rate,
+                burst: class.burst(rate),
+                ..booked.clone()
+            };
+            if let Err(refusal) = self.book.replace(id, &alone) {
+                tracing::error!(reservation = %number.reservation_id(), %refusal, "a booking could not be made smaller");
+            }
+        }
+        let replaced = self.register.reservations.get(&replaces);
+        if replaced.is_some_and(|it| it.state == State::Stopping(EndCause::Replaced)) {
+            self.stop(replaces);
+            self.arm(replaces);
+            self.changed(replaces);
+        }
+    }
+
+    /// A duration that is sold.
+    pub(super) fn sold_duration(&self, seconds: u64) -> Result<Duration, Problem> {
+        let duration = Duration::from_secs(seconds);
+        if duration.is_zero() || duration > self.config.max_duration {
+            return Err(field(
+                "duration_s",
+                &format!(
+                    "the duration must be from 1 to {} seconds",
+                    self.config.max_duration.as_secs()
+                ),
+            ));
+        }
+        Ok(duration)
+    }
+}
+
+/// What covers both on the path of the new one, and what is left of the old one beside it.
+pub(super) fn cover(new: Commitment, old: &Commitment) -> (Commitment, Commitment) {
+    let rate = new.rate.max(old.rate);
+    let start = new.window.start().min(old.window.start());
+    let end = new.window.end().max(old.window.end());
+    let left = old.path.iter().filter(|link| !new.path.contains(link));
+    let rest = Commitment {
+        path: left.copied().collect(),
+        ..old.clone()
+    };
+    let both = Commitment {
+        rate,
+        burst: new.burst.max(old.burst),
+        window: Window::new(start, end).unwrap_or(new.window),
+        ..new
+    };
+    (both, rest)
+}

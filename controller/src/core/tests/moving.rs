@@ -1,0 +1,290 @@
+//! Flows that lose their path.
+
+use super::*;
+
+/// Three switches in a ring: two ways from one to another, the longer of which is slower.
+const RING: &[Cable] = &[(1, 2, 20_000_000), (2, 3, 20_000_000), (1, 3, 30_000_000)];
+const STRAIGHT: [PortRef; 2] = [switch_port(1, 13), switch_port(3, 1)];
+const ROUND: [PortRef; 3] = [switch_port(1, 12), switch_port(2, 13), switch_port(3, 1)];
+
+const fn switch_port(switch: u64, number: u32) -> PortRef {
+    PortRef {
+        switch: SwitchId(switch),
+        port: PortNo(number),
+    }
+}
+
+fn ring() -> Desk {
+    start(RING, Vec::new(), Time::from_millis(1_000_000), true)
+}
+
+/// The link that leaves there breaks; whatever takes it is told.
+fn cut(desk: &mut Desk, at: PortRef, flows: &[FlowId]) {
+    desk.feed(Input::Network(NetworkInput::ClassesLost {
+        switch: at.switch,
+        port_name: at.port.0.to_string(),
+    }));
+    for flow in flows {
+        desk.core.network_event(NetworkEvent::PathBroken {
+            flow: *flow,
+            reason: format!("port {at} is down"),
+        });
+    }
+    desk.feed(Input::DeadlineReached);
+}
+
+fn flow(reservation: u64, generation: u16) -> FlowId {
+    FlowId {
+        reservation,
+        generation,
+    }
+}
+
+fn booked(desk: &Desk, link: PortRef) -> u64 {
+    desk.core.book.load(link, desk.now).rate.bps()
+}
+
+fn slower(link: PortRef, bps: u64) -> NetworkEvent {
+    NetworkEvent::Capacity {
+        link,
+        capacity: Some(BitRate(bps)),
+    }
+}
+
+/// Buys the flow to this port.
+fn buy_to(
+    desk: &mut Desk,
+    destination_port: u16,
+    rate_bps: u64,
+    seconds: u64,
+) -> ReservationNumber {
+    let quote = desk.quote_with(|body| {
+        body.destination_port = Some(destination_port);
+        body.rate_bps = rate_bps;
+        body.duration_s = seconds;
+    });
+    pay(desk, &quote.unwrap().document)
+}
+
+fn pay(desk: &mut Desk, quote: &QuoteDocument) -> ReservationNumber {
+    let number = ReservationNumber::from_quote_id(&quote.id).unwrap();
+    let payment = desk.evidence(&quote.id, number, quote.payment.price.0);
+    desk.checkpoint(number.0, vec![payment]);
+    number
+}
+
+#[test]
+fn a_flow_whose_path_breaks_is_carried_on_another_in_the_same_instant() {
+    let mut desk = ring();
+    let number = desk.buy();
+    assert_eq!(desk.view(number).path, STRAIGHT);
+    desk.wait(Duration::from_secs(10));
+    cut(&mut desk, STRAIGHT[0], &[flow(1, 0)]);
+    let view = desk.view(number);
+    assert_eq!((view.status, view.moves), (Status::Active, 1));
+    assert_eq!(view.path, ROUND);
+    let log = desk.network_log();
+    assert!(
+        log.ends_with(&["install 1.1".to_owned(), "remove 1".to_owned()]),
+        "{log:?}"
+    );
+    assert_eq!(booked(&desk, STRAIGHT[0]), 0, "nothing takes it any more");
+    assert_eq!(booked(&desk, ROUND[0]), view.quote.rate_bps);
+    assert_eq!(booked(&desk, ROUND[2]), view.quote.rate_bps, "once");
+    desk.wait(Duration::from_secs(20));
+    let receipt = desk.view(number).receipt.unwrap().document;
+    assert_eq!(receipt.ended_by, "expired");
+    assert_eq!((receipt.served_ms, receipt.refunded), (30_000, Amount(0)));
+    assert_eq!(desk.network_log().last().unwrap(), "remove 1.1");
+}
+
+#[test]
+fn a_flow_that_still_arrives_leaves_its_path_when_the_other_is_confirmed() {
+    let mut desk = ring();
+    let number = desk.buy();
+    *desk.confirms.lock().unwrap() = false;
+    desk.core.network_event(slower(STRAIGHT[0], 1_000_000));
+    desk.drain();
+    let view = desk.view(number);
+    assert_eq!((view.status, view.moves), (Status::Active, 1));
+    assert_eq!(desk.network_log().last().unwrap(), "install 1.1");
+    desk.core
+        .network_event(NetworkEvent::Installed { flow: flow(1, 1) });
+    desk.feed(Input::DeadlineReached);
+    assert_eq!(desk.network_log().last().unwrap(), "remove 1");
+    assert_eq!(desk.view(number).status, Status::Active);
+    let suspended = |(_, record): &(u64, Record)| matches!(record, Record::Suspended { .. });
+    assert!(!desk.journal.iter().any(suspended), "nothing was lost");
+}
+
+#[test]
+fn what_is_told_of_a_path_that_was_left_concerns_nobody() {
+    let mut desk = ring();
+    let number = desk.buy();
+    cut(&mut desk, STRAIGHT[0], &[flow(1, 0)]);
+    let reason = String::new();
+    for event in [
+        NetworkEvent::PathBroken {
+            flow: flow(1, 0),
+            reason: reason.clone(),
+        },
+        NetworkEvent::InstallFailed {
+            flow: flow(1, 0),
+            reason,
+        },
+        NetworkEvent::Removed {
+            flow: flow(1, 0),
+            everywhere: true,
+        },
+    ] {
+        desk.core.network_event(event);
+        desk.drain();
+        assert_eq!(desk.view(number).status, Status::Active);
+    }
+}
+
+#[test]
+fn where_one_path_has_room_for_one_flow_the_most_valuable_has_it() {
+    let mut desk = ring();
+    let cheap = buy_to(&mut desk, 1, 10_000_000, 30);
+    let dear = buy_to(&mut desk, 2, 10_000_000, 60);
+    assert_eq!(desk.view(dear).path, STRAIGHT);
+    cut(&mut desk, STRAIGHT[0], &[flow(1, 0), flow(2, 0)]);
+    assert_eq!(desk.view(dear).path, ROUND);
+    assert_eq!(desk.view(dear).status, Status::Active);
+    let waits = desk.view(cheap);
+    assert_eq!((waits.status, waits.moves), (Status::Suspended, 0));
+    // There is room when the other has ended.
+    desk.ask(&buyer(), Request::Cancel(dear)).unwrap();
+    desk.wait(Duration::from_secs(2));
+    let moved = desk.view(cheap);
+    assert_eq!((moved.status, moved.path), (Status::Active, ROUND.to_vec()));
+    desk.wait(Duration::from_secs(60));
+    let receipt = desk.view(cheap).receipt.unwrap().document;
+    assert!(
+        (28_000..30_000).contains(&receipt.served_ms),
+        "time without service is credited: {}",
+        receipt.served_ms
+    );
+}
+
+#[test]
+fn a_flow_without_room_anywhere_is_taken_off_credited_and_refunded_when_patience_is_over() {
+    let mut desk = open();
+    let number = desk.buy();
+    desk.wait(Duration::from_secs(10));
+    desk.core.network_event(slower(port(2, 13), 1_000_000));
+    desk.drain();
+    assert_eq!(desk.view(number).status, Status::Suspended);
+    assert_eq!(desk.network_log().last().unwrap(), "remove 1");
+    assert_eq!(booked(&desk, port(1, 12)), 0);
+    desk.wait(Duration::from_secs(40));
+    let receipt = desk.view(number).receipt.unwrap().document;
+    assert_eq!(receipt.served_ms, 10_000);
+    assert_eq!(receipt.fee, Amount(0));
+}
+
+#[test]
+fn a_flow_that_was_taken_off_is_back_when_its_link_is_fast_again() {
+    let mut desk = open();
+    let number = desk.buy();
+    desk.wait(Duration::from_secs(10));
+    desk.core.network_event(slower(port(2, 13), 1_000_000));
+    desk.drain();
+    // As long as it is off, a restart does not put it back.
+    let mut desk = desk.crash();
+    assert!(desk.network_log().contains(&"recall 1".to_owned()));
+    desk.core.network_event(slower(port(2, 13), 1_000_000));
+    desk.wait(Duration::from_secs(5));
+    assert_eq!(desk.view(number).status, Status::Suspended);
+    desk.core.network_event(slower(port(2, 13), 20_000_000));
+    desk.wait(Duration::from_secs(2));
+    let view = desk.view(number);
+    assert_eq!((view.status, view.moves), (Status::Active, 1));
+}
+
+#[test]
+fn a_flow_follows_a_host_that_moves() {
+    let mut desk = ring();
+    let number = desk.buy();
+    for (last, at, mac) in [(1, port(1, 2), 1), (4, port(3, 1), 99)] {
+        let host = Host {
+            address: ip(last),
+            mac: MacAddr([2, 0, 0, 0, 0, mac]),
+            port: at,
+            since: desk.now,
+        };
+        desk.hosts.lock().unwrap().insert(ip(last), host.clone());
+        desk.core.network_event(NetworkEvent::Host(host));
+        desk.drain();
+        assert_eq!(desk.view(number).status, Status::Active);
+    }
+    assert_eq!(desk.view(number).moves, 2);
+    let record = desk
+        .journal
+        .iter()
+        .rev()
+        .find_map(|(_, record)| match record {
+            Record::Moved(moved) => Some(moved.clone()),
+            _ => None,
+        });
+    let moved = record.unwrap();
+    assert_eq!(moved.ingress, port(1, 2));
+    assert_eq!(moved.destination_mac, MacAddr([2, 0, 0, 0, 0, 99]));
+}
+
+#[test]
+fn a_flow_whose_host_moves_where_there_is_no_room_is_suspended_and_off_the_switches() {
+    let mut desk = open();
+    let number = desk.buy();
+    // Nobody has said how fast the link to that port is.
+    let host = Host {
+        address: ip(4),
+        mac: MacAddr([2, 0, 0, 0, 0, 4]),
+        port: port(3, 7),
+        since: desk.now,
+    };
+    desk.hosts.lock().unwrap().insert(ip(4), host.clone());
+    desk.core.network_event(NetworkEvent::Host(host));
+    desk.drain();
+    assert_eq!(desk.view(number).status, Status::Suspended);
+    assert_eq!(desk.network_log().last().unwrap(), "remove 1");
+}
+
+#[test]
+fn what_is_paid_and_not_installed_yet_moves_as_well() {
+    let mut desk = start(RING, Vec::new(), Time::from_millis(1_000_000), false);
+    let (_, quote) = desk.quote();
+    let number = pay(&mut desk, &quote);
+    assert_eq!(desk.view(number).status, Status::Installing);
+    cut(&mut desk, STRAIGHT[0], &[]);
+    desk.wait(Duration::from_secs(1));
+    assert_eq!(desk.view(number).path, ROUND);
+    desk.core
+        .network_event(NetworkEvent::Installed { flow: flow(1, 1) });
+    desk.drain();
+    assert_eq!(desk.view(number).status, Status::Active);
+}
+
+#[test]
+fn a_crash_after_any_record_of_a_move_goes_on_with_it() {
+    let mut desk = ring();
+    desk.buy();
+    desk.wait(Duration::from_secs(3));
+    cut(&mut desk, STRAIGHT[0], &[flow(1, 0)]);
+    let activated = |(_, record): &(u64, Record)| matches!(record, Record::Activated { .. });
+    let first = desk.journal.iter().position(activated).unwrap();
+    for length in first + 1..=desk.journal.len() {
+        let prefix = desk.journal[..length].to_vec();
+        let moved = |(_, record): &(u64, Record)| matches!(record, Record::Moved(_));
+        let generation = u16::from(prefix.iter().any(moved));
+        let mut desk = start(RING, prefix, desk.now, true);
+        let restored = NetworkEvent::PathRestored {
+            flow: flow(1, generation),
+        };
+        desk.core.network_event(restored);
+        desk.wait(Duration::from_secs(60));
+        let receipt = desk.view(ReservationNumber(1)).receipt.unwrap().document;
+        assert_eq!(receipt.served_ms, 30_000, "after {length} records");
+    }
+}
