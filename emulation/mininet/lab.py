@@ -182,6 +182,20 @@ class Lab:
                     if result:
                         raise RuntimeError(result)
 
+    def op_swallow(self, a, b, on):
+        """Makes every link between switches `a` and `b` swallow all frames, without a word to either, or carry them again."""
+        with self.network:
+            links = self.net.linksBetween(self.net[a], self.net[b])
+            if not links:
+                raise ValueError('no link between %s and %s' % (a, b))
+            table = 'payflow-%s-%s' % tuple(sorted((a, b)))
+            rules = 'table netdev %s\ndelete table netdev %s\n' % (table, table)
+            if on:
+                devices = ', '.join('"%s"' % intf.name for link in links for intf in (link.intf1, link.intf2))
+                rules += ('table netdev %s {\n chain egress {\n  type filter hook egress devices = { %s } priority -10; '
+                          'policy drop;\n }\n}\n' % (table, devices))
+            run('nft', '-f', '-', stdin=rules)
+
     def op_info(self):
         """Names, ports and addresses."""
         switches = []

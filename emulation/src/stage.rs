@@ -286,6 +286,26 @@ impl<'a> Stage<'a> {
         self.json(host, &["status", id])
     }
 
+    /// `payflow status`: every reservation of a host's wallet.
+    ///
+    /// # Errors
+    /// When the command fails.
+    pub fn statuses(&self, host: &str) -> anyhow::Result<Vec<ReservationView>> {
+        #[derive(Deserialize)]
+        struct All {
+            reservations: Vec<ReservationView>,
+        }
+        Ok(self.json::<All>(host, &["status"])?.reservations)
+    }
+
+    /// `payflow change`: the reservation that has taken the other's place, active.
+    ///
+    /// # Errors
+    /// When it was not changed.
+    pub fn change(&self, host: &str, id: &str, rate: &str) -> anyhow::Result<Purchase> {
+        self.json(host, &["change", id, "--rate", rate])
+    }
+
     /// `payflow cancel --wait`: the reservation, settled.
     ///
     /// # Errors

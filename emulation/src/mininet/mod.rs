@@ -263,6 +263,15 @@ impl Lab {
             .ask("link", json!({ "a": a, "b": b, "up": up }), ANSWER_LIMIT)
     }
 
+    /// Makes every link between two switches swallow all frames without a word to either, or carry them again. Needs Linux 5.16.
+    ///
+    /// # Errors
+    /// When there is none, or the kernel cannot.
+    pub fn swallow(&self, a: &str, b: &str, on: bool) -> Result<(), LabError> {
+        self.link
+            .ask("swallow", json!({ "a": a, "b": b, "on": on }), ANSWER_LIMIT)
+    }
+
     /// Applies what the userspace datapath needs, now. A watcher does so by itself within milliseconds of every change;
     /// this is for measurements that must not begin before.
     ///

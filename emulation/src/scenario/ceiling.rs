@@ -111,7 +111,13 @@ pub fn find(tools: &Tools, switches: u16, progress: &Progress) -> anyhow::Result
 
 fn attempt(lab: &Lab, tools: &Tools, to: &str, pps: u64) -> anyhow::Result<CeilingStep> {
     let result = Trial::new(lab, tools, STEP)
-        .udp("probe", "h1", to, 5201, &format!("rate={}", pps * FRAME_BITS))
+        .udp(
+            "probe",
+            "h1",
+            to,
+            5201,
+            &format!("rate={}", pps * FRAME_BITS),
+        )
         .run()?;
     let flow = result.flow("probe")?;
     let unsent = flow.skipped_packets + flow.failed_packets;

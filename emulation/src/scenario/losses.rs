@@ -266,7 +266,11 @@ mod tests {
     #[test]
     fn what_the_processor_loses_makes_a_measurement_void_and_what_a_queue_loses_does_not() {
         let result = TrialResult {
-            flows: [flow("paid", 10_000, 10_000, 0), flow("flood", 90_000, 40_000, 0)].into(),
+            flows: [
+                flow("paid", 10_000, 10_000, 0),
+                flow("flood", 90_000, 40_000, 0),
+            ]
+            .into(),
             ..TrialResult::default()
         };
         let queue = counters(&[("s1-eth101 queue 0", 50_000)], &[]);
@@ -283,7 +287,11 @@ mod tests {
         assert_eq!(void_reasons(&losses, &result, ["paid"]).len(), 1);
 
         let stalled = TrialResult {
-            flows: [flow("paid", 9_900, 9_900, 100), flow("flood", 90_000, 90_000, 9_000)].into(),
+            flows: [
+                flow("paid", 9_900, 9_900, 100),
+                flow("flood", 90_000, 90_000, 9_000),
+            ]
+            .into(),
             ..TrialResult::default()
         };
         let losses = Losses::of(&stalled, &Counters::default(), []);

@@ -91,7 +91,7 @@ pub fn cancel_all(
 }
 
 /// Does something with every order: those of one host one after the other, the hosts side by side.
-fn each_host<T: Send>(
+pub(super) fn each_host<T: Send>(
     orders: &[Order],
     act: impl Fn(&Order) -> anyhow::Result<(String, T)> + Sync,
 ) -> anyhow::Result<BTreeMap<String, T>> {
@@ -104,7 +104,12 @@ fn each_host<T: Send>(
             .into_values()
             .map(|orders| {
                 let act = &act;
-                scope.spawn(move || orders.into_iter().map(act).collect::<anyhow::Result<Vec<_>>>())
+                scope.spawn(move || {
+                    orders
+                        .into_iter()
+                        .map(act)
+                        .collect::<anyhow::Result<Vec<_>>>()
+                })
             })
             .collect();
         let mut done = BTreeMap::new();

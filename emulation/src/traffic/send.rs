@@ -108,7 +108,11 @@ pub fn send(options: &SendOptions) -> Result<SendReport, TrafficError> {
         } else {
             interval / count * index
         };
-        flows.push(Flow::open(spec, start_ns.saturating_add(offset), options.bucket)?);
+        flows.push(Flow::open(
+            spec,
+            start_ns.saturating_add(offset),
+            options.bucket,
+        )?);
     }
 
     let tick = nanos(options.tick);

@@ -132,8 +132,11 @@ impl<'a> Crowd<'a> {
 
     fn run(&mut self, stage: &Stage<'_>, kind: Kind) -> anyhow::Result<CrowdRun> {
         let flows = plan::flows(kind);
-        self.progress
-            .begin(&format!("{} flows are bought: {}", flows.len(), kind.title()));
+        self.progress.begin(&format!(
+            "{} flows are bought: {}",
+            flows.len(),
+            kind.title()
+        ));
         // The large ones first: at the end so little is free that what others hold unpaid is in the way.
         let orders: Vec<Order> = flows.iter().rev().map(|flow| self.order(flow)).collect();
         let begun = Instant::now();
@@ -143,8 +146,11 @@ impl<'a> Crowd<'a> {
             flows: bought.len(),
             seconds: begun.elapsed().as_secs_f64(),
         });
-        self.progress
-            .begin(&format!("{} s of traffic: {}", self.args.seconds, kind.title()));
+        self.progress.begin(&format!(
+            "{} s of traffic: {}",
+            self.args.seconds,
+            kind.title()
+        ));
         let mut void_tries = Vec::new();
         let run = loop {
             let mut run = self.attempt(kind, &flows, &bought)?.judged();
@@ -162,7 +168,11 @@ impl<'a> Crowd<'a> {
     }
 
     fn order(&self, flow: &PaidFlow) -> Order {
-        let address = self.lab.info().host(&flow.to).map(|host| host.ip.to_string());
+        let address = self
+            .lab
+            .info()
+            .host(&flow.to)
+            .map(|host| host.ip.to_string());
         Order::new(
             &flow.name,
             &flow.from,
@@ -339,7 +349,12 @@ fn figure(
 }
 
 fn best_effort(target_bps: u64, result: &TrialResult, paid: &[CrowdFlow]) -> BestEffort {
-    let rest = || result.flows.values().filter(|flow| is_best_effort(&flow.name));
+    let rest = || {
+        result
+            .flows
+            .values()
+            .filter(|flow| is_best_effort(&flow.name))
+    };
     let arrived: u64 = paid
         .iter()
         .map(|flow| match flow.sends.as_str() {

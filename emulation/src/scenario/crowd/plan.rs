@@ -35,7 +35,9 @@ const BURST_PERCENT: u64 = 90;
 const FIRST_PORT: u16 = 5_000;
 
 /// What all flows do in one run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum, serde::Serialize, serde::Deserialize)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum, serde::Serialize, serde::Deserialize,
+)]
 #[serde(rename_all = "lowercase")]
 pub enum Kind {
     /// Every flow at a constant rate.
@@ -167,7 +169,11 @@ impl PaidFlow {
         }
         if kind == Kind::Bursts {
             let burst = Burst::of(offered, burst_bytes);
-            return describe(burst.rate_bps, burst.frame_bytes - FRAME_OVERHEAD, burst.packets);
+            return describe(
+                burst.rate_bps,
+                burst.frame_bytes - FRAME_OVERHEAD,
+                burst.packets,
+            );
         }
         let frame = offered / 8 / PPS;
         let payload = u32::try_from(frame)
@@ -192,13 +198,15 @@ struct Burst {
 }
 
 impl Burst {
-    /// The largest that is at most nine tenths of what was sold and keeps `offered_bps`.
+    /// The largest that is at most nine tenths of what was sold and keeps `offered_bps`; two packets at least.
     fn of(offered_bps: u64, sold_bytes: u64) -> Self {
         let most = sold_bytes * BURST_PERCENT / 100;
         let periods = (most * 8_000 / offered_bps.max(1) / BURST_PERIOD_MS).max(1);
         let period_ms = periods * BURST_PERIOD_MS;
         let bytes = (offered_bps * period_ms / 8_000).min(most);
-        let packets = bytes.div_ceil(u64::from(MAX_PAYLOAD + FRAME_OVERHEAD)).max(1);
+        let packets = bytes
+            .div_ceil(u64::from(MAX_PAYLOAD + FRAME_OVERHEAD))
+            .max(2);
         let frame_bytes = bytes / packets;
         Self {
             packets: u32::try_from(packets).unwrap_or(u32::MAX),
@@ -220,7 +228,10 @@ mod tests {
     fn a_hundred_flows_are_thirty_megabit_from_three_switches() {
         let flows = flows(Kind::Tcp);
         assert_eq!(flows.len(), FLOWS);
-        assert_eq!(flows.iter().map(|flow| flow.rate_bps).sum::<u64>(), 30_000_000);
+        assert_eq!(
+            flows.iter().map(|flow| flow.rate_bps).sum::<u64>(),
+            30_000_000
+        );
         let rates = flows.iter().map(|flow| flow.rate_bps);
         assert_eq!(
             (rates.clone().min(), rates.max()),
@@ -247,13 +258,19 @@ mod tests {
                 let text = format!("to=10.0.0.1:1,{}", flow.traffic(kind, burst_bytes));
                 let spec: FlowSpec = text.parse().unwrap();
                 assert!(spec.rate_bps <= flow.rate_bps, "{text}");
-                assert!(spec.rate_bps * 100 >= flow.rate_bps * 99, "{text} of {flow:?}");
+                assert!(
+                    spec.rate_bps * 100 >= flow.rate_bps * 99,
+                    "{text} of {flow:?}"
+                );
                 let at_once = u64::from(spec.frame_bytes()) * u64::from(spec.burst_packets);
                 assert!(at_once <= burst_bytes, "{text}");
                 if kind == Kind::Bursts {
                     // As large as sold, as far as the common period allows: one more would be too many.
                     let period_bytes = flow.rate_bps * BURST_PERIOD_MS / 8_000;
-                    assert!(at_once + period_bytes + 100 > burst_bytes * 85 / 100, "{text}");
+                    assert!(
+                        at_once + period_bytes + 100 > burst_bytes * 85 / 100,
+                        "{text}"
+                    );
                 }
             }
         }

@@ -159,7 +159,14 @@ impl CrowdReport {
                 ceiling.switches, ceiling.loss_free_pps
             ));
         }
-        let mut table = Table::new(["run, flow", "paid Mbit/s", "offered", "got", "loss", "p99 ms"]);
+        let mut table = Table::new([
+            "run, flow",
+            "paid Mbit/s",
+            "offered",
+            "got",
+            "loss",
+            "p99 ms",
+        ]);
         for run in &self.runs {
             for flow in run.worst() {
                 table.row([
@@ -258,7 +265,10 @@ impl CrowdRun {
         };
         let of_paid = |flow: &CrowdFlow, bps: u64| {
             let share = bps as f64 / flow.paid_bps.max(1) as f64;
-            (-share, format!("{} of {}", percent(share), rate(flow.paid_bps)))
+            (
+                -share,
+                format!("{} of {}", percent(share), rate(flow.paid_bps)),
+            )
         };
         let constant = || self.constant().collect::<Vec<_>>();
         let mut bars = vec![
@@ -405,7 +415,12 @@ mod tests {
             run.flows.first_mut().into_iter().for_each(spoil);
         };
         let last = |run: &mut CrowdRun, back: usize, spoil: fn(&mut CrowdFlow)| {
-            run.flows.iter_mut().rev().skip(back).take(1).for_each(spoil);
+            run.flows
+                .iter_mut()
+                .rev()
+                .skip(back)
+                .take(1)
+                .for_each(spoil);
         };
         type Spoiler<'a> = Box<dyn Fn(&mut CrowdRun) + 'a>;
         let spoilers: Vec<Spoiler<'_>> = vec![
