@@ -261,7 +261,7 @@ fn ask(stage: &Stage<'_>, views: &mut Vec<ReservationView>, wanted_bps: u64) -> 
         ..Change::default()
     };
     let id = views.last().map(|view| view.id.clone()).unwrap_or_default();
-    match stage.change("h1", &id, &wanted_bps.to_string()) {
+    match stage.change("h1", &id, &format!("{}kbit", wanted_bps / 1_000)) {
         Ok(purchase) => {
             let confirmed_bps = if purchase.view.status == Status::Active {
                 purchase.view.quote.rate_bps
@@ -276,7 +276,7 @@ fn ask(stage: &Stage<'_>, views: &mut Vec<ReservationView>, wanted_bps: u64) -> 
             }
         }
         Err(error) => Change {
-            problem: Some(format!("{error:#}")),
+            problem: Some(error.root_cause().to_string()),
             confirmed_unix_ms: unix_ms(unix_now()),
             ..change
         },

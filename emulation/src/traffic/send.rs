@@ -202,6 +202,11 @@ impl<'a> Flow<'a> {
 
     /// Sends what is due, at most one turn; whether the turn was used up.
     fn send_due(&mut self, now: u64) -> Result<bool, TrafficError> {
+        // The distance between bursts counts from when they leave, after the other flows had their turns.
+        let now = match self.schedule {
+            Schedule::Constant(_) => now,
+            Schedule::Bursts(_) => now_ns(ClockId::CLOCK_MONOTONIC)?,
+        };
         let count = self.schedule.take_due(now, TURN);
         if count == 0 {
             return Ok(false);
