@@ -73,6 +73,11 @@ impl BurstPacer {
         count
     }
 
+    /// The packets taken last have left the sender by now: the distance to the next burst counts from here.
+    pub fn left_at(&mut self, now_ns: u64) {
+        self.full_ns = self.full_ns.max(now_ns.saturating_add(self.offset_ns(1)));
+    }
+
     /// Packets that were never sent because the sender had been stalled for too long.
     #[must_use]
     pub fn skipped(&self) -> u64 {
@@ -144,6 +149,8 @@ mod tests {
         assert_eq!(pacer.take_due(130 * MS, 9), 4);
         assert_eq!((pacer.skipped(), pacer.stalls()), (4, 1));
         assert_eq!(pacer.take_due(160 * MS, 9), 0);
+        pacer.left_at(134 * MS);
+        assert_eq!(pacer.next_due_ns(), 174 * MS - TOLERANCE_NS);
     }
 
     proptest! {

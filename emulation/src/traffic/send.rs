@@ -231,6 +231,9 @@ impl<'a> Flow<'a> {
             }
             Out::Udp(udp) => udp.send(stamps),
         };
+        if let Schedule::Bursts(pacer) = &mut self.schedule {
+            pacer.left_at(now_ns(ClockId::CLOCK_MONOTONIC)?);
+        }
         // Numbers count what left, so a gap at the receiver is a loss in the network.
         self.next_number += sent;
         self.failed += count - sent;

@@ -40,6 +40,9 @@ const FLOOD_PORT: u16 = 6_201;
 const FLOOD: &str = "rate=50Mbit";
 const TICK: Duration = Duration::from_millis(1);
 
+/// So dear that every flow costs more than the least price, and the faster ones more than the slower.
+const PRICES: &str = "\n[prices]\nsteady_nanos_per_mbit_second = 2000000\n";
+
 const BEFORE: Duration = Duration::from_secs(5);
 const AFTER: Duration = Duration::from_secs(9);
 /// Longer than all of it, buying included.
@@ -78,7 +81,7 @@ pub fn run(args: &CutArgs, dir: &Path) -> anyhow::Result<CutReport> {
         },
         ..LabConfig::default()
     })?;
-    let mut stage = Stage::new(&lab, &tools, &dir.join("state"))?;
+    let mut stage = Stage::with_config(&lab, &tools, &dir.join("state"), PRICES)?;
     let cut = Cut {
         lab: &lab,
         tools: &tools,

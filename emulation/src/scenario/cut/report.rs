@@ -271,7 +271,7 @@ impl CutCase {
                 !all.is_empty() && before >= RATE_SHARE,
             ),
             Bar::new(
-                "whoever fits on the detour moves",
+                "whoever fits on the detour moves, the dearest first",
                 "nobody is left who would have had room",
                 format!("{} moved, {stranded} would have had room", moved.len()),
                 !moved.is_empty() && stranded == 0,
@@ -310,23 +310,21 @@ impl CutCase {
         ]
     }
 
-    /// How many that did not move would each have had room on the detour beside those that did.
+    /// How many that did not move would each have had room on the detour beside those that did and are worth as much or more.
     fn could_have_moved(&self, moved: &[&CutFlow], others: &[&CutFlow]) -> usize {
         let plan = ClassPlan::for_capacity(BitRate(self.detour_bps));
-        let taken = |of: fn(&CutFlow) -> u64| moved.iter().map(|flow| of(flow)).sum::<u64>();
-        let rate = plan
-            .reservable()
-            .bps()
-            .saturating_sub(taken(|flow| flow.paid_bps));
-        let buffer = plan
-            .share(Class::Steady)
-            .buffer
-            .0
-            .saturating_sub(taken(|flow| flow.burst_bytes));
-        others
-            .iter()
-            .filter(|flow| flow.paid_bps <= rate && flow.burst_bytes <= buffer)
-            .count()
+        let (rate, buffer) = (plan.reservable().bps(), plan.share(Class::Steady).buffer.0);
+        let fits = |other: &&&CutFlow| {
+            let before = || {
+                moved
+                    .iter()
+                    .filter(|flow| flow.paid_nanos >= other.paid_nanos)
+            };
+            let taken_bps: u64 = before().map(|flow| flow.paid_bps).sum();
+            let taken_bytes: u64 = before().map(|flow| flow.burst_bytes).sum();
+            taken_bps + other.paid_bps <= rate && taken_bytes + other.burst_bytes <= buffer
+        };
+        others.iter().filter(fits).count()
     }
 }
 
@@ -413,6 +411,12 @@ mod tests {
             case.flows.first_mut().into_iter().for_each(spoil);
             assert!(!case.judged().passed, "spoiler {number} went unnoticed");
         }
+        let mut case = good();
+        case.flows.iter_mut().rev().take(1).for_each(|flow| {
+            flow.paid_nanos *= 2;
+            flow.refunded_nanos *= 2;
+        });
+        assert!(!case.judged().passed, "a dearer one was left behind");
         let mut case = good();
         case.flows.retain(CutFlow::has_moved);
         assert!(!case.judged().passed, "nobody was left behind");
