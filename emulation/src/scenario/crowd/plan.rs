@@ -5,7 +5,13 @@ use crate::traffic::{FRAME_OVERHEAD, MAX_PAYLOAD};
 
 /// Switches in a row; the hosts of all but the last send, those of the last receive.
 pub const SWITCHES: u16 = 4;
-const HOSTS_PER_SWITCH: u16 = 4;
+const HOSTS_PER_SWITCH: u16 = 5;
+/// Of those, the ones that share all flows but one, and on the last switch those that receive.
+const SHARING: u16 = 3;
+/// The one that sends more than it bought, on the first switch.
+const SENDS_TOO_MUCH: u16 = 3;
+/// The one that has bought nothing, and on the last switch the one that receives best effort.
+const BOUGHT_NOTHING: u16 = 4;
 /// Capacity of every trunk.
 pub const TRUNK_BPS: u64 = 40_000_000;
 
@@ -108,11 +114,17 @@ fn host(switch: u16, number: u16) -> String {
     format!("h{}", switch * HOSTS_PER_SWITCH + number + 1)
 }
 
-/// Where best effort enters, from the ports of hosts that have paid for other flows, and where it goes.
+/// Where best effort enters, and where it goes. It shares the ports of hosts that have paid for other flows, but not where those
+/// send in bursts: on emulated switches packets wait for the processor in a line for each port, and bursts behind others would
+/// come to their meters too near to each other.
 #[must_use]
-pub fn floods() -> Vec<(String, String)> {
+pub fn floods(kind: Kind) -> Vec<(String, String)> {
+    let from = match kind {
+        Kind::Constant | Kind::Tcp => 0,
+        Kind::Bursts => BOUGHT_NOTHING,
+    };
     (0..SWITCHES - 1)
-        .map(|switch| (host(switch, 0), host(SWITCHES - 1, HOSTS_PER_SWITCH - 1)))
+        .map(|switch| (host(switch, from), host(SWITCHES - 1, BOUGHT_NOTHING)))
         .collect()
 }
 
@@ -120,17 +132,16 @@ pub fn floods() -> Vec<(String, String)> {
 #[must_use]
 pub fn flows(kind: Kind) -> Vec<PaidFlow> {
     // Three hosts on each of three switches share all flows but one; the excessive one has a host of its own.
-    let senders: Vec<(u16, u16)> = (0..HOSTS_PER_SWITCH - 1)
+    let senders: Vec<(u16, u16)> = (0..SHARING)
         .flat_map(|number| (0..SWITCHES - 1).map(move |switch| (switch, number)))
         .collect();
     let mut deal = senders.iter().cycle();
-    let receivers = HOSTS_PER_SWITCH - 1;
     (0_u16..)
         .zip(rates_kbps())
         .map(|(number, kbps)| {
             let excessive = usize::from(number) == EXCESSIVE;
             let (switch, sender) = if excessive {
-                (0, HOSTS_PER_SWITCH - 1)
+                (0, SENDS_TOO_MUCH)
             } else {
                 deal.next().copied().unwrap_or_default()
             };
@@ -138,7 +149,7 @@ pub fn flows(kind: Kind) -> Vec<PaidFlow> {
                 name: format!("flow {number:02}"),
                 from: host(switch, sender),
                 entry: format!("s{}", switch + 1),
-                to: host(SWITCHES - 1, number % receivers),
+                to: host(SWITCHES - 1, number % SHARING),
                 port: FIRST_PORT + number,
                 rate_bps: kbps * 1_000,
                 excessive,
