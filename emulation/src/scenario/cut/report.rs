@@ -399,7 +399,7 @@ mod tests {
             |flow| flow.before_share = 0.98,
             |flow| flow.outage_ms = 1_100,
             |flow| flow.during_share = 0.98,
-            |flow| flow.paid_bps = 1_000, // leaves room for another
+            |flow| flow.paid_bps = 0, // leaves room for another
             |flow| flow.status = "suspended".to_owned(),
             |flow| flow.moves = 0,
             |flow| flow.credited_ms = 1_400,
