@@ -96,6 +96,7 @@ impl Desk {
             source_port: None,
             destination_port: u16::try_from(port).ok(),
             rate_bps: 500_000,
+            start_at: None,
             duration_s: 1_800,
             class: None,
             max_price: None,

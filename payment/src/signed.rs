@@ -12,19 +12,25 @@ use crate::canonical::{CanonicalError, DocumentHash, canonical_bytes};
 
 /// An ed25519 private key (RFC 8032) that signs documents, never transactions.
 #[derive(Clone, Debug)]
-pub struct SigningKey(Ed25519PrivateKey);
+pub struct SigningKey {
+    private: Ed25519PrivateKey,
+    /// Derived once: that costs as much as a signature.
+    public: PublicKey,
+}
 
 impl SigningKey {
     /// The key with this 32-byte seed.
     #[must_use]
     pub fn from_seed(seed: [u8; 32]) -> Self {
-        Self(Ed25519PrivateKey::new(seed))
+        let private = Ed25519PrivateKey::new(seed);
+        let public = PublicKey(*private.public_key().bytes());
+        Self { private, public }
     }
 
     /// The public half, for clients to pin.
     #[must_use]
     pub fn public_key(&self) -> PublicKey {
-        PublicKey(*self.0.public_key().bytes())
+        self.public
     }
 }
 
@@ -77,7 +83,7 @@ impl<T: Serialize> Signed<T> {
     pub fn sign(key: &SigningKey, domain: &str, document: T) -> Result<Self, SignedError> {
         let message = message(domain, &document)?;
         let signature: Ed25519Signature = key
-            .0
+            .private
             .try_sign(&message)
             .map_err(|_| SignedError::BadSignature)?;
         Ok(Self {

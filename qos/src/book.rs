@@ -94,7 +94,7 @@ pub enum TrimError {
     #[error("there is no such commitment")]
     Unknown,
     /// A trim only shrinks; more time is a new commitment.
-    #[error("the new window is not within the old one")]
+    #[error("the new one is not within the old one")]
     NotWithin,
 }
 
@@ -388,6 +388,29 @@ impl Book {
         let commitment = self.forget(id)?;
         self.ends.remove(&(commitment.window.end(), id));
         Some(commitment)
+    }
+
+    /// Puts a smaller commitment in the place of one: some of its links, no more of its rate and burst, some of its time. Whatever
+    /// is known of capacities, it fits.
+    ///
+    /// # Errors
+    ///
+    /// If there is no such commitment, or the new one is not within the old.
+    pub fn shrink(&mut self, id: CommitmentId, smaller: Commitment) -> Result<(), TrimError> {
+        let known = self.commitments.get(&id).ok_or(TrimError::Unknown)?;
+        let within = known.window.covers(smaller.window)
+            && smaller.rate <= known.rate
+            && smaller.burst <= known.burst
+            && smaller.class == known.class
+            && smaller.unpaid == known.unpaid
+            && !smaller.path.is_empty()
+            && smaller.path.iter().all(|link| known.path.contains(link));
+        if !within {
+            return Err(TrimError::NotWithin);
+        }
+        self.release(id);
+        self.enter(id, smaller.in_order());
+        Ok(())
     }
 
     /// Shrinks the window of a commitment and gives back the rest.

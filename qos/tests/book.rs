@@ -192,6 +192,37 @@ fn a_trim_only_shrinks_and_gives_the_rest_back() {
 }
 
 #[test]
+fn what_is_made_smaller_fits_also_where_no_capacity_is_known() {
+    let mut book = book();
+    let elsewhere = PortRef::new(77, 1);
+    let both = Commitment {
+        path: vec![LINK, elsewhere],
+        ..paid(80_000)
+    };
+    book.restore(CommitmentId(1), both.clone());
+    let smaller = |rate, path| Commitment {
+        rate: SoldRate(rate),
+        path,
+        ..both.clone()
+    };
+    for greater in [
+        smaller(80_001, vec![LINK]),
+        smaller(80_000, vec![PortRef::new(78, 1)]),
+        smaller(80_000, Vec::new()),
+    ] {
+        let refused = book.shrink(CommitmentId(1), greater);
+        assert_eq!(refused, Err(TrimError::NotWithin));
+    }
+    assert_eq!(
+        book.shrink(CommitmentId(1), smaller(30_000, vec![elsewhere])),
+        Ok(())
+    );
+    assert_eq!(book.load(LINK, Time::default()).rate, SoldRate(0));
+    let left = book.get(CommitmentId(1)).map(|it| it.rate);
+    assert_eq!(left, Some(SoldRate(30_000)));
+}
+
+#[test]
 fn a_replacement_counts_what_it_replaces_as_free_and_fails_without_a_trace() {
     let mut book = book();
     commit(&mut book, 1, paid(60_000)).unwrap();

@@ -537,7 +537,7 @@ impl Api {
 enum Purchase {
     /// Not decided yet.
     Open,
-    /// The paid time has begun, whatever happened afterwards.
+    /// It is paid for a later time, or the paid time has begun, whatever happened afterwards.
     Bought,
     /// It will not be.
     Lost(Problem),
@@ -551,7 +551,7 @@ impl Purchase {
         }
         let said = view.detail.as_deref();
         let (kind, detail) = match view.status {
-            Status::Active => return Self::Bought,
+            Status::Active | Status::Scheduled => return Self::Bought,
             Status::Pending | Status::Installing | Status::Suspended => return Self::Open,
             // The offer was found worthless; the quote itself still stands.
             Status::Held => (

@@ -1,9 +1,14 @@
 //! What an end device does: quote, reserve, status, cancel.
 
-use std::{net::IpAddr, time::Duration};
+use std::{
+    net::IpAddr,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
 
 use clap::{ArgGroup, Args, ValueEnum};
-use payflow_payment::{Address, Amount, Asset, ChainId, PublicKey, Signed, ledger::iota::inspect};
+use payflow_payment::{
+    Address, Amount, Asset, ChainId, PublicKey, Signed, UnixMillis, ledger::iota::inspect,
+};
 use payflow_qos::{BitRate, Class};
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -57,6 +62,9 @@ pub(super) struct FlowArgs {
     /// How long, such as 30s or 1h30m.
     #[arg(long = "for", value_name = "TIME", value_parser = parse_duration)]
     duration: Duration,
+    /// Begin so much later, such as 2h; by default at once.
+    #[arg(long = "in", value_name = "TIME", value_parser = parse_duration)]
+    later: Option<Duration>,
     /// steady for constant rates, elastic for TCP and bursts; by default what suits the protocol.
     #[arg(long)]
     class: Option<SoldClass>,
@@ -203,6 +211,7 @@ pub(super) async fn change(args: ChangeArgs, common: &Common, out: Out) -> Resul
         source_port: was.flow.source_port,
         destination_port: was.flow.destination_port,
         rate_bps: wanted.rate_bps.unwrap_or(was.rate_bps),
+        start_at: None,
         duration_s: wanted.duration_s.unwrap_or(WHAT_IS_LEFT),
         class: Some(was.class),
         max_price: wanted.max_price,
@@ -397,6 +406,7 @@ impl FlowArgs {
             source_port: self.source_port,
             destination_port: port,
             rate_bps: self.rate.bps(),
+            start_at: self.later.map(from_now),
             duration_s: self.duration.as_secs(),
             class: self.class.map(|class| match class {
                 SoldClass::Steady => Class::Steady,
@@ -443,6 +453,7 @@ impl Expected<'_> {
                 "the rate",
                 document.rate() == BitRate(request.rate_bps).to_sold(),
             ),
+            ("the start", document.start_at == request.start_at),
             (
                 "the duration",
                 request.duration_s == WHAT_IS_LEFT
@@ -552,7 +563,7 @@ async fn resume(
         Ok(view) => {
             let lives = matches!(
                 view.status,
-                Status::Installing | Status::Active | Status::Suspended
+                Status::Scheduled | Status::Installing | Status::Active | Status::Suspended
             );
             if lives && unfinished.is_for(request) {
                 return Ok(Some(view));
@@ -618,6 +629,12 @@ fn random_key() -> Result<String, CliError> {
     let mut bytes = [0; 16];
     getrandom::fill(&mut bytes).map_err(|error| CliError::Failed(error.to_string()))?;
     Ok(hex::encode(bytes))
+}
+
+/// By this host's clock.
+fn from_now(later: Duration) -> UnixMillis {
+    let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH);
+    UnixMillis(millis(since_1970.unwrap_or_default() + later))
 }
 
 fn millis(duration: Duration) -> u64 {

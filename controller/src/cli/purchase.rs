@@ -220,7 +220,9 @@ impl Unfinished {
 
     /// Whether this is what is being asked for again.
     pub(super) fn is_for(&self, request: &QuoteRequest) -> bool {
+        // Said as a time from now, it is another instant every time.
         let bare = |request: &QuoteRequest| QuoteRequest {
+            start_at: None,
             max_price: None,
             ..request.clone()
         };

@@ -230,6 +230,7 @@ pub(super) fn word(status: Status) -> &'static str {
     match status {
         Status::Held => "held",
         Status::Pending => "pending",
+        Status::Scheduled => "scheduled",
         Status::Installing => "installing",
         Status::Active => "active",
         Status::Suspended => "suspended",

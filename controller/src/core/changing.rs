@@ -101,6 +101,7 @@ impl Core {
             selector: quote.flow.clone(),
             class: quote.class,
             rate,
+            starts_at: None,
             duration,
             price: Amount(price),
             source: host(quote.flow.source, issued.source_mac, issued.ingress),
@@ -204,8 +205,8 @@ impl Core {
                 burst: class.burst(rate),
                 ..booked.clone()
             };
-            if let Err(refusal) = self.book.replace(id, &alone) {
-                tracing::error!(reservation = %number.reservation_id(), %refusal, "a booking could not be made smaller");
+            if let Err(error) = self.book.shrink(id, alone) {
+                tracing::error!(reservation = %number.reservation_id(), %error, "a booking could not be made smaller");
             }
         }
         let replaced = self.register.reservations.get(&replaces);

@@ -36,6 +36,9 @@ pub struct QuoteRequest {
     pub destination_port: Option<u16>,
     /// Frame bits per second, as switches count them; rounded up to whole kbit/s.
     pub rate_bps: u64,
+    /// When it is to begin, in milliseconds since 1970 (UTC); at once when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub start_at: Option<UnixMillis>,
     /// How long, in seconds.
     pub duration_s: u64,
     /// `steady` or `elastic`; steady for UDP and elastic for TCP when absent.
@@ -84,6 +87,9 @@ pub struct QuoteDocument {
     pub rate_bps: u64,
     /// What the meter tolerates above the rate at once; everything beyond rate and burst is dropped.
     pub burst_bytes: u64,
+    /// Not before this; at once when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub start_at: Option<UnixMillis>,
     /// How long, from the moment every switch has confirmed.
     pub duration_ms: u64,
     /// The egress ports of the path.
@@ -104,6 +110,8 @@ pub enum Status {
     Held,
     /// A payment was offered; the ledger's answer is open.
     Pending,
+    /// Paid and final, for a time that has not come yet.
+    Scheduled,
     /// Paid and final; entries are being installed.
     Installing,
     /// Every switch has confirmed; the paid time runs.

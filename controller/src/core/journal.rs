@@ -69,6 +69,13 @@ pub enum Record {
         /// When it was seen.
         at: Time,
     },
+    /// The time that it was bought for has come.
+    Started {
+        /// Which reservation.
+        number: ReservationNumber,
+        /// When.
+        at: Time,
+    },
     /// Every switch has confirmed; the paid time runs, and that of the reservation whose place it takes is over.
     Activated {
         /// Which reservation.
@@ -225,6 +232,9 @@ pub struct QuoteIssued {
     pub destination_mac: MacAddr,
     /// The edge port of whoever asked: answerable for the hold until it is paid.
     pub asker: PortRef,
+    /// When it is to begin; at once when absent. Nothing is booked before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub starts_at: Option<Time>,
     /// When the hold ends, whatever happens: expiry and grace.
     pub hold_ends: Time,
     /// The reservation whose place this takes when it begins.

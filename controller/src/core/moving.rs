@@ -69,10 +69,14 @@ impl Core {
 
     /// Looks again for paths of flows that have none. Who has waited longest is first, and of those the most valuable.
     pub(super) fn try_moves(&mut self) {
-        let waits = |state| matches!(state, State::Installing | State::Suspended);
+        let waits = |it: &Reservation| match it.state {
+            State::Installing | State::Suspended => true,
+            State::Scheduled => it.displaced,
+            _ => false,
+        };
         let reservations = &self.register.reservations;
         self.waiting
-            .retain(|number, _| reservations.get(number).is_some_and(|it| waits(it.state)));
+            .retain(|number, _| reservations.get(number).is_some_and(waits));
         let mut due: Vec<_> = self
             .waiting
             .iter()
@@ -145,7 +149,7 @@ impl Core {
         let reservation = self.register.reservations.get(&number)?;
         if !matches!(
             reservation.state,
-            State::Installing | State::Active | State::Suspended
+            State::Scheduled | State::Installing | State::Active | State::Suspended
         ) {
             return None;
         }
@@ -220,7 +224,10 @@ impl Core {
 
     /// For how long its capacity is still needed.
     fn rest(&self, reservation: &Reservation) -> Option<Window> {
-        Window::new(self.now, self.carried_until(reservation).plus(SERVICE_TAIL))
+        Window::new(
+            reservation.needed_from(self.now),
+            self.carried_until(reservation).plus(SERVICE_TAIL),
+        )
     }
 
     /// Has the network carry a paid flow on the path that it has now.
@@ -228,6 +235,9 @@ impl Core {
         let Some(reservation) = self.register.reservations.get(&number) else {
             return;
         };
+        if reservation.state == State::Scheduled {
+            return;
+        }
         let ends = match reservation.active {
             Some(active) => active.to,
             None => self
@@ -278,8 +288,8 @@ impl Core {
             path,
             ..booked.clone()
         };
-        if let Err(refusal) = self.book.replace(id, &alone) {
-            tracing::error!(reservation = %number.reservation_id(), %refusal, "a booking could not be made smaller");
+        if let Err(error) = self.book.shrink(id, alone) {
+            tracing::error!(reservation = %number.reservation_id(), %error, "a booking could not be made smaller");
         }
     }
 
@@ -293,7 +303,7 @@ impl Core {
         };
         match reservation.state {
             State::Active => self.stimulate(number, Stimulus::PathBroken, Some(detail.clone())),
-            State::Suspended => {}
+            State::Scheduled | State::Suspended => {}
             State::Installing => {
                 self.stimulate(number, Stimulus::InstallFailed, Some(detail));
                 // Switches may carry it for some time, those that are away for long: elsewhere on its path its capacity is
@@ -319,6 +329,22 @@ impl Core {
         self.rebook(number);
         self.watch_path(number);
         self.changed(number);
+    }
+
+    /// The time of a reservation has come: it is installed, where its hosts are now.
+    pub(super) fn begin(&mut self, number: ReservationNumber) {
+        let reservation = self.register.reservations.get(&number);
+        let elsewhere = reservation.is_some_and(|it| {
+            let (issued, ends) = (&it.issued, self.ends(it));
+            let before = Some((issued.ingress, issued.path.egress_ports().last()));
+            ends.map(|now| (now.from, Some(now.to))) != before
+        });
+        if elsewhere || self.is_without_path(number) {
+            self.try_move(number, "its path is not what it was when it was bought");
+        } else {
+            self.install(number);
+        }
+        self.watch_path(number);
     }
 
     /// A host was learned. Paid flows that begin or end there follow it; what cannot is suspended, as its entries would let

@@ -419,7 +419,10 @@ impl Core {
             return;
         }
         self.arm(number);
-        self.install(number);
+        let reservation = self.register.reservations.get(&number);
+        if reservation.is_some_and(|it| it.state == State::Installing) {
+            self.install(number);
+        }
         self.changed(number);
     }
 
@@ -432,6 +435,9 @@ impl Core {
         let ends = self
             .now
             .plus(Duration::from_millis(reservation.quote().duration_ms));
+        if reservation.displaced {
+            return;
+        }
         if let Some(plan) = plan(reservation, ends) {
             self.generations.wanted(number, plan.flow);
             self.watch_path(number);

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use payflow_payment::{Address, Amount, PaymentTerms, Signed};
 use payflow_qos::{
-    Ask, BitRate, Class, Commitment, Path, PortRef, Reason, Refusal, SoldRate, Window,
+    Ask, BitRate, Class, Commitment, Path, PortRef, Reason, Refusal, SoldRate, Time, Window,
     admission::find_path,
 };
 
@@ -19,6 +19,7 @@ use super::{
     network::{Host, Protocol, Selector},
     planted::{Fault, is_planted},
     problem::{Problem, ProblemKind},
+    register::Reservation,
     reply::Answer,
     unix,
 };
@@ -29,6 +30,7 @@ pub(super) struct Wanted {
     pub(super) selector: Selector,
     pub(super) class: Class,
     pub(super) rate: SoldRate,
+    pub(super) starts_at: Option<Time>,
     pub(super) duration: Duration,
     pub(super) price: Amount,
     pub(super) source: Host,
@@ -123,8 +125,9 @@ impl Core {
         let expires = self.now.plus(self.config.quote_ttl);
         let hold_ends = expires.plus(self.config.grace);
         let window = Window::new(
-            self.now,
+            wanted.starts_at.unwrap_or(self.now),
             hold_ends
+                .max(wanted.starts_at.unwrap_or(hold_ends))
                 .plus(self.config.install_patience)
                 .plus(wanted.duration)
                 .plus(super::SERVICE_TAIL),
@@ -140,6 +143,7 @@ impl Core {
             class: wanted.class,
             rate_bps: wanted.rate.bps(),
             burst_bytes: wanted.class.burst(wanted.rate).0,
+            start_at: wanted.starts_at.map(unix),
             duration_ms: millis(wanted.duration),
             path: path.egress_ports().collect(),
             delay_bound_ms,
@@ -178,6 +182,7 @@ impl Core {
             source_mac: wanted.source.mac,
             destination_mac: wanted.destination.mac,
             asker: wanted.asker,
+            starts_at: wanted.starts_at,
             hold_ends,
             replaces: terms.replaces,
             idempotency: terms.idempotency,
@@ -260,6 +265,13 @@ impl Core {
 
         let rate = sold_rate(body.rate_bps)?;
         let duration = self.sold_duration(body.duration_s)?;
+        let starts_at = body.start_at.map(|at| Time::from_millis(at.0));
+        if starts_at.is_some_and(|at| at < self.now) {
+            return Err(field(
+                "start_at",
+                "start_at is in the past; leave it out to begin at once",
+            ));
+        }
         if body.source_port == Some(0) || body.destination_port == Some(0) {
             return Err(field(
                 "destination_port",
@@ -282,7 +294,10 @@ impl Core {
             source_port: body.source_port,
             destination_port: body.destination_port,
         };
-        if let Some(other) = self.overlapping(&selector) {
+        let from = starts_at.unwrap_or(self.now);
+        let until = from.max(self.now.plus(self.config.quote_ttl + self.config.grace));
+        let until = until.plus(self.config.install_patience + duration + super::SERVICE_TAIL);
+        if let Some(other) = self.overlapping(&selector, (from, until)) {
             return Err(Problem::new(
                 ProblemKind::FlowConflict,
                 format!(
@@ -303,6 +318,7 @@ impl Core {
             buyer,
             class,
             rate,
+            starts_at,
             duration,
             price: Amount(price),
             asker: asker.unwrap_or(source_host.port),
@@ -349,12 +365,23 @@ impl Core {
         })
     }
 
-    fn overlapping(&self, selector: &Selector) -> Option<ReservationNumber> {
+    /// Whoever has bought some of these packets for some of this time.
+    fn overlapping(
+        &self,
+        selector: &Selector,
+        (from, until): (Time, Time),
+    ) -> Option<ReservationNumber> {
+        let meets = |other: &Reservation| {
+            let ends = self.carried_until(other).plus(super::SERVICE_TAIL);
+            other.needed_from(self.now) < until && from < ends
+        };
         self.register
             .reservations
             .iter()
             .find(|(_, other)| {
-                other.state.holds_capacity() && overlap(&other.quote().flow, selector)
+                other.state.holds_capacity()
+                    && overlap(&other.quote().flow, selector)
+                    && meets(other)
             })
             .map(|(number, _)| *number)
     }
@@ -428,7 +455,8 @@ impl Core {
         };
         let quote = reservation.quote();
         let end = self.carried_until(reservation).plus(super::SERVICE_TAIL);
-        let (Some(window), Some(rate)) = (Window::new(self.now, end), quote.rate()) else {
+        let from = reservation.needed_from(self.now);
+        let (Some(window), Some(rate)) = (Window::new(from, end), quote.rate()) else {
             return;
         };
         // Nothing of it is promised; but it may be carried.

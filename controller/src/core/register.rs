@@ -205,7 +205,10 @@ impl Register {
                 self.consume(key)?;
                 let root = self.root(*number)?;
                 let generation = self.next_generation(root)?;
-                let reservation = self.follow(*number, Fact::Paid)?;
+                let starts_at = self.of(*number)?.issued.starts_at;
+                let later = starts_at.is_some_and(|start| start > *at);
+                let fact = if later { Fact::Booked } else { Fact::Paid };
+                let reservation = self.follow(*number, fact)?;
                 reservation.generation = generation;
                 let flow = reservation.flow();
                 self.carried_as.insert(flow, *number);
@@ -248,6 +251,7 @@ impl Register {
                     None => Ok(()),
                 }
             }
+            Record::Started { number, .. } => self.follow(*number, Fact::Started).map(drop),
             Record::Activated { number, at, ends } => {
                 let reservation = self.follow(*number, Fact::Activated)?;
                 reservation.active = Some(Active {
@@ -446,7 +450,9 @@ impl Register {
     fn carried(&mut self, number: ReservationNumber) -> Result<&mut Reservation, String> {
         let reservation = self.of(number)?;
         match reservation.state {
-            State::Installing | State::Active | State::Suspended => Ok(reservation),
+            State::Scheduled | State::Installing | State::Active | State::Suspended => {
+                Ok(reservation)
+            }
             state => Err(format!("a path cannot change in {state:?}")),
         }
     }
@@ -553,6 +559,15 @@ impl Reservation {
         }
     }
 
+    /// From when its capacity is needed.
+    pub(super) fn needed_from(&self, now: Time) -> Time {
+        let begins = match self.state {
+            State::Held | State::Pending | State::Scheduled => self.issued.starts_at,
+            _ => None,
+        };
+        begins.unwrap_or(now).max(now)
+    }
+
     /// What carries it now, as the network knows it.
     pub(super) fn flow(&self) -> FlowId {
         FlowId {
@@ -570,9 +585,12 @@ impl Reservation {
     pub(super) fn ended_by(&self) -> Option<EndCause> {
         match self.state {
             State::Stopping(cause) | State::Settling(cause) | State::Over(cause) => Some(cause),
-            State::Held | State::Pending | State::Installing | State::Active | State::Suspended => {
-                None
-            }
+            State::Held
+            | State::Pending
+            | State::Scheduled
+            | State::Installing
+            | State::Active
+            | State::Suspended => None,
         }
     }
 

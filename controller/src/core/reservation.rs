@@ -7,6 +7,8 @@
 //!   │ ◀───── refused ──────┘                │               │  ▲                 ▲
 //!   │                                       │               ▼  │ resumed         │
 //!   └────────── ended (unpaid) ──▶ Over     └──── ended ─▶  Suspended ──── ended ─┘
+//!
+//! Held, Pending ──── booked ───▶ Scheduled ──── started ───▶ Installing
 //! ```
 //!
 //! Facts ([`Fact`]) are journal records; the state is what the records say and nothing else. Both
@@ -22,6 +24,8 @@ pub enum State {
     Held,
     /// Capacity is held, a payment was offered, and the ledger's answer is open.
     Pending,
+    /// Paid, for a time that has not come yet.
+    Scheduled,
     /// Paid; entries are being installed.
     Installing,
     /// Every switch has confirmed; the paid time runs.
@@ -49,6 +53,8 @@ pub enum Stimulus {
     PaymentDead,
     /// The hold's time is over.
     HoldOver,
+    /// The time that it was bought for has come.
+    StartCome,
     /// Every switch has confirmed.
     Installed,
     /// A switch refused, or did not confirm in time.
@@ -77,8 +83,12 @@ pub enum Fact {
     Offered,
     /// The offered payment will never count.
     Refused,
-    /// A payment bought it.
+    /// A payment bought it, and it begins at once.
     Paid,
+    /// A payment bought it, and it begins later.
+    Booked,
+    /// Its time has come.
+    Started,
     /// A payment to its address bought nothing and is being refunded.
     Mispaid,
     /// The paid time began.
@@ -110,7 +120,9 @@ pub enum Response {
 #[must_use]
 pub fn respond(state: State, stimulus: Stimulus) -> Response {
     use Response::{Ignore, Record, Refuse};
-    use State::{Active, Held, Installing, Over, Pending, Settling, Stopping, Suspended};
+    use State::{
+        Active, Held, Installing, Over, Pending, Scheduled, Settling, Stopping, Suspended,
+    };
     use Stimulus as S;
 
     const PAID_ALREADY: &str = "it is paid already; what is paid twice is refunded";
@@ -122,57 +134,70 @@ pub fn respond(state: State, stimulus: Stimulus) -> Response {
         (Pending, S::PaymentOffered) => {
             Refuse("a payment is being settled; wait for the ledger's answer")
         }
-        (Installing | Active | Suspended, S::PaymentOffered) => Refuse(PAID_ALREADY),
+        (Scheduled | Installing | Active | Suspended, S::PaymentOffered) => Refuse(PAID_ALREADY),
         (Stopping(_) | Settling(_) | Over(_), S::PaymentOffered) => Refuse(ENDED),
 
         // Whichever way a good payment is seen, it buys if the hold lives, else it goes back.
         (Held | Pending, S::PaymentFinal) => Record(Fact::Paid),
         (
-            Installing | Active | Suspended | Stopping(_) | Settling(_) | Over(_),
+            Scheduled | Installing | Active | Suspended | Stopping(_) | Settling(_) | Over(_),
             S::PaymentFinal,
         ) => Record(Fact::Mispaid),
 
         // What buys nothing goes back, in every state.
         (
-            Held | Pending | Installing | Active | Suspended | Stopping(_) | Settling(_) | Over(_),
+            Held | Pending | Scheduled | Installing | Active | Suspended | Stopping(_)
+            | Settling(_) | Over(_),
             S::PaymentUseless,
         ) => Record(Fact::Mispaid),
 
         (Pending, S::PaymentDead) => Record(Fact::Refused),
         (
-            Held | Installing | Active | Suspended | Stopping(_) | Settling(_) | Over(_),
+            Held | Scheduled | Installing | Active | Suspended | Stopping(_) | Settling(_)
+            | Over(_),
             S::PaymentDead,
         ) => Ignore,
 
         (Held | Pending, S::HoldOver) => Record(Fact::Ended(EndCause::Unpaid)),
-        (Installing | Active | Suspended | Stopping(_) | Settling(_) | Over(_), S::HoldOver) => {
-            Ignore
-        }
+        (
+            Scheduled | Installing | Active | Suspended | Stopping(_) | Settling(_) | Over(_),
+            S::HoldOver,
+        ) => Ignore,
+
+        (Scheduled, S::StartCome) => Record(Fact::Started),
+        (
+            Held | Pending | Installing | Active | Suspended | Stopping(_) | Settling(_) | Over(_),
+            S::StartCome,
+        ) => Ignore,
 
         (Installing, S::Installed) => Record(Fact::Activated),
         (Suspended, S::Installed) => Record(Fact::Resumed),
-        (Held | Pending | Active | Stopping(_) | Settling(_) | Over(_), S::Installed) => Ignore,
+        (
+            Held | Pending | Scheduled | Active | Stopping(_) | Settling(_) | Over(_),
+            S::Installed,
+        ) => Ignore,
 
-        (Installing | Active | Suspended, S::InstallFailed) => {
+        (Scheduled | Installing | Active | Suspended, S::InstallFailed) => {
             Record(Fact::Ended(EndCause::Failed))
         }
         (Held | Pending | Stopping(_) | Settling(_) | Over(_), S::InstallFailed) => Ignore,
 
         (Active, S::PathBroken) => Record(Fact::Suspended),
         (
-            Held | Pending | Installing | Suspended | Stopping(_) | Settling(_) | Over(_),
+            Held | Pending | Scheduled | Installing | Suspended | Stopping(_) | Settling(_)
+            | Over(_),
             S::PathBroken,
         ) => Ignore,
 
         (Suspended, S::PathRestored) => Record(Fact::Resumed),
         (
-            Held | Pending | Installing | Active | Stopping(_) | Settling(_) | Over(_),
+            Held | Pending | Scheduled | Installing | Active | Stopping(_) | Settling(_) | Over(_),
             S::PathRestored,
         ) => Ignore,
 
         (Suspended, S::PatienceOver) => Record(Fact::Ended(EndCause::Failed)),
         (
-            Held | Pending | Installing | Active | Stopping(_) | Settling(_) | Over(_),
+            Held | Pending | Scheduled | Installing | Active | Stopping(_) | Settling(_) | Over(_),
             S::PatienceOver,
         ) => Ignore,
 
@@ -180,20 +205,26 @@ pub fn respond(state: State, stimulus: Stimulus) -> Response {
         (Pending, S::Cancel) => {
             Refuse("a payment is being settled; cancel again once the ledger has answered")
         }
-        (Installing | Active | Suspended, S::Cancel) => Record(Fact::Ended(EndCause::Cancelled)),
+        (Scheduled | Installing | Active | Suspended, S::Cancel) => {
+            Record(Fact::Ended(EndCause::Cancelled))
+        }
         (Stopping(_) | Settling(_) | Over(_), S::Cancel) => Ignore,
 
         (Active | Suspended, S::TimeOver) => Record(Fact::Ended(EndCause::Expired)),
-        (Held | Pending | Installing | Stopping(_) | Settling(_) | Over(_), S::TimeOver) => Ignore,
+        (
+            Held | Pending | Scheduled | Installing | Stopping(_) | Settling(_) | Over(_),
+            S::TimeOver,
+        ) => Ignore,
 
         (Stopping(_), S::Removed) => Record(Fact::Settled),
-        (Held | Pending | Installing | Active | Suspended | Settling(_) | Over(_), S::Removed) => {
-            Ignore
-        }
+        (
+            Held | Pending | Scheduled | Installing | Active | Suspended | Settling(_) | Over(_),
+            S::Removed,
+        ) => Ignore,
 
         (Settling(_), S::SettlementFinal) => Record(Fact::SettlementFinal),
         (
-            Held | Pending | Installing | Active | Suspended | Stopping(_) | Over(_),
+            Held | Pending | Scheduled | Installing | Active | Suspended | Stopping(_) | Over(_),
             S::SettlementFinal,
         ) => Ignore,
     }
@@ -203,19 +234,23 @@ pub fn respond(state: State, stimulus: Stimulus) -> Response {
 /// the code is wrong.
 #[must_use]
 pub fn next(state: State, fact: Fact) -> Option<State> {
-    use State::{Active, Held, Installing, Over, Pending, Settling, Stopping, Suspended};
+    use State::{
+        Active, Held, Installing, Over, Pending, Scheduled, Settling, Stopping, Suspended,
+    };
 
     match (state, fact) {
         (Held, Fact::Offered) => Some(Pending),
         (Pending, Fact::Refused) => Some(Held),
         (Held | Pending, Fact::Paid) => Some(Installing),
+        (Held | Pending, Fact::Booked) => Some(Scheduled),
+        (Scheduled, Fact::Started) => Some(Installing),
         (state, Fact::Mispaid) => Some(state),
         (Installing, Fact::Activated) => Some(Active),
         (Active, Fact::Suspended) => Some(Suspended),
         (Suspended, Fact::Resumed) => Some(Active),
         (Held | Pending, Fact::Ended(EndCause::Unpaid)) => Some(Over(EndCause::Unpaid)),
         (
-            Installing | Active | Suspended,
+            Scheduled | Installing | Active | Suspended,
             Fact::Ended(cause @ (EndCause::Expired | EndCause::Cancelled | EndCause::Failed)),
         ) => Some(Stopping(cause)),
         (Active | Suspended, Fact::Ended(cause @ EndCause::Replaced)) => Some(Stopping(cause)),
@@ -223,24 +258,34 @@ pub fn next(state: State, fact: Fact) -> Option<State> {
         (Settling(cause), Fact::SettlementFinal) => Some(Over(cause)),
 
         (
-            Pending | Installing | Active | Suspended | Stopping(_) | Settling(_) | Over(_),
+            Pending | Scheduled | Installing | Active | Suspended | Stopping(_) | Settling(_)
+            | Over(_),
             Fact::Offered,
         )
         | (
-            Held | Installing | Active | Suspended | Stopping(_) | Settling(_) | Over(_),
+            Held | Scheduled | Installing | Active | Suspended | Stopping(_) | Settling(_)
+            | Over(_),
             Fact::Refused,
         )
-        | (Installing | Active | Suspended | Stopping(_) | Settling(_) | Over(_), Fact::Paid)
         | (
-            Held | Pending | Active | Suspended | Stopping(_) | Settling(_) | Over(_),
+            Scheduled | Installing | Active | Suspended | Stopping(_) | Settling(_) | Over(_),
+            Fact::Paid | Fact::Booked,
+        )
+        | (
+            Held | Pending | Installing | Active | Suspended | Stopping(_) | Settling(_) | Over(_),
+            Fact::Started,
+        )
+        | (
+            Held | Pending | Scheduled | Active | Suspended | Stopping(_) | Settling(_) | Over(_),
             Fact::Activated,
         )
         | (
-            Held | Pending | Installing | Suspended | Stopping(_) | Settling(_) | Over(_),
+            Held | Pending | Scheduled | Installing | Suspended | Stopping(_) | Settling(_)
+            | Over(_),
             Fact::Suspended,
         )
         | (
-            Held | Pending | Installing | Active | Stopping(_) | Settling(_) | Over(_),
+            Held | Pending | Scheduled | Installing | Active | Stopping(_) | Settling(_) | Over(_),
             Fact::Resumed,
         )
         | (
@@ -249,15 +294,15 @@ pub fn next(state: State, fact: Fact) -> Option<State> {
                 EndCause::Expired | EndCause::Cancelled | EndCause::Failed | EndCause::Replaced,
             ),
         )
-        | (Installing, Fact::Ended(EndCause::Replaced))
-        | (Installing | Active | Suspended, Fact::Ended(EndCause::Unpaid))
+        | (Scheduled | Installing, Fact::Ended(EndCause::Replaced))
+        | (Scheduled | Installing | Active | Suspended, Fact::Ended(EndCause::Unpaid))
         | (Stopping(_) | Settling(_) | Over(_), Fact::Ended(_))
         | (
-            Held | Pending | Installing | Active | Suspended | Settling(_) | Over(_),
+            Held | Pending | Scheduled | Installing | Active | Suspended | Settling(_) | Over(_),
             Fact::Settled,
         )
         | (
-            Held | Pending | Installing | Active | Suspended | Stopping(_) | Over(_),
+            Held | Pending | Scheduled | Installing | Active | Suspended | Stopping(_) | Over(_),
             Fact::SettlementFinal,
         ) => None,
     }
@@ -270,6 +315,7 @@ impl State {
         match self {
             Self::Held => Status::Held,
             Self::Pending => Status::Pending,
+            Self::Scheduled => Status::Scheduled,
             Self::Installing => Status::Installing,
             Self::Active => Status::Active,
             Self::Suspended => Status::Suspended,
@@ -291,6 +337,7 @@ impl State {
         match self {
             Self::Held
             | Self::Pending
+            | Self::Scheduled
             | Self::Installing
             | Self::Active
             | Self::Suspended
@@ -311,12 +358,13 @@ mod tests {
         EndCause::Failed,
         EndCause::Replaced,
     ];
-    const STIMULI: [Stimulus; 14] = [
+    const STIMULI: [Stimulus; 15] = [
         Stimulus::PaymentOffered,
         Stimulus::PaymentFinal,
         Stimulus::PaymentUseless,
         Stimulus::PaymentDead,
         Stimulus::HoldOver,
+        Stimulus::StartCome,
         Stimulus::Installed,
         Stimulus::InstallFailed,
         Stimulus::PathBroken,
@@ -332,6 +380,7 @@ mod tests {
         let mut all = vec![
             State::Held,
             State::Pending,
+            State::Scheduled,
             State::Installing,
             State::Active,
             State::Suspended,
@@ -387,7 +436,11 @@ mod tests {
                     && state != State::Installing
                     && next(state, fact) == Some(State::Installing)
                 {
-                    assert_eq!(stimulus, Stimulus::PaymentFinal);
+                    let paid_before = state == State::Scheduled;
+                    assert!(
+                        stimulus == Stimulus::PaymentFinal
+                            || paid_before && stimulus == Stimulus::StartCome
+                    );
                 }
             }
         }

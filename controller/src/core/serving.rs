@@ -34,6 +34,7 @@ impl Core {
                 continue;
             };
             let (state, active) = (reservation.state, reservation.active);
+            let displaced = reservation.displaced;
             let lapsed = reservation.issued.hold_ends <= self.now;
             let until = self.carried_until(reservation).plus(SERVICE_TAIL);
             let lingers = reservation.lingers && until > self.now;
@@ -69,7 +70,8 @@ impl Core {
                     self.rebook(number);
                     self.recall(number);
                 }
-                State::Held | State::Settling(_) | State::Over(_) => {}
+                State::Scheduled if displaced => self.watch_path(number),
+                State::Held | State::Scheduled | State::Settling(_) | State::Over(_) => {}
             }
         }
     }
@@ -109,7 +111,10 @@ impl Core {
             // Entries were installed, if at all, for as long as this after it was tried last.
             None => reservation
                 .ended_at
-                .unwrap_or_else(|| reservation.issued.hold_ends.max(self.now))
+                .unwrap_or_else(|| {
+                    let begins = reservation.needed_from(self.now);
+                    begins.max(reservation.issued.hold_ends)
+                })
                 .plus(self.config.install_patience)
                 .plus(std::time::Duration::from_millis(
                     reservation.quote().duration_ms,
@@ -124,6 +129,7 @@ impl Core {
         };
         let at = match reservation.state {
             State::Held | State::Pending => Some(reservation.issued.hold_ends),
+            State::Scheduled => Some(reservation.needed_from(self.now)),
             State::Installing => Some(self.now.plus(self.config.install_patience)),
             State::Active => reservation.active.map(|active| active.to),
             State::Suspended => {
@@ -148,6 +154,7 @@ impl Core {
             .is_some_and(|active| active.to <= self.now);
         match reservation.state {
             State::Held | State::Pending => self.stimulate(number, Stimulus::HoldOver, None),
+            State::Scheduled => self.stimulate(number, Stimulus::StartCome, None),
             State::Installing => {
                 let detail = "the switches did not confirm in time";
                 self.stimulate(number, Stimulus::InstallFailed, Some(detail.to_owned()));
@@ -297,8 +304,17 @@ impl Core {
                 });
                 self.ended(number, cause);
             }
+            Fact::Started => {
+                self.record(Record::Started { number, at });
+                self.begin(number);
+            }
             Fact::Settled => self.settle(number),
-            Fact::Offered | Fact::Refused | Fact::Paid | Fact::Mispaid | Fact::SettlementFinal => {}
+            Fact::Offered
+            | Fact::Refused
+            | Fact::Paid
+            | Fact::Booked
+            | Fact::Mispaid
+            | Fact::SettlementFinal => {}
         }
         self.arm(number);
         self.changed(number);
@@ -468,7 +484,9 @@ impl Core {
             State::Held => self.stimulate(number, Stimulus::HoldOver, Some(detail)),
             // Its payment may be on the ledger already; if it is, it finds no booking and goes back whole.
             State::Pending => {}
-            State::Installing | State::Active | State::Suspended => self.make_way(number, detail),
+            State::Scheduled | State::Installing | State::Active | State::Suspended => {
+                self.make_way(number, detail);
+            }
             State::Stopping(_) | State::Settling(_) | State::Over(_) => {}
         }
     }

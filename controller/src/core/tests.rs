@@ -14,6 +14,7 @@ use payflow_qos::{BitRate, Path, PortNo, PortRef, SwitchId, Tariff, Time, Topolo
 
 mod changing;
 mod moving;
+mod scheduling;
 
 use super::{
     Core, CoreConfig, DataPlane, OperatorKeys,
@@ -528,6 +529,17 @@ impl Desk {
         number
     }
 
+    /// Buys the same flow for so long; active at once.
+    fn buy_more(&mut self, checkpoint: u64, seconds: u64) -> ReservationNumber {
+        let quote = self.quote_with(|body| body.duration_s = seconds).unwrap();
+        let quote = quote.document;
+        let number = ReservationNumber::from_quote_id(&quote.id).unwrap();
+        let payment = self.evidence(&quote.id, number, quote.payment.price.0);
+        self.checkpoint(checkpoint, vec![payment]);
+        assert_eq!(self.view(number).status, Status::Active);
+        number
+    }
+
     fn evidence(&self, digest: &str, number: ReservationNumber, amount: u64) -> Evidence {
         Evidence {
             digest: digest.into(),
@@ -659,6 +671,7 @@ fn request() -> QuoteRequest {
         source_port: None,
         destination_port: Some(5201),
         rate_bps: 10_000_000,
+        start_at: None,
         duration_s: 30,
         class: None,
         max_price: None,

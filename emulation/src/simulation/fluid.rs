@@ -123,70 +123,136 @@ impl Course {
 /// What leaves through every step of every course, in bits per second, when these streams flow together.
 #[must_use]
 pub fn flow(fabric: &Fabric, streams: &[(&Stream, &Course)]) -> Vec<Vec<f64>> {
-    let mut leaving: Vec<Vec<f64>> = streams
-        .iter()
-        .map(|(stream, course)| vec![stream.offered; course.steps.len()])
-        .collect();
+    let network = Junctions::of(fabric, streams);
+    let mut leaving: Vec<f64> = network.places.iter().map(|place| place.offered).collect();
     // What leaves a step depends on what left those before it, and on what others bring to the same port: again and
     // again, until nothing changes any more. Streams that push each other in a circle may not come to rest; they are
     // best effort, as only that goes in circles.
     for _ in 0..MAX_ROUNDS {
-        let mut arriving = Vec::with_capacity(streams.len());
-        for ((stream, course), leaving) in streams.iter().zip(&leaving) {
-            let arrives = |step: &Step| {
-                let before = step.before.and_then(|before| leaving.get(before));
-                before.copied().unwrap_or(stream.offered)
-            };
-            arriving.push(course.steps.iter().map(arrives).collect::<Vec<f64>>());
-        }
-        let metered = through_meters(fabric, streams, &arriving);
-        let before = std::mem::replace(&mut leaving, through_ports(fabric, streams, &metered));
-        let moved = before.iter().flatten().zip(leaving.iter().flatten());
-        if moved
-            .into_iter()
-            .all(|(before, after)| (before - after).abs() < AT_REST)
-        {
+        let mut rates = network.arriving(&leaving);
+        network.through_meters(&mut rates);
+        network.through_ports(&mut rates);
+        let before = std::mem::replace(&mut leaving, rates);
+        let mut moved = before.iter().zip(&leaving);
+        if moved.all(|(before, after)| (before - after).abs() < AT_REST) {
             break;
         }
     }
-    leaving
+    let mut leaving = leaving.into_iter();
+    let of_course = |(_, course): &(&Stream, &Course)| {
+        let of_course = leaving.by_ref().take(course.steps.len());
+        of_course.collect()
+    };
+    streams.iter().map(of_course).collect()
 }
 
-type Rates = Vec<Vec<f64>>;
+/// Where streams meet: found out once, as only their rates change from round to round.
+struct Junctions {
+    /// Every step of every course, in their order.
+    places: Vec<Place>,
+    /// What every meter lets pass.
+    meters: Vec<Option<f64>>,
+    /// What every port carries.
+    ports: Vec<f64>,
+}
 
-/// A meter is passed once however many ports a packet leaves through: the first step counts.
-fn through_meters(fabric: &Fabric, streams: &[(&Stream, &Course)], arriving: &Rates) -> Rates {
-    let mut loads: BTreeMap<(u64, MeterId), f64> = BTreeMap::new();
-    for ((_, course), arriving) in streams.iter().zip(arriving) {
-        let mut counted = Vec::new();
-        for (step, rate) in course.steps.iter().zip(arriving) {
-            if counted.contains(&step.before) {
-                continue;
-            }
-            counted.push(step.before);
-            for meter in &step.meters {
-                *loads.entry(*meter).or_default() += rate;
+/// A step, in the numbers of [`Junctions`].
+struct Place {
+    offered: f64,
+    before: Option<usize>,
+    meters: Vec<usize>,
+    /// A meter is passed once however many ports a packet leaves through: the first step counts.
+    counts: bool,
+    port: usize,
+    class: usize,
+}
+
+impl Junctions {
+    fn of(fabric: &Fabric, streams: &[(&Stream, &Course)]) -> Self {
+        let mut network = Self {
+            places: Vec::new(),
+            meters: Vec::new(),
+            ports: Vec::new(),
+        };
+        let mut meters = BTreeMap::new();
+        let mut ports = BTreeMap::new();
+        for (stream, course) in streams {
+            let first = network.places.len();
+            for (at, step) in course.steps.iter().enumerate() {
+                let meter = |meter: &(u64, MeterId)| {
+                    *meters.entry(*meter).or_insert_with(|| {
+                        network.meters.push(rate_of(fabric, *meter));
+                        network.meters.len() - 1
+                    })
+                };
+                let passed = step.meters.iter().map(meter).collect();
+                let port = *ports.entry(step.out).or_insert_with(|| {
+                    let capacity = fabric.capacity(step.out).map_or(0, |capacity| capacity.0);
+                    // Exact to the bit: capacities are far below 2^52.
+                    network.ports.push(capacity as f64);
+                    network.ports.len() - 1
+                });
+                let earlier = course.steps.iter().take(at);
+                network.places.push(Place {
+                    offered: stream.offered,
+                    before: step.before.map(|before| first + before),
+                    meters: passed,
+                    counts: earlier.into_iter().all(|it| it.before != step.before),
+                    port,
+                    class: class_of(step.queue),
+                });
             }
         }
+        network
     }
-    let share = |meter: &(u64, MeterId)| {
-        let load = loads.get(meter).copied().unwrap_or_default();
-        match rate_of(fabric, *meter) {
+
+    /// What comes to every step when this leaves those before.
+    fn arriving(&self, leaving: &[f64]) -> Vec<f64> {
+        let arrives = |place: &Place| {
+            let before = place.before.and_then(|before| leaving.get(before));
+            before.copied().unwrap_or(place.offered)
+        };
+        self.places.iter().map(arrives).collect()
+    }
+
+    fn through_meters(&self, rates: &mut [f64]) {
+        let mut loads = vec![0.0; self.meters.len()];
+        for (place, rate) in self.places.iter().zip(&*rates) {
+            for meter in place.meters.iter().filter(|_| place.counts) {
+                if let Some(load) = loads.get_mut(*meter) {
+                    *load += rate;
+                }
+            }
+        }
+        let share = |(load, rate): (f64, &Option<f64>)| match *rate {
             Some(rate) if load > rate => rate / load,
             _ => 1.0,
+        };
+        let shares: Vec<f64> = loads.into_iter().zip(&self.meters).map(share).collect();
+        for (place, rate) in self.places.iter().zip(rates) {
+            let passed = place.meters.iter().filter_map(|meter| shares.get(*meter));
+            *rate *= passed.copied().fold(1.0, f64::min);
         }
-    };
-    let shares: BTreeMap<_, f64> = loads.keys().map(|meter| (*meter, share(meter))).collect();
-    let pass = |((_, course), arriving): (&(&Stream, &Course), &Vec<f64>)| {
-        let steps = course.steps.iter().zip(arriving);
-        steps
-            .map(|(step, rate)| {
-                let passed = step.meters.iter().filter_map(|meter| shares.get(meter));
-                rate * passed.copied().fold(1.0, f64::min)
-            })
-            .collect()
-    };
-    streams.iter().zip(arriving).map(pass).collect()
+    }
+
+    fn through_ports(&self, rates: &mut [f64]) {
+        let mut loads = vec![[0.0; 4]; self.ports.len()];
+        for (place, rate) in self.places.iter().zip(&*rates) {
+            let load = loads.get_mut(place.port);
+            if let Some(load) = load.and_then(|load| load.get_mut(place.class)) {
+                *load += rate;
+            }
+        }
+        let share = |(load, capacity): ([f64; 4], &f64)| shares(load, *capacity);
+        let shares: Vec<_> = loads.into_iter().zip(&self.ports).map(share).collect();
+        for (place, rate) in self.places.iter().zip(rates) {
+            let share = shares.get(place.port);
+            *rate *= share
+                .and_then(|share| share.get(place.class))
+                .copied()
+                .unwrap_or_default();
+        }
+    }
 }
 
 /// The rate of a meter in bits per second; none for one that counts packets, or is not there.
@@ -201,39 +267,6 @@ pub fn rate_of(fabric: &Fabric, (switch, meter): (u64, MeterId)) -> Option<f64> 
         MeterBand::Drop { rate, .. } => Some(f64::from(*rate) * 1_000.0),
         _ => None,
     }
-}
-
-fn through_ports(fabric: &Fabric, streams: &[(&Stream, &Course)], arriving: &Rates) -> Rates {
-    let mut loads: BTreeMap<Jack, [f64; 4]> = BTreeMap::new();
-    for ((_, course), arriving) in streams.iter().zip(arriving) {
-        for (step, rate) in course.steps.iter().zip(arriving) {
-            let load = loads.entry(step.out).or_default();
-            if let Some(load) = load.get_mut(class_of(step.queue)) {
-                *load += rate;
-            }
-        }
-    }
-    let shares: BTreeMap<Jack, [f64; 4]> = loads
-        .iter()
-        .map(|(jack, load)| {
-            let capacity = fabric.capacity(*jack).map_or(0, |capacity| capacity.0);
-            // Exact to the bit: capacities are far below 2^52.
-            (*jack, shares(*load, capacity as f64))
-        })
-        .collect();
-    let pass = |((_, course), arriving): (&(&Stream, &Course), &Vec<f64>)| {
-        let steps = course.steps.iter().zip(arriving);
-        steps
-            .map(|(step, rate)| {
-                let shares = shares.get(&step.out).copied().unwrap_or_default();
-                rate * shares
-                    .get(class_of(step.queue))
-                    .copied()
-                    .unwrap_or_default()
-            })
-            .collect()
-    };
-    streams.iter().zip(arriving).map(pass).collect()
 }
 
 fn class_of(queue: u32) -> usize {

@@ -3,10 +3,14 @@
 use std::time::Duration;
 
 use rust_openflow::{
-    AsyncConfig, AsyncMask, ControllerRole, FragmentHandling, Framer, Hello, Message, SwitchConfig,
+    AsyncConfig, AsyncMask, ControllerRole, FragmentHandling, Framer, Hello, Message,
+    MultipartFlags, MultipartReply, MultipartReplyBody, SwitchConfig,
 };
 
 use super::bundles::Bundles;
+
+/// Longest part of an answer, in bytes: what Open vSwitch sends at most.
+const MAX_PART_LEN: usize = 65_488;
 
 /// Names a connection of one switch; never used again after it is closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -88,10 +92,41 @@ impl Connection {
         }
     }
 
+    /// Says an answer, halved until every part fits; all but the last part say that more follow.
+    pub(super) fn say_in_parts(&mut self, xid: u32, whole: MultipartReplyBody) {
+        if self.half_open || self.closed {
+            return;
+        }
+        let mut waiting = vec![whole];
+        while let Some(body) = waiting.pop() {
+            let flags = if waiting.is_empty() {
+                MultipartFlags::NONE
+            } else {
+                MultipartFlags::MORE
+            };
+            let begin = self.output.len();
+            let part = Message::MultipartReply(MultipartReply { flags, body });
+            let encoded = part.encode(xid, &mut self.output);
+            if encoded.is_ok() && self.output.len() - begin <= MAX_PART_LEN {
+                continue;
+            }
+            if let Message::MultipartReply(MultipartReply { mut body, .. }) = part
+                && let Some(half) = second_half(&mut body)
+            {
+                self.output.truncate(begin);
+                waiting.extend([half, body]);
+            } else if let Err(error) = encoded {
+                tracing::debug!(%error, "an item too long for a message is not sent");
+            }
+        }
+    }
+
     /// At most `limit` bytes of what there is to send.
     pub(super) fn take_output(&mut self, limit: Option<usize>) -> Vec<u8> {
-        let len = limit.map_or(self.output.len(), |limit| limit.min(self.output.len()));
-        self.output.drain(..len).collect()
+        match limit.filter(|limit| *limit < self.output.len()) {
+            Some(limit) => self.output.drain(..limit).collect(),
+            None => std::mem::take(&mut self.output),
+        }
     }
 
     pub(super) fn has_output(&self) -> bool {
@@ -117,6 +152,31 @@ impl Connection {
         };
         self.greeted && !silent && mask.checked_shr(reason.into()).unwrap_or(0) & 1 == 1
     }
+}
+
+/// Takes the second half off a list; nothing of what is no list or has less than two items.
+fn second_half(whole: &mut MultipartReplyBody) -> Option<MultipartReplyBody> {
+    macro_rules! halve {
+        ($($list:ident),*) => {
+            match whole {
+                $(MultipartReplyBody::$list(items) if items.len() > 1 => {
+                    let half = items.split_off(items.len() / 2);
+                    Some(MultipartReplyBody::$list(half))
+                })*
+                _ => None,
+            }
+        };
+    }
+    halve!(
+        Flow,
+        PortStats,
+        Queue,
+        Meter,
+        MeterConfig,
+        PortDesc,
+        Group,
+        GroupDesc
+    )
 }
 
 /// What a controller hears before it has asked for anything (OpenFlow 1.3.5, section 7.3.10, and

@@ -150,8 +150,9 @@ impl MemorySwitch {
             Message::PacketOut(packet) => return self.packet_out(packet),
             Message::PortMod(port_mod) => return self.change_port(&port_mod),
             Message::MultipartRequest(request) => {
-                for part in self.answer(&request.body)? {
-                    self.reply(id, xid, &part.into());
+                let answer = self.answer(&request.body)?;
+                if let Some(connection) = self.connections.get_mut(&id) {
+                    connection.say_in_parts(xid, answer);
                 }
                 return Ok(());
             }

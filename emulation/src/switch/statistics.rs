@@ -1,8 +1,7 @@
-//! Answers to questions, cut into parts.
+//! Answers to questions.
 
 use rust_openflow::{
-    ErrorCode, Message, MultipartFlags, MultipartReply, MultipartReplyBody, MultipartRequestBody,
-    PortNo, QueueId, QueueStats, SwitchDesc,
+    ErrorCode, MultipartReplyBody, MultipartRequestBody, PortNo, QueueId, QueueStats, SwitchDesc,
 };
 
 use super::MemorySwitch;
@@ -10,21 +9,18 @@ use super::flow_table::Selection;
 use super::groups::Groups;
 use super::meters::Meters;
 
-/// Longest part of an answer, in bytes: what Open vSwitch sends at most.
-const MAX_PART_LEN: usize = 65_488;
-
 impl MemorySwitch {
-    /// Every part of the answer.
+    /// The whole answer.
     pub(super) fn answer(
         &self,
         question: &MultipartRequestBody,
-    ) -> Result<Vec<MultipartReply>, ErrorCode> {
-        let whole = match question {
+    ) -> Result<MultipartReplyBody, ErrorCode> {
+        Ok(match question {
             MultipartRequestBody::Desc => MultipartReplyBody::Desc(Box::new(self.description())),
             MultipartRequestBody::Flow(filter) => {
                 let selection = Selection::asked(filter)?;
                 let flows = self.tables.stats(&selection, self.now);
-                return Ok(parts(flows, MultipartReplyBody::Flow));
+                MultipartReplyBody::Flow(flows)
             }
             MultipartRequestBody::Aggregate(filter) => {
                 let selection = Selection::asked(filter)?;
@@ -33,46 +29,45 @@ impl MemorySwitch {
             MultipartRequestBody::Table => MultipartReplyBody::Table(self.tables.table_stats()),
             MultipartRequestBody::PortStats(PortNo::ANY) => {
                 let stats = self.ports.values().map(|entry| entry.stats(self.now));
-                return Ok(parts(stats.collect(), MultipartReplyBody::PortStats));
+                MultipartReplyBody::PortStats(stats.collect())
             }
             MultipartRequestBody::PortStats(port) => {
                 let stats = self.ports.get(port).map(|entry| entry.stats(self.now));
                 MultipartReplyBody::PortStats(stats.into_iter().collect())
             }
             MultipartRequestBody::Queue { port_no, queue_id } => {
-                return self.queue_stats(*port_no, *queue_id);
+                self.queue_stats(*port_no, *queue_id)?
             }
             MultipartRequestBody::Meter(meter) => {
                 let users = |meter| self.tables.users_of(meter);
                 let stats = self.meters.stats(*meter, self.now, users)?;
-                return Ok(parts(stats, MultipartReplyBody::Meter));
+                MultipartReplyBody::Meter(stats)
             }
             MultipartRequestBody::MeterConfig(meter) => {
                 let configs = self.meters.configs(*meter)?;
-                return Ok(parts(configs, MultipartReplyBody::MeterConfig));
+                MultipartReplyBody::MeterConfig(configs)
             }
             MultipartRequestBody::MeterFeatures => {
                 MultipartReplyBody::MeterFeatures(Meters::features(self.settings.max_meters))
             }
             MultipartRequestBody::PortDesc => {
                 let ports = self.ports.values().map(|entry| entry.port.clone());
-                return Ok(parts(ports.collect(), MultipartReplyBody::PortDesc));
+                MultipartReplyBody::PortDesc(ports.collect())
             }
             MultipartRequestBody::Group(group) => {
                 let references = |group| self.tables.references_to(group);
                 let stats = self.groups.stats(*group, self.now, references);
-                return Ok(parts(stats, MultipartReplyBody::Group));
+                MultipartReplyBody::Group(stats)
             }
             MultipartRequestBody::GroupDesc => {
                 let groups = self.groups.all().cloned().collect();
-                return Ok(parts(groups, MultipartReplyBody::GroupDesc));
+                MultipartReplyBody::GroupDesc(groups)
             }
             MultipartRequestBody::GroupFeatures => {
                 MultipartReplyBody::GroupFeatures(Groups::features(self.settings.max_groups))
             }
             _ => return Err(ErrorCode::BAD_MULTIPART),
-        };
-        Ok(vec![last(whole)])
+        })
     }
 
     fn description(&self) -> SwitchDesc {
@@ -90,7 +85,7 @@ impl MemorySwitch {
         &self,
         port_no: PortNo,
         queue_id: QueueId,
-    ) -> Result<Vec<MultipartReply>, ErrorCode> {
+    ) -> Result<MultipartReplyBody, ErrorCode> {
         if port_no != PortNo::ANY && !self.ports.contains_key(&port_no) {
             return Err(ErrorCode::QUEUE_BAD_PORT);
         }
@@ -111,39 +106,6 @@ impl MemorySwitch {
         if stats.is_empty() && queue_id != QueueId::ALL {
             return Err(ErrorCode::QUEUE_BAD_QUEUE);
         }
-        Ok(parts(stats, MultipartReplyBody::Queue))
+        Ok(MultipartReplyBody::Queue(stats))
     }
-}
-
-fn last(body: MultipartReplyBody) -> MultipartReply {
-    MultipartReply {
-        flags: MultipartFlags::NONE,
-        body,
-    }
-}
-
-/// Halves a list until every part fits; all but the last part say that more follow.
-fn parts<T: Clone>(items: Vec<T>, wrap: fn(Vec<T>) -> MultipartReplyBody) -> Vec<MultipartReply> {
-    let mut bodies = Vec::new();
-    let mut waiting = vec![items];
-    while let Some(mut items) = waiting.pop() {
-        let body = wrap(items.clone());
-        if items.len() < 2 || fits(&body) {
-            bodies.push(last(body));
-        } else {
-            waiting.push(items.split_off(items.len() / 2));
-            waiting.push(items);
-        }
-    }
-    if let Some((_, more)) = bodies.split_last_mut() {
-        more.iter_mut()
-            .for_each(|part| part.flags = MultipartFlags::MORE);
-    }
-    bodies
-}
-
-fn fits(body: &MultipartReplyBody) -> bool {
-    let mut bytes = Vec::new();
-    let message = Message::from(last(body.clone()));
-    message.encode(0, &mut bytes).is_ok() && bytes.len() <= MAX_PART_LEN
 }

@@ -110,7 +110,7 @@ const PLANTED: [(Fault, Story, Seeds); 10] = [
         Simulation,
         &[
             (11, "are refused while 0 of 9000000 are taken"),
-            (19, "are refused while 847000 of 9000000 are taken"),
+            (19, "are refused while 3322000 of 9000000 are taken"),
         ],
     ),
 ];

@@ -169,6 +169,21 @@ impl SwitchSession {
         }
     }
 
+    /// Asks for a sign of life, without a deadline: [`Self::heard_at`] tells whether one has come. Does nothing before the session
+    /// is up.
+    pub fn ask_for_a_sign(&mut self) {
+        if matches!(self.state, State::Up(_)) {
+            self.last_xid = self.next_xid();
+            self.send_own(self.last_xid, &Message::EchoRequest(Vec::new()));
+        }
+    }
+
+    /// When something came from the switch last.
+    #[must_use]
+    pub fn heard_at(&self) -> Duration {
+        self.heard_at
+    }
+
     fn submit(&mut self, xid: u32, message: &Message, now: Duration) -> Result<(), SendError> {
         if !matches!(self.state, State::Up(_)) {
             return Err(SendError::NotUp);

@@ -31,7 +31,7 @@ impl Network {
             port: number,
         };
         let key = (switch, name.to_owned());
-        let offered = self.facts.get(&key).and_then(|facts| facts.capacity);
+        let offered = self.facts_of(switch, name).and_then(|facts| facts.capacity);
         let Some(capacity) = offered else {
             self.forget_classes(switch, name);
             self.undeclared(port, name, now);
@@ -78,9 +78,9 @@ impl Network {
     pub(super) fn order_all_classes(&mut self, switch: SwitchId, now: Time) {
         let names: Vec<String> = self
             .facts
-            .keys()
-            .filter(|(id, _)| *id == switch)
-            .map(|(_, name)| name.clone())
+            .get(&switch)
+            .into_iter()
+            .flat_map(|of_switch| of_switch.keys().cloned())
             .collect();
         for name in names {
             self.forget_classes(switch, &name);

@@ -435,7 +435,7 @@ impl Network {
                 self.read_back(switch, reading, now);
             }
         } else if let Some(reading) = known.audit.take() {
-            self.audited(switch, &reading, now);
+            self.audited(switch, reading, now);
         }
     }
 
@@ -448,7 +448,7 @@ impl Network {
         switch.audit_at = now.plus(timings.audit);
         let foreign = switch
             .reconciler
-            .read_back(&reading.flows, &reading.meters, now);
+            .read_back(reading.flows, &reading.meters, now);
         if foreign > 0 && !std::mem::replace(&mut switch.warned, true) {
             warn!(switch = %id, foreign, "the switch holds entries of others; they are left alone and may interfere");
         }
@@ -488,13 +488,13 @@ impl Network {
     }
 
     /// Counters, and what a switch holds behind our back.
-    fn audited(&mut self, id: SwitchId, reading: &Reading, now: Time) {
-        self.count(id, reading);
+    fn audited(&mut self, id: SwitchId, reading: Reading, now: Time) {
+        self.count(id, &reading);
         let soon = now.plus(self.config.timings.audit / 10);
         let switch = self.switch_mut(id);
         if !reading.blurred && switch.reconciler.is_quiet() {
             let meters = (!reading.meters_untold).then_some(reading.meters.as_slice());
-            switch.reconciler.compare(&reading.flows, meters, now);
+            switch.reconciler.compare(reading.flows, meters, now);
         } else {
             switch.audit_at = switch.audit_at.min(soon);
         }

@@ -38,7 +38,8 @@ const GOES: usize = 128;
 
 /// The ports that take part in discovery, and what they have heard.
 pub(crate) struct Discovery {
-    secret: [u8; 32],
+    /// Has taken in the secret, and nothing else.
+    signer: Hmac<Sha256>,
     timings: Timings,
     sequence: u64,
     ports: BTreeMap<PortRef, Prober>,
@@ -59,7 +60,7 @@ struct Prober {
 impl Discovery {
     pub(crate) fn new(secret: [u8; 32], timings: Timings) -> Self {
         Self {
-            secret,
+            signer: signer(&secret),
             timings,
             sequence: 0,
             ports: BTreeMap::new(),
@@ -120,7 +121,7 @@ impl Discovery {
             if prober.outstanding.len() > OUTSTANDING {
                 prober.outstanding.pop_front();
             }
-            frames.push((port, frame(&self.secret, port, self.sequence, now)));
+            frames.push((port, frame(&self.signer, port, self.sequence, now)));
         }
         frames
     }
@@ -139,7 +140,7 @@ impl Discovery {
 
     /// The port by which a frame has left, if it is one of those that count.
     fn proven(&mut self, port: PortRef, frame: &[u8], now: Time) -> Option<PortRef> {
-        let (from, proof) = open(&self.secret, frame)?;
+        let (from, proof) = open(&self.signer, frame)?;
         let sent = &mut self.ports.get_mut(&from)?.outstanding;
         let place = sent.iter().position(|sent| *sent == proof)?;
         let (_, sent_at) = sent.remove(place)?; // Once only.
@@ -201,15 +202,15 @@ fn in_turn(port: PortRef, at: Time, interval: Duration) -> Time {
 }
 
 /// The frame a port sends.
-fn frame(secret: &[u8; 32], port: PortRef, sequence: u64, now: Time) -> Vec<u8> {
+fn frame(signer: &Hmac<Sha256>, port: PortRef, sequence: u64, now: Time) -> Vec<u8> {
     let mut proof = ORGANISATION.to_vec();
     proof.extend(port.switch.0.to_be_bytes());
     proof.extend(port.port.0.to_be_bytes());
     proof.extend(sequence.to_be_bytes());
     proof.extend(now.millis().to_be_bytes());
-    if let Some(mac) = signature(secret, proof.get(ORGANISATION.len()..).unwrap_or_default()) {
-        proof.extend(mac.finalize().into_bytes());
-    }
+    let signed = proof.get(ORGANISATION.len()..).unwrap_or_default();
+    let mac = signer.clone().chain_update(signed).finalize();
+    proof.extend(mac.into_bytes());
     let mut frame = Vec::with_capacity(128);
     frame.extend(DESTINATION);
     frame.extend(SOURCE);
@@ -238,15 +239,15 @@ fn tlv(frame: &mut Vec<u8>, kind: u16, value: &[u8]) {
     frame.extend(value);
 }
 
-fn signature(secret: &[u8; 32], signed: &[u8]) -> Option<Hmac<Sha256>> {
-    // HMAC takes keys of any length: there is always one.
-    let mut mac = Hmac::<Sha256>::new_from_slice(secret).ok()?;
-    mac.update(signed);
-    Some(mac)
+/// What signs under a secret: half of the work, and the same for every frame. (HMAC fills a key up to a block with zeros.)
+fn signer(secret: &[u8; 32]) -> Hmac<Sha256> {
+    let mut block = [0; 64];
+    block[..32].copy_from_slice(secret);
+    Hmac::new(&block.into())
 }
 
 /// Port, sequence number and time of a frame that was signed with the secret.
-fn open(secret: &[u8; 32], frame: &[u8]) -> Option<(PortRef, (u64, Time))> {
+fn open(signer: &Hmac<Sha256>, frame: &[u8]) -> Option<(PortRef, (u64, Time))> {
     let mut rest = frame.get(14..)?;
     loop {
         let (header, after) = rest.split_first_chunk::<2>()?;
@@ -255,18 +256,19 @@ fn open(secret: &[u8; 32], frame: &[u8]) -> Option<(PortRef, (u64, Time))> {
         match header >> 9 {
             0 => return None,
             127 if value.starts_with(&ORGANISATION) && value.len() == PROOF_LEN => {
-                return verify(secret, value);
+                return verify(signer, value);
             }
             _ => rest = after,
         }
     }
 }
 
-fn verify(secret: &[u8; 32], proof: &[u8]) -> Option<(PortRef, (u64, Time))> {
+fn verify(signer: &Hmac<Sha256>, proof: &[u8]) -> Option<(PortRef, (u64, Time))> {
     let (signed, tag) = proof
         .get(ORGANISATION.len()..)?
         .split_at_checked(SIGNED_LEN)?;
-    signature(secret, signed)?.verify_slice(tag).ok()?;
+    let mac = signer.clone().chain_update(signed);
+    mac.verify_slice(tag).ok()?;
     let (switch, rest) = signed.split_first_chunk::<8>()?;
     let (port, rest) = rest.split_first_chunk::<4>()?;
     let (sequence, rest) = rest.split_first_chunk::<8>()?;
@@ -388,12 +390,12 @@ mod tests {
     fn a_forged_frame_proves_nothing() {
         let mut discovery = two_ports();
         let frame = frame_of(&mut discovery, A, T0);
-        let of_others = super::frame(&[8; 32], A, 1, T0);
+        let of_others = super::frame(&signer(&[8; 32]), A, 1, T0);
         assert!(!discovery.heard(B, &of_others, after(1)), "another secret");
         for at in 0..frame.len() {
             let mut forged = frame.clone();
             forged[at] ^= 0x10;
-            if let Some((port, proof)) = open(&[7; 32], &forged) {
+            if let Some((port, proof)) = open(&signer(&[7; 32]), &forged) {
                 assert_eq!(
                     (port, proof),
                     (A, (1, T0)),
@@ -402,7 +404,11 @@ mod tests {
             }
         }
         for len in 0..frame.len() - 2 {
-            assert_eq!(open(&[7; 32], &frame[..len]), None, "cut to {len} bytes");
+            assert_eq!(
+                open(&signer(&[7; 32]), &frame[..len]),
+                None,
+                "cut to {len} bytes"
+            );
         }
     }
 
@@ -467,7 +473,7 @@ mod tests {
     proptest! {
         #[test]
         fn no_bytes_make_it_panic(frame in proptest::collection::vec(any::<u8>(), 0..200)) {
-            prop_assert_eq!(open(&[7; 32], &frame), None);
+            prop_assert_eq!(open(&signer(&[7; 32]), &frame), None);
         }
     }
 }

@@ -2,11 +2,11 @@
 //!
 //! Learned from what hosts send. What is known does not move on a mere claim: the claimant is blocked for
 //! a while, and the owner is asked at its own port. Only if that port is down, or the owner does not
-//! answer, has the host moved.
+//! answer although its switch does, has the host moved.
 
 use std::{collections::BTreeMap, net::IpAddr, time::Duration};
 
-use payflow_qos::{PortRef, Time};
+use payflow_qos::{PortRef, SwitchId, Time};
 
 use super::{
     ApiPort, Host, MacAddr, NetworkConfig,
@@ -57,6 +57,7 @@ struct Claim {
     claimant: PortRef,
     sender: Sender,
     owner: PortRef,
+    asked_at: Time,
     next_probe: Time,
     answer_by: Time,
 }
@@ -236,8 +237,13 @@ impl Hosts {
         before != self.stations.len() + self.addresses.len()
     }
 
-    /// Time has passed: owners are asked again, or have moved; blocks end.
-    pub(crate) fn tick(&mut self, now: Time) -> Vec<News> {
+    /// Time has passed: owners are asked again, or have moved; blocks end. `heard` tells when a switch was heard last. As long
+    /// as the owner's own is silent, nobody knows whether the owner would answer.
+    pub(crate) fn tick(
+        &mut self,
+        heard: impl Fn(SwitchId) -> Option<Time>,
+        now: Time,
+    ) -> Vec<News> {
         let mut news = Vec::new();
         let over: Vec<_> = self
             .quarantines
@@ -256,6 +262,14 @@ impl Hosts {
             .map(|(claimed, _)| *claimed)
             .collect();
         for claimed in unanswered {
+            let Some(claim) = self.claims.get_mut(&claimed) else {
+                continue;
+            };
+            if heard(claim.owner.switch).is_none_or(|at| at < claim.asked_at) {
+                claim.asked_at = now;
+                claim.answer_by = now.plus(self.owner_answer);
+                continue;
+            }
             if let Some(claim) = self.claims.remove(&claimed) {
                 if self
                     .quarantines
@@ -437,6 +451,7 @@ impl Hosts {
                     claimant,
                     sender,
                     owner,
+                    asked_at: now,
                     next_probe,
                     answer_by,
                 },
@@ -528,7 +543,7 @@ mod tests {
     fn drain(hosts: &mut Hosts, until: Time) -> Vec<News> {
         let mut news = Vec::new();
         while let Some(deadline) = hosts.next_deadline().filter(|deadline| *deadline <= until) {
-            news.extend(hosts.tick(deadline));
+            news.extend(hosts.tick(|_| Some(deadline), deadline));
         }
         news
     }
@@ -576,6 +591,25 @@ mod tests {
         };
         assert!(news.contains(&News::Moved(vec![moved])), "{news:?}");
         assert!(news.contains(&News::Released(THERE, Claimed::Station(MAC))));
+    }
+
+    #[test]
+    fn a_host_does_not_move_while_the_switch_of_the_owner_is_silent() {
+        let mut hosts = with_one_host();
+        hosts.heard(THERE, says(MAC, Some(ip())), |_| Presence::Up, at(1_000));
+        for silent in [None, Some(at(999))] {
+            let news = hosts.tick(|_| silent, hosts.next_deadline().unwrap());
+            assert!(!news.iter().any(|news| matches!(news, News::Moved(_))));
+            hosts.tick(|_| silent, at(3_000));
+            assert_eq!(hosts.get(ip()).unwrap().port, HERE);
+        }
+        let asked_last = at(3_000);
+        hosts.tick(|_| Some(asked_last), at(5_000));
+        assert_eq!(
+            hosts.get(ip()).unwrap().port,
+            THERE,
+            "only the owner is silent"
+        );
     }
 
     #[test]
@@ -690,7 +724,7 @@ mod tests {
                 match step {
                     0 => drop(hosts.forget_port(port)),
                     1 => drop(hosts.heard(port, sender, |_| Presence::Down, now)),
-                    2 => drop(hosts.tick(now)),
+                    2 => drop(hosts.tick(|_| Some(now), now)),
                     3 => drop(hosts.remember(port, true, sender.mac, sender.address, now)),
                     _ => drop(hosts.heard(port, sender, |_| Presence::Up, now)),
                 }

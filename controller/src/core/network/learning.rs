@@ -76,7 +76,11 @@ impl Network {
     }
 
     pub(super) fn tick_hosts(&mut self, now: Time) {
-        let news = self.hosts.tick(now);
+        let heard = |switch| {
+            let connection = self.connections.get(self.spokesmen.get(&switch)?)?;
+            Some(Time::default().plus(connection.session.heard_at()))
+        };
+        let news = self.hosts.tick(heard, now);
         self.take_news(news, now);
     }
 
@@ -113,7 +117,12 @@ impl Network {
                         reconciler.withdraw(INFRASTRUCTURE, &key);
                     }
                 }
-                News::Ask(port, frame) => self.send_frame(port, frame, now),
+                News::Ask(port, frame) => {
+                    self.send_frame(port, frame, now);
+                    if let Some(connection) = self.spokesman(port.switch) {
+                        connection.session.ask_for_a_sign();
+                    }
+                }
                 News::Full(port) => {
                     warn!(%port, "no more addresses are learned at this port");
                     self.stale = true;

@@ -87,7 +87,8 @@ pub struct Network {
     /// Until when lines of the log are counted, and how many there were.
     chatter: BTreeMap<(SwitchId, Chatter), (Time, u32)>,
     fitness: BTreeMap<SwitchId, Fitness>,
-    facts: BTreeMap<(SwitchId, String), PortFacts>,
+    /// What is declared of the ports of every switch, by their names.
+    facts: BTreeMap<SwitchId, BTreeMap<String, PortFacts>>,
     classes: BTreeMap<(SwitchId, String), Classes>,
     /// What was told last of the capacity of a link. It stays while nothing more is sold there.
     booked: BTreeMap<PortRef, BitRate>,

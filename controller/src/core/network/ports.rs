@@ -28,7 +28,8 @@ impl Network {
     /// The operator's word about a port.
     pub(super) fn port_facts(&mut self, facts: PortFacts, now: Time) {
         let (switch, name) = (facts.switch, &facts.port_name);
-        let before = self.facts.insert((switch, name.clone()), facts.clone());
+        let of_switch = self.facts.entry(switch).or_default();
+        let before = of_switch.insert(name.clone(), facts.clone());
         let was_trunk = before.is_some_and(|before| before.role == PortRole::Trunk);
         let known = self.switches.get_mut(&switch);
         if let Some((number, port)) = known.and_then(|known| known.port_named_mut(name)) {
@@ -227,11 +228,14 @@ impl Network {
             .map(|(id, switch)| (*id, switch))
     }
 
+    /// What is declared of a port.
+    pub(super) fn facts_of(&self, switch: SwitchId, name: &str) -> Option<&PortFacts> {
+        self.facts.get(&switch)?.get(name)
+    }
+
     fn role(&self, switch: SwitchId, name: &str) -> PortRole {
-        self.facts
-            .get(&(switch, name.to_owned()))
-            .map(|facts| facts.role)
-            .unwrap_or_default()
+        let facts = self.facts_of(switch, name);
+        facts.map(|facts| facts.role).unwrap_or_default()
     }
 
     fn is_declared_trunk(&self, port: PortRef) -> bool {
@@ -380,7 +384,8 @@ impl Network {
     pub(super) fn port_views(&self, id: SwitchId, switch: &Switch) -> Vec<PortView> {
         let view = |(number, port): (&PortNo, &Port)| {
             let key = (id, port.name.clone());
-            let capacity = self.facts.get(&key).and_then(|facts| facts.capacity);
+            let facts = self.facts_of(id, &port.name);
+            let capacity = facts.and_then(|facts| facts.capacity);
             let role = match port.opening {
                 Some(Opening::Edge { api: true, .. }) => "api",
                 Some(Opening::Edge { .. }) => "edge",

@@ -100,8 +100,7 @@ impl Network {
     pub(super) fn is_back(&mut self, at: PortRef, name: &str) {
         let key = (at.switch, name.to_owned());
         let declared = self
-            .facts
-            .get(&key)
+            .facts_of(at.switch, name)
             .is_some_and(|facts| facts.capacity.is_some());
         if declared || !self.booked.contains_key(&at) {
             self.unplugged.remove(&key);

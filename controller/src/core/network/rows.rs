@@ -2,7 +2,7 @@
 
 use std::{
     collections::HashMap,
-    hash::{BuildHasherDefault, DefaultHasher},
+    hash::{BuildHasherDefault, Hasher},
     sync::Arc,
 };
 
@@ -42,9 +42,50 @@ pub(crate) struct Held {
 /// Hashes are the same in every run, and decide nothing: rows are gone through by id.
 #[derive(Debug, Default)]
 pub(crate) struct Rows {
-    by_key: HashMap<Arc<FlowKey>, RowId, BuildHasherDefault<DefaultHasher>>,
+    by_key: HashMap<Arc<FlowKey>, RowId, BuildHasherDefault<KeyHasher>>,
     rows: Vec<Option<Row>>,
     free: Vec<RowId>,
+}
+
+/// A multiplication by the golden ratio for every word (Knuth, 6.4): keys are hashed more often than anything else is done
+/// with them. Who chooses addresses whose hashes are the same slows down little: few are learned of one port.
+#[derive(Debug, Default)]
+struct KeyHasher(u64);
+
+impl Hasher for KeyHasher {
+    fn write(&mut self, bytes: &[u8]) {
+        for chunk in bytes.chunks(8) {
+            let word = chunk
+                .iter()
+                .fold(0, |word, byte| word << 8 | u64::from(*byte));
+            self.write_u64(word);
+        }
+    }
+
+    fn write_u8(&mut self, word: u8) {
+        self.write_u64(word.into());
+    }
+
+    fn write_u16(&mut self, word: u16) {
+        self.write_u64(word.into());
+    }
+
+    fn write_u32(&mut self, word: u32) {
+        self.write_u64(word.into());
+    }
+
+    fn write_u64(&mut self, word: u64) {
+        self.0 = (self.0.rotate_left(5) ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    }
+
+    fn write_usize(&mut self, word: usize) {
+        self.write_u64(word as u64);
+    }
+
+    /// The high bits say most, and the map looks at the low ones first.
+    fn finish(&self) -> u64 {
+        self.0.rotate_left(26)
+    }
 }
 
 impl Rows {

@@ -236,22 +236,23 @@ impl Fabric {
                 continue;
             };
             let bytes = place.switch.take_output(line.at_switch);
+            let is_open = place.switch.is_open(line.at_switch);
             let more = bytes.len() == OUTPUT_PER_CALL;
-            if !bytes.is_empty() && !line.cut {
+            let is_said = !bytes.is_empty() && !line.cut;
+            if is_said {
                 line.at_controller_by = now.plus(late).max(line.at_controller_by);
-                let after = line.at_controller_by.since(now);
+            }
+            let line = *line;
+            let after = line.at_controller_by.since(now);
+            if is_said {
                 self.plan(after, Happening::ToController(id, bytes));
             }
             if more {
                 self.plan(Duration::from_millis(20), Happening::Speak(switch));
             }
-            let Some(line) = self.lines.get(&id).copied() else {
-                continue;
-            };
-            if !self.holds_on(&line) {
+            if !is_open {
                 self.lines.remove(&id);
                 if !line.cut && !line.ended {
-                    let after = line.at_controller_by.since(now);
                     self.plan(after, Happening::Lost(id));
                 }
                 self.reconnect(switch);

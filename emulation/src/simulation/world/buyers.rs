@@ -127,6 +127,7 @@ impl World {
             source_port: None,
             destination_port: Some(buyer.port),
             rate_bps: buyer.rate_bps,
+            start_at: None,
             duration_s: buyer.duration_s,
             class: None,
             max_price: None,

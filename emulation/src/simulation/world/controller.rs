@@ -56,6 +56,7 @@ impl World {
             watched: BTreeSet::new(),
             told_up: false,
             asked: BTreeMap::new(),
+            deadline: None,
             wake_at: None,
         });
         let sight = Sight {
@@ -98,7 +99,11 @@ impl World {
 
     pub(super) fn drain(&mut self) {
         loop {
-            let Some(output) = self.life.as_mut().and_then(|alive| alive.core.poll()) else {
+            let Some(alive) = &mut self.life else {
+                return;
+            };
+            let Some(output) = alive.core.poll() else {
+                alive.deadline = alive.core.next_deadline();
                 return;
             };
             if self.scenario.story {

@@ -6,7 +6,8 @@ mod controller;
 mod misfortune;
 mod node;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 use std::time::Duration;
 
 use payflow_controller::core::Core;
@@ -70,6 +71,40 @@ enum Event {
     Audit,
 }
 
+/// An event in its place: by time, and of one instant in the order in which they were planned. No two have one number.
+struct Planned {
+    at: Time,
+    number: u64,
+    /// Boxed, as they are moved about much and some are large.
+    event: Box<Event>,
+}
+
+impl Planned {
+    fn place(&self) -> (Time, u64) {
+        (self.at, self.number)
+    }
+}
+
+impl PartialEq for Planned {
+    fn eq(&self, other: &Self) -> bool {
+        self.place() == other.place()
+    }
+}
+
+impl Eq for Planned {}
+
+impl PartialOrd for Planned {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Planned {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        self.place().cmp(&other.place())
+    }
+}
+
 /// A request on its way.
 #[derive(Clone, Debug)]
 struct Asked {
@@ -86,6 +121,8 @@ struct Life {
     watched: BTreeSet<Address>,
     told_up: bool,
     asked: BTreeMap<RequestId, usize>,
+    /// What the core said last of when it wants to be woken. That changes only when it is fed.
+    deadline: Option<Time>,
     wake_at: Option<Time>,
 }
 
@@ -94,8 +131,8 @@ pub(super) struct World {
     scenario: Scenario,
     chance: Chance,
     now: Time,
-    /// What will happen, in order. Boxed, as they are moved about much and some are large.
-    events: BTreeMap<(Time, u64), Box<Event>>,
+    /// What will happen, the next first.
+    events: BinaryHeap<Reverse<Planned>>,
     numbered: u64,
     fabric: Fabric,
     ledger: MemoryLedger,
@@ -136,7 +173,7 @@ impl World {
         let mut world = Self {
             chance: Chance::of(seed, "world", 0),
             now: BEGIN,
-            events: BTreeMap::new(),
+            events: BinaryHeap::new(),
             numbered: 0,
             observer: Observer::new(BEGIN, &scenario.faults, TREASURY.into()),
             fabric,
@@ -182,8 +219,11 @@ impl World {
 
     fn at(&mut self, after: Duration, event: Event) {
         self.numbered += 1;
-        self.events
-            .insert((self.now.plus(after), self.numbered), Box::new(event));
+        self.events.push(Reverse(Planned {
+            at: self.now.plus(after),
+            number: self.numbered,
+            event: Box::new(event),
+        }));
     }
 
     fn tell(&mut self, what: impl FnOnce() -> String) {
@@ -203,7 +243,7 @@ impl World {
     pub(super) fn run(&mut self) {
         let end = BEGIN.plus(LASTS);
         let mut at_once = 0;
-        while let Some(((at, _), event)) = self.events.pop_first() {
+        while let Some(Reverse(Planned { at, event, .. })) = self.events.pop() {
             if at > end || self.is_over() {
                 break;
             }
@@ -287,7 +327,7 @@ impl World {
         let now = self.now;
         let life = self.lives;
         if let Some(alive) = &mut self.life {
-            let due = alive.core.next_deadline().map(|at| at.max(now));
+            let due = alive.deadline.map(|at| at.max(now));
             if due != alive.wake_at {
                 alive.wake_at = due;
                 if let Some(at) = due {
@@ -303,7 +343,7 @@ impl World {
                 let due = self
                     .life
                     .as_ref()
-                    .and_then(|alive| alive.core.next_deadline())
+                    .and_then(|alive| alive.deadline)
                     .is_some_and(|at| at <= self.now);
                 if let Some(alive) = &mut self.life {
                     alive.wake_at = None;

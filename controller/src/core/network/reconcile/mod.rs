@@ -112,7 +112,12 @@ impl Reconciler {
 
     /// Wants an entry. Where several generations of a reservation want the same key, the highest
     /// has it, and the one below comes back when the highest is withdrawn.
-    pub(crate) fn want(&mut self, owner: FlowId, key: impl Into<Arc<FlowKey>>, entry: FlowEntry) {
+    pub(crate) fn want(
+        &mut self,
+        owner: FlowId,
+        key: impl Into<Arc<FlowKey>>,
+        entry: FlowEntry,
+    ) -> RowId {
         let id = self.rows.row_of(key.into());
         if let Some(row) = self.rows.get_mut(id)
             && row.wanted.get(owner) != Some(&entry)
@@ -120,13 +125,19 @@ impl Reconciler {
             row.wanted.insert(owner, entry);
             self.mark(Item::Flow(id));
         }
+        id
     }
 
     /// No longer wants an entry for this owner.
     pub(crate) fn withdraw(&mut self, owner: FlowId, key: &FlowKey) {
-        let id = self.rows.find(key);
-        let row = id.and_then(|id| self.rows.get_mut(id));
-        if let (Some(id), Some(_)) = (id, row.and_then(|row| row.wanted.remove(owner))) {
+        if let Some(id) = self.rows.find(key) {
+            self.withdraw_from(owner, id);
+        }
+    }
+
+    fn withdraw_from(&mut self, owner: FlowId, id: RowId) {
+        let row = self.rows.get_mut(id);
+        if row.and_then(|row| row.wanted.remove(owner)).is_some() {
             self.mark(Item::Flow(id));
         }
     }
@@ -157,14 +168,6 @@ impl Reconciler {
         entries: BTreeMap<FlowKey, FlowEntry>,
         meters: &BTreeMap<MeterId, MeterSpec>,
     ) {
-        let gone: Vec<_> = self
-            .rows
-            .iter()
-            .filter(|(_, row)| {
-                row.wanted.contains(INFRASTRUCTURE) && !entries.contains_key(row.key.as_ref())
-            })
-            .map(|(_, row)| row.key.clone())
-            .collect();
         let meters_gone: Vec<_> = self
             .wanted_meters
             .iter()
@@ -173,17 +176,25 @@ impl Reconciler {
             })
             .map(|(meter, _)| *meter)
             .collect();
-        for key in gone {
-            self.withdraw(INFRASTRUCTURE, &key);
-        }
         for meter in meters_gone {
             self.withdraw_meter(INFRASTRUCTURE, meter);
         }
         for (meter, spec) in meters {
             self.want_meter(INFRASTRUCTURE, *meter, *spec);
         }
-        for (key, entry) in entries {
-            self.want(INFRASTRUCTURE, key, entry);
+        let want = |(key, entry)| self.want(INFRASTRUCTURE, key, entry);
+        let mut stays: Vec<RowId> = entries.into_iter().map(want).collect();
+        let rows = self.rows.iter();
+        let wanted = rows.filter(|(_, row)| row.wanted.contains(INFRASTRUCTURE));
+        let wanted: Vec<RowId> = wanted.map(|(id, _)| id).collect();
+        // All that stays is wanted: nothing is gone if that is as much.
+        if stays.len() < wanted.len() {
+            stays.sort();
+            for id in wanted {
+                if stays.binary_search(&id).is_err() {
+                    self.withdraw_from(INFRASTRUCTURE, id);
+                }
+            }
         }
     }
 
@@ -290,7 +301,7 @@ impl Reconciler {
     /// ranges are left alone; gives how many such entries there are.
     pub(crate) fn read_back(
         &mut self,
-        flows: &[FlowStats],
+        flows: Vec<FlowStats>,
         meters: &[MeterConfig],
         now: Time,
     ) -> usize {
@@ -309,7 +320,7 @@ impl Reconciler {
     /// compared with what is wanted. Where it says nothing of its meters, they are what they were.
     pub(crate) fn compare(
         &mut self,
-        flows: &[FlowStats],
+        flows: Vec<FlowStats>,
         meters: Option<&[MeterConfig]>,
         now: Time,
     ) -> usize {
@@ -324,12 +335,7 @@ impl Reconciler {
                 self.meters_of_others.extend(meter_of(&flow.instructions));
                 continue;
             }
-            let key = FlowKey {
-                table: flow.table_id,
-                priority: flow.priority,
-                matching: flow.flow_match.clone(),
-            };
-            let held = Held::read(flow, now);
+            let (key, held) = Held::read(flow, now);
             self.use_meter(held.meter());
             let id = self.rows.row_of(key.into());
             if let Some(row) = self.rows.get_mut(id) {
@@ -565,7 +571,8 @@ impl Reconciler {
 }
 
 impl Held {
-    fn read(flow: &FlowStats, now: Time) -> Self {
+    /// What a switch says it holds, and under which key.
+    fn read(flow: FlowStats, now: Time) -> (FlowKey, Self) {
         let age = Duration::new(
             u64::from(flow.duration_sec),
             flow.duration_nsec.min(999_999_999),
@@ -576,10 +583,16 @@ impl Held {
             // Ours never have an idle time-out: expired long ago, so that it is put right.
             (_, _) => Some(Time::default()),
         };
-        Self {
+        let key = FlowKey {
+            table: flow.table_id,
+            priority: flow.priority,
+            matching: flow.flow_match,
+        };
+        let held = Self {
             cookie: flow.cookie,
-            instructions: Instruction::canonical(flow.instructions.clone()).into(),
+            instructions: Instruction::canonical(flow.instructions).into(),
             expires,
-        }
+        };
+        (key, held)
     }
 }

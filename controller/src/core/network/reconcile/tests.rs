@@ -31,7 +31,7 @@ fn owner(reservation: u64, generation: u16) -> FlowId {
 
 fn reconciler() -> Reconciler {
     let mut reconciler = Reconciler::new(TAG, Duration::from_secs(10), Duration::from_secs(5));
-    reconciler.read_back(&[], &[], at(0));
+    reconciler.read_back(vec![], &[], at(0));
     reconciler
 }
 
@@ -368,7 +368,7 @@ proptest! {
                 Change::Restart => {
                     reconciler.disconnected();
                     switch = Model { bundles: switch.bundles, ..Model::default() };
-                    reconciler.read_back(&[], &[], at(0));
+                    reconciler.read_back(vec![], &[], at(0));
                 }
             }
         }
