@@ -13,9 +13,11 @@ import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import threading
+import time
 
 sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
@@ -180,6 +182,20 @@ class Lab:
                     if result:
                         raise RuntimeError(result)
 
+    def op_swallow(self, a, b, on):
+        """Makes every link between switches `a` and `b` swallow all frames, without a word to either, or carry them again."""
+        with self.network:
+            links = self.net.linksBetween(self.net[a], self.net[b])
+            if not links:
+                raise ValueError('no link between %s and %s' % (a, b))
+            table = 'payflow-%s-%s' % tuple(sorted((a, b)))
+            rules = 'table netdev %s\ndelete table netdev %s\n' % (table, table)
+            if on:
+                devices = ', '.join('"%s"' % intf.name for link in links for intf in (link.intf1, link.intf2))
+                rules += ('table netdev %s {\n chain egress {\n  type filter hook egress devices = { %s } priority -10; '
+                          'policy drop;\n }\n}\n' % (table, devices))
+            run('nft', '-f', '-', stdin=rules)
+
     def op_info(self):
         """Names, ports and addresses."""
         switches = []
@@ -227,6 +243,40 @@ class Lab:
                         if int(count) and port != 'LOCAL':
                             drops['%s port %s %s' % (switch.name, port, direction)] = int(count)
         return drops
+
+    def op_socket_drops(self):
+        """Packets dropped so far because a program or a processor did not keep up, by place: the packet sockets of ovs-vswitchd,
+        the processors' backlogs (of the whole machine), and the UDP sockets of the hosts. Places without drops are left out."""
+        drops = {'ovs-vswitchd sockets': sum(int(n) for n in re.findall(r'skmem:\(.*?,d(\d+)\)', run('ss', '-0', '-n', '-m')))}
+        with open('/proc/net/softnet_stat', encoding='ascii') as file:
+            drops['backlog'] = sum(int(line.split()[1], 16) for line in file)
+        for host in self.net.hosts:
+            counters = {}
+            with open('/proc/%d/net/snmp' % host.pid, encoding='ascii') as file:
+                names, values = [line.split()[1:] for line in file if line.startswith('Udp: ')]
+                counters.update(('Udp' + name, int(value)) for name, value in zip(names, values))
+            if os.path.exists('/proc/%d/net/snmp6' % host.pid):
+                with open('/proc/%d/net/snmp6' % host.pid, encoding='ascii') as file:
+                    counters.update((line.split()[0], int(line.split()[1])) for line in file)
+            for direction, name in ('receiving', 'RcvbufErrors'), ('sending', 'SndbufErrors'):
+                drops['%s %s' % (host.name, direction)] = counters.get('Udp' + name, 0) + counters.get('Udp6' + name, 0)
+        return {place: count for place, count in drops.items() if count}
+
+    def op_watch_sockets(self, seconds):
+        """Looks at the packet sockets of ovs-vswitchd for so long: the most bytes that waited in each at once, by port, kernel
+        overhead included. What waits there waits for the processor."""
+        most = {}
+        names = dict((str(number), name) for number, name in socket.if_nameindex())
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            with open('/proc/net/packet', encoding='ascii') as file:
+                next(file)
+                for line in file:
+                    words = line.split()
+                    if words[6] != '0' and words[4] in names:
+                        most[names[words[4]]] = max(most.get(names[words[4]], 0), int(words[6]))
+            time.sleep(0.02)
+        return most
 
     def _devices(self, switch):
         own = [API_PORT_NAME] if switch is self.net.switches[0] else []

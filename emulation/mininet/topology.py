@@ -169,7 +169,22 @@ class Mesh(Regular):
         return [(a, b) for i, a in enumerate(names) for b in names[i + 1:]]
 
 
-KINDS = {'paper': Paper, 'line': Line, 'ring': Ring, 'mesh': Mesh}
+class Detour(PayflowTopo):
+    """Two switches with a trunk between them, and a detour of less capacity over a third: s1 - s2 and s1 - s3 - s2.
+
+    `senders` hosts on s1, then `receivers` hosts on s2.
+    """
+
+    def build_network(self, senders=5, receivers=2, trunk_bps=40 * MBIT, detour_bps=20 * MBIT, host_bps=HOST_BPS):
+        s1, s2, s3 = (self.add_switch() for _ in range(3))
+        for switch in [s1] * senders + [s2] * receivers:
+            self.add_host(switch, host_bps)
+        self.add_trunk(s1, s2, trunk_bps)
+        self.add_trunk(s1, s3, detour_bps)
+        self.add_trunk(s3, s2, detour_bps)
+
+
+KINDS = {'paper': Paper, 'line': Line, 'ring': Ring, 'mesh': Mesh, 'detour': Detour}
 
 # For `mn --custom topology.py --topo payflow --switch payflow --link payflow`.
 topos = {'payflow': Paper}

@@ -11,6 +11,7 @@ use clap::{Parser, Subcommand};
 use crate::auditor;
 use crate::demo;
 use crate::mininet::{Lab, LabConfig, Regular, Topology};
+use crate::scenario::{self, Scenario};
 use crate::selftest;
 use crate::simulate;
 use crate::table::{Table, mbit, percent};
@@ -35,6 +36,9 @@ enum Command {
         #[arg(long, default_value = "target/demo")]
         dir: PathBuf,
     },
+    /// A named scenario on real switches; writes report.json and plots into target/lab/SCENARIO
+    #[command(subcommand)]
+    Run(Scenario),
     /// Shows that this machine can carry a guarantee at all: hand-written flows, no controller
     Selftest,
     /// Brings a network up and keeps it until the end of standard input, for looking around by hand
@@ -65,10 +69,14 @@ enum Command {
 enum Traffic {
     /// Sends UDP flows on a schedule; the report is JSON
     Send {
-        /// A flow: to=ADDRESS:PORT,rate=10Mbit and, where wanted, name=, stream=, payload=BYTES, dscp=, from-port=;
-        /// spoofed: iface=,src-mac=,dst-mac=,src-ip=. Rates are frame bits per second
+        /// A flow: to=ADDRESS:PORT,rate=10Mbit and, where wanted, name=, stream=, payload=BYTES, burst=PACKETS,
+        /// other-rate= (SIGUSR1 changes to it and back), dscp=, from-port=; spoofed: iface=,src-mac=,dst-mac=,src-ip=.
+        /// Rates are frame bits per second
         #[arg(long = "flow", required = true)]
         flows: Vec<FlowSpec>,
+        /// When to begin, Unix time in milliseconds; at once by default
+        #[arg(long = "at")]
+        start_unix_ms: Option<u64>,
         /// How long
         #[arg(long = "for", value_parser = duration)]
         duration: Duration,
@@ -99,6 +107,9 @@ enum Traffic {
         /// Source port; 0 is the system's choice
         #[arg(long, default_value_t = 0)]
         from_port: u16,
+        /// When to begin, Unix time in milliseconds; at once by default
+        #[arg(long = "at")]
+        start_unix_ms: Option<u64>,
         /// How long
         #[arg(long = "for", value_parser = duration)]
         duration: Duration,
@@ -141,6 +152,7 @@ pub fn run() -> anyhow::Result<()> {
             },
         ),
         Command::Demo { dir } => run_demo(dir),
+        Command::Run(scenario) => scenario::run(&scenario),
         Command::Simulate(args) => simulate::run(&args),
         Command::Ledger(args) => print(&auditor::audit(&args)?),
         Command::Traffic(traffic) => run_traffic(traffic),
@@ -205,11 +217,13 @@ fn run_traffic(command: Traffic) -> anyhow::Result<()> {
     match command {
         Traffic::Send {
             flows,
+            start_unix_ms,
             duration,
             tick,
             bucket,
         } => print(&send(&SendOptions {
             flows,
+            start_unix_ms,
             duration,
             tick,
             bucket,
@@ -226,12 +240,14 @@ fn run_traffic(command: Traffic) -> anyhow::Result<()> {
         Traffic::TcpSend {
             to,
             from_port,
+            start_unix_ms,
             duration,
             congestion,
             bucket,
         } => print(&tcp::send(&TcpSendOptions {
             to,
             from_port,
+            start_unix_ms,
             duration,
             congestion,
             bucket,

@@ -5,6 +5,12 @@ use anyhow::Context as _;
 /// First number of the meters of reservations; below are those of ports.
 const RESERVATION_METERS: u32 = 0x1_0000;
 
+/// The meter of a reservation, modulo 2^30.
+#[must_use]
+pub fn meter_of(reservation: u64) -> u32 {
+    RESERVATION_METERS + u32::try_from(reservation % (1 << 30)).unwrap_or_default()
+}
+
 /// One row of a flow table, as `ovs-ofctl dump-flows` writes it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Entry {

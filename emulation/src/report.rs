@@ -272,7 +272,14 @@ pub struct Bar {
 }
 
 impl Bar {
-    fn new(name: &str, wanted: impl Into<String>, seen: impl Into<String>, passed: bool) -> Self {
+    /// A bar, and whether it holds.
+    #[must_use]
+    pub fn new(
+        name: &str,
+        wanted: impl Into<String>,
+        seen: impl Into<String>,
+        passed: bool,
+    ) -> Self {
         Self {
             name: name.to_owned(),
             wanted: wanted.into(),
@@ -310,9 +317,6 @@ impl DemoReport {
 
     fn judge(&self) -> Vec<Bar> {
         let paid = &self.during.paid_flow;
-        let at_least = |bps: u64, percent: u64, of: u64| {
-            u128::from(bps) * 100 >= u128::from(of) * u128::from(percent)
-        };
         let rate = |bps: u64| format!("{} Mbit/s", mbit(bps));
         let mut bars = vec![
             Bar::new(
@@ -451,18 +455,30 @@ impl DemoReport {
                 format!("{:.1}", flow.delay_ms.p99),
             ]);
         }
-        let mut bars = Table::new(["", "wanted", "seen", ""]);
-        for bar in &self.bars {
-            let verdict = if bar.passed { "ok" } else { "MISSED" };
-            bars.row([
-                bar.name.clone(),
-                bar.wanted.clone(),
-                bar.seen.clone(),
-                verdict.to_owned(),
-            ]);
-        }
-        format!("{flows}\n{bars}")
+        format!("{flows}\n{}", bars_table(&self.bars))
     }
+}
+
+/// Bars as a table for people.
+#[must_use]
+pub fn bars_table(bars: &[Bar]) -> Table {
+    let mut table = Table::new(["", "wanted", "seen", ""]);
+    for bar in bars {
+        let verdict = if bar.passed { "ok" } else { "MISSED" };
+        table.row([
+            bar.name.clone(),
+            bar.wanted.clone(),
+            bar.seen.clone(),
+            verdict.to_owned(),
+        ]);
+    }
+    table
+}
+
+/// Whether a rate is at least so many per cent of another.
+#[must_use]
+pub fn at_least(bps: u64, percent: u64, of: u64) -> bool {
+    u128::from(bps) * 100 >= u128::from(of) * u128::from(percent)
 }
 
 #[cfg(test)]

@@ -54,7 +54,7 @@ pub fn run() -> Result<SelfTest, TrialError> {
         controller: None,
         ..LabConfig::default()
     })?;
-    forward(&lab)?;
+    forward(&lab, "h1", "h4")?;
     classes(&lab, "s2-eth102", 20_000_000)?;
     lab.repair()?;
     let before = trial(&lab, &tools)?;
@@ -93,16 +93,17 @@ fn trial(lab: &Lab, tools: &Tools) -> Result<(FlowResult, FlowResult), TrialErro
     ))
 }
 
-/// Plain switching on every switch; the network has no loops.
-fn forward(lab: &Lab) -> Result<(), LabError> {
+/// Plain switching on every switch of a network without loops, until one host reaches another.
+pub(crate) fn forward(lab: &Lab, from: &str, to: &str) -> Result<(), LabError> {
     for switch in &lab.info().switches {
         flow(lab, &switch.name, "priority=1,actions=NORMAL")?;
     }
     let limit = Duration::from_secs(5);
-    if lab.reaches("h1", "10.0.0.4", limit)? {
+    let address = lab.info().host(to).map(|host| host.ip.to_string());
+    if lab.reaches(from, &address.unwrap_or_default(), limit)? {
         return Ok(());
     }
-    let what = "an answer from h4 to h1".to_owned();
+    let what = format!("an answer from {to} to {from}");
     Err(LabError::TimeOut { what, limit })
 }
 

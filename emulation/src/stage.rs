@@ -230,6 +230,26 @@ impl<'a> Stage<'a> {
         self.json(host, &words)
     }
 
+    /// The same, where it may be refused.
+    ///
+    /// # Errors
+    /// When the command fails in another way.
+    pub fn try_reserve(
+        &self,
+        host: &str,
+        words: &[&str],
+    ) -> anyhow::Result<Result<Purchase, Refusal>> {
+        let words = [&["--json", "reserve"], words].concat();
+        let done = self.payflow(host, &words)?;
+        if done.status == REFUSED {
+            return Ok(Err(problem(&done.stdout)?));
+        }
+        let done = done.success().with_context(|| self.last_words())?;
+        let purchase = serde_json::from_str(&done.stdout)
+            .with_context(|| format!("what payflow reserve printed: {}", done.stdout))?;
+        Ok(Ok(purchase))
+    }
+
     /// What the controller says against a command of a host.
     ///
     /// # Errors
@@ -246,8 +266,7 @@ impl<'a> Stage<'a> {
                 done.stderr
             );
         }
-        serde_json::from_str(&done.stdout)
-            .with_context(|| format!("the problem document {:?}", done.stdout))
+        problem(&done.stdout)
     }
 
     /// `payflow quote`: a signed offer, for which capacity is held.
@@ -267,12 +286,40 @@ impl<'a> Stage<'a> {
         self.json(host, &["status", id])
     }
 
+    /// `payflow status`: every reservation of a host's wallet.
+    ///
+    /// # Errors
+    /// When the command fails.
+    pub fn statuses(&self, host: &str) -> anyhow::Result<Vec<ReservationView>> {
+        #[derive(Deserialize)]
+        struct All {
+            reservations: Vec<ReservationView>,
+        }
+        Ok(self.json::<All>(host, &["status"])?.reservations)
+    }
+
+    /// `payflow change`: the reservation that has taken the other's place, active.
+    ///
+    /// # Errors
+    /// When it was not changed.
+    pub fn change(&self, host: &str, id: &str, rate: &str) -> anyhow::Result<Purchase> {
+        self.json(host, &["change", id, "--rate", rate])
+    }
+
     /// `payflow cancel --wait`: the reservation, settled.
     ///
     /// # Errors
     /// When the command fails.
     pub fn cancel(&self, host: &str, id: &str) -> anyhow::Result<ReservationView> {
         self.json(host, &["cancel", id, "--wait"])
+    }
+
+    /// `payflow cancel`, without waiting for the refund.
+    ///
+    /// # Errors
+    /// When the command fails.
+    pub fn leave(&self, host: &str, id: &str) -> anyhow::Result<ReservationView> {
+        self.json(host, &["cancel", id])
     }
 
     /// Waits until a reservation has this status.
@@ -450,6 +497,10 @@ impl<'a> Stage<'a> {
             tail.into_iter().rev().collect::<Vec<_>>().join("\n")
         )
     }
+}
+
+fn problem(text: &str) -> anyhow::Result<Refusal> {
+    serde_json::from_str(text).with_context(|| format!("the problem document {text:?}"))
 }
 
 #[derive(Deserialize)]

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use nix::sys::signal::Signal;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
@@ -21,6 +21,16 @@ const DRAIN: Duration = Duration::from_millis(1500);
 const REPORT_LIMIT: Duration = Duration::from_secs(20);
 /// Generators go before everything but the switch: a late packet is a wrong measurement.
 const NICE: i32 = -5;
+
+/// What senders sleep at least, and the width of buckets, unless a trial says otherwise.
+const TICK: Duration = Duration::from_micros(500);
+const BUCKET: Duration = Duration::from_millis(100);
+/// From the start of the first sender until all begin together.
+const START_LEAD: Duration = Duration::from_millis(300);
+const START_LEAD_PER_SENDER: Duration = Duration::from_millis(60);
+
+/// For the senders of all hosts to have begun.
+const START_LIMIT: Duration = Duration::from_secs(20);
 
 /// What went wrong with a measurement.
 #[derive(Debug, thiserror::Error)]
@@ -77,7 +87,7 @@ impl Tools {
 }
 
 /// What one flow offered and what arrived of it. All `*_bps` are frame bits per second.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct FlowResult {
     /// Its name.
     pub name: String,
@@ -99,6 +109,12 @@ pub struct FlowResult {
     pub delay_ms: Delays,
     /// Packets that the sender left out because the machine stalled it; the measurement offers less then.
     pub skipped_packets: u64,
+    /// Packets that the sender's system refused; they are not among those sent.
+    pub failed_packets: u64,
+    /// The longest that a packet left after its time, in milliseconds.
+    pub longest_lag_ms: f64,
+    /// Packets that arrived after one that was sent later.
+    pub reordered_packets: u64,
     /// What was sent, over time.
     pub sent: Series,
     /// What arrived, over time.
@@ -126,6 +142,9 @@ impl FlowResult {
             ),
             delay_ms: received.map(|stream| stream.delay_ms).unwrap_or_default(),
             skipped_packets: sent.skipped_packets,
+            failed_packets: sent.failed_packets,
+            longest_lag_ms: sent.longest_lag_ms,
+            reordered_packets: received.map_or(0, |stream| stream.reordered_packets),
             sent: sent.series.clone(),
             received: received.map_or_else(
                 || Series::new(sent.series.bucket_ms),
@@ -146,11 +165,28 @@ pub fn share(part: u64, whole: u64) -> f64 {
     }
 }
 
+/// The time since the Unix epoch.
+#[must_use]
+pub fn unix_now() -> Duration {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default()
+}
+
+/// Whole milliseconds, as the reports count them.
+#[must_use]
+pub fn unix_ms(since_epoch: Duration) -> u64 {
+    u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX)
+}
+
 /// A measurement being set up.
 pub struct Trial<'a> {
     lab: &'a Lab,
     tools: &'a Tools,
     duration: Duration,
+    tick: Duration,
+    bucket: Duration,
+    together: bool,
     flows: Vec<(String, String)>,
     ports: BTreeMap<String, Vec<u16>>,
     tcp: Vec<TcpPlan>,
@@ -193,10 +229,34 @@ impl<'a> Trial<'a> {
             lab,
             tools,
             duration,
+            tick: TICK,
+            bucket: BUCKET,
+            together: false,
             flows: Vec::new(),
             ports: BTreeMap::new(),
             tcp: Vec::new(),
         }
+    }
+
+    /// Lets every UDP sender sleep at least so long between two looks at its schedule: fewer wake-ups where there are many.
+    #[must_use]
+    pub fn tick(mut self, tick: Duration) -> Self {
+        self.tick = tick;
+        self
+    }
+
+    /// Counts packets over time in buckets so wide.
+    #[must_use]
+    pub fn bucket(mut self, bucket: Duration) -> Self {
+        self.bucket = bucket;
+        self
+    }
+
+    /// Lets the senders of all hosts begin at the same instant.
+    #[must_use]
+    pub fn together(mut self) -> Self {
+        self.together = true;
+        self
     }
 
     /// Adds a UDP flow from host `from` to port `port` of host `to`. `more` is the rest of its description, as in
@@ -289,10 +349,13 @@ impl<'a> Trial<'a> {
             receivers: Vec::new(),
             senders: Vec::new(),
             tcp: Vec::new(),
-            duration: self.duration,
+            ends_at: Instant::now() + self.duration,
+            limit: self.duration + START_LIMIT + REPORT_LIMIT,
         };
+        let bucket = format!("{}us", self.bucket.as_micros());
+        let tick = format!("{}us", self.tick.as_micros());
         for (host, ports) in &self.ports {
-            let mut argv = self.traffic(&["recv"]);
+            let mut argv = self.traffic(&["recv", "--bucket", &bucket]);
             for port in ports {
                 argv.extend(["--port".to_owned(), port.to_string()]);
             }
@@ -305,7 +368,8 @@ impl<'a> Trial<'a> {
             );
         }
         for plan in &self.tcp {
-            let argv = self.traffic(&["tcp-recv", "--port", &plan.port.to_string()]);
+            let port = plan.port.to_string();
+            let argv = self.traffic(&["tcp-recv", "--port", &port, "--bucket", &bucket]);
             let receiver = self
                 .lab
                 .program(&plan.to, argv)
@@ -326,8 +390,19 @@ impl<'a> Trial<'a> {
         for (host, flow) in &self.flows {
             by_host.entry(host).or_default().push(flow);
         }
+        // Every sender has been started by then.
+        let senders = u32::try_from(by_host.len() + self.tcp.len()).unwrap_or(u32::MAX);
+        let lead = START_LEAD + START_LEAD_PER_SENDER * senders;
+        let begins = if self.together { lead } else { Duration::ZERO };
+        running.ends_at = Instant::now() + begins + self.duration;
+        let start = (unix_now() + lead).as_millis().to_string();
         for (host, flows) in by_host {
-            let mut argv = self.traffic(&["send", "--for", &seconds]);
+            let mut argv = self.traffic(&[
+                "send", "--for", &seconds, "--tick", &tick, "--bucket", &bucket,
+            ]);
+            if self.together {
+                argv.extend(["--at".to_owned(), start.clone()]);
+            }
             for flow in flows {
                 argv.extend(["--flow".to_owned(), flow.to_owned()]);
             }
@@ -350,15 +425,20 @@ impl<'a> Trial<'a> {
                 format!("{address}:{}", plan.port),
                 plan.from_port.to_string(),
             );
-            let argv = self.traffic(&[
+            let mut argv = self.traffic(&[
                 "tcp-send",
                 "--for",
                 &seconds,
+                "--bucket",
+                &bucket,
                 "--to",
                 &to,
                 "--from-port",
                 &from_port,
             ]);
+            if self.together {
+                argv.extend(["--at".to_owned(), start.clone()]);
+            }
             running.senders.push(
                 self.lab
                     .program(&plan.from, argv)
@@ -385,10 +465,33 @@ pub struct RunningTrial {
     receivers: Vec<Proc>,
     senders: Vec<Proc>,
     tcp: Vec<(String, Proc)>,
-    duration: Duration,
+    ends_at: Instant,
+    limit: Duration,
 }
 
 impl RunningTrial {
+    /// In how long the senders will have ended.
+    #[must_use]
+    pub fn ends_in(&self) -> Duration {
+        self.ends_at.saturating_duration_since(Instant::now())
+    }
+
+    /// Lets the UDP flows of a host change to their other rate, or back.
+    ///
+    /// # Errors
+    /// When the host has no sender, or it has ended.
+    pub fn switch_rates(&self, host: &str) -> Result<(), TrialError> {
+        let sender = self
+            .senders
+            .iter()
+            .find(|sender| sender.node() == host)
+            .ok_or_else(|| TrialError::NoFlow(format!("from {host}")))?;
+        if sender.kill(Signal::SIGUSR1)? {
+            return Ok(());
+        }
+        Err(TrialError::NoFlow(format!("from {host} any more")))
+    }
+
     /// Waits for its end.
     ///
     /// # Errors
@@ -396,7 +499,7 @@ impl RunningTrial {
     pub fn finish(self) -> Result<TrialResult, TrialError> {
         let mut sent = Vec::new();
         for sender in &self.senders {
-            let done = sender.wait(self.duration + REPORT_LIMIT)?.success()?;
+            let done = sender.wait(self.limit)?.success()?;
             // TCP senders report too; what counts there is what arrived.
             if let Ok(report) = serde_json::from_str::<SendReport>(&done.stdout) {
                 sent.extend(report.flows);
@@ -420,6 +523,8 @@ impl RunningTrial {
             result.flows.insert(flow.name, joined);
         }
         for (name, receiver) in self.tcp {
+            // Most have ended by themselves.
+            receiver.kill(Signal::SIGTERM)?;
             let report = report(&receiver)?;
             result.tcp.insert(name, report);
         }

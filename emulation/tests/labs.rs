@@ -163,6 +163,67 @@ fn regular_networks_have_their_trunks() {
 }
 
 #[test]
+fn a_trunk_swallows_without_a_word_and_a_sender_changes_its_rate() {
+    let lab = lab(Topology::Detour {
+        senders: 1,
+        receivers: 1,
+        trunk_bps: 40_000_000,
+        detour_bps: 20_000_000,
+    });
+    let capacity = |a: &str, b: &str| lab.info().port(a, b).unwrap().capacity_bps;
+    assert_eq!(
+        [("s1", "s2"), ("s1", "s3"), ("s3", "s2")].map(|(a, b)| capacity(a, b)),
+        [Some(40_000_000), Some(20_000_000), Some(20_000_000)]
+    );
+    // Over the trunk alone: the detour would be a loop.
+    for switch in ["s1", "s2"] {
+        ofctl(&lab, &["add-flow", switch, "in_port=1,actions=output:101"]);
+        ofctl(&lab, &["add-flow", switch, "in_port=101,actions=output:1"]);
+    }
+    assert!(reaches(&lab, "h1", "10.0.0.2"));
+    lab.swallow("s1", "s2", true).unwrap();
+    assert!(is_cut_off(&lab, "h1", "10.0.0.2"));
+    let state = ofctl(&lab, &["dump-ports-desc", "s1"]);
+    assert!(!state.contains("LINK_DOWN state"), "{state}");
+    lab.swallow("s1", "s2", false).unwrap();
+    assert!(reaches(&lab, "h1", "10.0.0.2"));
+    lab.repair().unwrap();
+
+    let tools = Tools::find().unwrap();
+    let running = Trial::new(&lab, &tools, Duration::from_secs(2))
+        .together()
+        .udp(
+            "steady",
+            "h1",
+            "h2",
+            5201,
+            "rate=1Mbit,other-rate=2Mbit,payload=83",
+        )
+        .udp("bursts", "h1", "h2", 5202, "rate=1Mbit,burst=50,payload=83")
+        .start()
+        .unwrap();
+    thread::sleep(running.ends_in().saturating_sub(Duration::from_secs(1)));
+    running.switch_rates("h1").unwrap();
+    let result = running.finish().unwrap();
+    // A second at 1000 packets, and one at 2000; the bursts of 50 stay as they are.
+    let steady = result.flow("steady").unwrap();
+    assert!(
+        (2_800..=3_200).contains(&steady.sent_packets),
+        "{}",
+        steady.sent_packets
+    );
+    assert_eq!(steady.received_packets, steady.sent_packets);
+    let bursts = result.flow("bursts").unwrap();
+    assert!(bursts.sent_packets % 50 == 0, "{}", bursts.sent_packets);
+    assert!(
+        (1_700..=2_000).contains(&bursts.sent_packets),
+        "{}",
+        bursts.sent_packets
+    );
+    assert!(lab.watch_sockets(Duration::from_millis(50)).unwrap().len() < 10);
+}
+
+#[test]
 fn programs_in_hosts_are_told_apart_by_how_they_end() {
     let lab = lab(Topology::default());
     assert_eq!(

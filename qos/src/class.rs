@@ -34,8 +34,12 @@ pub const MAX_FRAME: Bytes = Bytes(1_518);
 /// The least buffer of any class: room for some forty maximal frames, however slow the link.
 pub const MIN_BUFFER: Bytes = Bytes(64_000);
 
-/// Three maximal frames, in kbit, rounded up.
-const LEAST_BURST_KBIT: u64 = (3 * MAX_FRAME.0 * 8).div_ceil(1_000);
+/// The least burst of a steady flow, in maximal frames: whoever sends at a constant rate sends one frame at a time. Were it
+/// more, the buffer of a link would be sold out by slow flows long before its rate is.
+const LEAST_STEADY_FRAMES: u64 = 1;
+
+/// The least burst of an elastic flow, in maximal frames.
+const LEAST_ELASTIC_FRAMES: u64 = 3;
 
 /// How a packet is treated on its way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -91,24 +95,32 @@ impl Class {
     }
 
     /// The burst a flow of this class may send above its rate, in kbit (1000 bit), as an OpenFlow
-    /// meter band takes it (`burst_size`): 50 ms of the rate for a steady flow, 400 ms for an
-    /// elastic one, at least three maximal frames. Rounds up to a whole kbit. Classes that are not
-    /// sold have no meter; for them this is the least burst.
+    /// meter band takes it (`burst_size`): 50 ms of the rate for a steady flow, at least one maximal
+    /// frame; 400 ms for an elastic one, at least three. Rounds up to a whole kbit. Classes that are
+    /// not sold have no meter; for them this is the least burst of an elastic flow.
     pub const fn burst_kbit(self, rate: SoldRate) -> u32 {
         let of_rate = (rate.kbps() as u64 * self.burst_ms()).div_ceil(1_000);
         // At most 400 / 1000 of a u32, or the least: fits.
-        if of_rate > LEAST_BURST_KBIT {
+        if of_rate > self.least_burst_kbit() {
             of_rate as u32
         } else {
-            LEAST_BURST_KBIT as u32
+            self.least_burst_kbit() as u32
         }
+    }
+
+    const fn least_burst_kbit(self) -> u64 {
+        let frames = match self {
+            Class::Steady => LEAST_STEADY_FRAMES,
+            Class::Control | Class::Elastic | Class::BestEffort => LEAST_ELASTIC_FRAMES,
+        };
+        (frames * MAX_FRAME.0 * 8).div_ceil(1_000)
     }
 
     /// The highest rate whose [`Self::burst`] is at most this; `None` if none is so small, or the
     /// class is not sold.
     pub const fn rate_for_burst(self, burst: Bytes) -> Option<SoldRate> {
         let kbit = burst.0 / 125;
-        if kbit < LEAST_BURST_KBIT || self.burst_ms() == 0 {
+        if kbit < self.least_burst_kbit() || self.burst_ms() == 0 {
             return None;
         }
         let kbps = kbit.saturating_mul(1_000) / self.burst_ms();
@@ -281,7 +293,7 @@ mod tests {
     }
 
     #[test]
-    fn a_burst_is_its_time_of_the_rate_and_never_less_than_three_frames() {
+    fn a_burst_is_its_time_of_the_rate_and_never_less_than_the_least() {
         assert_eq!(Class::Steady.burst_kbit(SoldRate(10_000)), 500);
         assert_eq!(Class::Elastic.burst_kbit(SoldRate(10_000)), 4_000);
         assert_eq!(
@@ -291,6 +303,11 @@ mod tests {
         );
         assert_eq!(
             Class::Steady.burst_kbit(SoldRate(1)),
+            13,
+            "1518 * 8 bit, rounded up"
+        );
+        assert_eq!(
+            Class::Elastic.burst_kbit(SoldRate(1)),
             37,
             "3 * 1518 * 8 bit, rounded up"
         );
@@ -344,8 +361,9 @@ mod tests {
         }
 
         #[test]
-        fn the_rate_for_a_burst_is_the_highest_that_needs_no_more(kbps: u32, burst in 4_625_u64..1 << 40, elastic: bool) {
+        fn the_rate_for_a_burst_is_the_highest_that_needs_no_more(kbps: u32, more in 0_u64..1 << 40, elastic: bool) {
             let class = if elastic { Class::Elastic } else { Class::Steady };
+            let burst = class.burst(SoldRate(1)).0 + more;
             let rate = class.rate_for_burst(Bytes(burst)).unwrap();
             prop_assert!(class.burst(rate).0 <= burst);
             prop_assert!(rate.0 == u32::MAX || class.burst(SoldRate(rate.0 + 1)).0 > burst);

@@ -306,7 +306,7 @@ fn small_unpaid_holds_cannot_fill_a_buffer() {
     let accepted = (1..100_u32)
         .filter(|n| commit(&mut book, (*n).into(), hold(1, PortRef::new(1, 200 + n))).is_ok())
         .count();
-    assert_eq!(accepted, 5, "of 4 625 B each, within half of 64 000 B");
+    assert_eq!(accepted, 18, "of 1 625 B each, within half of 64 000 B");
     assert_eq!(commit(&mut book, 100, paid(1_000)), Ok(()));
 }
 

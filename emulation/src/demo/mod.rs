@@ -8,21 +8,21 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use anyhow::Context as _;
-use indicatif::{ProgressBar, ProgressStyle};
 use payflow_controller::core::document::ReservationView;
 
 use crate::mininet::{Lab, LabConfig};
 use crate::plot::{Line, Phase, ThroughputPlot};
+use crate::progress::Progress;
 use crate::report::{
     Books, DeadController, DemoReport, FlowFigures, Latency, PLACES, PaidTcp, PaymentReport,
     PhaseReport, RefundReport, RestartReport, Spoofed,
 };
 use crate::stage::{Purchase, Stage};
 use crate::traffic::series::Series;
-use crate::trial::{Tools, Trial, TrialResult};
+use crate::trial::{Tools, Trial, TrialResult, unix_ms, unix_now};
 
 const BOTTLENECK_BPS: u64 = 20_000_000;
 const PAID_BPS: u64 = 10_000_000;
@@ -53,8 +53,8 @@ pub struct DemoOptions {
 /// When something could not be run or measured. A missed bar is no error here: it is in the report.
 pub fn run(options: &DemoOptions) -> anyhow::Result<DemoReport> {
     let tools = Tools::find()?;
-    let progress = progress();
-    progress.set_message("building the network");
+    let progress = Progress::new(9);
+    progress.tell("building the network");
     let lab = Lab::start(LabConfig::default())?;
     let mut stage = Stage::new(&lab, &tools, &options.dir.join("state"))?;
     let mut play = Play {
@@ -69,7 +69,6 @@ pub fn run(options: &DemoOptions) -> anyhow::Result<DemoReport> {
         // The log goes with the lab; what it says last may be the reason.
         eprintln!("{}", stage.controller_log());
     }
-    play.progress.finish_and_clear();
     let report = result?;
 
     let file = options.dir.join("report.json");
@@ -85,7 +84,7 @@ struct Play<'a> {
     tools: &'a Tools,
     recorded: Vec<(String, TrialResult)>,
     phases: Vec<Phase>,
-    progress: ProgressBar,
+    progress: Progress,
 }
 
 impl Play<'_> {
@@ -278,7 +277,7 @@ impl Play<'_> {
     /// For how many seconds after the end of its time the flow still had its rate, with nobody there to end it.
     fn dead(&mut self, stage: &mut Stage<'_>, view: &ReservationView) -> anyhow::Result<f64> {
         let ends = view.ends_at.context("the end of the paid time")?.get();
-        let remaining = Duration::from_millis(ends.saturating_sub(unix_ms()));
+        let remaining = Duration::from_millis(ends.saturating_sub(unix_ms(unix_now())));
         let running = self.trial(remaining + Duration::from_secs(10)).start()?;
         std::thread::sleep(Duration::from_secs(2));
         stage.kill_controller()?;
@@ -289,13 +288,8 @@ impl Play<'_> {
         Ok(signed_seconds(stopped, ends))
     }
 
-    fn begin(&mut self, what: &str) {
-        self.progress.set_message(what.to_owned());
-        self.progress.inc(1);
-        if !self.progress.is_hidden() {
-            return;
-        }
-        eprintln!("{what}");
+    fn begin(&self, what: &str) {
+        self.progress.begin(what);
     }
 
     fn figures(&self) -> Vec<FlowFigures> {
@@ -415,25 +409,6 @@ fn last_at_rate(series: &Series, rate_bps: u64) -> Option<u64> {
 fn signed_seconds(at: u64, from: u64) -> f64 {
     let millis = i64::try_from(at).unwrap_or(i64::MAX) - i64::try_from(from).unwrap_or(i64::MAX);
     millis as f64 / 1000.0
-}
-
-fn unix_ms() -> u64 {
-    let since = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
-}
-
-/// A bar where a person watches; plain lines elsewhere.
-fn progress() -> ProgressBar {
-    let bar = ProgressBar::new(9);
-    if let Ok(style) =
-        ProgressStyle::with_template("[{elapsed_precise}] {bar:24} {pos}/{len} {msg}")
-    {
-        bar.set_style(style);
-    }
-    bar.enable_steady_tick(Duration::from_millis(200));
-    bar
 }
 
 #[cfg(test)]

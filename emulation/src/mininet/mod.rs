@@ -263,6 +263,15 @@ impl Lab {
             .ask("link", json!({ "a": a, "b": b, "up": up }), ANSWER_LIMIT)
     }
 
+    /// Makes every link between two switches swallow all frames without a word to either, or carry them again. Needs Linux 5.16.
+    ///
+    /// # Errors
+    /// When there is none, or the kernel cannot.
+    pub fn swallow(&self, a: &str, b: &str, on: bool) -> Result<(), LabError> {
+        self.link
+            .ask("swallow", json!({ "a": a, "b": b, "on": on }), ANSWER_LIMIT)
+    }
+
     /// Applies what the userspace datapath needs, now. A watcher does so by itself within milliseconds of every change;
     /// this is for measurements that must not begin before.
     ///
@@ -281,6 +290,28 @@ impl Lab {
     /// When a counter cannot be read.
     pub fn drops(&self) -> Result<BTreeMap<String, u64>, LabError> {
         self.link.ask("drops", json!({}), ANSWER_LIMIT)
+    }
+
+    /// Packets dropped since the start because a program or a processor did not keep up, by place: `ovs-vswitchd sockets`,
+    /// `backlog` (of the processors, the whole machine's), `h4 receiving`, `h1 sending`. Places without drops are left out.
+    ///
+    /// # Errors
+    /// When a counter cannot be read.
+    pub fn socket_drops(&self) -> Result<BTreeMap<String, u64>, LabError> {
+        self.link.ask("socket_drops", json!({}), ANSWER_LIMIT)
+    }
+
+    /// Looks at the packet sockets of the switch process for so long: the most bytes that waited in each at once, by port,
+    /// kernel overhead included. What waits there waits for the processor.
+    ///
+    /// # Errors
+    /// When they cannot be looked at.
+    pub fn watch_sockets(&self, duration: Duration) -> Result<BTreeMap<String, u64>, LabError> {
+        self.link.ask(
+            "watch_sockets",
+            json!({ "seconds": duration.as_secs_f64() }),
+            duration.saturating_add(ANSWER_LIMIT),
+        )
     }
 
     /// The end of the switch process's log.

@@ -22,6 +22,18 @@ pub enum Topology {
     Ring(Regular),
     /// A trunk between any two switches.
     Mesh(Regular),
+    /// Two switches with a trunk between them, and a detour over a third; first the senders' hosts on s1, then the receivers'
+    /// on s2.
+    Detour {
+        /// Hosts on the first switch.
+        senders: u16,
+        /// Hosts on the second.
+        receivers: u16,
+        /// Capacity of the trunk from s1 to s2, frame bits per second.
+        trunk_bps: u64,
+        /// Capacity of both trunks of the detour, frame bits per second.
+        detour_bps: u64,
+    },
 }
 
 /// Parameters of the regular topologies.

@@ -179,6 +179,12 @@ impl Proc {
         self.pid
     }
 
+    /// The host it runs in.
+    #[must_use]
+    pub fn node(&self) -> &str {
+        &self.node
+    }
+
     /// What it has written so far.
     ///
     /// # Errors

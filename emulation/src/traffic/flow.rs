@@ -9,7 +9,10 @@ use super::raw::RawSource;
 use super::stamp::Stamp;
 use super::{MAX_PAYLOAD, TrafficError, frame_overhead};
 
-/// One constant-rate UDP flow.
+/// Most packets that a flow sends at once.
+const MAX_BURST: u32 = 10_000;
+
+/// One UDP flow: at a constant rate, or in bursts that make up for it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FlowSpec {
     /// How reports call it.
@@ -22,6 +25,10 @@ pub struct FlowSpec {
     pub from_port: u16,
     /// Frame bits per second.
     pub rate_bps: u64,
+    /// The rate after an odd number of SIGUSR1, frame bits per second; the same where there is no other.
+    pub other_rate_bps: u64,
+    /// Packets that leave together; one for a constant rate.
+    pub burst_packets: u32,
     /// UDP payload in bytes.
     pub payload_bytes: u32,
     /// Differentiated services code point, 0 to 63, as the sender sets it.
@@ -41,8 +48,8 @@ impl FlowSpec {
 impl FromStr for FlowSpec {
     type Err = TrafficError;
 
-    /// Comma-separated `key=value`: `to` and `rate` are needed; `name`, `stream`, `payload`, `dscp` and `from-port` are
-    /// not. `iface`, `src-mac`, `dst-mac` and `src-ip` belong together and make a flow of raw frames.
+    /// Comma-separated `key=value`: `to` and `rate` are needed; `name`, `stream`, `payload`, `burst`, `other-rate`,
+    /// `dscp` and `from-port` are not. `iface`, `src-mac`, `dst-mac` and `src-ip` belong together and make a flow of raw frames.
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let bad = |problem: String| TrafficError::BadFlow {
             flow: text.to_owned(),
@@ -66,6 +73,18 @@ impl FromStr for FlowSpec {
         let rate_bps = parse_rate(rate)
             .filter(|rate| *rate > 0)
             .ok_or_else(|| bad(format!("{rate:?} is no rate")))?;
+        let other_rate_bps = match fields.remove("other-rate") {
+            None => rate_bps,
+            Some(other) => parse_rate(other)
+                .filter(|rate| *rate > 0)
+                .ok_or_else(|| bad(format!("{other:?} is no rate")))?,
+        };
+        let burst_packets = parse(fields.remove("burst"), "burst")
+            .map_err(&bad)?
+            .unwrap_or(1);
+        if !(1..=MAX_BURST).contains(&burst_packets) {
+            return Err(bad(format!("a burst has 1 to {MAX_BURST} packets")));
+        }
         let payload_bytes = parse(fields.remove("payload"), "payload")
             .map_err(&bad)?
             .unwrap_or(MAX_PAYLOAD);
@@ -119,6 +138,8 @@ impl FromStr for FlowSpec {
                 .map_err(&bad)?
                 .unwrap_or(0),
             rate_bps,
+            other_rate_bps,
+            burst_packets,
             payload_bytes,
             dscp,
             raw,
@@ -212,6 +233,9 @@ mod tests {
             "to=10.0.0.4:1,rate=1,payload=23",
             "to=10.0.0.4:1,rate=1,payload=1401",
             "to=10.0.0.4:1,rate=1,dscp=64",
+            "to=10.0.0.4:1,rate=1,burst=0",
+            "to=10.0.0.4:1,rate=1,burst=10001",
+            "to=10.0.0.4:1,rate=1,other-rate=0",
             "to=10.0.0.4:1,rate=1,colour=red",
             "to=10.0.0.4:1,rate=1,rate=2",
         ] {

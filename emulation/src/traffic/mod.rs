@@ -7,6 +7,7 @@
 //!
 //! Rates are *frame* bits per second, as meters, classes and prices count them: payload plus [`frame_overhead`].
 
+pub mod bursts;
 pub mod flow;
 pub mod pacing;
 pub mod raw;

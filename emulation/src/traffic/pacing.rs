@@ -38,6 +38,13 @@ impl Pacer {
         self.due_ns(self.next_slot)
     }
 
+    /// Goes on at another rate from the next packet on; that one keeps its time. A rate of zero counts as one.
+    pub fn change_rate(&mut self, rate_bps: u64) {
+        self.start_ns = self.due_ns(self.next_slot);
+        self.next_slot = 0;
+        self.rate_bps = rate_bps.max(1);
+    }
+
     /// How many packets to send now, at most `limit`. What is more than [`MAX_CATCH_UP_NS`] late is skipped.
     pub fn take_due(&mut self, now_ns: u64, limit: u64) -> u64 {
         let due_slots = self.slots_until(now_ns);
@@ -120,6 +127,17 @@ mod tests {
         assert_eq!(pacer.stalls(), 1);
         assert_eq!(pacer.longest_lag_ns(), 499_000_000);
         assert_eq!(pacer.take_due(501_000_000, u64::MAX), 1);
+    }
+
+    #[test]
+    fn another_rate_begins_with_the_next_packet() {
+        let mut pacer = Pacer::new(0, 1250, 10_000_000);
+        assert_eq!(pacer.take_due(9_500_000, u64::MAX), 10);
+        pacer.change_rate(5_000_000);
+        assert_eq!(pacer.take_due(9_999_999, u64::MAX), 0);
+        assert_eq!(pacer.take_due(10_000_000, u64::MAX), 1);
+        assert_eq!(pacer.next_due_ns(), 12_000_000);
+        assert_eq!(pacer.skipped(), 0);
     }
 
     proptest! {

@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use super::send::{now_ns, timespec_ns};
 use super::series::Series;
 use super::stamp::Stamp;
-use super::stop::Stop;
+use super::stop::Caught;
 use super::{TrafficError, frame_overhead};
 
 const BATCH: usize = 64;
@@ -122,7 +122,7 @@ impl Delays {
 /// # Errors
 /// When a port cannot be bound.
 pub fn recv(options: &RecvOptions) -> Result<RecvReport, TrafficError> {
-    let stop = Stop::new()?;
+    let stop = Caught::stop()?;
     let mut listeners = Vec::new();
     for port in &options.ports {
         listeners.push(Listener::open(*port)?);

@@ -11,12 +11,13 @@ use nix::time::{ClockId, ClockNanosleepFlags, clock_gettime, clock_nanosleep};
 use serde::{Deserialize, Serialize};
 
 use super::TrafficError;
+use super::bursts::BurstPacer;
 use super::flow::FlowSpec;
 use super::pacing::Pacer;
 use super::raw::RawSender;
 use super::series::Series;
 use super::stamp::Stamp;
-use super::stop::Stop;
+use super::stop::Caught;
 
 /// Packets handed to the system in one call, at most.
 const BATCH: usize = 32;
@@ -26,11 +27,16 @@ const SEND_BUFFER_BYTES: usize = 4 << 20;
 /// From the start of the program to the first packet.
 const LEAD_NS: u64 = 20_000_000;
 
+/// How often signals are looked for.
+const SIGNAL_LOOK_NS: u64 = 10_000_000;
+
 /// What to send, and how.
 #[derive(Clone, Debug)]
 pub struct SendOptions {
     /// The flows; each has its own schedule.
     pub flows: Vec<FlowSpec>,
+    /// When to begin, Unix time in milliseconds, so that programs in several hosts begin together; `None`: at once.
+    pub start_unix_ms: Option<u64>,
     /// How long.
     pub duration: Duration,
     /// The shortest sleep between two looks at the schedule: packets due within it leave together.
@@ -77,25 +83,34 @@ pub struct SentFlow {
     pub series: Series,
 }
 
-/// Sends until the time is over or a SIGINT or SIGTERM comes.
+/// Sends until the time is over or a SIGINT or SIGTERM comes; SIGUSR1 changes every flow to its other rate and back.
 ///
 /// # Errors
 /// When a socket cannot be made or set up. Packets that the system refuses later are counted, not errors.
 pub fn send(options: &SendOptions) -> Result<SendReport, TrafficError> {
-    let stop = Stop::new()?;
-    let start_ns = now_ns(ClockId::CLOCK_MONOTONIC)? + LEAD_NS;
-    let start_unix_ms = (now_ns(ClockId::CLOCK_REALTIME)? + LEAD_NS) / 1_000_000;
+    let (stop, switch) = (Caught::stop()?, Caught::switch()?);
+    let unix_ns = now_ns(ClockId::CLOCK_REALTIME)?;
+    let lead_ns = options.start_unix_ms.map_or(LEAD_NS, |at| {
+        at.saturating_mul(1_000_000).saturating_sub(unix_ns)
+    });
+    let start_ns = now_ns(ClockId::CLOCK_MONOTONIC)?.saturating_add(lead_ns);
+    let start_unix_ms = unix_ns.saturating_add(lead_ns) / 1_000_000;
     let end_ns = start_ns.saturating_add(nanos(options.duration));
     let count = u64::try_from(options.flows.len())
         .unwrap_or(u64::MAX)
         .max(1);
     let mut flows = Vec::with_capacity(options.flows.len());
     for (index, spec) in (0_u64..).zip(&options.flows) {
-        // Flows of one rate begin spread over one interval, not all at once.
+        // Flows of one rate begin spread over one interval, not all at once; bursts are meant to meet.
         let interval = u64::from(spec.frame_bytes()) * 8_000_000_000 / spec.rate_bps.max(1);
+        let offset = if spec.burst_packets > 1 {
+            0
+        } else {
+            interval / count * index
+        };
         flows.push(Flow::open(
             spec,
-            start_ns + interval / count * index,
+            start_ns.saturating_add(offset),
             options.bucket,
         )?);
     }
@@ -112,7 +127,10 @@ pub fn send(options: &SendOptions) -> Result<SendReport, TrafficError> {
             if stop.requested() {
                 break now;
             }
-            next_look_for_signals = now + 10_000_000;
+            if switch.requested() {
+                flows.iter_mut().for_each(Flow::switch_rate);
+            }
+            next_look_for_signals = now + SIGNAL_LOOK_NS;
         }
         // In another order each time, or flows would lock into the drops of a full queue.
         let first = order.below(flows.len());
@@ -126,9 +144,10 @@ pub fn send(options: &SendOptions) -> Result<SendReport, TrafficError> {
         }
         let next = flows
             .iter()
-            .map(|flow| flow.pacer.next_due_ns())
+            .map(|flow| flow.schedule.next_due_ns())
             .min()
-            .unwrap_or(end_ns);
+            .unwrap_or(end_ns)
+            .min(now + SIGNAL_LOOK_NS);
         sleep_until(next.max(now + tick).min(end_ns))?;
     };
 
@@ -143,7 +162,8 @@ pub fn send(options: &SendOptions) -> Result<SendReport, TrafficError> {
 
 struct Flow<'a> {
     spec: &'a FlowSpec,
-    pacer: Pacer,
+    schedule: Schedule,
+    at_other_rate: bool,
     out: Out,
     next_number: u64,
     failed: u64,
@@ -158,7 +178,8 @@ impl<'a> Flow<'a> {
         };
         Ok(Self {
             spec,
-            pacer: Pacer::new(start_ns, spec.frame_bytes(), spec.rate_bps),
+            schedule: Schedule::new(spec, start_ns),
+            at_other_rate: false,
             out,
             next_number: 0,
             failed: 0,
@@ -166,9 +187,27 @@ impl<'a> Flow<'a> {
         })
     }
 
+    fn switch_rate(&mut self) {
+        self.at_other_rate = !self.at_other_rate;
+        let rate_bps = if self.at_other_rate {
+            self.spec.other_rate_bps
+        } else {
+            self.spec.rate_bps
+        };
+        // Bursts have one rate: their size goes with it.
+        if let Schedule::Constant(pacer) = &mut self.schedule {
+            pacer.change_rate(rate_bps);
+        }
+    }
+
     /// Sends what is due, at most one turn; whether the turn was used up.
     fn send_due(&mut self, now: u64) -> Result<bool, TrafficError> {
-        let count = self.pacer.take_due(now, TURN);
+        // The distance between bursts counts from when they leave, after the other flows had their turns.
+        let now = match self.schedule {
+            Schedule::Constant(_) => now,
+            Schedule::Bursts(_) => now_ns(ClockId::CLOCK_MONOTONIC)?,
+        };
+        let count = self.schedule.take_due(now, TURN);
         if count == 0 {
             return Ok(false);
         }
@@ -192,6 +231,9 @@ impl<'a> Flow<'a> {
             }
             Out::Udp(udp) => udp.send(stamps),
         };
+        if let Schedule::Bursts(pacer) = &mut self.schedule {
+            pacer.left_at(now_ns(ClockId::CLOCK_MONOTONIC)?);
+        }
         // Numbers count what left, so a gap at the receiver is a loss in the network.
         self.next_number += sent;
         self.failed += count - sent;
@@ -203,6 +245,7 @@ impl<'a> Flow<'a> {
     }
 
     fn report(self, start_unix_ms: u64, duration_ns: u64) -> SentFlow {
+        let (skipped, stalls, longest_lag_ns) = self.schedule.lateness();
         let sent_bytes = self.next_number * u64::from(self.spec.frame_bytes());
         let offered = u128::from(sent_bytes) * 8_000_000_000 / u128::from(duration_ns);
         SentFlow {
@@ -213,12 +256,50 @@ impl<'a> Flow<'a> {
             sent_packets: self.next_number,
             sent_bytes,
             failed_packets: self.failed,
-            skipped_packets: self.pacer.skipped(),
-            stalls: self.pacer.stalls(),
-            longest_lag_ms: Duration::from_nanos(self.pacer.longest_lag_ns()).as_secs_f64() * 1e3,
+            skipped_packets: skipped,
+            stalls,
+            longest_lag_ms: Duration::from_nanos(longest_lag_ns).as_secs_f64() * 1e3,
             start_unix_ms,
             duration_ms: duration_ns / 1_000_000,
             series: self.series,
+        }
+    }
+}
+
+/// When the packets of a flow are due.
+enum Schedule {
+    Constant(Pacer),
+    Bursts(BurstPacer),
+}
+
+impl Schedule {
+    fn new(spec: &FlowSpec, start_ns: u64) -> Self {
+        let (frame, rate) = (spec.frame_bytes(), spec.rate_bps);
+        match spec.burst_packets {
+            0 | 1 => Self::Constant(Pacer::new(start_ns, frame, rate)),
+            packets => Self::Bursts(BurstPacer::new(start_ns, frame, rate, packets)),
+        }
+    }
+
+    fn next_due_ns(&self) -> u64 {
+        match self {
+            Self::Constant(pacer) => pacer.next_due_ns(),
+            Self::Bursts(pacer) => pacer.next_due_ns(),
+        }
+    }
+
+    fn take_due(&mut self, now_ns: u64, limit: u64) -> u64 {
+        match self {
+            Self::Constant(pacer) => pacer.take_due(now_ns, limit),
+            Self::Bursts(pacer) => pacer.take_due(now_ns, limit),
+        }
+    }
+
+    /// Packets that were skipped, how often that was, and the longest lag in nanoseconds.
+    fn lateness(&self) -> (u64, u64, u64) {
+        match self {
+            Self::Constant(pacer) => (pacer.skipped(), pacer.stalls(), pacer.longest_lag_ns()),
+            Self::Bursts(pacer) => (pacer.skipped(), pacer.stalls(), pacer.longest_lag_ns()),
         }
     }
 }

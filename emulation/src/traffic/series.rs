@@ -54,6 +54,38 @@ impl Series {
         }
     }
 
+    /// Adds what another series of the same width counted; one of another width is left out.
+    pub fn merge(&mut self, other: &Self) {
+        if other.packets.is_empty() || other.bucket_ms != self.bucket_ms {
+            return;
+        }
+        if self.packets.is_empty() {
+            *self = other.clone();
+            return;
+        }
+        let width = self.bucket_ms.max(1);
+        let index = |of: u64, from: u64| usize::try_from((of - from) / width).unwrap_or(usize::MAX);
+        if other.start_unix_ms < self.start_unix_ms {
+            let missing = index(self.start_unix_ms, other.start_unix_ms).min(MAX_BUCKETS);
+            self.packets.splice(0..0, std::iter::repeat_n(0, missing));
+            self.bytes.splice(0..0, std::iter::repeat_n(0, missing));
+            self.start_unix_ms = other.start_unix_ms;
+        }
+        let first = index(other.start_unix_ms, self.start_unix_ms).min(MAX_BUCKETS);
+        let end = first
+            .saturating_add(other.packets.len())
+            .clamp(self.packets.len(), MAX_BUCKETS.max(self.packets.len()));
+        self.packets.resize(end, 0);
+        self.bytes.resize(end, 0);
+        let counts = self.packets.iter_mut().zip(&mut self.bytes).skip(first);
+        for ((packets, bytes), (more_packets, more_bytes)) in
+            counts.zip(other.packets.iter().zip(&other.bytes))
+        {
+            *packets += more_packets;
+            *bytes += more_bytes;
+        }
+    }
+
     /// Bits per second in each bucket, with the bucket's begin in Unix milliseconds.
     pub fn rates_bps(&self) -> impl Iterator<Item = (u64, u64)> + '_ {
         let width = self.bucket_ms.max(1);
@@ -65,6 +97,21 @@ impl Series {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn series_of_several_flows_add_up_wherever_they_begin() {
+        let add = |times: &[u64]| {
+            let mut series = Series::new(100);
+            times.iter().for_each(|ms| series.add(ms * 1_000_000, 10));
+            series
+        };
+        let (early, late) = (add(&[1_000, 1_050, 1_300]), add(&[1_210, 1_620]));
+        let whole = add(&[1_000, 1_050, 1_210, 1_300, 1_620]);
+        for (mut first, second) in [(early.clone(), late.clone()), (late, early)] {
+            first.merge(&second);
+            assert_eq!(first, whole);
+        }
+    }
 
     #[test]
     fn buckets_begin_at_multiples_of_their_width() {

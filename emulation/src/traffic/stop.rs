@@ -1,4 +1,5 @@
-//! An orderly end on SIGINT and SIGTERM: what was measured so far is reported.
+//! Signals that a program looks for: an orderly end on SIGINT and SIGTERM, with what was measured so far reported; another
+//! rate on SIGUSR1.
 
 use std::os::fd::{AsFd, BorrowedFd};
 
@@ -7,14 +8,22 @@ use nix::sys::signalfd::{SfdFlags, SignalFd};
 
 use super::TrafficError;
 
-/// Catches SIGINT and SIGTERM for the thread that makes it and those it starts.
-pub(super) struct Stop(SignalFd);
+/// Signals caught for the thread that makes it and those it starts.
+pub(super) struct Caught(SignalFd);
 
-impl Stop {
-    pub(super) fn new() -> Result<Self, TrafficError> {
-        let mut signals = SigSet::empty();
-        signals.add(Signal::SIGINT);
-        signals.add(Signal::SIGTERM);
+impl Caught {
+    /// SIGINT and SIGTERM: the end.
+    pub(super) fn stop() -> Result<Self, TrafficError> {
+        Self::new(&[Signal::SIGINT, Signal::SIGTERM])
+    }
+
+    /// SIGUSR1: the other rate.
+    pub(super) fn switch() -> Result<Self, TrafficError> {
+        Self::new(&[Signal::SIGUSR1])
+    }
+
+    fn new(which: &[Signal]) -> Result<Self, TrafficError> {
+        let signals: SigSet = which.iter().copied().collect();
         signals
             .thread_block()
             .map_err(TrafficError::errno("blocking signals"))?;

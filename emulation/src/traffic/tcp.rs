@@ -1,10 +1,13 @@
 //! Greedy TCP: as much as the network gives, cubic by default.
 
 use std::ffi::OsString;
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::os::fd::{AsFd as _, BorrowedFd};
 use std::time::{Duration, Instant};
 
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{setsockopt, sockopt};
 use nix::time::ClockId;
 use serde::{Deserialize, Serialize};
@@ -12,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use super::TrafficError;
 use super::send::now_ns;
 use super::series::Series;
+use super::stop::Caught;
 
 const CHUNK_BYTES: usize = 64 << 10;
 /// How long the sender tries to reach a receiver that is not there yet.
@@ -26,6 +30,8 @@ pub struct TcpSendOptions {
     pub to: SocketAddr,
     /// Source port; zero: the system's choice.
     pub from_port: u16,
+    /// When to begin, Unix time in milliseconds; `None`: at once. The connection is made before.
+    pub start_unix_ms: Option<u64>,
     /// How long.
     pub duration: Duration,
     /// Congestion control; the kernel's choice where it has not got this one.
@@ -49,7 +55,8 @@ pub struct TcpReport {
     pub series: Series,
 }
 
-/// Sends as fast as the network takes it.
+/// Sends as fast as the network takes it. At the end the connection is aborted: what no receiver has seen by then does not
+/// prolong the measurement.
 ///
 /// # Errors
 /// When the receiver cannot be reached, or the connection breaks.
@@ -60,6 +67,10 @@ pub fn send(options: &TcpSendOptions) -> Result<TcpReport, TrafficError> {
         .map_err(TrafficError::io("write time-out"))?;
     let chunk = vec![0; CHUNK_BYTES];
     let mut flow = Flow::new(options.to, options.bucket);
+    if let Some(start) = options.start_unix_ms {
+        let wait = Duration::from_millis(start).saturating_sub(crate::trial::unix_now());
+        std::thread::sleep(wait);
+    }
     let end = Instant::now() + options.duration;
     while Instant::now() < end {
         let written = stream
@@ -67,6 +78,12 @@ pub fn send(options: &TcpSendOptions) -> Result<TcpReport, TrafficError> {
             .map_err(TrafficError::io(format!("sending to {}", options.to)))?;
         flow.count(written)?;
     }
+    let abort = nix::libc::linger {
+        l_onoff: 1,
+        l_linger: 0,
+    };
+    setsockopt(&stream, sockopt::Linger, &abort)
+        .map_err(TrafficError::errno("setting the connection to be aborted"))?;
     Ok(flow.report())
 }
 
@@ -116,25 +133,52 @@ fn attempt(options: &TcpSendOptions) -> std::io::Result<TcpStream> {
     Ok(TcpStream::from(socket))
 }
 
-/// Accepts one flow and reads it to its end. Writes `ready` to standard error once it listens.
+/// Accepts one flow and reads it to its end, an orderly one or not, or until a SIGINT or SIGTERM comes: the end itself may be
+/// lost on the way. Writes `ready` to standard error once it listens.
 ///
 /// # Errors
-/// When the port cannot be bound or the connection breaks.
+/// When the port cannot be bound, nobody connects, or the connection breaks.
 pub fn recv(port: u16, bucket: Duration) -> Result<TcpReport, TrafficError> {
     let listener = TcpListener::bind((Ipv4Addr::UNSPECIFIED, port))
         .map_err(TrafficError::io(format!("binding port {port}")))?;
+    let stop = Caught::stop()?;
     eprintln!("ready");
+    if !readable(listener.as_fd(), &stop)? {
+        let source = ErrorKind::TimedOut.into();
+        let what = format!("waiting for a connection to port {port}");
+        return Err(TrafficError::Io { what, source });
+    }
     let (mut stream, peer) = listener.accept().map_err(TrafficError::io("accepting"))?;
     let mut chunk = vec![0; CHUNK_BYTES];
     let mut flow = Flow::new(peer, bucket);
-    loop {
-        let read = stream
-            .read(&mut chunk)
-            .map_err(TrafficError::io(format!("receiving from {peer}")))?;
+    while readable(stream.as_fd(), &stop)? {
+        let read = match stream.read(&mut chunk) {
+            Err(error) if error.kind() == ErrorKind::ConnectionReset => 0,
+            read => read.map_err(TrafficError::io(format!("receiving from {peer}")))?,
+        };
         if read == 0 {
-            return Ok(flow.report());
+            break;
         }
         flow.count(read)?;
+    }
+    Ok(flow.report())
+}
+
+/// Waits until there is something to read; false when the program is to end before.
+fn readable(what: BorrowedFd<'_>, stop: &Caught) -> Result<bool, TrafficError> {
+    loop {
+        let mut polled = [what, stop.as_fd()].map(|fd| PollFd::new(fd, PollFlags::POLLIN));
+        match poll(&mut polled, PollTimeout::NONE) {
+            Ok(_) => {}
+            Err(Errno::EINTR) => continue,
+            Err(errno) => return Err(TrafficError::errno("waiting for a flow")(errno)),
+        }
+        if stop.requested() {
+            return Ok(false);
+        }
+        if polled.first().is_some_and(|fd| fd.any() == Some(true)) {
+            return Ok(true);
+        }
     }
 }
 
