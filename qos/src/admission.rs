@@ -201,6 +201,7 @@ impl<'a> Rooms<'a> {
     fn look(&mut self, link: usize) -> Result<(), Reason> {
         let (port, ask) = (self.port(link), self.ask);
         let result = match self.topology.capacity(port) {
+            _ if self.book.is_drained(port) => Err(Reason::Drained { link: port }),
             Some(_) => self
                 .book
                 .admits(port, &self.booking, ask.holder(), ask.replacing),
@@ -216,6 +217,7 @@ impl<'a> Rooms<'a> {
         let window = self.booking.window;
         self.topology
             .capacity(port)
+            .filter(|_| !self.book.is_drained(port))
             .and_then(|_| {
                 let room = self
                     .book

@@ -22,8 +22,8 @@
 use crate::{
     calendar::{self, Booking, Calendar, Limits, Load},
     class::{Class, ClassPlan},
+    port::{PortNo, PortRef, SwitchId},
     refusal::{Reason, Refusal},
-    topology::PortRef,
     units::{BitRate, Bytes, SoldRate, Time, Window},
 };
 use serde::{Deserialize, Serialize};
@@ -107,6 +107,8 @@ pub struct Book {
     /// The same, by end.
     ends: BTreeSet<(Time, CommitmentId)>,
     cooling: BTreeMap<PortRef, Cooling>,
+    /// Links that are being taken out of service, and switches with all that leave them.
+    drained: BTreeSet<(SwitchId, Option<PortNo>)>,
 }
 
 /// One directed link of known capacity.
@@ -142,7 +144,26 @@ impl Book {
             commitments: BTreeMap::new(),
             ends: BTreeSet::new(),
             cooling: BTreeMap::new(),
+            drained: BTreeSet::new(),
         }
+    }
+
+    /// Takes a directed link out of service, or everything that leaves a switch; or ends that. [`crate::admission::find_path`]
+    /// finds nothing over it any more; what is committed there stays.
+    pub fn drain(&mut self, switch: SwitchId, port: Option<PortNo>, drained: bool) {
+        if drained {
+            self.drained.insert((switch, port));
+        } else {
+            self.drained.remove(&(switch, port));
+        }
+    }
+
+    /// Whether a directed link, or the switch that it leaves, is being taken out of service.
+    pub fn is_drained(&self, link: PortRef) -> bool {
+        !self.drained.is_empty()
+            && [None, Some(link.port)]
+                .iter()
+                .any(|port| self.drained.contains(&(link.switch, *port)))
     }
 
     /// Moves the present on; an earlier `now` changes nothing. Forgets and returns the commitments
@@ -287,6 +308,9 @@ impl Book {
             for hold in link.unpaid.values_mut().filter(|it| it.ingress == from) {
                 hold.ingress = to;
             }
+        }
+        if self.drained.remove(&(from.switch, Some(from.port))) {
+            self.drained.insert((to.switch, Some(to.port)));
         }
         if let Some(cooling) = self.cooling.remove(&from) {
             self.cooling.insert(to, cooling);

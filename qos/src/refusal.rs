@@ -49,6 +49,12 @@ pub enum Reason {
         /// The directed link.
         link: PortRef,
     },
+    /// The operator is taking the link, or the switch that it leaves, out of service.
+    #[error("link {link} is drained for maintenance")]
+    Drained {
+        /// The directed link.
+        link: PortRef,
+    },
     /// The two ports are not connected, or not known.
     #[error("there is no route")]
     NoRoute,

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use futures::Stream;
-use payflow_qos::{SwitchId, topology::ParseSwitchIdError};
+use payflow_qos::{PortNo, SwitchId, topology::ParseSwitchIdError};
 use serde_json::json;
 use tokio::{
     sync::broadcast::{Receiver, error::RecvError},
@@ -56,6 +56,7 @@ enum Resource {
     Switches,
     Hosts,
     SwitchKey(String),
+    Drain(String, Option<PortNo>),
     Books,
     Health,
     Readiness,
@@ -63,41 +64,42 @@ enum Resource {
     Unknown,
 }
 
+impl Resource {
+    /// What is at a path.
+    fn at(path: &str) -> Self {
+        let path = path.strip_prefix('/').unwrap_or(path);
+        let segments: Vec<&str> = path.strip_suffix('/').unwrap_or(path).split('/').collect();
+        let id = |id: &str| id.to_owned();
+        match segments.as_slice() {
+            ["v1", "quotes"] => Self::Quotes,
+            ["v1", "quotes", quote] => Self::Quote(id(quote)),
+            ["v1", "prices"] => Self::Prices,
+            ["v1", "reservations"] => Self::Reservations,
+            ["v1", "reservations", reservation] => Self::Reservation(id(reservation)),
+            ["v1", "reservations", reservation, "quotes"] => Self::Changes(id(reservation)),
+            ["v1", "topology"] => Self::Topology,
+            ["v1", "switches"] => Self::Switches,
+            ["v1", "hosts"] => Self::Hosts,
+            ["v1", "switches", switch, "key"] => Self::SwitchKey(id(switch)),
+            ["v1", "switches", switch, "drain"] => Self::Drain(id(switch), None),
+            ["v1", "switches", switch, "ports", port, "drain"] => match port.parse() {
+                Ok(port) => Self::Drain(id(switch), Some(PortNo(port))),
+                Err(_) => Self::Unknown,
+            },
+            ["v1", "books"] => Self::Books,
+            ["healthz"] => Self::Health,
+            ["readyz"] => Self::Readiness,
+            [".well-known", "payflow"] => Self::WellKnown,
+            _ => Self::Unknown,
+        }
+    }
+}
+
 /// Every path leads somewhere, so that no answer but ours is ever given.
 pub(super) fn filter(
     api: Api,
 ) -> impl Filter<Extract = (HttpResponse,), Error = warp::Rejection> + Clone + Send + Sync + 'static
 {
-    let resource = warp::path!("v1" / "quotes")
-        .map(|| Resource::Quotes)
-        .or(warp::path!("v1" / "quotes" / String).map(Resource::Quote))
-        .unify()
-        .or(warp::path!("v1" / "prices").map(|| Resource::Prices))
-        .unify()
-        .or(warp::path!("v1" / "reservations").map(|| Resource::Reservations))
-        .unify()
-        .or(warp::path!("v1" / "reservations" / String).map(Resource::Reservation))
-        .unify()
-        .or(warp::path!("v1" / "reservations" / String / "quotes").map(Resource::Changes))
-        .unify()
-        .or(warp::path!("v1" / "topology").map(|| Resource::Topology))
-        .unify()
-        .or(warp::path!("v1" / "switches").map(|| Resource::Switches))
-        .unify()
-        .or(warp::path!("v1" / "hosts").map(|| Resource::Hosts))
-        .unify()
-        .or(warp::path!("v1" / "switches" / String / "key").map(Resource::SwitchKey))
-        .unify()
-        .or(warp::path!("v1" / "books").map(|| Resource::Books))
-        .unify()
-        .or(warp::path!("healthz").map(|| Resource::Health))
-        .unify()
-        .or(warp::path!("readyz").map(|| Resource::Readiness))
-        .unify()
-        .or(warp::path!(".well-known" / "payflow").map(|| Resource::WellKnown))
-        .unify()
-        .or(warp::any().map(|| Resource::Unknown))
-        .unify();
     let query = warp::query::raw()
         .map(Some)
         .or(warp::any().map(|| None))
@@ -116,9 +118,10 @@ pub(super) fn filter(
                 connection,
             },
         );
-    resource.and(head).and(warp::body::stream()).then(move |resource, head: Head, body| {
+    head.and(warp::body::stream()).then(move |head: Head, body| {
         let api = api.clone();
         async move {
+            let resource = Resource::at(&head.path);
             let (method, path) = (head.method.clone(), head.path.clone());
             let begun = Instant::now();
             let response = api.answer(resource, head, body).await.unwrap_or_else(|Failed(response)| *response);
@@ -171,13 +174,15 @@ impl Api {
                 self.hosts(head.receive(body, settings).await?.operator()?)
                     .await
             }
+            Resource::Drain(id, port) => {
+                allow(&head, &[Method::PUT, Method::DELETE])?;
+                let received = head.receive(body, settings).await?.operator()?;
+                self.drain(switch_id(&id)?, port, received).await
+            }
             Resource::SwitchKey(id) => {
                 allow(&head, &[Method::DELETE])?;
                 let received = head.receive(body, settings).await?.operator()?;
-                let switch: SwitchId = id.parse().map_err(|error: ParseSwitchIdError| {
-                    Problem::new(ProblemKind::NotFound, error.to_string())
-                })?;
-                self.forget_switch(switch, received).await
+                self.forget_switch(switch_id(&id)?, received).await
             }
             Resource::Books => {
                 allow(&head, &[Method::GET])?;
@@ -526,6 +531,23 @@ impl Api {
         }
     }
 
+    async fn drain(
+        &self,
+        switch: SwitchId,
+        port: Option<PortNo>,
+        received: Received,
+    ) -> Result<HttpResponse, Failed> {
+        let request = Request::Drain {
+            switch,
+            port,
+            drained: received.head.method == Method::PUT,
+        };
+        match self.desk.request(received.caller, request).await? {
+            Answer::Drain(drain) => Ok(document(StatusCode::OK, &drain)),
+            other => Err(unexpected(&other)),
+        }
+    }
+
     async fn books(&self, received: Received) -> Result<HttpResponse, Failed> {
         match self.desk.request(received.caller, Request::Books).await? {
             Answer::Books(books) => Ok(document(StatusCode::OK, &books)),
@@ -638,6 +660,11 @@ fn pending(view: &ReservationView) -> HttpResponse {
     let mut response = document(StatusCode::ACCEPTED, view);
     set(&mut response, header::RETRY_AFTER, "1");
     response
+}
+
+fn switch_id(id: &str) -> Result<SwitchId, Problem> {
+    id.parse()
+        .map_err(|error: ParseSwitchIdError| Problem::new(ProblemKind::NotFound, error.to_string()))
 }
 
 fn reservation_number(id: &str) -> Result<ReservationNumber, Problem> {

@@ -93,6 +93,11 @@ enum Command {
     /// Make the controller forget the key that a switch came with first (operator): after the switch was replaced or has
     /// a new key. The next one that comes with the datapath id has it.
     ForgetSwitch(operator::ForgetArgs),
+    /// Take what leaves a switch, or one of its ports, out of service (operator): nothing new is sold there, and what is carried
+    /// moves where there is room. Again tries again.
+    Drain(operator::DrainArgs),
+    /// Put it into service again (operator).
+    Undrain(operator::DrainArgs),
     /// Directed links: capacity and what is sold of it.
     Links,
     /// Every reservation (operator).
@@ -173,6 +178,8 @@ async fn run(cli: Cli, out: Out) -> Result<(), CliError> {
         Command::Cancel(args) => buy::cancel(args, common, out).await,
         Command::Switches => operator::switches(common, out).await,
         Command::ForgetSwitch(args) => operator::forget_switch(&args, common, out).await,
+        Command::Drain(args) => operator::drain(&args, true, common, out).await,
+        Command::Undrain(args) => operator::drain(&args, false, common, out).await,
         Command::Links => operator::links(common, out).await,
         Command::Reservations(args) => operator::reservations(&args, common, out).await,
         Command::Hosts(args) => operator::hosts(&args, common, out).await,

@@ -73,6 +73,54 @@ pub(super) struct ForgetArgs {
     token: TokenArgs,
 }
 
+/// `payflow drain` and `payflow undrain`.
+#[derive(Debug, Args)]
+pub(super) struct DrainArgs {
+    /// The datapath id, hexadecimal.
+    switch: SwitchId,
+    /// Only the link that leaves by this port.
+    #[arg(long, value_name = "NUMBER")]
+    port: Option<u32>,
+    #[command(flatten)]
+    token: TokenArgs,
+}
+
+/// Takes links out of service, or puts them into it again.
+pub(super) async fn drain(
+    args: &DrainArgs,
+    drained: bool,
+    common: &Common,
+    out: Out,
+) -> Result<(), CliError> {
+    let port = args.port.map(|port| format!("/ports/{port}"));
+    let method = if drained { Method::PUT } else { Method::DELETE };
+    let call = Call {
+        method,
+        ..Call::get(format!(
+            "/v1/switches/{}{}/drain",
+            args.switch,
+            port.unwrap_or_default()
+        ))
+    };
+    let document = args.token.client(common)?.call(&call).await?.document;
+    out.print(&document, || {
+        let list = |name: &str| {
+            let ids = document.get(name).and_then(Value::as_array);
+            let ids = ids.into_iter().flatten().filter_map(Value::as_str);
+            ids.collect::<Vec<_>>().join(", ")
+        };
+        if drained {
+            format!(
+                "nothing new is sold there; moved: {}; staying until they end: {}",
+                list("moved"),
+                list("stay")
+            )
+        } else {
+            "it is for sale again".to_owned()
+        }
+    })
+}
+
 /// Makes the controller forget the key of a switch.
 pub(super) async fn forget_switch(
     args: &ForgetArgs,

@@ -6,7 +6,7 @@ use payflow_payment::{
     Address, Amount, ChainId, Evidence, SignedTransaction, TxDigest, UnixMillis,
     ledger::{BuildError, Lookup, Outgoing, PayoutOrder, Submission},
 };
-use payflow_qos::{BitRate, SwitchId};
+use payflow_qos::{BitRate, PortNo, SwitchId};
 
 use super::{
     document::{
@@ -148,6 +148,15 @@ pub enum Request {
     Hosts,
     /// `DELETE /v1/switches/{id}/key` (operator): the datapath id belongs to nobody any more.
     ForgetSwitch(SwitchId),
+    /// `PUT` and `DELETE /v1/switches/{id}/drain`, and `.../ports/{port}/drain` (operator).
+    Drain {
+        /// The switch.
+        switch: SwitchId,
+        /// The egress port of a directed link; all of the switch when absent.
+        port: Option<PortNo>,
+        /// Or not any more.
+        drained: bool,
+    },
     /// `GET /v1/books` (operator): every sum of money.
     Books,
     /// `GET /readyz`.

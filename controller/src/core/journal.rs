@@ -2,7 +2,7 @@
 //! these records applied in order, when they happen and again after a restart.
 
 use payflow_payment::{Amount, PaymentKey, Signed, SignedTransaction, TxDigest};
-use payflow_qos::{Path, PortRef, SwitchId, Time};
+use payflow_qos::{Path, PortNo, PortRef, SwitchId, Time};
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -198,6 +198,18 @@ pub enum Record {
         key: KeyFingerprint,
         /// The subject of the certificate, for people.
         subject: String,
+        /// When.
+        at: Time,
+    },
+    /// The operator takes a directed link, by its egress port, or everything that leaves a switch out of service; or ends that.
+    Drained {
+        /// The switch.
+        switch: SwitchId,
+        /// The egress port; all of them when absent.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        port: Option<PortNo>,
+        /// Or not any more.
+        drained: bool,
         /// When.
         at: Time,
     },

@@ -11,6 +11,7 @@
 //! | `paying` | which payment counts, once |
 //! | `serving` | install, suspend, end, settle |
 //! | `changing` | another rate or duration for what is carried |
+//! | `draining` | links and switches that go out of service |
 //! | `moving` | which path a flow has when the one it had is gone |
 //! | `payouts` | refunds and sweeps, one at a time |
 //! | [`reservation`] | the life of a reservation, as two tables |
@@ -27,6 +28,7 @@ mod alarms;
 mod changing;
 mod data_plane;
 pub mod document;
+mod draining;
 mod gate;
 mod generations;
 pub mod io;

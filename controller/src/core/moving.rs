@@ -115,7 +115,7 @@ impl Core {
     }
 
     /// Gives a paid flow another path, if there is one with room for it.
-    fn try_move(&mut self, number: ReservationNumber, reason: &str) -> bool {
+    pub(super) fn try_move(&mut self, number: ReservationNumber, reason: &str) -> bool {
         if !self.give_up_change(number) {
             return false;
         }

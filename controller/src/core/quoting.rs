@@ -584,9 +584,10 @@ fn overlap(a: &Selector, b: &Selector) -> bool {
 fn refused(refusal: &Refusal) -> Problem {
     let kind = match &refusal.reason {
         Reason::NoRoute => ProblemKind::NoRoute,
-        Reason::UnknownCapacity { .. } | Reason::NoCapacity { .. } | Reason::NoBuffer { .. } => {
-            ProblemKind::NoCapacity
-        }
+        Reason::UnknownCapacity { .. }
+        | Reason::NoCapacity { .. }
+        | Reason::NoBuffer { .. }
+        | Reason::Drained { .. } => ProblemKind::NoCapacity,
         Reason::HoldLimit { .. } | Reason::CoolingDown { .. } => ProblemKind::HoldLimit,
         Reason::BeyondHorizon { .. } | Reason::Past | Reason::NotSold { .. } => {
             ProblemKind::InvalidField

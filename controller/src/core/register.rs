@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use payflow_payment::{Address, Amount, PaymentKey, Signed, SignedTransaction, TxDigest, memo};
-use payflow_qos::{PortRef, SwitchId, Time};
+use payflow_qos::{PortNo, PortRef, SwitchId, Time};
 
 use super::{
     document::{BuyerKey, QuoteDocument, Receipt, ReservationNumber},
@@ -27,6 +27,8 @@ pub(super) struct Register {
     pub(super) idempotency: BTreeMap<(BuyerKey, String), (String, ReservationNumber)>,
     /// Keys that datapath ids belong to.
     pub(super) switch_keys: BTreeMap<SwitchId, KeyFingerprint>,
+    /// Links and switches that are taken out of service.
+    pub(super) drained: BTreeSet<(SwitchId, Option<PortNo>)>,
     /// Names of the ports through which something was sold.
     pub(super) port_names: BTreeMap<PortRef, String>,
     /// Who is, or was, carried as what.
@@ -363,12 +365,28 @@ impl Register {
                 Ok(())
             }
             Record::PortRenumbered { from, to, .. } => {
+                if self.drained.remove(&(from.switch, Some(from.port))) {
+                    self.drained.insert((to.switch, Some(to.port)));
+                }
                 if let Some(name) = self.port_names.remove(from) {
                     self.port_names.insert(*to, name);
                 }
                 let living = self.reservations.values_mut();
                 for reservation in living.filter(|it| it.ended_by().is_none()) {
                     reservation.issued.renumber(*from, *to);
+                }
+                Ok(())
+            }
+            Record::Drained {
+                switch,
+                port,
+                drained,
+                ..
+            } => {
+                if *drained {
+                    self.drained.insert((*switch, *port));
+                } else {
+                    self.drained.remove(&(*switch, *port));
                 }
                 Ok(())
             }

@@ -1,7 +1,7 @@
 //! Answers to requests; the API turns them into JSON.
 
 use payflow_payment::{Amount, Signed};
-use payflow_qos::{PortRef, SwitchId};
+use payflow_qos::{PortNo, PortRef, SwitchId};
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -26,6 +26,8 @@ pub enum Answer {
     Hosts(Vec<Host>),
     /// What a datapath id belonged to until now.
     Forgotten(SwitchKey),
+    /// What is out of service now.
+    Drain(Drain),
     /// The books.
     Books(Books),
     /// Whether the controller can sell.
@@ -39,6 +41,22 @@ pub struct SwitchKey {
     pub switch: SwitchId,
     /// The key.
     pub key: KeyFingerprint,
+}
+
+/// What is taken out of service, or put into it again.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Drain {
+    /// The switch.
+    pub switch: SwitchId,
+    /// The egress port of a directed link; everything that leaves the switch when absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub port: Option<PortNo>,
+    /// Or not any more.
+    pub drained: bool,
+    /// Reservations that move to another path, the most valuable first.
+    pub moved: Vec<String>,
+    /// Those for which no other path has room: they stay until they end.
+    pub stay: Vec<String>,
 }
 
 /// The network as anybody may see it.
@@ -58,6 +76,9 @@ pub struct LinkView {
     /// The port at the other end; absent for an edge port.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub to: Option<PortRef>,
+    /// The operator is taking it out of service.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub drained: bool,
     /// Capacity; absent is unknown and not sellable.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub capacity_bps: Option<u64>,

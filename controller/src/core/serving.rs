@@ -28,6 +28,7 @@ impl Core {
                 .handle(NetworkInput::Bound { switch, key }, self.now);
         }
         self.recall_ports();
+        self.recall_drains();
         let numbers: Vec<_> = self.register.reservations.keys().copied().collect();
         for number in numbers {
             let Some(reservation) = self.register.reservations.get(&number) else {
@@ -501,7 +502,8 @@ impl Core {
             .reservations
             .values()
             .any(|it| it.ended_by().is_none() && it.issued.concerns(from));
-        if concerned {
+        let drained = (from.switch, Some(from.port));
+        if concerned || self.register.drained.contains(&drained) {
             let at = self.now;
             self.record(Record::PortRenumbered { from, to, at });
         }

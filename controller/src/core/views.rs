@@ -39,6 +39,11 @@ impl Core {
             Request::ForgetSwitch(switch) => {
                 operator(caller).and_then(|()| self.forget_switch(switch))
             }
+            Request::Drain {
+                switch,
+                port,
+                drained,
+            } => self.drain(caller, switch, port, drained),
             Request::Books => operator(caller).map(|()| Answer::Books(self.books())),
             Request::Readiness => Ok(Answer::Readiness(self.readiness())),
         };
@@ -107,6 +112,7 @@ impl Core {
                 LinkView {
                     from,
                     to: topology.peer(from),
+                    drained: self.book.is_drained(from),
                     capacity_bps: capacity.map(|capacity| capacity.0),
                     reservable_bps: capacity
                         .map(|it| ClassPlan::for_capacity(it).reservable().bps()),
@@ -267,7 +273,7 @@ fn transfer(payout: &Payout) -> TransferView {
     }
 }
 
-fn operator(caller: &Caller) -> Result<(), Problem> {
+pub(super) fn operator(caller: &Caller) -> Result<(), Problem> {
     if caller.operator {
         return Ok(());
     }

@@ -1,6 +1,7 @@
 //! Flows that lose their path.
 
 use super::*;
+use crate::core::reply::Drain;
 
 /// Three switches in a ring: two ways from one to another, the longer of which is slower.
 const RING: &[Cable] = &[(1, 2, 20_000_000), (2, 3, 20_000_000), (1, 3, 30_000_000)];
@@ -287,4 +288,63 @@ fn a_crash_after_any_record_of_a_move_goes_on_with_it() {
         let receipt = desk.view(ReservationNumber(1)).receipt.unwrap().document;
         assert_eq!(receipt.served_ms, 30_000, "after {length} records");
     }
+}
+
+fn drain(desk: &mut Desk, switch: u64, port: Option<u32>, drained: bool) -> Drain {
+    let request = Request::Drain {
+        switch: SwitchId(switch),
+        port: port.map(PortNo),
+        drained,
+    };
+    let operator = Caller {
+        operator: true,
+        ..Caller::default()
+    };
+    match desk.ask(&operator, request).unwrap() {
+        Answer::Drain(drain) => drain,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn what_is_drained_is_left_without_an_outage_and_not_sold_until_that_ends() {
+    let mut desk = ring();
+    let dear = buy_to(&mut desk, 1, 10_000_000, 60);
+    let cheap = buy_to(&mut desk, 2, 10_000_000, 30);
+    let drained = drain(&mut desk, 1, Some(13), true);
+    assert_eq!(
+        (drained.moved, drained.stay),
+        (vec!["r1".to_owned()], vec!["r2".to_owned()])
+    );
+    assert_eq!(desk.view(dear).path, ROUND);
+    for number in [dear, cheap] {
+        assert_eq!(desk.view(number).status, Status::Active);
+    }
+    let suspended = |(_, record): &(u64, Record)| matches!(record, Record::Suspended { .. });
+    assert!(!desk.journal.iter().any(suspended));
+    // Nothing is sold there, neither now nor after a restart.
+    let mut desk = desk.crash();
+    let refused = desk
+        .quote_with(|body| body.rate_bps = 9_000_000)
+        .unwrap_err();
+    assert_eq!(refused.kind, ProblemKind::NoCapacity);
+    assert_eq!(refused.extensions["refusal"]["reason"], "drained");
+    assert!(drain(&mut desk, 1, Some(13), false).moved.is_empty());
+    desk.quote_with(|body| body.rate_bps = 9_000_000).unwrap();
+}
+
+#[test]
+fn a_switch_that_is_drained_is_passed_by_and_only_the_operator_drains() {
+    let mut desk = ring();
+    drain(&mut desk, 2, None, true);
+    cut(&mut desk, STRAIGHT[0], &[]);
+    assert_eq!(kind(desk.quote_with(|_| ())), ProblemKind::NoCapacity);
+    drain(&mut desk, 2, None, false);
+    assert_eq!(desk.quote().1.path, ROUND);
+    let request = Request::Drain {
+        switch: SwitchId(2),
+        port: None,
+        drained: true,
+    };
+    assert_eq!(kind(desk.ask(&buyer(), request)), ProblemKind::NotTheOwner);
 }
