@@ -10,7 +10,7 @@ import time
 
 RUN = '/run/openvswitch'
 SCHEMA = '/usr/share/openvswitch/vswitch.ovsschema'
-PRIORITY = '-10'    # userspace forwarding must not wait for traffic generators on a small machine
+PRIORITY = '-20'    # userspace forwarding must not wait for traffic generators on a small machine
 START_SECONDS = 20
 
 

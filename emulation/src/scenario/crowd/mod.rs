@@ -30,12 +30,12 @@ use crate::traffic::tcp::TcpReport;
 use crate::trial::{FlowResult, Tools, Trial, TrialResult};
 
 /// Tries of a run, should it be void.
-const TRIES: usize = 4;
+const TRIES: usize = 6;
 /// Bursts have 10 ms less than what is sold, and their sender takes 2 ms of it. More than so many bytes waiting for the switch
 /// process, 8 ms of the best effort at one port, explain that their meters drop some of them.
 const LATE_BURSTS_BYTES: u64 = 212_000;
 /// What is bought lasts for all of them, and for buying the others.
-const PAID_TIME: Duration = Duration::from_secs(300);
+const PAID_TIME: Duration = Duration::from_secs(400);
 /// Fewer wake-ups of a dozen senders on few processors; bursts of constant-rate flows stay far below what is sold.
 const TICK: Duration = Duration::from_millis(1);
 const FLOOD_PORT: u16 = 6_201;
