@@ -73,6 +73,7 @@ impl Core {
         if duration.is_zero() {
             return Err(Problem::new(ProblemKind::WrongState, "its time is over"));
         }
+        self.is_free(&quote.flow, None, duration, Some(reservation.root))?;
         let rate = match body.rate_bps {
             Some(bps) => sold_rate(bps)?,
             None => quote

@@ -175,7 +175,10 @@ impl Core {
         }
         let mut booked = ask.commitment(&path, quote.payment.price.0);
         let before = issued.path.egress_ports();
+        // Where nothing of it is on switches, nothing is left behind.
+        let carried = self.generations.anywhere(number);
         let before: Vec<_> = before
+            .filter(|_| carried)
             .filter(|link| !booked.path.contains(link) && self.may_stay(id, *link, &booked))
             .collect();
         booked.path.extend(before);
@@ -335,9 +338,9 @@ impl Core {
     pub(super) fn begin(&mut self, number: ReservationNumber) {
         let reservation = self.register.reservations.get(&number);
         let elsewhere = reservation.is_some_and(|it| {
-            let (issued, ends) = (&it.issued, self.ends(it));
-            let before = Some((issued.ingress, issued.path.egress_ports().last()));
-            ends.map(|now| (now.from, Some(now.to))) != before
+            let before = (it.issued.ingress, it.issued.path.egress_ports().last());
+            let ends = self.ends(it);
+            ends.is_some_and(|now| (now.from, Some(now.to)) != before)
         });
         if elsewhere || self.is_without_path(number) {
             self.try_move(number, "its path is not what it was when it was bought");

@@ -23,6 +23,7 @@ use super::{
     problem::{Problem, ProblemKind},
     register::Reservation,
     reply::Answer,
+    reservation::State,
     unix,
 };
 
@@ -348,18 +349,7 @@ impl Core {
             source_port: body.source_port,
             destination_port: body.destination_port,
         };
-        let from = starts_at.unwrap_or(self.now);
-        let until = from.max(self.now.plus(self.config.quote_ttl + self.config.grace));
-        let until = until.plus(self.config.install_patience + duration + super::SERVICE_TAIL);
-        if let Some(other) = self.overlapping(&selector, (from, until)) {
-            return Err(Problem::new(
-                ProblemKind::FlowConflict,
-                format!(
-                    "{} covers some of these packets until it ends",
-                    other.reservation_id()
-                ),
-            ));
-        }
+        self.is_free(&selector, starts_at, duration, None)?;
         let source_host = self.known_host(source)?;
         let destination_host = self.known_host(destination)?;
         if source_host.port == destination_host.port {
@@ -419,25 +409,35 @@ impl Core {
         })
     }
 
-    /// Whoever has bought some of these packets for some of this time.
-    fn overlapping(
+    /// Whether nobody else has bought some of these packets for some of this time; reservations of the flow `ours` are no others.
+    pub(super) fn is_free(
         &self,
         selector: &Selector,
-        (from, until): (Time, Time),
-    ) -> Option<ReservationNumber> {
-        let meets = |other: &Reservation| {
+        starts_at: Option<Time>,
+        duration: Duration,
+        ours: Option<ReservationNumber>,
+    ) -> Result<(), Problem> {
+        let from = starts_at.unwrap_or(self.now);
+        let paid_by = self.now.plus(self.config.quote_ttl + self.config.grace);
+        let lasts = self.config.install_patience + duration + super::SERVICE_TAIL;
+        let until = from.max(paid_by).plus(lasts);
+        let conflicts = |other: &Reservation| {
             let ends = self.carried_until(other).plus(super::SERVICE_TAIL);
-            other.needed_from(self.now) < until && from < ends
+            let meets = other.needed_from(self.now) < until && from < ends;
+            let theirs = other.state.holds_capacity() && Some(other.root) != ours;
+            theirs && meets && overlap(&other.quote().flow, selector)
         };
-        self.register
-            .reservations
-            .iter()
-            .find(|(_, other)| {
-                other.state.holds_capacity()
-                    && overlap(&other.quote().flow, selector)
-                    && meets(other)
-            })
-            .map(|(number, _)| *number)
+        let other = self.register.reservations.values().find(|it| conflicts(it));
+        match other.map(|it| it.issued.number) {
+            None => Ok(()),
+            Some(other) => Err(Problem::new(
+                ProblemKind::FlowConflict,
+                format!(
+                    "{} covers some of these packets for some of this time",
+                    other.reservation_id()
+                ),
+            )),
+        }
     }
 
     /// Finds a path and books it as an unpaid hold, in one decision; for a change together with what it replaces.
@@ -498,6 +498,11 @@ impl Core {
         let Some(reservation) = self.register.reservations.get(&number) else {
             return;
         };
+        if reservation.displaced && reservation.state == State::Scheduled {
+            // Nothing of it was ever carried.
+            self.book.release(commitment(number));
+            return;
+        }
         let quote = reservation.quote();
         let end = self.carried_until(reservation).plus(super::SERVICE_TAIL);
         let from = reservation.needed_from(self.now);

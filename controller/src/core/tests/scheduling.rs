@@ -1,7 +1,7 @@
 //! Reservations that begin later.
 
 use super::*;
-use crate::core::document::PriceRequest;
+use crate::core::document::{ChangeRequest, PriceRequest};
 
 const HOUR: Duration = Duration::from_secs(3_600);
 
@@ -182,4 +182,52 @@ fn a_price_is_told_without_holding_anything() {
         (quote.path, quote.delay_bound_ms),
         (price.path, price.delay_bound_ms)
     );
+}
+
+#[test]
+fn a_flow_is_not_made_longer_into_the_time_of_another() {
+    let mut desk = open();
+    let quote = later(&mut desk, HOUR).unwrap();
+    pay(&mut desk, &quote);
+    let now = desk.buy_more(2, 30);
+    let longer = |seconds| Request::Change {
+        number: now,
+        body: ChangeRequest {
+            duration_s: Some(seconds),
+            ..ChangeRequest::default()
+        },
+        idempotency: None,
+    };
+    let refused = desk.ask(&buyer(), longer(3_580));
+    assert_eq!(kind(refused), ProblemKind::FlowConflict);
+    desk.ask(&buyer(), longer(1_800)).unwrap();
+}
+
+#[test]
+fn a_scheduled_one_that_moves_holds_its_new_path_alone() {
+    const RING: &[Cable] = &[(1, 2, 20_000_000), (2, 3, 20_000_000), (1, 3, 30_000_000)];
+    let mut desk = start(RING, Vec::new(), Time::from_millis(1_000_000), true);
+    let quote = later(&mut desk, HOUR).unwrap();
+    pay(&mut desk, &quote);
+    let (straight, then) = (port(1, 13), desk.now.plus(HOUR));
+    desk.core.network_event(NetworkEvent::Capacity {
+        link: straight,
+        capacity: Some(BitRate(1_000_000)),
+    });
+    desk.core.network_event(NetworkEvent::Capacity {
+        link: straight,
+        capacity: Some(BitRate(30_000_000)),
+    });
+    let load = |link| desk.core.book.load(link, then).rate.bps();
+    assert_eq!((load(straight), load(port(1, 12))), (0, 10_000_000));
+}
+
+#[test]
+fn a_scheduled_one_begins_as_it_was_sold_when_its_host_was_not_heard_of_late() {
+    let mut desk = open();
+    let quote = later(&mut desk, HOUR).unwrap();
+    let number = pay(&mut desk, &quote);
+    desk.hosts.lock().unwrap().remove(&ip(4));
+    desk.wait(HOUR + Duration::from_secs(1));
+    assert_eq!(desk.view(number).status, Status::Active);
 }
