@@ -297,9 +297,11 @@ impl<'a> Crowd<'a> {
     }
 }
 
-/// Why bursts that left their senders in time did not come to their meters in time, if so.
+/// Why bursts that left their senders in time did not come to their meters in time, if so many did not that a flow misses its bar.
 fn late_bursts(losses: &Losses, figures: &[CrowdFlow]) -> Option<String> {
-    let conforming = figures.iter().filter(|flow| flow.sends == "udp");
+    let conforming = figures
+        .iter()
+        .filter(|flow| flow.sends == "udp" && flow.loss > report::LOSS);
     let dropped: u64 = conforming.map(|flow| flow.meter_drops).sum();
     let waited = losses.waited.values().max().copied().unwrap_or(0);
     (dropped > 0 && waited > LATE_BURSTS_BYTES).then(|| {

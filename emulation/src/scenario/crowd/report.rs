@@ -12,7 +12,7 @@ use crate::traffic::recv::Delays;
 /// Share of the paid rate that must be offered by a constant-rate flow, and must arrive, in per cent.
 const RATE_PERCENT: u64 = 99;
 /// Most that such a flow may lose.
-const LOSS: f64 = 0.001;
+pub(super) const LOSS: f64 = 0.001;
 /// Longest one-way delay of 99 of 100 of its packets, whatever its quote says.
 const DELAY_MS: f64 = 50.0;
 /// Share of the paid rate that a TCP flow must reach as goodput, in per cent.
