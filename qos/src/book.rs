@@ -470,6 +470,21 @@ impl Book {
             .unwrap_or_default()
     }
 
+    /// The rates that are committed on a link all through a window, in order, as if `left_out` were not committed: the
+    /// second up to which, and the rate. `None` if the capacity of the link is unknown; else the rate that may be sold there.
+    pub(crate) fn rates(
+        &self,
+        port: PortRef,
+        window: Window,
+        left_out: Option<CommitmentId>,
+        tell: impl FnMut(u64, SoldRate),
+    ) -> Option<SoldRate> {
+        let link = self.links.get(&port)?;
+        let left_out = self.booking_on(link, left_out);
+        link.calendar.rates(window, left_out.as_ref(), tell);
+        Some(link.plan.reservable())
+    }
+
     /// One commitment.
     pub fn get(&self, id: CommitmentId) -> Option<&Commitment> {
         self.commitments.get(&id)
