@@ -10,6 +10,7 @@ use clap::{Parser, Subcommand};
 
 use crate::auditor;
 use crate::demo;
+use crate::experiment::pricing;
 use crate::mininet::{Lab, LabConfig, Regular, Topology};
 use crate::selftest;
 use crate::simulate;
@@ -52,6 +53,9 @@ enum Command {
         #[arg(long, default_value_t = 20)]
         trunk_mbit: u64,
     },
+    /// A scenario or an experiment; writes report.json and pictures under target/lab
+    #[command(subcommand)]
+    Run(Run),
     /// The controller's core under seeds: virtual time, and a network, a ledger and a disk that misbehave on purpose
     Simulate(simulate::SimulateArgs),
     /// Asks a ledger for balances, gas and receipt hashes; the answer is JSON
@@ -59,6 +63,12 @@ enum Command {
     /// Generates and measures traffic; runs inside the hosts of a lab
     #[command(subcommand)]
     Traffic(Traffic),
+}
+
+#[derive(Debug, Subcommand)]
+enum Run {
+    /// Congestion pricing against first come, first served at fixed prices, on the GEANT and AT&T backbones, without packets
+    Pricing(pricing::PricingArgs),
 }
 
 #[derive(Debug, Subcommand)]
@@ -141,6 +151,7 @@ pub fn run() -> anyhow::Result<()> {
             },
         ),
         Command::Demo { dir } => run_demo(dir),
+        Command::Run(Run::Pricing(args)) => pricing::run(&args),
         Command::Simulate(args) => simulate::run(&args),
         Command::Ledger(args) => print(&auditor::audit(&args)?),
         Command::Traffic(traffic) => run_traffic(traffic),

@@ -79,7 +79,11 @@ pub fn find_path(topology: &Topology, book: &Book, ask: &Ask) -> Result<Path, Re
 }
 
 /// [`find_path`] without a counter-offer, which costs more than the path.
-pub(crate) fn fitting_path(topology: &Topology, book: &Book, ask: &Ask) -> Result<Path, Reason> {
+///
+/// # Errors
+///
+/// The reason that [`find_path`] tells.
+pub fn fitting_path(topology: &Topology, book: &Book, ask: &Ask) -> Result<Path, Reason> {
     search(topology, book, ask, |_, _, _| None).map_err(|refusal| refusal.reason)
 }
 

@@ -725,3 +725,24 @@ fn an_outlook_tells_the_cheap_time_and_the_full_one() {
     );
     assert_eq!(week.len(), 5, "as far as the horizon reaches");
 }
+
+#[test]
+fn what_is_sold_is_counted_over_all_links_together() {
+    let mut book = book();
+    let links = [port(1), port(2), port(9)];
+    let at = Time::from_millis(NOW + 15_000);
+    assert_eq!(book.sold_millionths(&links, at), 0);
+    let flow = Flow {
+        path: vec![port(1), port(3)],
+        class: Class::Steady,
+        rate: 900,
+        window: window(10, 20),
+    };
+    assert!(flow.commit(&mut book, 1));
+    // All 900 kbit/s of the first, nothing of the 1800 of the second.
+    assert_eq!(book.sold_millionths(&links, at), 333_333);
+    assert_eq!(book.sold_millionths(&[port(1)], at), 1_000_000);
+    let before = Time::from_millis(NOW + 9_000);
+    assert_eq!(book.sold_millionths(&links, before), 0);
+    assert_eq!(book.sold_millionths(&[port(9)], at), 0);
+}
