@@ -10,6 +10,7 @@ use clap::{Parser, Subcommand};
 
 use crate::auditor;
 use crate::demo;
+use crate::experiment::pricing;
 use crate::mininet::{Lab, LabConfig, Regular, Topology};
 use crate::scenario::{self, Scenario};
 use crate::selftest;
@@ -36,9 +37,6 @@ enum Command {
         #[arg(long, default_value = "target/demo")]
         dir: PathBuf,
     },
-    /// A named scenario on real switches; writes report.json and plots into target/lab/SCENARIO
-    #[command(subcommand)]
-    Run(Scenario),
     /// Shows that this machine can carry a guarantee at all: hand-written flows, no controller
     Selftest,
     /// Brings a network up and keeps it until the end of standard input, for looking around by hand
@@ -56,6 +54,9 @@ enum Command {
         #[arg(long, default_value_t = 20)]
         trunk_mbit: u64,
     },
+    /// A scenario on real switches, or an experiment; writes report.json and plots into target/lab/NAME
+    #[command(subcommand)]
+    Run(Run),
     /// The controller's core under seeds: virtual time, and a network, a ledger and a disk that misbehave on purpose
     Simulate(simulate::SimulateArgs),
     /// Asks a ledger for balances, gas and receipt hashes; the answer is JSON
@@ -63,6 +64,14 @@ enum Command {
     /// Generates and measures traffic; runs inside the hosts of a lab
     #[command(subcommand)]
     Traffic(Traffic),
+}
+
+#[derive(Debug, Subcommand)]
+enum Run {
+    #[command(flatten)]
+    Scenario(Scenario),
+    /// Congestion pricing against first come, first served at fixed prices, on the GEANT and AT&T backbones, without packets
+    Pricing(pricing::PricingArgs),
 }
 
 #[derive(Debug, Subcommand)]
@@ -152,7 +161,8 @@ pub fn run() -> anyhow::Result<()> {
             },
         ),
         Command::Demo { dir } => run_demo(dir),
-        Command::Run(scenario) => scenario::run(&scenario),
+        Command::Run(Run::Scenario(scenario)) => scenario::run(&scenario),
+        Command::Run(Run::Pricing(args)) => pricing::run(&args),
         Command::Simulate(args) => simulate::run(&args),
         Command::Ledger(args) => print(&auditor::audit(&args)?),
         Command::Traffic(traffic) => run_traffic(traffic),

@@ -4,6 +4,7 @@ pub mod auditor;
 pub mod cli;
 pub mod demo;
 pub mod entry;
+pub mod experiment;
 pub mod mininet;
 pub mod plot;
 pub mod progress;

@@ -68,6 +68,31 @@ impl Ask {
 /// reason of the first link that refuses on the shortest path, with a counter-offer. A link whose
 /// capacity the topology or the book does not know is not for sale.
 pub fn find_path(topology: &Topology, book: &Book, ask: &Ask) -> Result<Path, Refusal> {
+    search(topology, book, ask, |rooms, from, to| {
+        let offer = CounterOffer {
+            highest_rate_now: highest_rate(rooms, from, to),
+            earliest_start: earliest_start(topology, book, ask, from, to),
+        };
+        let some = offer.highest_rate_now.is_some() || offer.earliest_start.is_some();
+        some.then_some(offer)
+    })
+}
+
+/// [`find_path`] without a counter-offer, which costs more than the path.
+///
+/// # Errors
+///
+/// The reason that [`find_path`] tells.
+pub fn fitting_path(topology: &Topology, book: &Book, ask: &Ask) -> Result<Path, Reason> {
+    search(topology, book, ask, |_, _, _| None).map_err(|refusal| refusal.reason)
+}
+
+fn search(
+    topology: &Topology,
+    book: &Book,
+    ask: &Ask,
+    counter_offer: impl FnOnce(&Rooms<'_>, usize, usize) -> Option<CounterOffer>,
+) -> Result<Path, Refusal> {
     book.may_ask(ask.class, ask.window, ask.holder())?;
     let graph = topology.graph();
     let ends = [ask.from.switch, ask.to.switch].map(|switch| graph.number(switch));
@@ -83,15 +108,8 @@ pub fn find_path(topology: &Topology, book: &Book, ask: &Ask) -> Result<Path, Re
     if let Some(way) = rooms.way(from, to) {
         return Ok(topology.path(ask.from, &way, ask.to));
     }
-    let offer = CounterOffer {
-        highest_rate_now: highest_rate(&rooms, from, to),
-        earliest_start: earliest_start(topology, book, ask, from, to),
-    };
-    let some = offer.highest_rate_now.is_some() || offer.earliest_start.is_some();
-    Err(Refusal {
-        reason,
-        offer: some.then_some(offer),
-    })
+    let offer = counter_offer(&rooms, from, to);
+    Err(Refusal { reason, offer })
 }
 
 /// The highest rate that fits on some path, where the one asked for does not: widest first, from

@@ -517,6 +517,34 @@ impl Book {
             .unwrap_or_default()
     }
 
+    /// How much of what may be sold on these links is committed in the slot of an instant, in millionths, rounded down: what
+    /// [`crate::price::BasePrice`] follows. Links of unknown capacity do not count; nothing of nothing is nothing.
+    pub fn sold_millionths(&self, links: &[PortRef], at: Time) -> u32 {
+        let links = links.iter().filter_map(|port| self.links.get(port));
+        let (mut sold, mut for_sale) = (0_u128, 0_u128);
+        for link in links {
+            sold += u128::from(link.calendar.load(at).rate.0);
+            for_sale += u128::from(link.plan.reservable().0);
+        }
+        let millionths = (sold * 1_000_000).checked_div(for_sale).unwrap_or(0);
+        u32::try_from(millionths).unwrap_or(u32::MAX)
+    }
+
+    /// The rates that are committed on a link all through a window, in order, as if `left_out` were not committed: the
+    /// second up to which, and the rate. `None` if the capacity of the link is unknown; else the rate that may be sold there.
+    pub(crate) fn rates(
+        &self,
+        port: PortRef,
+        window: Window,
+        left_out: Option<CommitmentId>,
+        tell: impl FnMut(u64, SoldRate),
+    ) -> Option<SoldRate> {
+        let link = self.links.get(&port)?;
+        let left_out = self.booking_on(link, left_out);
+        link.calendar.rates(window, left_out.as_ref(), tell);
+        Some(link.plan.reservable())
+    }
+
     /// One commitment.
     pub fn get(&self, id: CommitmentId) -> Option<&Commitment> {
         self.commitments.get(&id)

@@ -172,6 +172,30 @@ impl Calendar {
         })
     }
 
+    /// The rates that are booked all through the window, in order, as if `left_out`, which is booked, were not: the second
+    /// up to which, and the rate. Slots are rounded outwards, so that the last second may lie after the end of the window;
+    /// neighbours may be equal. Nothing before the present or past the horizon is told.
+    pub(crate) fn rates(
+        &self,
+        window: Window,
+        left_out: Option<&Booking>,
+        mut tell: impl FnMut(u64, SoldRate),
+    ) {
+        for (range, relief) in self.parts(RATES, window, left_out) {
+            let (fine, coarse) = slots(self.span, &range);
+            let row = &self.rows[RATES];
+            let mut until = range.start;
+            for (series, parts, slot_s) in [(&row.fine, fine, 1), (&row.coarse, coarse, MINUTE)] {
+                for part in parts {
+                    series.runs(part, |slots, rate| {
+                        until += slots as u64 * slot_s;
+                        tell(until, SoldRate(rate.saturating_sub(relief)));
+                    });
+                }
+            }
+        }
+    }
+
     /// Whether the booking fits beside the others all through its window.
     pub(crate) fn has_room(&self, booking: &Booking, limits: &Limits) -> bool {
         let seconds = self.span.slots(self.span.seconds(booking.window));

@@ -15,7 +15,7 @@ pub mod units;
 pub use admission::Ask;
 pub use book::{Commitment, CommitmentId};
 pub use class::{Class, ClassPlan};
-pub use price::Tariff;
+pub use price::{Charge, Pricing, Tariff};
 pub use refusal::{CounterOffer, Reason, Refusal};
 pub use topology::{Hop, Path, PortNo, PortRef, SwitchId, Topology};
 pub use units::{BitRate, Bytes, SoldRate, Time, Window};

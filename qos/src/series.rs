@@ -100,6 +100,25 @@ impl Series {
         })
     }
 
+    /// All the range in order: how many slots, and what each of them holds. Neighbours may be equal.
+    pub(crate) fn runs(&self, range: Range<usize>, mut tell: impl FnMut(usize, u32)) {
+        let there = self.there(range.clone());
+        let empty = range.end.saturating_sub(there.end.max(range.start));
+        for (index, part) in parts(there) {
+            let Block { raised, peak } = self.blocks[index];
+            if peak == 0 {
+                tell(part.len(), raised);
+                continue;
+            }
+            for run in self.slots[part].chunk_by(|a, b| a == b) {
+                tell(run.len(), run[0] + raised);
+            }
+        }
+        if empty > 0 {
+            tell(empty, 0);
+        }
+    }
+
     pub(crate) fn get(&self, slot: usize) -> u32 {
         self.slots
             .get(slot)
@@ -369,6 +388,9 @@ mod tests {
             for limit in [limit, most, most.saturating_sub(1)] {
                 prop_assert_eq!(series.is_within(asked.clone(), limit), most <= limit);
             }
+            let mut told = Vec::new();
+            series.runs(asked.clone(), |slots, value| told.extend(std::iter::repeat_n(value, slots)));
+            prop_assert_eq!(told.as_slice(), &plain[asked.clone()]);
             prop_assert_eq!(series.last_above(asked.clone(), limit), asked.rev().find(|slot| plain[*slot] > limit));
         }
     }

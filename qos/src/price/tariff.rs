@@ -1,9 +1,6 @@
-//! What capacity costs, and what of it is earned when it ends early. Integers only.
-//!
-//! Amounts are in the asset's smallest unit (IOTA: nanos). Every rounding is in favour of the
-//! seller and by less than one unit, so that no way of splitting or cancelling purchases carries
-//! bytes below the tariff.
+//! Fixed prices, and what of a price is earned when service ends early.
 
+use super::{Factor, charge::Course};
 use crate::{
     class::Class,
     units::{SoldRate, Window},
@@ -23,15 +20,34 @@ pub struct Tariff {
 }
 
 impl Tariff {
+    /// For 1 Mbit/s and one second, in nanos. `None` for a class that is not sold.
+    pub(super) const fn price(&self, class: Class) -> Option<u64> {
+        match class {
+            Class::Steady => Some(self.steady_nanos_per_mbit_second),
+            Class::Elastic => Some(self.elastic_nanos_per_mbit_second),
+            Class::Control | Class::BestEffort => None,
+        }
+    }
+
+    /// The exact price of one stretch of time.
+    pub(super) fn course(
+        &self,
+        class: Class,
+        rate: SoldRate,
+        ms: u64,
+        base: Factor,
+    ) -> Option<Course> {
+        let per_mbit_second = base.of(self.price(class)?)?;
+        let mut course = Course::default();
+        course.push(ms, u128::from(rate.kbps()) * u128::from(per_mbit_second));
+        Some(course)
+    }
+
     /// What a flow of `class` at `rate` costs for `duration_ms` milliseconds, in nanos: rounded up
     /// once, then at least the minimum. `None` for a class that is not sold, and above 18.4 billion
     /// IOTA, where `u64` ends.
     pub fn charge(&self, class: Class, rate: SoldRate, duration_ms: u64) -> Option<u64> {
-        let per_mbit_second = match class {
-            Class::Steady => self.steady_nanos_per_mbit_second,
-            Class::Elastic => self.elastic_nanos_per_mbit_second,
-            Class::Control | Class::BestEffort => return None,
-        };
+        let per_mbit_second = self.price(class)?;
         let bits = u128::from(rate.kbps()) * u128::from(duration_ms); // kbit/s times ms: below 2^96
         let nanos = bits
             .checked_mul(u128::from(per_mbit_second))?
