@@ -6,14 +6,15 @@ use plotters::prelude::*;
 use std::path::Path;
 
 const PANEL: (u32, u32) = (560, 420);
-const LEGEND_HEIGHT: u32 = 64;
+const LEGEND_HEIGHT: u32 = 84;
 /// Distinguishable also by people who do not see red and green apart (Okabe and Ito).
-const COLOURS: [RGBColor; 6] = [
+const COLOURS: [RGBColor; 7] = [
     RGBColor(150, 150, 150),
     RGBColor(86, 180, 233),
     RGBColor(0, 158, 115),
     RGBColor(230, 159, 0),
     RGBColor(204, 121, 167),
+    RGBColor(0, 114, 178),
     RGBColor(213, 94, 0),
 ];
 

@@ -121,6 +121,8 @@ pub enum Setting {
         base_nanos_per_mbit_second: u64,
         /// A full one to an empty one.
         full_ratio: u32,
+        /// With a base price that follows demand: so much of all trunks is to be sold.
+        target_per_mille: Option<u32>,
     },
 }
 
@@ -210,12 +212,39 @@ impl std::fmt::Display for Setting {
             Self::Congestion {
                 base_nanos_per_mbit_second: price,
                 full_ratio,
-            } => write!(
-                f,
-                "{} to {} a link",
-                of_median(price),
-                of_median(&(price * u64::from(*full_ratio)))
-            ),
+                target_per_mille,
+            } => {
+                let full = of_median(&(price * u64::from(*full_ratio)));
+                write!(f, "{} to {full} a link", of_median(price))?;
+                target_per_mille.map_or(Ok(()), |target| write!(f, ", to sell {target} ‰"))
+            }
+        }
+    }
+}
+
+impl Setting {
+    /// With a base price that follows demand.
+    pub(super) fn following(&self, target: u32) -> Self {
+        match *self {
+            Self::Fixed {
+                nanos_per_mbit_second,
+            }
+            | Self::Following {
+                nanos_per_mbit_second,
+                ..
+            } => Self::Following {
+                nanos_per_mbit_second,
+                target_per_mille: target,
+            },
+            Self::Congestion {
+                base_nanos_per_mbit_second,
+                full_ratio,
+                ..
+            } => Self::Congestion {
+                base_nanos_per_mbit_second,
+                full_ratio,
+                target_per_mille: Some(target),
+            },
         }
     }
 }
