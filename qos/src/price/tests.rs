@@ -134,6 +134,22 @@ fn flows(windows: impl Strategy<Value = Window>) -> impl Strategy<Value = Flow> 
     })
 }
 
+/// Often small and at the same time on the same link, where a price that fell with the load would pay.
+fn traded() -> impl Strategy<Value = Flow> {
+    let small = (
+        1..6_u32,
+        prop::sample::select(vec![(0, 1), (0, 2), (1, 2)]),
+        classes(),
+    );
+    let small = small.prop_map(|(rate, (from, to), class)| Flow {
+        path: vec![port(1)],
+        class,
+        rate,
+        window: window(from, to),
+    });
+    prop_oneof![3 => small, 1 => flows(windows())]
+}
+
 /// What `rate` costs on top of `load` for a millisecond: one kbit/s after another.
 fn naive_rate(steps: &[u64], sold: u32, load: u32, rate: u32) -> u128 {
     let price = |kbps: u32| {
@@ -252,6 +268,23 @@ proptest! {
         }
     }
 
+    /// So that the integral is convex.
+    #[test]
+    fn steps_rise_from_the_base_price_to_the_full_one(
+        ratio in 1..=1_000_000_u32,
+        base in prop_oneof![1..50_u64, 1..1_000_000_u64],
+        factor in prop_oneof![Just(1_000_000), 0..1_000_000_000_u64],
+    ) {
+        let base = Tariff { steady_nanos_per_mbit_second: base * BASE_UNIT, ..BASE };
+        let steps = Congestion::new(base, ratio).unwrap().steps(Class::Steady, Factor(factor)).unwrap();
+        prop_assert!(steps.is_sorted());
+        prop_assert!(steps.iter().all(|it| *it > 0 && it.is_multiple_of(BASE_UNIT)));
+        prop_assert_eq!(steps[256], steps[0] * u64::from(ratio));
+        let exact = u128::from(base.steady_nanos_per_mbit_second) * u128::from(factor) / 1_000_000;
+        let off = u128::from(steps[0]).abs_diff(exact);
+        prop_assert!(off <= 500 || steps[0] == BASE_UNIT, "{} for {exact}", steps[0]);
+    }
+
     #[test]
     fn a_price_never_falls_with_what_is_booked_nor_with_the_rate(
         pricing in pricings(),
@@ -277,7 +310,7 @@ proptest! {
     fn no_sequence_of_purchases_and_refunds_makes_a_profit(
         pricing in pricings(),
         class in classes(),
-        steps in prop::collection::vec((flows(windows()), any::<Option<prop::sample::Index>>()), 1..60),
+        steps in prop::collection::vec((traded(), any::<Option<prop::sample::Index>>()), 1..60),
     ) {
         let mut book = book();
         // Paid in sum and given back in sum; what is held, and was paid for it.
