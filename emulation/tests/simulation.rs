@@ -73,7 +73,7 @@ fn whatever_goes_wrong_money_capacity_and_guarantees_hold_under_every_seed() {
 
 /// Seeds that once found something, and what it was. Each has a test of its own beside the code that was wrong, because a
 /// seed tells another story when the simulation changes.
-const FOUND: [(u64, &str); 8] = [
+const FOUND: [(u64, &str); 11] = [
     (
         2670,
         "a transfer was signed while another one, deferred before, spent the gas coin: it could never execute, and held \
@@ -110,6 +110,19 @@ const FOUND: [(u64, &str); 8] = [
         11_676,
         "what had ended because a port was gone, and what a switch out of reach still carried, was not booked until it was settled; \
          then it was, and a hold that had been sold meanwhile lost its capacity without a word",
+    ),
+    (
+        3981,
+        "a flow followed a liar who claimed its host's address right after a restart, while the switch of the real one could not be \
+         asked",
+    ),
+    (
+        17_193,
+        "a flow followed a liar while the control connection of the real host's switch was cut and neither end knew",
+    ),
+    (
+        4591,
+        "a flow that followed its host home let the claimant in until the new path was confirmed",
     ),
 ];
 
