@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use payflow_qos::{
-    Ask, BitRate, Class, Commitment, PortRef, SoldRate, SwitchId, Time, Topology, Window,
+    Ask, BitRate, Bounds, Class, Commitment, PortRef, SoldRate, SwitchId, Time, Topology, Window,
     book::Book,
 };
 
@@ -61,6 +61,7 @@ impl Numbers {
             window,
             unpaid: false,
             replacing: None,
+            bounds: Bounds::default(),
         }
     }
 }

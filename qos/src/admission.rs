@@ -4,7 +4,7 @@ use crate::{
     book::{Book, Commitment, CommitmentId},
     calendar::Booking,
     class::Class,
-    graph::Graph,
+    graph::{Budget, Graph},
     topology::{Path, PortRef, Topology},
     units::{SoldRate, Time, Window},
 };
@@ -36,6 +36,21 @@ pub struct Ask {
     /// A commitment of the same flow that the new one will take the place of ([`Book::replace`]):
     /// what it holds counts as free.
     pub replacing: Option<CommitmentId>,
+    /// What the path may be like at most.
+    #[serde(default)]
+    pub bounds: Bounds,
+}
+
+/// What a path may be like at most; by default like any.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Bounds {
+    /// The most hops. A path of one hop leads through one switch.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hops: Option<u32>,
+    /// The highest [`Book::delay_bound_ms`], in milliseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub delay_ms: Option<u64>,
 }
 
 impl Ask {
@@ -58,20 +73,20 @@ impl Ask {
     }
 }
 
-/// The path with the fewest hops among those on which the flow fits over the whole window, the one
-/// with the lowest ports among equals. Committing it at once succeeds. Both ports may be on one
-/// switch: a path of one hop.
+/// The path with the fewest hops among those on which the flow fits over the whole window and that keep the bounds asked for,
+/// the one with the lowest ports among equals. Committing it at once succeeds. Both ports may be on one switch: a path of one
+/// hop. The search is exact: where there is such a path, it is found.
 ///
 /// # Errors
 ///
-/// The first of these: not for sale, past, beyond the horizon, cooling down, no route; then the
-/// reason of the first link that refuses on the shortest path, with a counter-offer. A link whose
-/// capacity the topology or the book does not know is not for sale.
+/// The first of these: not for sale, past, beyond the horizon, cooling down, no route; a bound, if the flow fits on some path,
+/// or none could keep that bound; then the reason of the first link that refuses on the shortest path. The last two come with a
+/// counter-offer. A link whose capacity the topology or the book does not know is not for sale.
 pub fn find_path(topology: &Topology, book: &Book, ask: &Ask) -> Result<Path, Refusal> {
-    search(topology, book, ask, |rooms, from, to| {
+    search(topology, book, ask, |rooms| {
         let offer = CounterOffer {
-            highest_rate_now: highest_rate(rooms, from, to),
-            earliest_start: earliest_start(topology, book, ask, from, to),
+            highest_rate_now: highest_rate(rooms),
+            earliest_start: earliest_start(rooms.course),
         };
         let some = offer.highest_rate_now.is_some() || offer.earliest_start.is_some();
         some.then_some(offer)
@@ -84,14 +99,14 @@ pub fn find_path(topology: &Topology, book: &Book, ask: &Ask) -> Result<Path, Re
 ///
 /// The reason that [`find_path`] tells.
 pub fn fitting_path(topology: &Topology, book: &Book, ask: &Ask) -> Result<Path, Reason> {
-    search(topology, book, ask, |_, _, _| None).map_err(|refusal| refusal.reason)
+    search(topology, book, ask, |_| None).map_err(|refusal| refusal.reason)
 }
 
 fn search(
     topology: &Topology,
     book: &Book,
     ask: &Ask,
-    counter_offer: impl FnOnce(&Rooms<'_>, usize, usize) -> Option<CounterOffer>,
+    counter_offer: impl FnOnce(&Rooms<'_>) -> Option<CounterOffer>,
 ) -> Result<Path, Refusal> {
     book.may_ask(ask.class, ask.window, ask.holder())?;
     let graph = topology.graph();
@@ -100,23 +115,57 @@ fn search(
         return Err(Reason::NoRoute.into());
     };
     let shortest = graph.shortest(from, to).ok_or(Reason::NoRoute)?;
-    let mut rooms = Rooms::new(topology, book, ask, ask.window);
-    let mut links = shortest.iter().copied().chain([rooms.last()]);
-    let Some(reason) = links.find_map(|link| rooms.look(link).err()) else {
-        return Ok(topology.path(ask.from, &shortest, ask.to));
+    let course = Course {
+        topology,
+        graph,
+        book,
+        ask,
+        from,
+        to,
     };
-    if let Some(way) = rooms.way(from, to) {
+    let mut rooms = Rooms::new(course, ask.window);
+    let mut links = shortest.iter().copied().chain([course.last()]);
+    let full = links.find_map(|link| rooms.look(link).err());
+    if full.is_none() && course.is_within_bounds(&shortest) {
+        return Ok(topology.path(ask.from, &shortest, ask.to));
+    }
+    if let Some(way) = rooms.way() {
         return Ok(topology.path(ask.from, &way, ask.to));
     }
-    let offer = counter_offer(&rooms, from, to);
+    let reason = rooms.bound_in_the_way().or(full).unwrap_or(Reason::NoRoute);
+    let offer = counter_offer(&rooms);
     Err(Refusal { reason, offer })
 }
 
-/// The highest rate that fits on some path, where the one asked for does not: widest first, from
-/// switch to switch.
-fn highest_rate(rooms: &Rooms<'_>, from: usize, to: usize) -> Option<SoldRate> {
-    let graph = rooms.graph;
-    let last = rooms.highest(rooms.last());
+/// The highest rate that fits on some path, where the one asked for does not.
+fn highest_rate(rooms: &Rooms<'_>) -> Option<SoldRate> {
+    let widest = widest(rooms)?;
+    let course = rooms.course;
+    if course.ask.bounds == Bounds::default() {
+        return Some(widest);
+    }
+    // It is the rate of some link. What a path may be like does not depend on it, so what fits also fits at every lower one.
+    let of_links: Vec<_> = (0..=course.last())
+        .map(|link| rooms.highest(link))
+        .collect();
+    let mut rates: Vec<_> = of_links
+        .iter()
+        .copied()
+        .filter(|rate| rate.0 > 0 && *rate <= widest)
+        .collect();
+    rates.sort_unstable();
+    rates.dedup();
+    let fits = |rate: &SoldRate| course.way(|link| of_links[link] >= *rate).is_some();
+    let fitting = rates.partition_point(fits);
+    fitting.checked_sub(1).map(|highest| rates[highest])
+}
+
+/// The highest rate that fits on some path, whatever the bounds: widest first, from switch to switch.
+fn widest(rooms: &Rooms<'_>) -> Option<SoldRate> {
+    let Course {
+        graph, from, to, ..
+    } = rooms.course;
+    let last = rooms.highest(rooms.course.last());
     let mut reached = BTreeSet::new();
     let mut widest = BinaryHeap::from([(last, from)]);
     while let Some((rate, switch)) = widest.pop().filter(|(rate, _)| rate.0 > 0) {
@@ -135,20 +184,15 @@ fn highest_rate(rooms: &Rooms<'_>, from: usize, to: usize) -> Option<SoldRate> {
 
 /// From one instant to the next at which a link that stood in the way no longer does. Until then
 /// the links that can be reached can only become fewer, so nothing earlier is missed.
-fn earliest_start(
-    topology: &Topology,
-    book: &Book,
-    ask: &Ask,
-    from: usize,
-    to: usize,
-) -> Option<Time> {
+fn earliest_start(course: Course<'_>) -> Option<Time> {
+    let Course { book, ask, .. } = course;
     let duration = ask.window.duration();
     let mut start = ask.window.start().max(book.now());
     for _ in 0..START_STEPS {
         let window =
             Window::lasting(start, duration).filter(|window| window.end() <= book.horizon())?;
-        let mut rooms = Rooms::new(topology, book, ask, window);
-        if rooms.way(from, to).is_some() {
+        let mut rooms = Rooms::new(course, window);
+        if rooms.way().is_some() {
             return Some(start);
         }
         let later = rooms
@@ -159,36 +203,20 @@ fn earliest_start(
     None
 }
 
-/// Which links have room for what is asked, as far as the search has looked, over one window. Links go by their numbers in
-/// the graph; the one after them is that towards the destination.
-struct Rooms<'a> {
+/// What is asked for, and where. Links go by their numbers in the graph; the one after them is that towards the destination.
+#[derive(Clone, Copy)]
+struct Course<'a> {
     topology: &'a Topology,
     graph: &'a Graph,
     book: &'a Book,
     ask: &'a Ask,
-    booking: Booking,
-    /// By link.
-    has_room: Vec<Option<bool>>,
+    /// The first switch.
+    from: usize,
+    /// The last one.
+    to: usize,
 }
 
-impl<'a> Rooms<'a> {
-    fn new(topology: &'a Topology, book: &'a Book, ask: &'a Ask, window: Window) -> Self {
-        let graph = topology.graph();
-        Rooms {
-            topology,
-            graph,
-            book,
-            ask,
-            booking: Booking {
-                window,
-                class: ask.class,
-                rate: ask.rate,
-                burst: ask.class.burst(ask.rate),
-            },
-            has_room: vec![None; graph.links().len() + 1],
-        }
-    }
-
+impl Course<'_> {
     /// The link towards the destination.
     fn last(&self) -> usize {
         self.graph.links().len()
@@ -199,13 +227,122 @@ impl<'a> Rooms<'a> {
         links.get(link).map_or(self.ask.to, |link| link.egress)
     }
 
-    /// The shortest way on which every link has room, the last one included.
-    fn way(&mut self, from: usize, to: usize) -> Option<Vec<usize>> {
-        if !self.has_room(self.last()) {
+    /// The shortest way over usable links, the last one included, that keeps the bounds.
+    fn way(&self, mut usable: impl FnMut(usize) -> bool) -> Option<Vec<usize>> {
+        if !usable(self.last()) {
             return None;
         }
-        let graph = self.graph;
-        graph.shortest_where(from, to, |link| self.has_room(link))
+        let way = self
+            .graph
+            .shortest_where(self.from, self.to, &mut usable)
+            .filter(|way| self.most_links().is_some_and(|most| way.len() <= most))?;
+        if self.is_within_bounds(&way) {
+            return Some(way);
+        }
+        let last = self.delay_ns(self.last())?;
+        let budget = Budget {
+            links: self.most_links()?,
+            cost: self.most_ns().checked_sub(last)?,
+        };
+        let cost = |link| usable(link).then(|| self.delay_ns(link)).flatten();
+        self.graph.shortest_within(self.from, self.to, budget, cost)
+    }
+
+    /// Without the link towards the destination. `None` if not even that one may be taken.
+    fn most_links(&self) -> Option<usize> {
+        let hops = self.ask.bounds.hops.unwrap_or(u32::MAX);
+        hops.checked_sub(1).map(|links| links as usize)
+    }
+
+    fn most_ns(&self) -> u64 {
+        let ms = self.ask.bounds.delay_ms.unwrap_or(u64::MAX);
+        // The last number of all stands for what there is not.
+        ms.saturating_mul(1_000_000).min(u64::MAX - 1)
+    }
+
+    fn is_within_bounds(&self, way: &[usize]) -> bool {
+        let is_short = self.most_links().is_some_and(|most| way.len() <= most);
+        let is_fast = || {
+            let mut links = way.iter().copied().chain([self.last()]);
+            let sum = links.try_fold(0_u64, |sum, link| sum.checked_add(self.delay_ns(link)?));
+            sum.is_some_and(|sum| sum <= self.most_ns())
+        };
+        is_short && (self.ask.bounds.delay_ms.is_none() || is_fast())
+    }
+
+    /// What a link adds to the bound on the delay; `None` if its class is guaranteed nothing there.
+    fn delay_ns(&self, link: usize) -> Option<u64> {
+        let plan = self.book.plan(self.port(link))?;
+        u64::try_from(plan.delay_ns(self.ask.class)?).ok()
+    }
+
+    /// The bound that no way over usable links keeps, and the best that one has; `None` if one keeps them all, or there is none.
+    fn bound_not_kept(&self, mut usable: impl FnMut(usize) -> bool) -> Option<Reason> {
+        let Bounds { hops, delay_ms } = self.ask.bounds;
+        if !usable(self.last()) {
+            return None;
+        }
+        let shortest = self.graph.shortest_where(self.from, self.to, &mut usable)?;
+        let fewest = u32::try_from(shortest.len() + 1).unwrap_or(u32::MAX);
+        if let Some(asked) = hops.filter(|most| *most < fewest) {
+            return Some(Reason::TooManyHops { asked, fewest });
+        }
+        let asked_ms = delay_ms?;
+        let cost = |link| usable(link).then(|| self.delay_ns(link)).flatten();
+        let least = self
+            .graph
+            .least_cost(self.from, self.to, self.most_links()?, cost)?
+            .checked_add(self.delay_ns(self.last())?)?;
+        let least_ms = least.div_ceil(1_000_000);
+        (least_ms > asked_ms).then_some(Reason::TooMuchDelay { asked_ms, least_ms })
+    }
+
+    /// Whether anything at all is sold on a link.
+    fn is_for_sale(&self, link: usize) -> bool {
+        let port = self.port(link);
+        let is_known = self.topology.capacity(port).is_some() && self.book.plan(port).is_some();
+        is_known && !self.book.is_drained(port)
+    }
+}
+
+/// Which links have room for what is asked, as far as the search has looked, over one window.
+struct Rooms<'a> {
+    course: Course<'a>,
+    booking: Booking,
+    /// By link.
+    has_room: Vec<Option<bool>>,
+}
+
+impl<'a> Rooms<'a> {
+    fn new(course: Course<'a>, window: Window) -> Self {
+        let ask = course.ask;
+        Rooms {
+            course,
+            booking: Booking {
+                window,
+                class: ask.class,
+                rate: ask.rate,
+                burst: ask.class.burst(ask.rate),
+            },
+            has_room: vec![None; course.last() + 1],
+        }
+    }
+
+    /// The shortest way on which every link has room, the last one included, and that keeps the bounds.
+    fn way(&mut self) -> Option<Vec<usize>> {
+        let course = self.course;
+        course.way(|link| self.has_room(link))
+    }
+
+    /// The bound that is not kept where the flow fits; where it fits on no path, the one that no path keeps however empty it is.
+    fn bound_in_the_way(&mut self) -> Option<Reason> {
+        let course = self.course;
+        if course.ask.bounds == Bounds::default() {
+            return None;
+        }
+        course
+            .bound_not_kept(|link| self.has_room(link))
+            .or_else(|| course.bound_not_kept(|link| course.is_for_sale(link)))
     }
 
     fn has_room(&mut self, link: usize) -> bool {
@@ -217,12 +354,16 @@ impl<'a> Rooms<'a> {
 
     /// Why there is no room.
     fn look(&mut self, link: usize) -> Result<(), Reason> {
-        let (port, ask) = (self.port(link), self.ask);
-        let result = match self.topology.capacity(port) {
-            _ if self.book.is_drained(port) => Err(Reason::Drained { link: port }),
-            Some(_) => self
-                .book
-                .admits(port, &self.booking, ask.holder(), ask.replacing),
+        let Course {
+            topology,
+            book,
+            ask,
+            ..
+        } = self.course;
+        let port = self.course.port(link);
+        let result = match topology.capacity(port) {
+            _ if book.is_drained(port) => Err(Reason::Drained { link: port }),
+            Some(_) => book.admits(port, &self.booking, ask.holder(), ask.replacing),
             None => Err(Reason::UnknownCapacity { link: port }),
         };
         self.has_room[link] = Some(result.is_ok());
@@ -231,24 +372,19 @@ impl<'a> Rooms<'a> {
 
     /// The highest rate that there is room for.
     fn highest(&self, link: usize) -> SoldRate {
-        let (port, ask, class) = (self.port(link), self.ask, self.ask.class);
-        let window = self.booking.window;
-        self.topology
-            .capacity(port)
-            .filter(|_| !self.book.is_drained(port))
-            .and_then(|_| {
-                let room = self
-                    .book
-                    .headroom(port, class, window, ask.holder(), ask.replacing);
-                room.ok()
-            })
-            .map_or(SoldRate(0), |room| room.highest(class))
+        let Course { book, ask, .. } = self.course;
+        if !self.course.is_for_sale(link) {
+            return SoldRate(0);
+        }
+        let (port, window) = (self.course.port(link), self.booking.window);
+        book.headroom(port, ask.class, window, ask.holder(), ask.replacing)
+            .map_or(SoldRate(0), |room| room.highest(ask.class))
     }
 
     /// The links looked at so far that have no room.
     fn full(&self) -> impl Iterator<Item = PortRef> + '_ {
         let seen = self.has_room.iter().enumerate();
         let full = seen.filter(|(_, has_room)| **has_room == Some(false));
-        full.map(|(link, _)| self.port(link))
+        full.map(|(link, _)| self.course.port(link))
     }
 }

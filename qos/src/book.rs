@@ -4,6 +4,10 @@
 //! every link, the rates committed are at most [`ClassPlan::reservable`], and the bursts of each
 //! class at most that class's buffer.
 //!
+//! An operator may keep a part of the reservable rate back ([`Book::set_share`]), and drain links and switches
+//! ([`Book::drain`]). Either is about what is sold from then on: what is committed stays, also when it is made smaller or moved, on
+//! the links that it is on already.
+//!
 //! # What an unpaid hold may take
 //!
 //! A quote holds capacity before anybody has paid, so that nobody else buys it meanwhile. So that
@@ -24,7 +28,7 @@ use crate::{
     class::{Class, ClassPlan},
     port::{PortNo, PortRef, SwitchId},
     refusal::{Reason, Refusal},
-    units::{BitRate, Bytes, SoldRate, Time, Window},
+    units::{BitRate, Bytes, PerMille, SoldRate, Time, Window},
 };
 use serde::{Deserialize, Serialize};
 use std::{
@@ -109,12 +113,16 @@ pub struct Book {
     cooling: BTreeMap<PortRef, Cooling>,
     /// Links that are being taken out of service, and switches with all that leave them.
     drained: BTreeSet<(SwitchId, Option<PortNo>)>,
+    /// Of the reservable rate: what may be sold, where that is not all. Kept while the capacity is unknown.
+    shares: BTreeMap<PortRef, PerMille>,
 }
 
 /// One directed link of known capacity.
 #[derive(Clone, Debug)]
 struct Link {
     plan: ClassPlan,
+    /// Of the plan: what may be sold.
+    limits: Limits,
     calendar: Calendar,
     /// In no order; whoever goes through them makes one.
     booked: HashSet<CommitmentId, BuildHasherDefault<DefaultHasher>>,
@@ -145,6 +153,7 @@ impl Book {
             ends: BTreeSet::new(),
             cooling: BTreeMap::new(),
             drained: BTreeSet::new(),
+            shares: BTreeMap::new(),
         }
     }
 
@@ -206,67 +215,96 @@ impl Book {
     }
 
     /// Says how fast a directed link is. What no longer fits is released, on its whole path, and
-    /// returned, least valuable first: the commitments are re-admitted in order of value (what is worth something, then
-    /// paid before unpaid, the higher value, the lower id), and those that find no room go.
+    /// returned, least valuable first: the commitments are re-admitted [in order of value](Self::on_link_by_value), and those
+    /// that find no room go. What of it may be sold, [`Self::set_share`], makes nobody go.
     /// The caller may look for another path for them.
     pub fn set_capacity(
         &mut self,
         port: PortRef,
         capacity: BitRate,
     ) -> Vec<(CommitmentId, Commitment)> {
-        let plan = ClassPlan::for_capacity(capacity);
-        let now = self.now;
-        if !self.links.contains_key(&port) {
-            let mut link = Link::new(plan, now);
-            for (id, restored) in &self.commitments {
-                if restored.path.contains(&port) {
-                    link.enter(*id, restored);
-                }
-            }
-            self.links.insert(port, link);
-        }
-        let Some(link) = self.links.get_mut(&port) else {
-            return Vec::new();
+        let booked: Vec<_> = match self.links.get(&port) {
+            Some(link) => link.booked.iter().copied().collect(),
+            // What was restored.
+            None => self
+                .commitments
+                .iter()
+                .filter(|(_, it)| it.path.contains(&port))
+                .map(|(id, _)| *id)
+                .collect(),
         };
-        link.plan = plan;
-        let mut ranked: Vec<_> = link
-            .booked
-            .iter()
-            .filter_map(|id| Some((*id, self.commitments.get(id)?)))
-            .collect();
-        ranked.sort_by_key(|(id, commitment)| {
-            let is_worthless = commitment.value == 0;
-            (
-                is_worthless,
-                commitment.unpaid,
-                Reverse(commitment.value),
-                *id,
-            )
-        });
+        self.readmit(port, ClassPlan::for_capacity(capacity), booked)
+    }
 
-        let mut calendar = Calendar::new(now);
+    /// Makes a link anew, with those of these commitments that fit; the others are released.
+    fn readmit(
+        &mut self,
+        port: PortRef,
+        plan: ClassPlan,
+        booked: Vec<CommitmentId>,
+    ) -> Vec<(CommitmentId, Commitment)> {
+        let whole = Limits::of(&plan, PerMille::ALL);
+        let mut link = Link::new(plan, self.share(port), self.now);
         let mut losers = Vec::new();
-        for (id, commitment) in ranked {
-            let class = commitment.class;
-            let room = Headroom::of(
-                &plan,
-                calendar.peak_of(class, commitment.window, None),
+        for id in self.by_value(booked) {
+            let Some(commitment) = self.commitments.get(&id) else {
+                continue;
+            };
+            let Commitment {
                 class,
-            );
-            if room
-                .refuses(port, commitment.class, commitment.rate, commitment.burst)
-                .is_none()
-            {
-                calendar.book(&commitment.booking());
-            } else {
-                losers.push(id);
+                rate,
+                burst,
+                window,
+                ..
+            } = *commitment;
+            let peak = link.calendar.peak_of(class, window, None);
+            match Headroom::of(&whole, peak, class).refuses(port, class, rate, burst) {
+                None => link.enter(id, commitment),
+                Some(_) => losers.push(id),
             }
         }
+        self.links.insert(port, link);
+        let losers = losers.into_iter().rev();
         losers
-            .into_iter()
-            .rev()
             .filter_map(|id| Some((id, self.release(id)?)))
             .collect()
+    }
+
+    /// In order of value: what is worth something, then paid before unpaid, the higher value, the lower id.
+    fn by_value(&self, ids: impl IntoIterator<Item = CommitmentId>) -> Vec<CommitmentId> {
+        let known = ids.into_iter().filter_map(|id| {
+            let its = self.commitments.get(&id)?;
+            Some((its.value == 0, its.unpaid, Reverse(its.value), id))
+        });
+        let mut ranked: Vec<_> = known.collect();
+        ranked.sort_unstable();
+        ranked.into_iter().map(|(.., id)| id).collect()
+    }
+
+    /// What part of the reservable rate of a directed link may be sold; all of it unless said otherwise. It is remembered
+    /// while the capacity is unknown. Lowered below what is sold, it makes nobody go: what is committed stays, and nothing is
+    /// added until there is room again. Buffers are no part of it.
+    pub fn set_share(&mut self, port: PortRef, share: PerMille) {
+        if share == PerMille::ALL {
+            self.shares.remove(&port);
+        } else {
+            self.shares.insert(port, share);
+        }
+        if let Some(link) = self.links.get_mut(&port) {
+            link.limits = Limits::of(&link.plan, share);
+        }
+    }
+
+    /// What [`Self::set_share`] said.
+    pub fn share(&self, port: PortRef) -> PerMille {
+        self.shares.get(&port).copied().unwrap_or(PerMille::ALL)
+    }
+
+    /// The rate of a directed link that may be sold, what is committed there included; nothing if its capacity is unknown.
+    pub fn reservable(&self, port: PortRef) -> SoldRate {
+        let link = self.links.get(&port);
+        link.map(|link| SoldRate(link.limits.rate))
+            .unwrap_or_default()
     }
 
     /// Makes the capacity of a directed link unknown again: whatever is committed there is
@@ -312,6 +350,10 @@ impl Book {
         if self.drained.remove(&(from.switch, Some(from.port))) {
             self.drained.insert((to.switch, Some(to.port)));
         }
+        self.shares.remove(&to);
+        if let Some(share) = self.shares.remove(&from) {
+            self.shares.insert(to, share);
+        }
         if let Some(cooling) = self.cooling.remove(&from) {
             self.cooling.insert(to, cooling);
         }
@@ -354,15 +396,7 @@ impl Book {
             Some(_) => return Err(Reason::Conflict.into()),
             None => {}
         }
-        let holder = commitment.unpaid.then_some(commitment.ingress);
-        self.may_ask(commitment.class, commitment.window, holder)?;
-        if commitment.path.is_empty() {
-            return Err(Reason::NoRoute.into());
-        }
-        let booking = commitment.booking();
-        for port in &commitment.path {
-            self.admits(*port, &booking, holder, None)?;
-        }
+        self.fits_in_place_of(&commitment, None)?;
         self.enter(id, commitment);
         Ok(())
     }
@@ -379,32 +413,50 @@ impl Book {
         self.release(id);
         let commitment = commitment.in_order();
         let links = commitment.path.clone();
-        self.enter(id, commitment);
-        let known = links
-            .into_iter()
-            .filter_map(|port| Some((port, self.plan(port)?.capacity)))
-            .collect::<Vec<_>>();
-        known
-            .into_iter()
-            .flat_map(|(port, capacity)| self.set_capacity(port, capacity))
-            .collect()
+        self.ends.insert((commitment.window.end(), id));
+        self.commitments.insert(id, commitment);
+        // Not entered before it is seen to fit: no sum ever goes beyond what a link has.
+        let mut losers = Vec::new();
+        for port in links {
+            if let Some(link) = self.links.get(&port) {
+                let booked = link.booked.iter().copied().chain([id]).collect();
+                losers.extend(self.readmit(port, link.plan, booked));
+            }
+        }
+        losers
     }
 
     /// Puts `commitment` in the place of what `id` holds, if anything: what it holds counts as
     /// free. All or nothing: refused, the old one stays. For moving a flow make-before-break,
     /// replace it by the union of both paths, so that shared links are counted once, and when
-    /// packets take the new path, by the new one.
+    /// packets take the new path, by the new one. Where it takes no more of a link than the old one, it fits, whatever is sold
+    /// of that link beside it.
     ///
     /// # Errors
     ///
     /// As [`Self::commit`].
     pub fn replace(&mut self, id: CommitmentId, commitment: &Commitment) -> Result<(), Refusal> {
-        let old = self.release(id);
-        let result = self.commit(id, commitment);
-        if let (Err(_), Some(old)) = (&result, old) {
-            self.enter(id, old);
+        let commitment = commitment.clone().in_order();
+        self.fits_in_place_of(&commitment, Some(id))?;
+        self.release(id);
+        self.enter(id, commitment);
+        Ok(())
+    }
+
+    /// Whether a commitment can be entered as if `left_out` were not there.
+    fn fits_in_place_of(
+        &self,
+        commitment: &Commitment,
+        left_out: Option<CommitmentId>,
+    ) -> Result<(), Reason> {
+        let holder = commitment.unpaid.then_some(commitment.ingress);
+        self.may_ask(commitment.class, commitment.window, holder)?;
+        if commitment.path.is_empty() {
+            return Err(Reason::NoRoute);
         }
-        result
+        let booking = commitment.booking();
+        let mut links = commitment.path.iter();
+        links.try_for_each(|port| self.admits(*port, &booking, holder, left_out))
     }
 
     /// Gives the capacity back. `None` if there is no such commitment (any more).
@@ -491,12 +543,8 @@ impl Book {
     /// The rate that is free on a link over a whole window; nothing if its capacity is unknown.
     pub fn free(&self, port: PortRef, window: Window) -> SoldRate {
         let free = |link: &Link| {
-            SoldRate(
-                link.plan
-                    .reservable()
-                    .0
-                    .saturating_sub(link.calendar.peak(window).rate.0),
-            )
+            let taken = link.calendar.peak(window).rate;
+            SoldRate(link.limits.rate.saturating_sub(taken.0))
         };
         self.links.get(&port).map(free).unwrap_or_default()
     }
@@ -506,7 +554,7 @@ impl Book {
         let booking = commitment.booking();
         self.links
             .get(&port)
-            .is_none_or(|link| link.calendar.has_room(&booking, &link.limits()))
+            .is_none_or(|link| link.calendar.has_room(&booking, &link.limits))
     }
 
     /// What is committed on a link in the slot of an instant.
@@ -565,6 +613,12 @@ impl Book {
         ids
     }
 
+    /// The commitments on one link in order of value: what is worth something, then paid before unpaid, the higher value, the
+    /// lower id. As they are to be moved, and the other way round as they are to go.
+    pub fn on_link_by_value(&self, port: PortRef) -> Vec<CommitmentId> {
+        self.by_value(self.on_link(port))
+    }
+
     /// Whether this class can be asked for over this window at all, as an unpaid hold from `holder`
     /// if there is one.
     pub(crate) fn may_ask(
@@ -609,7 +663,7 @@ impl Book {
             .ok_or(Reason::UnknownCapacity { link: port })?;
         // Most have room and no limit; then what exactly is left is nobody's question.
         let is_held = holder.is_some() && !link.unpaid.is_empty();
-        if !is_held && link.calendar.has_room(booking, &link.limits()) {
+        if !is_held && link.calendar.has_room(booking, &link.limits) {
             return Ok(());
         }
         let room = self.headroom(port, class, window, holder, left_out)?;
@@ -632,11 +686,14 @@ impl Book {
             .links
             .get(&port)
             .ok_or(Reason::UnknownCapacity { link: port })?;
-        let left_out_booking = self.booking_on(link, left_out);
-        let peak = link
-            .calendar
-            .peak_of(class, window, left_out_booking.as_ref());
-        let mut room = Headroom::of(&link.plan, peak, class);
+        let old = self.booking_on(link, left_out);
+        let peak = link.calendar.peak_of(class, window, old.as_ref());
+        let mut room = Headroom::of(&link.limits, peak, class);
+        let is_paid_for = |id| holder.is_none() || link.unpaid.contains_key(&id);
+        room.held = old
+            .filter(|old| old.class == class && old.window.covers(window))
+            .filter(|_| left_out.is_some_and(is_paid_for))
+            .map(|old| (old.rate, old.burst));
         room.hold =
             holder.and_then(|ingress| link.hold_allowance(ingress, class, window, &room, left_out));
         Ok(room)
@@ -651,13 +708,8 @@ impl Book {
         left_out: Option<CommitmentId>,
     ) -> Option<Time> {
         let link = self.links.get(&port)?;
-        let limits = link.limits();
-        let buffer = if booking.class == Class::Elastic {
-            limits.elastic_burst
-        } else {
-            limits.steady_burst
-        };
-        if booking.rate.0 > limits.rate || booking.burst.0 > u64::from(buffer) {
+        let limits = link.limits;
+        if booking.rate.0 > limits.rate || booking.burst.0 > limits.burst(booking.class).into() {
             return None;
         }
         let left_out = self.booking_on(link, left_out);
@@ -703,9 +755,7 @@ impl Book {
         let commitment = self.commitments.remove(&id)?;
         for port in &commitment.path {
             if let Some(link) = self.links.get_mut(port) {
-                link.calendar.unbook(&commitment.booking());
-                link.booked.remove(&id);
-                link.unpaid.remove(&id);
+                link.leave(id, &commitment);
             }
         }
         Some(commitment)
@@ -729,9 +779,10 @@ impl Book {
 }
 
 impl Link {
-    fn new(plan: ClassPlan, now: Time) -> Self {
+    fn new(plan: ClassPlan, share: PerMille, now: Time) -> Self {
         Link {
             plan,
+            limits: Limits::of(&plan, share),
             calendar: Calendar::new(now),
             booked: HashSet::default(),
             unpaid: BTreeMap::new(),
@@ -748,12 +799,10 @@ impl Link {
         }
     }
 
-    fn limits(&self) -> Limits {
-        let sum = |bytes: Bytes| u32::try_from(bytes.0).unwrap_or(u32::MAX);
-        Limits {
-            rate: self.plan.reservable().kbps(),
-            steady_burst: sum(self.plan.steady.buffer),
-            elastic_burst: sum(self.plan.elastic.buffer),
+    fn leave(&mut self, id: CommitmentId, commitment: &Commitment) {
+        if self.booked.remove(&id) {
+            self.calendar.unbook(&commitment.booking());
+            self.unpaid.remove(&id);
         }
     }
 
@@ -778,7 +827,7 @@ impl Link {
                 burst.count(hold.booking.burst.0, same_ingress);
             }
         }
-        let rate = rate.allowance(self.plan.reservable().0.into(), room.rate.0.into());
+        let rate = rate.allowance(self.limits.rate.into(), room.rate.0.into());
         Some(Allowance {
             // At most a tenth of the reservable rate: fits.
             rate: SoldRate(u32::try_from(rate).unwrap_or(u32::MAX)),
@@ -828,17 +877,19 @@ pub(crate) struct Headroom {
     burst: Bytes,
     /// The limit for an unpaid hold, if there is one.
     hold: Option<Allowance>,
+    /// What the one that is to be replaced has there, over the whole window. Whatever else is sold, so much fits.
+    held: Option<(SoldRate, Bytes)>,
 }
 
 impl Headroom {
     /// What a peak of rates and of bursts of a class leaves.
-    fn of(plan: &ClassPlan, (rate, burst): (SoldRate, Bytes), class: Class) -> Self {
-        // The calendar adds bursts up in 32 bits.
-        let buffer = plan.share(class).buffer.0.min(u32::MAX.into());
+    fn of(limits: &Limits, (rate, burst): (SoldRate, Bytes), class: Class) -> Self {
+        let buffer = u64::from(limits.burst(class));
         Headroom {
-            rate: SoldRate(plan.reservable().0.saturating_sub(rate.0)),
+            rate: SoldRate(limits.rate.saturating_sub(rate.0)),
             burst: Bytes(buffer.saturating_sub(burst.0)),
             hold: None,
+            held: None,
         }
     }
 
@@ -846,10 +897,12 @@ impl Headroom {
     pub(crate) fn highest(&self, class: Class) -> SoldRate {
         let fits =
             |rate: SoldRate, burst| class.rate_for_burst(burst).unwrap_or_default().min(rate);
-        let held = self
+        let allowed = self
             .hold
             .map_or(SoldRate(u32::MAX), |hold| fits(hold.rate, hold.burst));
-        fits(self.rate, self.burst).min(held)
+        let new = fits(self.rate, self.burst).min(allowed);
+        self.held
+            .map_or(new, |(rate, burst)| new.max(fits(rate, burst)))
     }
 
     /// Why this does not fit; `None` if it does. What fits also fits at every lower rate.
@@ -860,6 +913,12 @@ impl Headroom {
         rate: SoldRate,
         burst: Bytes,
     ) -> Option<Reason> {
+        if self
+            .held
+            .is_some_and(|held| rate <= held.0 && burst <= held.1)
+        {
+            return None;
+        }
         if rate > self.rate {
             return Some(Reason::NoCapacity {
                 link,

@@ -8,9 +8,9 @@
 //! bookings and the time alone, not on when they were made.
 
 use crate::{
-    class::Class,
+    class::{Class, ClassPlan},
     series::Series,
-    units::{Bytes, SoldRate, Time, Window},
+    units::{Bytes, PerMille, SoldRate, Time, Window},
 };
 use std::{collections::BTreeMap, ops::Range};
 
@@ -74,6 +74,25 @@ pub(crate) struct Limits {
 }
 
 impl Limits {
+    /// What a plan gives the classes that are sold, and this part of what it gives them of the rate.
+    pub(crate) fn of(plan: &ClassPlan, share: PerMille) -> Self {
+        let sum = |bytes: Bytes| u32::try_from(bytes.0).unwrap_or(u32::MAX);
+        Limits {
+            rate: share.of(plan.reservable()).kbps(),
+            steady_burst: sum(plan.steady.buffer),
+            elastic_burst: sum(plan.elastic.buffer),
+        }
+    }
+
+    /// The most of the bursts of one class. What is not sold has none.
+    pub(crate) const fn burst(&self, class: Class) -> u32 {
+        match class {
+            Class::Steady => self.steady_burst,
+            Class::Elastic => self.elastic_burst,
+            Class::Control | Class::BestEffort => 0,
+        }
+    }
+
     const fn of_row(&self, row: usize) -> u32 {
         match row {
             RATES => self.rate,

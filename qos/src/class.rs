@@ -229,7 +229,7 @@ impl ClassPlan {
     /// The longest a frame of this class can wait at this port, in nanoseconds, rounded up: its own
     /// full buffer at its own guarantee, plus the buffers of the classes above it and one maximal frame
     /// already on the wire at the capacity. `None` if the class is guaranteed nothing.
-    fn delay_ns(&self, class: Class) -> Option<u128> {
+    pub(crate) fn delay_ns(&self, class: Class) -> Option<u128> {
         let own = self.share(class);
         let above = Class::ALL.into_iter().take_while(|above| *above != class);
         let ahead = above

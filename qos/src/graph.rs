@@ -9,6 +9,9 @@ use std::{ops::Range, sync::OnceLock};
 /// The distance of a switch to which there is no way.
 const UNREACHABLE: u32 = u32::MAX;
 
+/// The cost of a way that there is not.
+const UNREACHABLE_COST: u64 = u64::MAX;
+
 /// A directed link.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Link {
@@ -142,6 +145,65 @@ impl Graph {
         self.descend(from, &distances, usable)
     }
 
+    /// As [`Self::shortest_where`], of the ways within a budget. `cost` tells what a link costs, `None` if it cannot be used.
+    pub(crate) fn shortest_within(
+        &self,
+        from: usize,
+        to: usize,
+        budget: Budget,
+        mut cost: impl FnMut(usize) -> Option<u64>,
+    ) -> Option<Vec<usize>> {
+        let mut layers = Layers::new(self, from, to)?;
+        while layers.last()[from] == UNREACHABLE_COST {
+            layers.grow(budget, &mut cost)?;
+        }
+        // A way over a cost that was dominated, and so is not there, would have been found with fewer links.
+        let (mut at, mut left) = (from, budget.cost);
+        let mut way = Vec::with_capacity(layers.costs.len());
+        while let Some(rest) = layers.costs.pop().and(layers.costs.last()) {
+            let (link, price) = self.leaving(at).find_map(|link| {
+                let price = cost(link)?;
+                let rest = Some(rest[self.links[link].to]).filter(|it| *it != UNREACHABLE_COST)?;
+                let all = price.checked_add(rest)?;
+                (all <= left).then_some((link, price))
+            })?;
+            way.push(link);
+            left -= price;
+            at = self.links[link].to;
+        }
+        Some(way)
+    }
+
+    /// The least that a way of so many links costs.
+    pub(crate) fn least_cost(
+        &self,
+        from: usize,
+        to: usize,
+        most_links: usize,
+        mut cost: impl FnMut(usize) -> Option<u64>,
+    ) -> Option<u64> {
+        let mut budget = Budget {
+            links: most_links,
+            cost: UNREACHABLE_COST - 1,
+        };
+        let mut layers = Layers::new(self, from, to)?;
+        let mut least = None;
+        loop {
+            let reached = layers.last()[from];
+            if reached != UNREACHABLE_COST {
+                least = Some(reached);
+                let Some(less) = reached.checked_sub(1) else {
+                    break;
+                };
+                budget.cost = less;
+            }
+            if layers.grow(budget, &mut cost).is_none() {
+                break;
+            }
+        }
+        least
+    }
+
     /// From switch to switch, each nearer by one, over the lowest link that can be used.
     fn descend(
         &self,
@@ -190,6 +252,87 @@ impl Graph {
     }
 }
 
+/// What a way may take at most.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Budget {
+    pub(crate) links: usize,
+    /// Of all links together.
+    pub(crate) cost: u64,
+}
+
+/// What ways to a destination cost, by their numbers of links: label setting over switches and numbers of links, in which a
+/// cost that is not below that of a shorter way from the same switch is dominated, and left out.
+struct Layers<'a> {
+    graph: &'a Graph,
+    /// How many links every switch is away from the origin.
+    guide: &'a [u32],
+    /// By number of links, then by switch.
+    costs: Vec<Box<[u64]>>,
+    /// By switch, the least in any layer.
+    least: Vec<u64>,
+    /// The switches that are in the last layer.
+    reached: Vec<usize>,
+}
+
+impl<'a> Layers<'a> {
+    /// `None` if the destination cannot be reached over any links.
+    fn new(graph: &'a Graph, from: usize, to: usize) -> Option<Self> {
+        let guide =
+            graph.distances_from[from].get_or_init(|| graph.distances(from, Direction::From));
+        if guide[to] == UNREACHABLE {
+            return None;
+        }
+        let mut least = vec![UNREACHABLE_COST; graph.switches.len()];
+        least[to] = 0;
+        Some(Layers {
+            graph,
+            guide,
+            costs: vec![least.clone().into()],
+            least,
+            reached: vec![to],
+        })
+    }
+
+    fn last(&self) -> &[u64] {
+        self.costs.last().map_or(&[], |layer| layer)
+    }
+
+    /// Adds the layer of the ways with one link more. `None` if there are none within the budget.
+    fn grow(&mut self, budget: Budget, mut cost: impl FnMut(usize) -> Option<u64>) -> Option<()> {
+        let links = self.costs.len();
+        let mut layer = vec![UNREACHABLE_COST; self.least.len()];
+        let mut reached = Vec::new();
+        for &switch in &self.reached {
+            let rest = self.last()[switch];
+            for &link in &self.graph.arriving[switch] {
+                let previous = self.graph.links[link].from;
+                let before = self.guide[previous];
+                if before == UNREACHABLE || links + before as usize > budget.links {
+                    continue;
+                }
+                let Some(below) = self.least[previous].checked_sub(1) else {
+                    continue;
+                };
+                let limit = budget.cost.min(below);
+                let all = (rest <= limit).then(|| cost(link)).flatten();
+                let all = all.and_then(|price| price.checked_add(rest));
+                if let Some(all) = all.filter(|all| *all <= limit) {
+                    if layer[previous] == UNREACHABLE_COST {
+                        reached.push(previous);
+                    }
+                    layer[previous] = layer[previous].min(all);
+                }
+            }
+        }
+        for &switch in &reached {
+            self.least[switch] = layer[switch];
+        }
+        self.costs.push(layer.into());
+        self.reached = reached;
+        (!self.reached.is_empty()).then_some(())
+    }
+}
+
 #[derive(Clone, Copy, Debug)]
 enum Direction {
     From,
@@ -198,7 +341,8 @@ enum Direction {
 
 #[cfg(test)]
 mod tests {
-    use crate::topology::{PortRef, Topology};
+    use super::Budget;
+    use crate::topology::{PortRef, SwitchId, Topology};
     use proptest::prelude::*;
     use std::collections::BTreeSet;
 
@@ -256,6 +400,40 @@ mod tests {
                 let expected = best.map(|way| [way, vec![last]].concat());
                 prop_assert_eq!(found.map(|path| path.egress_ports().collect::<Vec<_>>()), expected);
             }
+        }
+    }
+
+    proptest! {
+        /// The same, where links cost something or cannot be used.
+        #[test]
+        fn a_budget_is_kept_by_the_first_of_all_ways_that_do_and_the_least_cost_is_the_least(
+            links in prop::collection::btree_map((1..7_u64, 1..6_u32), (1..7_u64, 1..5_u32, prop::option::weighted(0.9, 0..9_u64)), 5..30),
+            to in 2..7_u64,
+            links_at_most in 0..6_usize,
+            cost_at_most in 0..25_u64,
+        ) {
+            let mut topology = Topology::new();
+            [1, to].map(|switch| topology.add_switch(SwitchId(switch)));
+            for ((from, port), (to, into, _)) in &links {
+                topology.add_link(PortRef::new(*from, *port), PortRef::new(*to, *into));
+            }
+            let price = |port: PortRef| links.get(&(port.switch.0, port.port.0)).and_then(|its| its.2);
+            let usable = topology.links().map(|(egress, _)| egress).filter(|egress| price(*egress).is_some()).collect();
+            let all = ways(&topology, &usable, 1, to, &[1]).into_iter().filter(|way| way.len() <= links_at_most);
+            let all: Vec<_> = all.map(|way| (way.iter().filter_map(|port| price(*port)).sum::<u64>(), way)).collect();
+
+            let graph = topology.graph();
+            let ends = [1, to].map(|switch| graph.number(SwitchId(switch)));
+            let [Some(from), Some(to)] = ends else { return Ok(()) };
+            let cost = |link: usize| price(graph.links()[link].egress);
+            let least = all.iter().map(|(cost, _)| *cost).min();
+            prop_assert_eq!(graph.least_cost(from, to, links_at_most, cost), least);
+
+            let budget = Budget { links: links_at_most, cost: cost_at_most };
+            let found = graph.shortest_within(from, to, budget, cost);
+            let found = found.map(|way| way.iter().map(|link| graph.links()[*link].egress).collect::<Vec<_>>());
+            let within = all.into_iter().filter(|(cost, _)| *cost <= cost_at_most).map(|(_, way)| way);
+            prop_assert_eq!(found, within.min_by_key(|way| (way.len(), way.clone())));
         }
     }
 

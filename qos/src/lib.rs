@@ -12,10 +12,10 @@ mod series;
 pub mod topology;
 pub mod units;
 
-pub use admission::Ask;
+pub use admission::{Ask, Bounds};
 pub use book::{Commitment, CommitmentId};
 pub use class::{Class, ClassPlan};
 pub use price::{Charge, Pricing, Tariff};
 pub use refusal::{CounterOffer, Reason, Refusal};
 pub use topology::{Hop, Path, PortNo, PortRef, SwitchId, Topology};
-pub use units::{BitRate, Bytes, SoldRate, Time, Window};
+pub use units::{BitRate, Bytes, PerMille, SoldRate, Time, Window};

@@ -14,7 +14,7 @@ pub struct Refusal {
     /// Why. Where several links refuse, the one told is the first that the search met.
     pub reason: Reason,
     /// What could be had instead. Only [`crate::admission::find_path`] looks for it, and only when
-    /// capacity, buffers or hold limits are the reason.
+    /// capacity, buffers, hold limits or the bounds on the path are the reason. It keeps those bounds.
     pub offer: Option<CounterOffer>,
 }
 
@@ -58,6 +58,25 @@ pub enum Reason {
     /// The two ports are not connected, or not known.
     #[error("there is no route")]
     NoRoute,
+    /// No path is so short. Told where the flow fits on a longer one, and where there is no shorter one however empty the
+    /// links are.
+    #[error("a path has at least {fewest} hops, {asked} were asked")]
+    TooManyHops {
+        /// The most that were asked for.
+        asked: u32,
+        /// The fewest of a path on which the flow fits over the whole window; where it fits on none, of any path.
+        fewest: u32,
+    },
+    /// No path is so fast. Told where the flow fits on a slower one, and where there is no faster one however empty the links
+    /// are. A bound on hops is kept.
+    #[error("a path may delay by {least_ms} ms at least, {asked_ms} ms were asked")]
+    TooMuchDelay {
+        /// The most that was asked for, in milliseconds.
+        asked_ms: u64,
+        /// The lowest [`crate::book::Book::delay_bound_ms`] of a path on which the flow fits over the whole window; where it
+        /// fits on none, of any path.
+        least_ms: u64,
+    },
     /// The rate does not fit at some instant of the window.
     #[error("link {link} has {free} left, {asked} was asked")]
     NoCapacity {

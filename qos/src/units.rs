@@ -138,6 +138,62 @@ impl fmt::Display for SoldRate {
     }
 }
 
+/// A part of a whole, in thousandths: from nothing to all of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "u16", into = "u16")]
+pub struct PerMille(u16);
+
+impl PerMille {
+    /// All of it.
+    pub const ALL: PerMille = PerMille(1_000);
+
+    /// So many thousandths. `None` above 1000.
+    pub const fn new(thousandths: u16) -> Option<Self> {
+        if thousandths <= 1_000 {
+            Some(PerMille(thousandths))
+        } else {
+            None
+        }
+    }
+
+    /// Thousandths.
+    pub const fn thousandths(self) -> u16 {
+        self.0
+    }
+
+    /// This part of a rate, rounded down to whole kbit/s.
+    #[must_use]
+    pub const fn of(self, whole: SoldRate) -> SoldRate {
+        // At most the whole: fits.
+        SoldRate((whole.0 as u64 * self.0 as u64 / 1_000) as u32)
+    }
+}
+
+impl TryFrom<u16> for PerMille {
+    type Error = TooManyThousandths;
+
+    fn try_from(thousandths: u16) -> Result<Self, Self::Error> {
+        PerMille::new(thousandths).ok_or(TooManyThousandths(thousandths))
+    }
+}
+
+impl From<PerMille> for u16 {
+    fn from(part: PerMille) -> Self {
+        part.0
+    }
+}
+
+impl fmt::Display for PerMille {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} per mille", self.0)
+    }
+}
+
+/// More thousandths than a whole has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0} per mille are more than there is; at most 1000")]
+pub struct TooManyThousandths(pub u16);
+
 /// A size in bytes.
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
@@ -335,6 +391,17 @@ mod tests {
             Some(SoldRate(u32::MAX))
         );
         assert_eq!(BitRate(4_294_967_295_001).to_sold(), None);
+    }
+
+    #[test]
+    fn a_part_of_a_rate_rounds_down_and_is_never_more_than_the_whole() {
+        let part = |thousandths| PerMille::new(thousandths).unwrap();
+        assert_eq!(part(500).of(SoldRate(9_001)), SoldRate(4_500));
+        assert_eq!(part(1).of(SoldRate(999)), SoldRate(0));
+        assert_eq!(PerMille::ALL.of(SoldRate(u32::MAX)), SoldRate(u32::MAX));
+        assert_eq!(PerMille::new(1_001), None);
+        assert_eq!(serde_json::to_string(&part(250)).unwrap(), "250");
+        assert!(serde_json::from_str::<PerMille>("1001").is_err());
     }
 
     #[test]

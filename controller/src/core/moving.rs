@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use payflow_qos::{
-    Ask, Commitment, CommitmentId, Path, PortRef, Time, Window, admission::find_path,
+    Ask, Bounds, Commitment, CommitmentId, Path, PortRef, Time, Window, admission::find_path,
 };
 
 use super::{
@@ -165,6 +165,7 @@ impl Core {
             asker: reservation.issued.asker,
             unpaid: false,
             replacing: self.book.get(id).map(|_| id),
+            bounds: Bounds::default(),
         };
         let path = find_path(self.network.topology(), &self.book, &ask).ok()?;
         let issued = &reservation.issued;

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use payflow_payment::{Address, Amount, PaymentTerms, Signed};
 use payflow_qos::{
-    Ask, BitRate, Class, Commitment, Path, PortRef, Reason, Refusal, SoldRate, Time, Window,
-    admission::find_path,
+    Ask, BitRate, Bounds, Class, Commitment, Path, PortRef, Reason, Refusal, SoldRate, Time,
+    Window, admission::find_path,
 };
 
 use super::{
@@ -61,6 +61,7 @@ impl Wanted {
             asker: self.asker,
             unpaid: true,
             replacing: None,
+            bounds: Bounds::default(),
         }
     }
 }
@@ -588,7 +589,9 @@ fn overlap(a: &Selector, b: &Selector) -> bool {
 
 fn refused(refusal: &Refusal) -> Problem {
     let kind = match &refusal.reason {
-        Reason::NoRoute => ProblemKind::NoRoute,
+        Reason::NoRoute | Reason::TooManyHops { .. } | Reason::TooMuchDelay { .. } => {
+            ProblemKind::NoRoute
+        }
         Reason::UnknownCapacity { .. }
         | Reason::NoCapacity { .. }
         | Reason::NoBuffer { .. }

@@ -701,6 +701,7 @@ fn an_outlook_tells_the_cheap_time_and_the_full_one() {
         asker: from,
         unpaid: false,
         replacing: None,
+        bounds: crate::admission::Bounds::default(),
     };
     let pricing = Pricing::Congestion(congestion(100));
     let minute = Duration::from_secs(60);
