@@ -217,6 +217,9 @@ impl Calendar {
 
     /// Whether the booking fits beside the others all through its window.
     pub(crate) fn has_room(&self, booking: &Booking, limits: &Limits) -> bool {
+        if booking.burst.0 > limits.burst(booking.class).into() {
+            return false;
+        }
         let seconds = self.span.slots(self.span.seconds(booking.window));
         amounts(booking).into_iter().all(|(row, amount)| {
             limits
@@ -457,22 +460,32 @@ impl Row {
             self.excess.clear();
             return;
         }
-        // Seconds that have passed stay in the ring until the ones that take their slots are
-        // written; nothing reads them.
         for minute in from.border / MINUTE..to.border / MINUTE {
             let slot = ring(minute, COARSE_SLOTS);
             let shown = i64::from(self.coarse.get(slot));
             self.coarse.write(slot, &[0]);
             let first = minute * MINUTE;
-            let mut excess = 0;
             let mut values = [0_u32; MINUTE as usize];
-            for (second, value) in (first..).zip(&mut values) {
-                excess += self.excess.remove(&second).unwrap_or(0);
-                *value = u32::try_from(shown - excess).expect(
-                    "a minute shows the sum of what touches it, the excess is part of that",
-                );
+            // Where nothing is shown, nothing begins or ends.
+            if shown != 0 {
+                let mut changes = self.excess.split_off(&first);
+                self.excess
+                    .append(&mut changes.split_off(&(first + MINUTE)));
+                let mut excess = 0;
+                let mut changes = changes.into_iter().peekable();
+                for (second, value) in (first..).zip(&mut values) {
+                    excess += changes
+                        .next_if(|(at, _)| *at == second)
+                        .map_or(0, |it| it.1);
+                    *value = u32::try_from(shown - excess).expect(
+                        "a minute shows the sum of what touches it, the excess is part of that",
+                    );
+                }
             }
-            self.fine.write(ring(first, FINE_SLOTS), &values);
+            // Seconds that have passed stay in the ring until the ones that take their slots are written; nothing reads them.
+            if first + MINUTE > to.now {
+                self.fine.write(ring(first, FINE_SLOTS), &values);
+            }
         }
     }
 }

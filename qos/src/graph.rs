@@ -413,7 +413,9 @@ mod tests {
             cost_at_most in 0..25_u64,
         ) {
             let mut topology = Topology::new();
-            [1, to].map(|switch| topology.add_switch(SwitchId(switch)));
+            for switch in [1, to] {
+                topology.add_switch(SwitchId(switch));
+            }
             for ((from, port), (to, into, _)) in &links {
                 topology.add_link(PortRef::new(*from, *port), PortRef::new(*to, *into));
             }

@@ -220,14 +220,22 @@ impl Series {
         }
         self.allocate(end);
         let mut rest = values;
+        let mut is_new = false;
         for (index, part) in parts(first..end) {
             let (head, tail) = rest.split_at(part.len());
+            rest = tail;
+            // As a rule nothing is written where nothing is.
+            if self.blocks[index].highest() == 0 && highest(head) == 0 {
+                continue;
+            }
             self.push_down(index);
             self.slots[part].copy_from_slice(head);
             self.measure(index);
-            rest = tail;
+            is_new = true;
         }
-        chapters(&(first..end)).for_each(|chapter| self.measure_bound(chapter));
+        if is_new {
+            chapters(&(first..end)).for_each(|chapter| self.measure_bound(chapter));
+        }
     }
 
     /// Has slots up to `end`, in whole blocks.

@@ -1,4 +1,4 @@
-//! The capacity book against a naive model, and the rules of unpaid holds one by one.
+//! The rules of the capacity book one by one.
 #![allow(clippy::unwrap_used)]
 
 use payflow_qos::{
@@ -6,10 +6,9 @@ use payflow_qos::{
     class::Class,
     refusal::Reason,
     topology::PortRef,
-    units::{BitRate, Bytes, SoldRate, Time, Window},
+    units::{BitRate, Bytes, PerMille, SoldRate, Time, Window},
 };
-use proptest::prelude::*;
-use std::{collections::BTreeMap, time::Duration};
+use std::time::Duration;
 
 const SECOND: u64 = 1_000;
 const DAY: u64 = 24 * 60 * 60 * SECOND;
@@ -425,333 +424,6 @@ fn what_is_restored_counts_once_its_capacity_is_known_and_never_overbooks() {
     assert_eq!(book.free(LINK, window(0, SECOND)), SoldRate(90_000));
 }
 
-// ---- Against a naive model --------------------------------------------------------------------------------------------
-
-const PORTS: u64 = 3;
-
-/// What is committed, and nothing else.
-#[derive(Clone, Debug, Default)]
-struct Model {
-    live: BTreeMap<CommitmentId, Commitment>,
-    capacity: BTreeMap<PortRef, BitRate>,
-}
-
-impl Model {
-    fn on(&self, port: PortRef) -> Vec<&Commitment> {
-        self.live
-            .values()
-            .filter(|commitment| commitment.path.contains(&port))
-            .collect()
-    }
-
-    /// At every instant, from `now` on, at which the load can rise: rates and bursts are within
-    /// what the link has.
-    fn is_within_limits(&self, now: Time) -> Result<(), TestCaseError> {
-        for (port, capacity) in &self.capacity {
-            let plan = payflow_qos::class::ClassPlan::for_capacity(*capacity);
-            let here = self.on(*port);
-            for at in here
-                .iter()
-                .map(|commitment| commitment.window.start().max(now))
-            {
-                let running = || {
-                    here.iter()
-                        .filter(|commitment| commitment.window.contains(at))
-                };
-                let rate: u64 = running().map(|commitment| commitment.rate.bps()).sum();
-                prop_assert!(
-                    rate <= plan.reservable().bps(),
-                    "{port} over-booked at {at}"
-                );
-                prop_assert!(rate * 10 <= capacity.0 * 9);
-                for class in Class::SOLD {
-                    let burst: u64 = running()
-                        .filter(|its| its.class == class)
-                        .map(|its| its.burst.0)
-                        .sum();
-                    prop_assert!(
-                        burst <= plan.share(class).buffer.0,
-                        "{class} buffer of {port} over-booked at {at}"
-                    );
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// Whether a paid commitment fits by the instants alone: then the calendars, which round
-    /// outwards, may still refuse; and if not even then, they must.
-    fn fits(&self, new: &Commitment, now: Time, rounded: bool) -> bool {
-        let round = |window: Window| {
-            if rounded {
-                outwards(window, now)
-            } else {
-                window
-            }
-        };
-        new.path.iter().all(|port| {
-            let Some(capacity) = self.capacity.get(port) else {
-                return false;
-            };
-            let plan = payflow_qos::class::ClassPlan::for_capacity(*capacity);
-            let here = self.on(*port);
-            let asked = round(new.window);
-            let starts = here.iter().map(|its| round(its.window).start());
-            starts
-                .chain([asked.start()])
-                .map(|at| at.max(now))
-                .filter(|at| asked.contains(*at))
-                .all(|at| {
-                    let running = || here.iter().filter(|its| round(its.window).contains(at));
-                    let rate: u64 = running().map(|its| u64::from(its.rate.0)).sum();
-                    let burst: u64 = running()
-                        .filter(|its| its.class == new.class)
-                        .map(|its| its.burst.0)
-                        .sum();
-                    rate + u64::from(new.rate.0) <= plan.reservable().0.into()
-                        && burst + new.burst.0 <= plan.share(new.class).buffer.0
-                })
-        })
-    }
-}
-
-/// What one more unpaid hold may take, from the definition: one entry per link that holds others.
-struct HoldLimits(Vec<(u64, u64)>);
-
-impl HoldLimits {
-    fn keep(&self, hold: &Commitment) -> bool {
-        self.0
-            .iter()
-            .all(|(rate, burst)| u64::from(hold.rate.0) <= *rate && hold.burst.0 <= *burst)
-    }
-}
-
-impl Model {
-    fn hold_limits(&self, book: &Book, new: &Commitment) -> HoldLimits {
-        let known = new
-            .path
-            .iter()
-            .filter_map(|port| Some((*port, *self.capacity.get(port)?)));
-        let limits = known.filter_map(|(port, capacity)| {
-            let holds: Vec<_> = self.on(port).into_iter().filter(|its| its.unpaid).collect();
-            if holds.is_empty() {
-                return None;
-            }
-            let near = || holds.iter().filter(|its| its.window.overlaps(new.window));
-            let mine = || near().filter(|its| its.ingress == new.ingress);
-            let of_class = |its: &&&Commitment| its.class == new.class;
-            let plan = payflow_qos::class::ClassPlan::for_capacity(capacity);
-            let limit = |whole: u64, free: u64, all: u64, mine: u64| {
-                (whole / 10)
-                    .saturating_sub(mine)
-                    .min(((free + all).min(whole) / 2).saturating_sub(all))
-            };
-            let rate = limit(
-                plan.reservable().0.into(),
-                book.free(port, new.window).0.into(),
-                near().map(|its| u64::from(its.rate.0)).sum(),
-                mine().map(|its| u64::from(its.rate.0)).sum(),
-            );
-            let buffer = plan.share(new.class).buffer.0;
-            // Without the calendars the free buffer is known only as at most all of it.
-            let all = near().filter(of_class).map(|its| its.burst.0).sum();
-            let burst = limit(
-                buffer,
-                buffer,
-                all,
-                mine().filter(of_class).map(|its| its.burst.0).sum(),
-            );
-            Some((rate, burst))
-        });
-        HoldLimits(limits.collect())
-    }
-}
-
-/// A window as the calendars count it at `now`.
-fn outwards(window: Window, now: Time) -> Window {
-    let border = (now.millis() / 60_000) * 60_000 + DAY;
-    let slot = |at: u64| if at < border { SECOND } else { 60 * SECOND };
-    let start = window.start().millis();
-    let end = window.end().millis();
-    let (first, last) = (slot(start), slot(end - 1));
-    self::window(start / first * first, end.div_ceil(last) * last)
-}
-
-#[derive(Clone, Debug)]
-enum Step {
-    Commit(Commitment),
-    Replace(u64, Commitment),
-    Release(u64),
-    Trim(u64, u64, u64),
-    Expire(u64),
-    MarkPaid(u64),
-    Advance(u64),
-    SetCapacity(u64, u64),
-    ClearCapacity(u64),
-}
-
-fn commitment() -> impl Strategy<Value = Commitment> {
-    let instant = || prop_oneof![3 => 0..60 * SECOND, 2 => DAY - 90 * SECOND..DAY + 200 * SECOND];
-    // In order, as the book tells them.
-    let ports = prop::collection::btree_set(0..PORTS, 1..4);
-    (
-        ports,
-        any::<bool>(),
-        1..5_000_u32,
-        1..4_u64,
-        instant(),
-        instant(),
-        0..3_u32,
-        prop::bool::weighted(0.3),
-        0..4_u64,
-    )
-        .prop_map(
-            |(ports, elastic, kbps, bursts, a, b, ingress, unpaid, value)| {
-                let class = if elastic {
-                    Class::Elastic
-                } else {
-                    Class::Steady
-                };
-                Commitment {
-                    path: ports
-                        .into_iter()
-                        .map(|switch| PortRef::new(switch, 1))
-                        .collect(),
-                    class,
-                    rate: SoldRate(kbps),
-                    burst: Bytes(class.burst(SoldRate(kbps)).0 * bursts),
-                    window: window(a.min(b), a.max(b) + 1),
-                    ingress: PortRef::new(9, ingress),
-                    unpaid,
-                    value,
-                }
-            },
-        )
-}
-
-fn step() -> impl Strategy<Value = Step> {
-    let id = || 0..24_u64;
-    prop_oneof![
-        12 => commitment().prop_map(Step::Commit),
-        2 => (id(), commitment()).prop_map(|(id, commitment)| Step::Replace(id, commitment)),
-        2 => id().prop_map(Step::Release),
-        2 => (id(), 0..DAY, 0..DAY).prop_map(|(id, a, b)| Step::Trim(id, a, b)),
-        1 => id().prop_map(Step::Expire),
-        1 => id().prop_map(Step::MarkPaid),
-        2 => prop_oneof![0..3 * SECOND, 0..130 * SECOND, DAY - 100 * SECOND..DAY].prop_map(Step::Advance),
-        1 => (0..PORTS, 1_000_000..20_000_000_u64).prop_map(|(port, bps)| Step::SetCapacity(port, bps)),
-        1 => (0..PORTS).prop_map(Step::ClearCapacity),
-    ]
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig { cases: 256, ..ProptestConfig::default() })]
-
-    #[test]
-    fn the_book_never_overbooks_and_refuses_nothing_that_fits(steps in prop::collection::vec(step(), 1..60)) {
-        let mut now = Time::from_millis(0);
-        let (mut book, mut model) = (Book::new(now), Model::default());
-        for switch in 0..PORTS {
-            let port = PortRef::new(switch, 1);
-            book.set_capacity(port, BitRate(10_000_000));
-            model.capacity.insert(port, BitRate(10_000_000));
-        }
-        let mut next = 0;
-        for step in steps {
-            match step {
-                Step::Commit(commitment) => {
-                    let id = CommitmentId(next);
-                    next += 1;
-                    let limits = model.hold_limits(&book, &commitment);
-                    let accepted = book.commit(id, &commitment);
-                    let asked_in_time = commitment.window.end() > now;
-                    let fits = asked_in_time && model.fits(&commitment, now, true);
-                    match &accepted {
-                        Ok(()) => prop_assert!(fits && model.fits(&commitment, now, false)),
-                        Err(refusal) if fits => prop_assert!(
-                            commitment.unpaid && matches!(refusal.reason, Reason::HoldLimit { .. } | Reason::CoolingDown { .. }),
-                            "refused what fits: {refusal}"
-                        ),
-                        Err(_) => {}
-                    }
-                    if accepted.is_ok() {
-                        prop_assert!(!commitment.unpaid || limits.keep(&commitment), "an unpaid hold took more than its share");
-                        model.live.insert(id, commitment);
-                    }
-                }
-                Step::Replace(id, commitment) => {
-                    if book.replace(CommitmentId(id), &commitment).is_ok() {
-                        model.live.insert(CommitmentId(id), commitment);
-                        next = next.max(id + 1);
-                    }
-                }
-                Step::Release(id) => {
-                    prop_assert_eq!(book.release(CommitmentId(id)), model.live.remove(&CommitmentId(id)));
-                }
-                Step::Trim(id, a, b) => {
-                    let known = model.live.get_mut(&CommitmentId(id));
-                    let old = known.as_ref().map_or(window(0, 1), |known| known.window);
-                    let cut = |part: u64| old.start().millis() + part % (old.millis() + 1);
-                    if let Some(new) = Window::new(Time::from_millis(cut(a)), Time::from_millis(cut(b))) {
-                        let trimmed = book.trim(CommitmentId(id), new);
-                        prop_assert_eq!(trimmed.is_ok(), known.is_some());
-                        if let Some(known) = known {
-                            known.window = new;
-                        }
-                    }
-                }
-                Step::Expire(id) => {
-                    if let Some(gone) = book.expire_unpaid(CommitmentId(id), now) {
-                        prop_assert!(gone.unpaid);
-                        prop_assert_eq!(model.live.remove(&CommitmentId(id)), Some(gone));
-                    }
-                }
-                Step::MarkPaid(id) => {
-                    let known = model.live.get_mut(&CommitmentId(id));
-                    prop_assert_eq!(book.mark_paid(CommitmentId(id)), known.is_some());
-                    if let Some(known) = known {
-                        known.unpaid = false;
-                    }
-                }
-                Step::Advance(by) => {
-                    now = now.plus(Duration::from_millis(by));
-                    for (id, ended) in book.advance(now) {
-                        prop_assert!(ended.window.end() <= now);
-                        prop_assert_eq!(model.live.remove(&id), Some(ended));
-                    }
-                    prop_assert!(model.live.values().all(|its| its.window.end() > now));
-                }
-                Step::SetCapacity(switch, bps) => {
-                    let port = PortRef::new(switch, 1);
-                    for (id, gone) in book.set_capacity(port, BitRate(bps)) {
-                        prop_assert!(gone.path.contains(&port));
-                        prop_assert_eq!(model.live.remove(&id), Some(gone));
-                    }
-                    model.capacity.insert(port, BitRate(bps));
-                }
-                Step::ClearCapacity(switch) => {
-                    let port = PortRef::new(switch, 1);
-                    for (id, gone) in book.clear_capacity(port) {
-                        prop_assert_eq!(model.live.remove(&id), Some(gone));
-                    }
-                    model.capacity.remove(&port);
-                    prop_assert!(model.on(port).is_empty());
-                }
-            }
-            model.is_within_limits(now)?;
-            prop_assert!(book.commitments().map(|(id, its)| (id, its.clone())).eq(model.live.clone()));
-        }
-        // Nothing is left behind when everything is given back.
-        for id in model.live.keys() {
-            book.release(*id);
-        }
-        for (port, capacity) in &model.capacity {
-            let whole = payflow_qos::class::ClassPlan::for_capacity(*capacity).reservable();
-            prop_assert_eq!(book.free(*port, Window::new(now, book.horizon()).unwrap()), whole);
-        }
-    }
-}
-
 #[test]
 fn what_is_committed_follows_a_port_that_has_another_number() {
     const NEW: PortRef = PortRef::new(1, 7);
@@ -790,4 +462,154 @@ fn what_is_committed_follows_a_port_that_has_another_number() {
     assert!(book.release(CommitmentId(1)).is_some());
     assert!(book.release(CommitmentId(2)).is_some());
     assert_eq!(book.free(NEW, now), SoldRate(90_000));
+}
+
+#[test]
+fn a_lower_share_sells_nothing_new_until_there_is_room_and_takes_nothing_back() {
+    let mut book = book();
+    let half = PerMille::new(500).unwrap();
+    commit(&mut book, 1, paid(60_000)).unwrap();
+    book.set_share(LINK, half);
+    assert_eq!(book.share(LINK), half);
+    assert_eq!(book.reservable(LINK), SoldRate(45_000));
+    assert_eq!(book.load(LINK, Time::default()).rate, SoldRate(60_000));
+    let refused = commit(&mut book, 2, paid(1));
+    let full = |free| {
+        Err(Reason::NoCapacity {
+            link: LINK,
+            asked: SoldRate(1),
+            free: SoldRate(free),
+        })
+    };
+    assert_eq!(refused, full(0));
+    // What is there may move, become smaller, and stays when the capacity is said again or shrinks to what it needs.
+    let elsewhere = PortRef::new(2, 1);
+    book.set_capacity(elsewhere, BitRate(100_000_000));
+    let wider = Commitment {
+        path: vec![LINK, elsewhere],
+        ..paid(60_000)
+    };
+    book.replace(CommitmentId(1), &wider).unwrap();
+    let more = paid(60_001);
+    assert!(book.replace(CommitmentId(1), &more).is_err());
+    book.replace(CommitmentId(1), &paid(50_000)).unwrap();
+    assert_eq!(book.set_capacity(LINK, BitRate(56_000_000)), []);
+    assert_eq!(book.reservable(LINK), SoldRate(25_200));
+
+    book.set_capacity(LINK, BitRate(100_000_000));
+    book.replace(CommitmentId(1), &paid(44_999)).unwrap();
+    assert_eq!(commit(&mut book, 2, paid(1)), Ok(()));
+    assert_eq!(commit(&mut book, 3, paid(1)), full(0));
+    // It is remembered while the capacity is not known, and follows the port.
+    book.clear_capacity(LINK);
+    assert_eq!(book.reservable(LINK), SoldRate(0));
+    book.set_capacity(LINK, BitRate(10_000_000));
+    assert_eq!(book.reservable(LINK), SoldRate(4_500));
+    book.renumber(LINK, PortRef::new(1, 7));
+    assert_eq!(book.share(LINK), PerMille::ALL);
+    assert_eq!(book.share(PortRef::new(1, 7)), half);
+    book.set_share(PortRef::new(1, 7), PerMille::ALL);
+    assert_eq!(book.reservable(PortRef::new(1, 7)), SoldRate(9_000));
+}
+
+#[test]
+fn a_clock_that_is_set_back_changes_nothing_and_one_that_jumps_ahead_ends_what_it_passes() {
+    let mut book = book();
+    commit(&mut book, 1, paid(1_000)).unwrap();
+    book.advance(Time::from_millis(5 * SECOND));
+    let (now, horizon) = (book.now(), book.horizon());
+    assert_eq!(book.advance(Time::default()), []);
+    assert_eq!((book.now(), book.horizon()), (now, horizon));
+    assert_eq!(book.load(LINK, now).rate, SoldRate(1_000));
+    let passed = Commitment {
+        window: window(0, 5 * SECOND),
+        ..paid(1)
+    };
+    assert_eq!(commit(&mut book, 2, passed), Err(Reason::Past));
+    // What begins in the past counts from now on.
+    assert_eq!(commit(&mut book, 2, paid(1_000)), Ok(()));
+
+    let far = Commitment {
+        window: window(40 * DAY, 40 * DAY + SECOND),
+        ..paid(1)
+    };
+    assert_eq!(
+        commit(&mut book, 3, far.clone()),
+        Err(Reason::BeyondHorizon { horizon })
+    );
+    let ended = book.advance(Time::from_millis(40 * DAY)).len();
+    assert_eq!(ended, 2);
+    assert_eq!(book.load(LINK, book.now()).rate, SoldRate(0));
+    assert_eq!(commit(&mut book, 3, far), Ok(()));
+    assert_eq!(book.advance(Time::from_millis(u64::MAX)).len(), 1);
+    assert_eq!(commit(&mut book, 4, paid(1)), Err(Reason::Past));
+}
+
+#[test]
+fn rates_and_bursts_that_overflow_every_sum_are_refused_and_lost_when_restored() {
+    let mut book = Book::new(Time::default());
+    let all = Commitment {
+        burst: Bytes(u64::MAX),
+        ..paid(u32::MAX)
+    };
+    for id in 1..4 {
+        assert_eq!(book.restore(CommitmentId(id), all.clone()), []);
+    }
+    let lost: Vec<_> = book
+        .set_capacity(LINK, BitRate(100_000_000))
+        .into_iter()
+        .map(|it| it.0.0)
+        .collect();
+    assert_eq!(lost, [3, 2, 1]);
+    assert_eq!(
+        book.restore(CommitmentId(4), all.clone()),
+        [(CommitmentId(4), all.clone())]
+    );
+    assert_eq!(book.free(LINK, all.window), SoldRate(90_000));
+    assert!(commit(&mut book, 5, all.clone()).is_err());
+
+    // The fastest link that can be told sells what a meter can count, and no more.
+    book.set_capacity(LINK, BitRate(u64::MAX));
+    let most = Commitment {
+        burst: Bytes(0),
+        ..all.clone()
+    };
+    assert_eq!(commit(&mut book, 6, most.clone()), Ok(()));
+    let refused = commit(
+        &mut book,
+        7,
+        Commitment {
+            burst: Bytes(0),
+            ..paid(1)
+        },
+    );
+    assert!(matches!(refused, Err(Reason::NoCapacity { .. })));
+    let refused = commit(
+        &mut book,
+        7,
+        Commitment {
+            burst: Bytes(u64::from(u32::MAX) + 1),
+            ..paid(0)
+        },
+    );
+    assert!(
+        matches!(refused, Err(Reason::NoBuffer { .. })),
+        "{refused:?}"
+    );
+    let (gone, _) = book.restore(CommitmentId(8), most).remove(0);
+    assert_eq!(gone, CommitmentId(8));
+}
+
+#[test]
+fn a_flow_below_the_granularity_of_a_meter_is_booked_as_one_kilobit_and_one_of_no_rate_by_its_burst()
+ {
+    let mut book = book();
+    let least = BitRate(1).to_sold().unwrap();
+    commit(&mut book, 1, paid(least.0)).unwrap();
+    assert_eq!(book.load(LINK, Time::default()).rate, SoldRate(1));
+    let burst = Class::Steady.burst(SoldRate(0));
+    commit(&mut book, 2, paid(0)).unwrap();
+    let load = book.load(LINK, Time::default());
+    assert_eq!(load.rate, SoldRate(1));
+    assert_eq!(load.steady_burst, Bytes(2 * burst.0));
 }
