@@ -24,7 +24,7 @@
 //! another. What is paid from the start (`unpaid: false`) is under no such limit.
 
 use crate::{
-    calendar::{self, Booking, Calendar, Limits, Load},
+    calendar::{Booking, Calendar, Limits, Load, Slots},
     class::{Class, ClassPlan},
     port::{PortNo, PortRef, SwitchId},
     refusal::{Reason, Refusal},
@@ -105,6 +105,7 @@ pub enum TrimError {
 /// All that is committed in one domain.
 #[derive(Clone, Debug)]
 pub struct Book {
+    slots: Slots,
     now: Time,
     links: BTreeMap<PortRef, Link>,
     commitments: BTreeMap<CommitmentId, Commitment>,
@@ -146,7 +147,13 @@ struct Cooling {
 impl Book {
     /// Nothing committed, no link known; the present is `now`.
     pub fn new(now: Time) -> Self {
+        Book::with_slots(Slots::default(), now)
+    }
+
+    /// As [`Self::new`], with calendars that cut time otherwise than those that are sold by.
+    pub fn with_slots(slots: Slots, now: Time) -> Self {
         Book {
+            slots,
             now,
             links: BTreeMap::new(),
             commitments: BTreeMap::new(),
@@ -209,9 +216,9 @@ impl Book {
         self.now
     }
 
-    /// The latest end a window may have: [`calendar::horizon`].
+    /// The latest end a window may have: [`Slots::horizon`].
     pub fn horizon(&self) -> Time {
-        calendar::horizon(self.now)
+        self.slots.horizon(self.now)
     }
 
     /// Says how fast a directed link is. What no longer fits is released, on its whole path, and
@@ -244,7 +251,7 @@ impl Book {
         booked: Vec<CommitmentId>,
     ) -> Vec<(CommitmentId, Commitment)> {
         let whole = Limits::of(&plan, PerMille::ALL);
-        let mut link = Link::new(plan, self.share(port), self.now);
+        let mut link = Link::new(plan, self.share(port), Calendar::new(self.slots, self.now));
         let mut losers = Vec::new();
         for id in self.by_value(booked) {
             let Some(commitment) = self.commitments.get(&id) else {
@@ -779,11 +786,11 @@ impl Book {
 }
 
 impl Link {
-    fn new(plan: ClassPlan, share: PerMille, now: Time) -> Self {
+    fn new(plan: ClassPlan, share: PerMille, calendar: Calendar) -> Self {
         Link {
             plan,
             limits: Limits::of(&plan, share),
-            calendar: Calendar::new(now),
+            calendar,
             booked: HashSet::default(),
             unpaid: BTreeMap::new(),
         }

@@ -14,20 +14,111 @@ use crate::{
 };
 use std::{collections::BTreeMap, ops::Range};
 
-const MINUTE: u64 = 60;
-/// Slots of one second: 24 hours.
-const FINE_SLOTS: u64 = 24 * 60 * 60;
-/// Slots of one minute: the other 29 days.
-const COARSE_SLOTS: u64 = 29 * 24 * 60;
+/// How far ahead can be booked, from the beginning of the running minute, or five minutes.
+const DAYS: u64 = 30;
+const DAY_S: u64 = 24 * 60 * 60;
+/// Fine slots in a coarse one, at most.
+const FINE_IN_COARSE: usize = 60;
+
+/// How a calendar cuts the time that can be booked.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Slots {
+    /// 24 hours of seconds, then minutes: what is sold by.
+    #[default]
+    SecondsThenMinutes,
+    /// Nothing but five minutes, as in published work on booking ahead: to compare with.
+    FiveMinutes,
+}
+
+// Matched, and not kept as numbers, so that every division is by a constant.
+impl Slots {
+    /// Every way.
+    pub const ALL: [Slots; 2] = [Slots::SecondsThenMinutes, Slots::FiveMinutes];
+
+    /// The latest end a window may have at `now`: 30 days on, from the beginning of the running minute, or five minutes.
+    pub const fn horizon(self, now: Time) -> Time {
+        Span::at(self, now.millis() / 1_000).horizon()
+    }
+
+    /// The length of a fine slot, in seconds.
+    pub const fn fine_s(self) -> u64 {
+        match self {
+            Slots::SecondsThenMinutes => 1,
+            Slots::FiveMinutes => 300,
+        }
+    }
+
+    const fn fine(self) -> u64 {
+        match self {
+            Slots::SecondsThenMinutes => DAY_S,
+            Slots::FiveMinutes => DAYS * DAY_S / 300,
+        }
+    }
+
+    const fn coarse(self) -> u64 {
+        match self {
+            Slots::SecondsThenMinutes => (DAYS - 1) * DAY_S / 60,
+            Slots::FiveMinutes => 0,
+        }
+    }
+
+    /// The second at which the coarse slot begins that a second is in. Time comes within the fine slots by coarse ones, so
+    /// where there are none, as if they were as long as the fine ones.
+    const fn coarse_start(self, second: u64) -> u64 {
+        match self {
+            Slots::SecondsThenMinutes => second - second % 60,
+            Slots::FiveMinutes => second - second % 300,
+        }
+    }
+
+    const fn coarse_s(self) -> u64 {
+        match self {
+            Slots::SecondsThenMinutes => 60,
+            Slots::FiveMinutes => 300,
+        }
+    }
+
+    const fn fine_number(self, second: u64) -> u64 {
+        match self {
+            Slots::SecondsThenMinutes => second,
+            Slots::FiveMinutes => second / 300,
+        }
+    }
+
+    const fn fine_start(self, second: u64) -> u64 {
+        match self {
+            Slots::SecondsThenMinutes => second,
+            Slots::FiveMinutes => second - second % 300,
+        }
+    }
+
+    const fn coarse_number(self, second: u64) -> u64 {
+        match self {
+            Slots::SecondsThenMinutes => second / 60,
+            Slots::FiveMinutes => second / 300,
+        }
+    }
+
+    /// Where in its ring a fine slot is.
+    const fn fine_place(self, number: u64) -> usize {
+        match self {
+            Slots::SecondsThenMinutes => (number % Slots::SecondsThenMinutes.fine()) as usize,
+            Slots::FiveMinutes => (number % Slots::FiveMinutes.fine()) as usize,
+        }
+    }
+
+    /// Where in its ring a coarse slot is.
+    const fn coarse_place(self, number: u64) -> usize {
+        match self {
+            Slots::SecondsThenMinutes => (number % Slots::SecondsThenMinutes.coarse()) as usize,
+            Slots::FiveMinutes => 0,
+        }
+    }
+}
 
 const RATES: usize = 0;
 const STEADY_BURSTS: usize = 1;
 const ELASTIC_BURSTS: usize = 2;
-
-/// The latest end a window may have at `now`: 30 days on, from the beginning of the running minute.
-pub fn horizon(now: Time) -> Time {
-    Span::at(now.millis() / 1_000).horizon()
-}
 
 /// What one flow takes of a link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -102,7 +193,7 @@ impl Limits {
     }
 }
 
-/// What is booked on one directed link, from now to [`horizon`].
+/// What is booked on one directed link, from now to [`Slots::horizon`].
 ///
 /// It adds up and tells; whether something fits is decided by [`crate::book::Book`]. Takes up to 0.5 MB
 /// for rates and as much for each class, once something is booked.
@@ -115,16 +206,17 @@ pub struct Calendar {
 
 impl Calendar {
     /// Nothing booked, from `now` on.
-    pub fn new(now: Time) -> Self {
+    pub fn new(slots: Slots, now: Time) -> Self {
         Calendar {
-            span: Span::at(now.millis() / 1_000),
-            rows: [(); 3].map(|()| Row::new()),
+            span: Span::at(slots, now.millis() / 1_000),
+            rows: [(); 3].map(|()| Row::new(slots)),
         }
     }
 
     /// Moves the present on; time never goes back. Costs one step per minute passed.
     pub fn advance(&mut self, now: Time) {
-        let next = Span::at((now.millis() / 1_000).max(self.span.now));
+        let now = (now.millis() / 1_000).max(self.span.now);
+        let next = Span::at(self.span.slots, now);
         for row in &mut self.rows {
             row.advance(self.span, next);
         }
@@ -132,7 +224,7 @@ impl Calendar {
     }
 
     /// Adds a booking. What of it lies before the present does not count. The caller has seen that
-    /// it fits and that it ends by the [`horizon`].
+    /// it fits and that it ends by the [`Slots::horizon`].
     pub(crate) fn book(&mut self, booking: &Booking) {
         let range = self.span.seconds(booking.window);
         for (row, amount) in amounts(booking) {
@@ -220,7 +312,7 @@ impl Calendar {
         if booking.burst.0 > limits.burst(booking.class).into() {
             return false;
         }
-        let seconds = self.span.slots(self.span.seconds(booking.window));
+        let seconds = self.span.whole_slots(self.span.seconds(booking.window));
         amounts(booking).into_iter().all(|(row, amount)| {
             limits
                 .of_row(row)
@@ -261,10 +353,13 @@ impl Calendar {
         window: Window,
         left_out: Option<&Booking>,
     ) -> [(Range<u64>, u32); 3] {
-        let all = self.span.slots(self.span.seconds(window));
+        let all = self.span.whole_slots(self.span.seconds(window));
         let relief = left_out.and_then(|booking| {
             let amount = amounts(booking).into_iter().find(|(its, _)| *its == row)?.1;
-            Some((self.span.slots(self.span.seconds(booking.window)), amount))
+            Some((
+                self.span.whole_slots(self.span.seconds(booking.window)),
+                amount,
+            ))
         });
         let Some((own, amount)) = relief else {
             return [(all, 0), (0..0, 0), (0..0, 0)];
@@ -304,24 +399,26 @@ fn load(of_row: impl Fn(usize) -> u32) -> Load {
     }
 }
 
-/// The seconds a calendar covers: single from `now` to `border`, in minutes from there on.
+/// The seconds a calendar covers: in fine slots from `now` to `border`, in coarse ones from there on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Span {
+    slots: Slots,
     now: u64,
-    /// A whole minute, at most [`FINE_SLOTS`] after `now`.
+    /// Where a coarse slot begins, or would begin: as long as all fine slots after the beginning of the running one.
     border: u64,
 }
 
 impl Span {
-    const fn at(now: u64) -> Self {
+    const fn at(slots: Slots, now: u64) -> Self {
         Span {
+            slots,
             now,
-            border: now - now % MINUTE + FINE_SLOTS,
+            border: slots.coarse_start(now) + slots.fine() * slots.fine_s(),
         }
     }
 
     const fn horizon_s(self) -> u64 {
-        self.border + COARSE_SLOTS * MINUTE
+        self.border + self.slots.coarse() * self.slots.coarse_s()
     }
 
     const fn horizon(self) -> Time {
@@ -335,22 +432,20 @@ impl Span {
         start..end.max(start)
     }
 
-    /// The seconds of all slots that the given seconds touch: whole minutes beyond the border.
-    fn slots(self, seconds: Range<u64>) -> Range<u64> {
+    /// The seconds of all slots that the given seconds touch.
+    fn whole_slots(self, seconds: Range<u64>) -> Range<u64> {
         if seconds.is_empty() {
             return seconds;
         }
-        let start = if seconds.start < self.border {
-            seconds.start
-        } else {
-            seconds.start - seconds.start % MINUTE
+        let slot = |second| {
+            if second < self.border {
+                self.slots.fine_start(second)..self.slots.fine_start(second) + self.slots.fine_s()
+            } else {
+                let start = self.slots.coarse_start(second);
+                start..start + self.slots.coarse_s()
+            }
         };
-        let end = if seconds.end <= self.border {
-            seconds.end
-        } else {
-            seconds.end.next_multiple_of(MINUTE)
-        };
-        start..end
+        slot(seconds.start).start..slot(seconds.end - 1).end
     }
 }
 
@@ -363,21 +458,21 @@ enum Change {
 /// The sums of one quantity.
 #[derive(Clone, Debug)]
 struct Row {
-    /// A ring: second `s` is in slot `s % FINE_SLOTS`.
+    /// A ring: [`Slots::fine_place`].
     fine: Series,
-    /// A ring: minute `m` is in slot `m % COARSE_SLOTS`.
+    /// A ring: [`Slots::coarse_place`].
     coarse: Series,
-    /// By how much the minutes beyond the border show too much, because bookings begin and end
-    /// within them: the change at each second, from 0 at the beginning of every minute. With it,
-    /// cutting a minute into seconds is exact.
+    /// By how much the coarse slots beyond the border show too much, because bookings begin and end
+    /// within them: the change at each second, from 0 at the beginning of every slot. With it,
+    /// cutting one into fine slots is exact.
     excess: BTreeMap<u64, i64>,
 }
 
 impl Row {
-    fn new() -> Self {
+    fn new(slots: Slots) -> Self {
         Row {
-            fine: Series::new(FINE_SLOTS as usize),
-            coarse: Series::new(COARSE_SLOTS as usize),
+            fine: Series::new(slots.fine() as usize),
+            coarse: Series::new(slots.coarse() as usize),
             excess: BTreeMap::new(),
         }
     }
@@ -402,12 +497,13 @@ impl Row {
         if seconds.is_empty() || amount == 0 {
             return;
         }
-        let within_minute = |second: u64| second > span.border && !second.is_multiple_of(MINUTE);
-        if within_minute(seconds.start) {
-            self.exceed(seconds.start - seconds.start % MINUTE, amount);
+        let slot = |second| span.slots.coarse_start(second);
+        let is_within = |second| second > span.border && second != slot(second);
+        if is_within(seconds.start) {
+            self.exceed(slot(seconds.start), amount);
             self.exceed(seconds.start, -amount);
         }
-        if within_minute(seconds.end) {
+        if is_within(seconds.end) {
             self.exceed(seconds.end, amount);
         }
     }
@@ -439,18 +535,31 @@ impl Row {
 
     /// The end, in seconds, of the last slot that touches these seconds and shows more than `limit`.
     fn last_above(&self, span: Span, seconds: Range<u64>, limit: u32) -> Option<u64> {
+        let cut = span.slots;
         let (fine, coarse) = slots(span, &seconds);
-        let minute = last_in_ring(
+        let first = cut.coarse_number(seconds.start.max(span.border));
+        let coarse = last_in_ring(
             &self.coarse,
             coarse,
-            seconds.start.max(span.border) / MINUTE,
-            COARSE_SLOTS,
+            first,
+            cut.coarse_place(first),
+            cut.coarse(),
             limit,
         );
-        let second = || last_in_ring(&self.fine, fine, seconds.start, FINE_SLOTS, limit);
-        minute
-            .map(|minute| (minute + 1) * MINUTE)
-            .or_else(|| second().map(|second| second + 1))
+        let first = cut.fine_number(seconds.start);
+        let fine = || {
+            last_in_ring(
+                &self.fine,
+                fine,
+                first,
+                cut.fine_place(first),
+                cut.fine(),
+                limit,
+            )
+        };
+        coarse
+            .map(|number| (number + 1) * cut.coarse_s())
+            .or_else(|| fine().map(|number| (number + 1) * cut.fine_s()))
     }
 
     fn advance(&mut self, from: Span, to: Span) {
@@ -460,70 +569,89 @@ impl Row {
             self.excess.clear();
             return;
         }
-        for minute in from.border / MINUTE..to.border / MINUTE {
-            let slot = ring(minute, COARSE_SLOTS);
-            let shown = i64::from(self.coarse.get(slot));
-            self.coarse.write(slot, &[0]);
-            let first = minute * MINUTE;
-            let mut values = [0_u32; MINUTE as usize];
+        let cut = to.slots;
+        let fine_in_coarse = (cut.coarse_s() / cut.fine_s()) as usize;
+        for number in cut.coarse_number(from.border)..cut.coarse_number(to.border) {
+            let (first, end) = (number * cut.coarse_s(), (number + 1) * cut.coarse_s());
+            let mut values = [0_u32; FINE_IN_COARSE];
+            let values = &mut values[..fine_in_coarse];
+            let place = cut.coarse_place(number);
+            let shown = i64::from(self.coarse.get(place));
             // Where nothing is shown, nothing begins or ends.
             if shown != 0 {
+                self.coarse.write(place, &[0]);
                 let mut changes = self.excess.split_off(&first);
-                self.excess
-                    .append(&mut changes.split_off(&(first + MINUTE)));
-                let mut excess = 0;
+                self.excess.append(&mut changes.split_off(&end));
                 let mut changes = changes.into_iter().peekable();
-                for (second, value) in (first..).zip(&mut values) {
-                    excess += changes
-                        .next_if(|(at, _)| *at == second)
-                        .map_or(0, |it| it.1);
+                let mut excess = 0;
+                for (second, value) in (first..).zip(values.iter_mut()) {
+                    let change = changes.next_if(|(at, _)| *at == second);
+                    excess += change.map_or(0, |(_, by)| by);
                     *value = u32::try_from(shown - excess).expect(
-                        "a minute shows the sum of what touches it, the excess is part of that",
+                        "a slot shows the sum of what touches it, the excess is part of that",
                     );
                 }
             }
-            // Seconds that have passed stay in the ring until the ones that take their slots are written; nothing reads them.
-            if first + MINUTE > to.now {
-                self.fine.write(ring(first, FINE_SLOTS), &values);
+            // Slots that have passed stay in the ring until the ones that take their places are written; nothing reads them.
+            if end > to.now {
+                let place = cut.fine_place(cut.fine_number(first));
+                self.fine.write(place, values);
             }
         }
     }
 }
 
-const fn ring(number: u64, slots: u64) -> usize {
-    (number % slots) as usize
-}
-
-/// The slots that touch these seconds: of the fine ring, then of the coarse one, each cut where the
-/// ring closes.
+/// The places of the slots that touch these seconds: in the fine ring, then in the coarse one, each cut where the ring closes.
 fn slots(span: Span, seconds: &Range<u64>) -> ([Range<usize>; 2], [Range<usize>; 2]) {
-    let fine = seconds.start.min(span.border)..seconds.end.min(span.border);
-    let coarse =
-        seconds.start.max(span.border) / MINUTE..seconds.end.max(span.border).div_ceil(MINUTE);
-    (unroll(fine, FINE_SLOTS), unroll(coarse, COARSE_SLOTS))
+    const NONE: [Range<usize>; 2] = [0..0, 0..0];
+    let cut = span.slots;
+    let fine = if seconds.start < span.border && !seconds.is_empty() {
+        let first = cut.fine_number(seconds.start);
+        let last = cut.fine_number(seconds.end.min(span.border) - 1);
+        unroll(cut.fine_place(first), last - first + 1, cut.fine())
+    } else {
+        NONE
+    };
+    let coarse = if seconds.end > span.border && !seconds.is_empty() {
+        let first = cut.coarse_number(seconds.start.max(span.border));
+        let last = cut.coarse_number(seconds.end - 1);
+        unroll(cut.coarse_place(first), last - first + 1, cut.coarse())
+    } else {
+        NONE
+    };
+    (fine, coarse)
 }
 
-/// The slots of a ring that hold these numbers, in order; no more numbers than slots.
-fn unroll(numbers: Range<u64>, size: u64) -> [Range<usize>; 2] {
-    let count = (numbers.end.saturating_sub(numbers.start)) as usize;
-    let (start, size) = (ring(numbers.start, size), size as usize);
-    let first = count.min(size - start);
-    [start..start + first, 0..count - first]
+/// So many places of a ring, in order; no more than it has.
+const fn unroll(first: usize, count: u64, size: u64) -> [Range<usize>; 2] {
+    let (count, size) = (count as usize, size as usize);
+    let before = if count < size - first {
+        count
+    } else {
+        size - first
+    };
+    [first..first + before, 0..count - before]
 }
 
-/// The number of the last slot above `limit`, where `slots` hold the numbers from `first` on.
+/// The number of the last slot above `limit`, where `slots` hold the numbers from `first` on, which is in `place`.
 fn last_in_ring(
     series: &Series,
     slots: [Range<usize>; 2],
     first: u64,
+    place: usize,
     size: u64,
     limit: u32,
 ) -> Option<u64> {
     let slot = slots
         .into_iter()
         .rev()
-        .find_map(|slots| series.last_above(slots, limit))? as u64;
-    Some(first + (slot + size - first % size) % size)
+        .find_map(|slots| series.last_above(slots, limit))?;
+    let after = if slot >= place {
+        slot - place
+    } else {
+        slot + size as usize - place
+    };
+    Some(first + after as u64)
 }
 
 #[cfg(test)]
@@ -532,7 +660,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    const DAY_S: u64 = 24 * 60 * 60;
+    const SHIPPED: Slots = Slots::SecondsThenMinutes;
 
     fn window(start_ms: u64, end_ms: u64) -> Window {
         Window::new(Time::from_millis(start_ms), Time::from_millis(end_ms)).unwrap()
@@ -549,7 +677,7 @@ mod tests {
 
     #[test]
     fn a_booking_counts_in_every_slot_it_touches() {
-        let mut calendar = Calendar::new(Time::default());
+        let mut calendar = Calendar::new(SHIPPED, Time::default());
         calendar.book(&steady(window(1_999, 3_001), 5));
         let rates: Vec<_> = (0..6)
             .map(|second| calendar.load(Time::from_millis(second * 1_000)).rate.0)
@@ -561,7 +689,7 @@ mod tests {
     fn a_minute_becomes_exact_when_it_comes_within_the_day() {
         let start = (DAY_S + 90) * 1_000;
         let booked = window(start, start + 10_000);
-        let mut calendar = Calendar::new(Time::default());
+        let mut calendar = Calendar::new(SHIPPED, Time::default());
         calendar.book(&steady(booked, 5));
         let before = window(start - 20_000, start - 10_000);
         assert_eq!(
@@ -578,18 +706,24 @@ mod tests {
     #[test]
     fn thirty_days_can_be_booked_and_not_a_slot_more() {
         assert_eq!(
-            horizon(Time::from_millis(59_999)).millis(),
+            SHIPPED.horizon(Time::from_millis(59_999)).millis(),
             30 * DAY_S * 1_000
         );
         assert_eq!(
-            horizon(Time::from_millis(60_000)).millis(),
+            SHIPPED.horizon(Time::from_millis(60_000)).millis(),
             (30 * DAY_S + 60) * 1_000
+        );
+        assert_eq!(
+            Slots::FiveMinutes
+                .horizon(Time::from_millis(599_999))
+                .millis(),
+            (30 * DAY_S + 300) * 1_000
         );
     }
 
     #[test]
     fn a_time_far_ahead_is_empty_and_usable() {
-        let mut calendar = Calendar::new(Time::default());
+        let mut calendar = Calendar::new(SHIPPED, Time::default());
         calendar.book(&steady(window(0, 1_000_000), 5));
         let later = Time::from_millis(100 * DAY_S * 1_000);
         calendar.advance(later);
@@ -602,7 +736,7 @@ mod tests {
     #[test]
     fn the_last_instant_that_can_be_told_is_no_panic() {
         let end = Time::from_millis(u64::MAX);
-        let mut calendar = Calendar::new(end);
+        let mut calendar = Calendar::new(SHIPPED, end);
         calendar.advance(end);
         assert_eq!(
             calendar.peak(window(u64::MAX - 1, u64::MAX)),
@@ -641,14 +775,15 @@ mod tests {
     }
 
     /// What a calendar must show in the slot of a second, from first principles.
-    fn shown(bookings: &[Booking], now_s: u64, second: u64) -> Load {
+    fn shown(cut: Slots, bookings: &[Booking], now_s: u64, second: u64) -> Load {
         let border = now_s - now_s % 60 + DAY_S;
-        let slot = if second < border {
-            second..second + 1
-        } else {
-            second / 60 * 60..(second / 60 + 1) * 60
+        let length = match cut {
+            Slots::FiveMinutes => 300,
+            Slots::SecondsThenMinutes if second < border => 1,
+            Slots::SecondsThenMinutes => 60,
         };
-        let slot = window(slot.start * 1_000, slot.end * 1_000);
+        let start = second / length * length;
+        let slot = window(start.max(now_s) * 1_000, (start + length) * 1_000);
         let touching: Vec<_> = bookings
             .iter()
             .filter(|booking| booking.window.overlaps(slot))
@@ -677,7 +812,17 @@ mod tests {
                 b.window.end().millis() / 1_000,
             ]
         });
-        edges.flat_map(|s| [s.saturating_sub(60), s.saturating_sub(1), s, s + 1, s + 60])
+        edges.flat_map(|s| {
+            [
+                s.saturating_sub(300),
+                s.saturating_sub(60),
+                s.saturating_sub(1),
+                s,
+                s + 1,
+                s + 60,
+                s + 300,
+            ]
+        })
     }
 
     #[derive(Clone, Debug)]
@@ -708,8 +853,9 @@ mod tests {
             steps in prop::collection::vec(step(), 1..30),
             asked in booking(),
             room in 0..100_u32,
+            cut in prop::sample::select(Slots::ALL.to_vec()),
         ) {
-            let (mut calendar, mut live, mut now) = (Calendar::new(Time::default()), Vec::<Booking>::new(), 0);
+            let (mut calendar, mut live, mut now) = (Calendar::new(cut, Time::default()), Vec::<Booking>::new(), 0);
             for step in steps {
                 match step {
                     Step::Book(booking) => {
@@ -730,7 +876,7 @@ mod tests {
             let all = marks(&live).chain(border - 150..border + 150).chain([now_s, end_s - 1]);
             for second in all.filter(|second| (now_s..end_s).contains(second)) {
                 let told = calendar.load(Time::from_millis(second * 1_000));
-                prop_assert_eq!(told, shown(&live, now_s, second), "second {} at {}", second, now_s);
+                prop_assert_eq!(told, shown(cut, &live, now_s, second), "second {} at {}", second, now_s);
             }
 
             let window = asked.window;
@@ -740,10 +886,10 @@ mod tests {
             for left_out in std::iter::once(None).chain((0..live.len()).map(Some)) {
                 let mut rest = live.clone();
                 let left_out = left_out.map(|index| rest.swap_remove(index));
-                let highest = looked.iter().map(|second| shown(&rest, now_s, *second).rate).max().unwrap_or_default();
+                let highest = looked.iter().map(|second| shown(cut, &rest, now_s, *second).rate).max().unwrap_or_default();
                 let peak = calendar.peak_of(asked.class, window, left_out.as_ref());
                 prop_assert_eq!(peak.0, highest);
-                let bursts = looked.iter().map(|second| shown(&rest, now_s, *second).burst(asked.class));
+                let bursts = looked.iter().map(|second| shown(cut, &rest, now_s, *second).burst(asked.class));
                 prop_assert_eq!(peak.1, bursts.max().unwrap_or_default());
                 let limits = Limits { rate: room + asked.rate.0, steady_burst: u32::MAX, elastic_burst: u32::MAX };
                 let obstacle = calendar.last_obstacle(window, &asked, &limits, left_out.as_ref());
@@ -752,7 +898,7 @@ mod tests {
                     prop_assert_eq!(calendar.has_room(&asked, &limits), highest.0 <= room);
                 }
                 if let Some(end) = obstacle {
-                    let before = shown(&rest, now_s, end.millis() / 1_000 - 1).rate.0;
+                    let before = shown(cut, &rest, now_s, end.millis() / 1_000 - 1).rate.0;
                     prop_assert!(before > room, "the slot before the end told is an obstacle");
                 }
             }

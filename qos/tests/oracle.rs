@@ -7,6 +7,7 @@
 
 use payflow_qos::{
     book::{Book, Commitment, CommitmentId, TrimError},
+    calendar::Slots,
     class::{Class, ClassPlan},
     refusal::Reason,
     topology::{PortNo, PortRef, SwitchId},
@@ -49,6 +50,7 @@ type Lost = Vec<(CommitmentId, Commitment)>;
 /// The state as the documents of the book tell it.
 #[derive(Clone, Debug, Default)]
 struct Oracle {
+    cut: Slots,
     now: u64,
     live: BTreeMap<CommitmentId, Commitment>,
     capacities: BTreeMap<PortRef, BitRate>,
@@ -65,21 +67,38 @@ struct Room {
 }
 
 impl Oracle {
+    /// Where seconds become minutes.
     fn border(&self) -> u64 {
         self.now / MINUTE * MINUTE + DAY
     }
 
     fn horizon(&self) -> u64 {
-        self.border() + 29 * DAY
+        let running = match self.cut {
+            Slots::SecondsThenMinutes => MINUTE,
+            Slots::FiveMinutes => 5 * MINUTE,
+        };
+        self.now / running * running + 30 * DAY
     }
 
-    /// From the beginning of the first slot that a window touches to the end of the last, the past left out.
+    /// How long the slot is that an instant is in.
+    fn slot(&self, at: u64) -> u64 {
+        match self.cut {
+            Slots::FiveMinutes => 5 * MINUTE,
+            Slots::SecondsThenMinutes if at < self.border() => SECOND,
+            Slots::SecondsThenMinutes => MINUTE,
+        }
+    }
+
+    /// From the beginning of the first slot that a window touches to the end of the last. Seconds that have passed are left
+    /// out, and where all have, there are no slots.
     fn slots(&self, window: Window) -> (u64, u64) {
-        let slot = |at: u64| if at < self.border() { SECOND } else { MINUTE };
-        let start = window.start().millis().max(self.now);
-        let end = window.end().millis();
-        let last = slot(end - 1);
-        (start / slot(start) * slot(start), end.div_ceil(last) * last)
+        let start = window.start().millis().max(self.now) / SECOND * SECOND;
+        let end = window.end().millis().div_ceil(SECOND) * SECOND;
+        if end <= start {
+            return (start, start);
+        }
+        let (first, last) = (self.slot(start), self.slot(end - 1));
+        (start / first * first, end.div_ceil(last) * last)
     }
 
     fn on(
@@ -638,7 +657,7 @@ fn compare(book: &mut Book, oracle: &mut Oracle, step: Step) -> TestCaseResult {
             prop_assert_eq!(u64::from(book.free(port, asked).0), free);
             let at = asked.start();
             let slot = Window::new(at, at.plus(Duration::from_millis(1))).unwrap();
-            let is_covered = at.millis() / SECOND >= now / SECOND && at.millis() < oracle.horizon();
+            let is_covered = (now / SECOND * SECOND..oracle.horizon()).contains(&at.millis());
             let load = book.load(port, at);
             for class in Class::SOLD {
                 let here = oracle.on(port, None).map(|(_, its)| its);
@@ -747,8 +766,12 @@ fn never_overbooked(oracle: &Oracle, port: PortRef, capacity: BitRate) -> TestCa
     Ok(())
 }
 
-fn history(steps: Vec<Step>) -> TestCaseResult {
-    let (mut book, mut oracle) = (Book::new(Time::default()), Oracle::default());
+fn history(cut: Slots, steps: Vec<Step>) -> TestCaseResult {
+    let mut book = Book::with_slots(cut, Time::default());
+    let mut oracle = Oracle {
+        cut,
+        ..Oracle::default()
+    };
     for number in 0..LINKS {
         book.set_capacity(link(number), BitRate(10_000_000));
         oracle.set_capacity(link(number), 10_000_000);
@@ -773,7 +796,9 @@ fn the_book_says_what_a_list_of_all_commitments_says() {
     let wanted = std::env::var("PAYFLOW_ORACLE_OPERATIONS").ok();
     let wanted = wanted.map_or(OPERATIONS, |wanted| wanted.parse().unwrap());
     let done = Cell::new(0_u64);
-    let histories = prop::collection::vec(step(), 0..=2 * LENGTH as usize);
+    let steps = prop::collection::vec(step(), 0..=2 * LENGTH as usize);
+    let shipped = prop::bool::weighted(0.75);
+    let histories = (shipped, steps);
     while done.get() < wanted {
         let cases = (wanted - done.get()).div_ceil(LENGTH.into());
         let config = ProptestConfig {
@@ -781,9 +806,14 @@ fn the_book_says_what_a_list_of_all_commitments_says() {
             failure_persistence: None,
             ..ProptestConfig::default()
         };
-        let result = TestRunner::new(config).run(&histories, |steps| {
+        let result = TestRunner::new(config).run(&histories, |(shipped, steps)| {
             done.set(done.get() + steps.len() as u64);
-            history(steps)
+            let cut = if shipped {
+                Slots::default()
+            } else {
+                Slots::FiveMinutes
+            };
+            history(cut, steps)
         });
         if let Err(error) = result {
             panic!("{error}");
