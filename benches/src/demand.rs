@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, time::Duration};
 
 use payflow_qos::{
     Ask, BitRate, Bounds, Class, Commitment, PortRef, SoldRate, SwitchId, Time, Topology, Window,
-    book::Book,
+    book::Book, calendar::Slots,
 };
 
 /// The present.
@@ -84,7 +84,18 @@ pub fn on_one_link(link: PortRef, ask: &Ask) -> Commitment {
 /// Switches numbered from 1, each with hosts behind port 1, at 400 Gbit/s, and these links of one capacity, both ways.
 #[must_use]
 pub fn network(switches: u64, links: &[(u64, u64)], capacity: BitRate) -> (Topology, Book) {
-    let (mut topology, mut book) = (Topology::new(), Book::new(START));
+    network_of(Slots::default(), switches, links, capacity)
+}
+
+/// [`network`], whose calendars cut time like this.
+#[must_use]
+pub fn network_of(
+    slots: Slots,
+    switches: u64,
+    links: &[(u64, u64)],
+    capacity: BitRate,
+) -> (Topology, Book) {
+    let (mut topology, mut book) = (Topology::new(), Book::with_slots(slots, START));
     let port = |at: u64, to: u64| PortRef::new(at, u32::try_from(100 + to).expect("small"));
     let edge = BitRate(400_000_000_000);
     for switch in 1..=switches {

@@ -118,6 +118,9 @@ impl Oracle {
         class: Class,
     ) -> (u64, u64) {
         let (start, end) = self.slots(window);
+        if end <= start {
+            return (0, 0);
+        }
         let near = among.map(|its| (self.slots(its.window), its));
         let near: Vec<_> = near
             .filter(|((from, to), _)| *from < end && start < *to)
@@ -459,7 +462,8 @@ enum Step {
 fn at() -> impl Strategy<Value = At> {
     let whole = |ms: i64| ms / 1_000 * 1_000;
     prop_oneof![
-        4 => (-5_000..90_000_i64).prop_map(At::Now),
+        5 => (-5_000..90_000_i64).prop_map(At::Now),
+        1 => (-20_000..0_i64).prop_map(At::Now),
         2 => (-90_000..200_000_i64).prop_map(At::Border),
         1 => (-200_000..62_000_i64).prop_map(At::Horizon),
         2 => (0..90_000_i64).prop_map(move |ms| At::Now(whole(ms))),
@@ -473,7 +477,8 @@ fn flow() -> impl Strategy<Value = Flow> {
         20 => Just(Class::Elastic),
         1 => Just(Class::BestEffort),
     ];
-    let links = prop::collection::btree_set(0..LINKS, 0..4);
+    let some = |least| prop::collection::btree_set(0..LINKS, least..4_usize);
+    let links = prop_oneof![20 => some(1), 1 => some(0)];
     let rate = prop_oneof![10 => 1..5_000_u32, 1 => 0..20_000_u32, 1 => Just(u32::MAX)];
     let unpaid = prop::bool::weighted(0.3);
     (
@@ -532,7 +537,7 @@ fn step() -> impl Strategy<Value = Step> {
         4 => id().prop_map(Step::MarkPaid),
         3 => (id(), flow()).prop_map(|(id, flow)| Step::Restore(id, flow)),
         8 => clock().prop_map(Step::Clock),
-        4 => (on(), prop_oneof![4 => 1_000_000..30_000_000_u64, 1 => 0..3_000_000_u64]).prop_map(|(on, bps)| Step::SetCapacity(on, bps)),
+        8 => (on(), prop_oneof![6 => 1_000_000..30_000_000_u64, 1 => 0..3_000_000_u64]).prop_map(|(on, bps)| Step::SetCapacity(on, bps)),
         1 => on().prop_map(Step::ClearCapacity),
         4 => (on(), prop_oneof![1 => Just(1_000), 1 => 0..1_000_u16]).prop_map(|(on, share)| Step::Share(on, share)),
         2 => (on(), any::<bool>(), any::<bool>()).prop_map(|(on, all, drained)| Step::Drain(on, all, drained)),
