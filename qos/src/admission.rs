@@ -9,12 +9,14 @@ use crate::{
     units::{SoldRate, Time, Window},
 };
 use serde::{Deserialize, Serialize};
-use std::collections::{BTreeSet, BinaryHeap};
+use std::collections::BinaryHeap;
 
 pub use crate::refusal::{CounterOffer, Reason, Refusal};
 
 /// How many instants the search for an earliest start looks at before it gives up.
 const START_STEPS: usize = 16;
+
+const NEVER: Time = Time::from_millis(u64::MAX);
 
 /// What is asked for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -83,10 +85,10 @@ impl Ask {
 /// or none could keep that bound; then the reason of the first link that refuses on the shortest path. The last two come with a
 /// counter-offer. A link whose capacity the topology or the book does not know is not for sale.
 pub fn find_path(topology: &Topology, book: &Book, ask: &Ask) -> Result<Path, Refusal> {
-    search(topology, book, ask, |rooms| {
+    search(topology, book, ask, |mut rooms| {
         let offer = CounterOffer {
-            highest_rate_now: highest_rate(rooms),
-            earliest_start: earliest_start(rooms.course),
+            highest_rate_now: highest_rate(&mut rooms),
+            earliest_start: earliest_start(rooms),
         };
         let some = offer.highest_rate_now.is_some() || offer.earliest_start.is_some();
         some.then_some(offer)
@@ -106,7 +108,7 @@ fn search(
     topology: &Topology,
     book: &Book,
     ask: &Ask,
-    counter_offer: impl FnOnce(&Rooms<'_>) -> Option<CounterOffer>,
+    counter_offer: impl FnOnce(Rooms<'_>) -> Option<CounterOffer>,
 ) -> Result<Path, Refusal> {
     book.may_ask(ask.class, ask.window, ask.holder())?;
     let graph = topology.graph();
@@ -133,12 +135,12 @@ fn search(
         return Ok(topology.path(ask.from, &way, ask.to));
     }
     let reason = rooms.bound_in_the_way().or(full).unwrap_or(Reason::NoRoute);
-    let offer = counter_offer(&rooms);
+    let offer = counter_offer(rooms);
     Err(Refusal { reason, offer })
 }
 
 /// The highest rate that fits on some path, where the one asked for does not.
-fn highest_rate(rooms: &Rooms<'_>) -> Option<SoldRate> {
+fn highest_rate(rooms: &mut Rooms<'_>) -> Option<SoldRate> {
     let widest = widest(rooms)?;
     let course = rooms.course;
     if course.ask.bounds == Bounds::default() {
@@ -160,23 +162,26 @@ fn highest_rate(rooms: &Rooms<'_>) -> Option<SoldRate> {
     fitting.checked_sub(1).map(|highest| rates[highest])
 }
 
-/// The highest rate that fits on some path, whatever the bounds: widest first, from switch to switch.
-fn widest(rooms: &Rooms<'_>) -> Option<SoldRate> {
+/// The highest rate up to the one asked for that fits on some path, whatever the bounds: widest first, from switch to switch.
+fn widest(rooms: &mut Rooms<'_>) -> Option<SoldRate> {
     let Course {
         graph, from, to, ..
     } = rooms.course;
     let last = rooms.highest(rooms.course.last());
-    let mut reached = BTreeSet::new();
+    let mut reached = vec![false; graph.switches()];
     let mut widest = BinaryHeap::from([(last, from)]);
     while let Some((rate, switch)) = widest.pop().filter(|(rate, _)| rate.0 > 0) {
         if switch == to {
             return Some(rate);
         }
-        if reached.insert(switch) {
-            let links = graph.leaving(switch);
-            let onward = links.map(|link| (link, graph.links()[link].to()));
-            let onward = onward.filter(|(_, next)| !reached.contains(next));
-            widest.extend(onward.map(|(link, next)| (rate.min(rooms.highest(link)), next)));
+        if std::mem::replace(&mut reached[switch], true) {
+            continue;
+        }
+        for link in graph.leaving(switch) {
+            let next = graph.links()[link].to();
+            if !reached[next] {
+                widest.push((rate.min(rooms.highest(link)), next));
+            }
         }
     }
     None
@@ -184,21 +189,21 @@ fn widest(rooms: &Rooms<'_>) -> Option<SoldRate> {
 
 /// From one instant to the next at which a link that stood in the way no longer does. Until then
 /// the links that can be reached can only become fewer, so nothing earlier is missed.
-fn earliest_start(course: Course<'_>) -> Option<Time> {
+fn earliest_start(mut rooms: Rooms<'_>) -> Option<Time> {
+    let course = rooms.course;
     let Course { book, ask, .. } = course;
     let duration = ask.window.duration();
-    let mut start = ask.window.start().max(book.now());
+    if ask.window.start() < book.now() {
+        rooms = rooms.at(Window::lasting(book.now(), duration)?)?;
+    } else {
+        rooms.is_searched = true;
+    }
     for _ in 0..START_STEPS {
-        let window =
-            Window::lasting(start, duration).filter(|window| window.end() <= book.horizon())?;
-        let mut rooms = Rooms::new(course, window);
-        if rooms.way().is_some() {
-            return Some(start);
+        if !rooms.is_searched && rooms.way().is_some() {
+            return Some(rooms.booking.window.start());
         }
-        let later = rooms
-            .full()
-            .filter_map(|port| book.next_room(port, &rooms.booking, ask.replacing));
-        start = later.min()?;
+        let later = rooms.next_room()?;
+        rooms = rooms.at(Window::lasting(later, duration)?)?;
     }
     None
 }
@@ -311,6 +316,10 @@ struct Rooms<'a> {
     booking: Booking,
     /// By link.
     has_room: Vec<Option<bool>>,
+    /// By link: the instant before which windows that begin after this one have no room, as far as that is known.
+    full_until: Vec<Time>,
+    /// It is known that there is no way.
+    is_searched: bool,
 }
 
 impl<'a> Rooms<'a> {
@@ -325,7 +334,18 @@ impl<'a> Rooms<'a> {
                 burst: ask.class.burst(ask.rate),
             },
             has_room: vec![None; course.last() + 1],
+            full_until: Vec::new(),
+            is_searched: false,
         }
+    }
+
+    /// The same, later. `None` beyond the horizon.
+    fn at(self, window: Window) -> Option<Self> {
+        let is_near = window.end() <= self.course.book.horizon();
+        is_near.then(|| Rooms {
+            full_until: self.full_until,
+            ..Rooms::new(self.course, window)
+        })
     }
 
     /// The shortest way on which every link has room, the last one included, and that keeps the bounds.
@@ -348,8 +368,17 @@ impl<'a> Rooms<'a> {
     fn has_room(&mut self, link: usize) -> bool {
         match self.has_room[link] {
             Some(has_room) => has_room,
+            None if self.is_known_full(link) => {
+                self.has_room[link] = Some(false);
+                false
+            }
             None => self.look(link).is_ok(),
         }
+    }
+
+    fn is_known_full(&self, link: usize) -> bool {
+        let until = self.full_until.get(link);
+        until.is_some_and(|until| self.booking.window.start() < *until)
     }
 
     /// Why there is no room.
@@ -370,9 +399,12 @@ impl<'a> Rooms<'a> {
         result
     }
 
-    /// The highest rate that there is room for.
-    fn highest(&self, link: usize) -> SoldRate {
+    /// The highest rate that there is room for, up to the one asked for: most links have room for that, and need not be measured.
+    fn highest(&mut self, link: usize) -> SoldRate {
         let Course { book, ask, .. } = self.course;
+        if self.has_room(link) {
+            return ask.rate;
+        }
         if !self.course.is_for_sale(link) {
             return SoldRate(0);
         }
@@ -381,10 +413,30 @@ impl<'a> Rooms<'a> {
             .map_or(SoldRate(0), |room| room.highest(ask.class))
     }
 
-    /// The links looked at so far that have no room.
-    fn full(&self) -> impl Iterator<Item = PortRef> + '_ {
-        let seen = self.has_room.iter().enumerate();
-        let full = seen.filter(|(_, has_room)| **has_room == Some(false));
-        full.map(|(link, _)| self.course.port(link))
+    /// The first instant at which one of the links that stood in the way has room.
+    fn next_room(&mut self) -> Option<Time> {
+        let course = self.course;
+        self.full_until.resize(self.has_room.len(), Time::default());
+        let full = (0..self.has_room.len()).filter(|link| self.has_room[*link] == Some(false));
+        let full: Vec<_> = full.collect();
+        let later = full.into_iter().filter_map(|link| {
+            if !self.is_known_full(link) {
+                if !course.is_for_sale(link) {
+                    self.full_until[link] = NEVER;
+                    return None;
+                }
+                let port = course.port(link);
+                let (next, is_exact) =
+                    course
+                        .book
+                        .next_room(port, &self.booking, course.ask.replacing);
+                if !is_exact {
+                    return next;
+                }
+                self.full_until[link] = next.unwrap_or(NEVER);
+            }
+            Some(self.full_until[link]).filter(|until| *until != NEVER)
+        });
+        later.min()
     }
 }

@@ -34,7 +34,7 @@ use serde::{Deserialize, Serialize};
 use std::{
     cmp::Reverse,
     collections::{BTreeMap, BTreeSet, HashSet},
-    hash::{BuildHasherDefault, DefaultHasher},
+    hash::{BuildHasherDefault, Hasher},
     time::Duration,
 };
 
@@ -126,8 +126,28 @@ struct Link {
     limits: Limits,
     calendar: Calendar,
     /// In no order; whoever goes through them makes one.
-    booked: HashSet<CommitmentId, BuildHasherDefault<DefaultHasher>>,
+    booked: HashSet<CommitmentId, BuildHasherDefault<IdHasher>>,
     unpaid: BTreeMap<CommitmentId, Hold>,
+}
+
+/// Ids are given out one after another by ourselves, so a multiplication scatters them well enough (Knuth, volume 3, 6.4).
+#[derive(Clone, Copy, Debug, Default)]
+struct IdHasher(u64);
+
+impl Hasher for IdHasher {
+    fn write(&mut self, bytes: &[u8]) {
+        bytes.iter().for_each(|byte| self.write_u64((*byte).into()));
+    }
+
+    fn write_u64(&mut self, word: u64) {
+        let scattered = (self.0 ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        // The upper half is the better one; a table looks at both ends.
+        self.0 = scattered ^ scattered >> 32;
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -707,38 +727,48 @@ impl Book {
     }
 
     /// The earliest start after `window` begins at which the link has room for `booking` as long as
-    /// the window lasts, as far as its calendar tells; `None` if there is none within the horizon.
+    /// the window lasts, as far as its calendar tells; `None` if there is none within the horizon. And whether that is exact:
+    /// what hold limits refuse, and what has a place already, may fit earlier.
     pub(crate) fn next_room(
         &self,
         port: PortRef,
         booking: &Booking,
         left_out: Option<CommitmentId>,
-    ) -> Option<Time> {
-        let link = self.links.get(&port)?;
+    ) -> (Option<Time>, bool) {
+        let Some(link) = self.links.get(&port) else {
+            return (None, true);
+        };
         let limits = link.limits;
-        if booking.rate.0 > limits.rate || booking.burst.0 > limits.burst(booking.class).into() {
-            return None;
-        }
         let left_out = self.booking_on(link, left_out);
+        let mut is_exact = left_out.is_none();
+        if booking.rate.0 > limits.rate || booking.burst.0 > limits.burst(booking.class).into() {
+            return (None, is_exact);
+        }
         let duration = booking.window.duration();
         let mut window = booking.window;
         while window.end() <= self.horizon() {
-            match link
+            let obstacle = link
                 .calendar
-                .last_obstacle(window, booking, &limits, left_out.as_ref())
-            {
-                Some(end) => window = Window::lasting(end, duration)?,
-                None if window.start() > booking.window.start() => return Some(window.start()),
+                .last_obstacle(window, booking, &limits, left_out.as_ref());
+            let later = match obstacle {
+                Some(end) => Some(end),
+                None if window.start() > booking.window.start() => {
+                    return (Some(window.start()), is_exact);
+                }
                 // It fits, so it is the hold limits that refuse: they change when a hold no longer
                 // overlaps.
                 None => {
+                    is_exact = false;
                     let ends = link.unpaid.values().map(|hold| hold.booking.window.end());
-                    window =
-                        Window::lasting(ends.filter(|end| *end > window.start()).min()?, duration)?;
+                    ends.filter(|end| *end > window.start()).min()
                 }
+            };
+            match later.and_then(|later| Window::lasting(later, duration)) {
+                Some(later) => window = later,
+                None => return (None, is_exact),
             }
         }
-        None
+        (None, is_exact)
     }
 
     fn booking_on(&self, link: &Link, id: Option<CommitmentId>) -> Option<Booking> {

@@ -292,11 +292,14 @@ impl Calendar {
         left_out: Option<&Booking>,
         mut tell: impl FnMut(u64, SoldRate),
     ) {
+        let [fine_s, coarse_s] = [self.span.slots.fine_s(), self.span.slots.coarse_s()];
         for (range, relief) in self.parts(RATES, window, left_out) {
             let (fine, coarse) = slots(self.span, &range);
             let row = &self.rows[RATES];
             let mut until = range.start;
-            for (series, parts, slot_s) in [(&row.fine, fine, 1), (&row.coarse, coarse, MINUTE)] {
+            for (series, parts, slot_s) in
+                [(&row.fine, fine, fine_s), (&row.coarse, coarse, coarse_s)]
+            {
                 for part in parts {
                     series.runs(part, |slots, rate| {
                         until += slots as u64 * slot_s;
@@ -868,6 +871,10 @@ mod tests {
                     Step::TakeBack(_) => {}
                     Step::Advance(by) => {
                         now += by;
+                        // What is over stays in the slot that runs, which the model does not know.
+                        if cut.fine_s() > 1 {
+                            now -= now % (cut.fine_s() * 1_000);
+                        }
                         calendar.advance(Time::from_millis(now));
                     }
                 }

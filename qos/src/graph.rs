@@ -87,6 +87,11 @@ impl Graph {
         self.switches.binary_search(&switch).ok()
     }
 
+    /// How many there are.
+    pub(crate) const fn switches(&self) -> usize {
+        self.switches.len()
+    }
+
     pub(crate) fn links(&self) -> &[Link] {
         &self.links
     }

@@ -99,6 +99,7 @@ pub(super) fn requests(
                 asker: hosts[from],
                 unpaid: false,
                 replacing: None,
+                bounds: payflow_qos::Bounds::default(),
             },
             value: (per_mbit_second * mbit) as u64,
             counts: at_ms >= period.warm_up_s * 1_000,

@@ -177,6 +177,7 @@ impl Network {
                     asker: host_port(from),
                     unpaid: false,
                     replacing: None,
+                    bounds: payflow_qos::Bounds::default(),
                 };
                 let path = fitting_path(&self.topology, &book, &ask)
                     .map_err(|reason| anyhow::anyhow!("{}: {reason}", self.name))?;
