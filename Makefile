@@ -15,12 +15,13 @@ demo: setup ## The main job on an emulated network; writes target/demo/report.js
 	$(CARGO) build --workspace --bins
 	target/debug/payflow-lab demo
 
-# The simulation must find faults that are planted in the core on purpose.
-PLANTED := -p payflow-emulation --features planted-faults --test planted
+# The simulation must find faults that are planted in the core on purpose. The whole workspace chooses the features of
+# dependencies, here as below, so that those are built once.
+PLANTED := --workspace --features payflow-emulation/planted-faults --test planted
 
 # End-to-end tests start the built programs, so those come first. Labs run as root: through sudo when the user is not.
 test: setup ## Every test, those on Mininet and Open vSwitch included
-	$(CARGO) build --workspace --bins
+	$(CARGO) build --workspace --lib --bins --tests
 	@if $(CARGO) nextest --version >/dev/null 2>&1; \
 	then echo "$(CARGO) test --doc, $(CARGO) nextest run"; \
 	    $(CARGO) test --workspace --doc --quiet && $(CARGO) nextest run $(PLANTED) && $(CARGO) nextest run --workspace; \
