@@ -23,7 +23,7 @@ use payflow_payment::{
     Address, Amount, Asset, Credit, Evidence, SignedTransaction, SigningKey, TxDigest, UnixMillis,
     ledger::{Inspected, Ledger as _, Submission, iota::IotaLedger, keys::Keyring},
 };
-use payflow_qos::{BitRate, PortRef, SwitchId, Tariff, Time, Topology};
+use payflow_qos::{BitRate, PortRef, SwitchId, Tariff, Time, Topology, price::Pricing};
 
 /// The digest of a genesis that never was.
 pub(crate) const CHAIN: &str = "11111111111111111111111111111111";
@@ -249,11 +249,12 @@ fn config() -> CoreConfig {
     CoreConfig {
         chain_id: CHAIN.into(),
         asset: Asset::iota(),
-        tariff: Tariff {
+        pricing: Pricing::Fixed(Tariff {
             steady_nanos_per_mbit_second: 1_000_000,
             elastic_nanos_per_mbit_second: 1_000_000,
             minimum_nanos: 10_000_000,
-        },
+        }),
+        following: None,
         quote_ttl: Duration::from_secs(30),
         grace: Duration::from_secs(10),
         cancellation_fee: Amount(2_000_000),

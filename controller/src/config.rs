@@ -12,7 +12,10 @@ use std::{
 };
 
 use payflow_payment::{Amount, ChainId};
-use payflow_qos::{BitRate, SwitchId, Tariff};
+use payflow_qos::{
+    BitRate, SwitchId, Tariff,
+    price::{Following, Pricing},
+};
 
 use crate::core::{
     document::BuyerKey,
@@ -132,9 +135,15 @@ pub enum LedgerConfig {
     },
 }
 
-/// `[prices]`: a [`Tariff`] with its defaults, in nanos of IOTA.
+/// `[prices]`, in nanos of IOTA.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Prices(pub Tariff);
+pub struct Prices {
+    /// `model` and what belongs to it: `fixed` by default, `time_of_day` with `[[prices.period]]`, or `congestion` with
+    /// `full_ratio`.
+    pub pricing: Pricing,
+    /// `[prices.follow_demand]`: all prices rise and fall slowly with what is sold; not when absent.
+    pub following: Option<Following>,
+}
 
 /// `[quotes]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -481,13 +490,22 @@ impl Default for LedgerConfig {
     }
 }
 
-impl Default for Prices {
-    fn default() -> Self {
-        Self(Tariff {
+impl Prices {
+    pub(crate) const fn default_tariff() -> Tariff {
+        Tariff {
             steady_nanos_per_mbit_second: 100_000,
             elastic_nanos_per_mbit_second: 80_000,
             minimum_nanos: 10_000_000,
-        })
+        }
+    }
+}
+
+impl Default for Prices {
+    fn default() -> Self {
+        Self {
+            pricing: Pricing::Fixed(Self::default_tariff()),
+            following: None,
+        }
     }
 }
 

@@ -275,6 +275,7 @@ impl Api {
             .await?
         {
             Answer::Price(price) => Ok(document(StatusCode::OK, &price)),
+            Answer::Outlook(outlook) => Ok(document(StatusCode::OK, &outlook)),
             other => Err(unexpected(&other)),
         }
     }

@@ -27,8 +27,8 @@ use crate::{
     api::WellKnown,
     core::{
         document::{
-            ChangeRequest, PriceDocument, PriceRequest, QuoteDocument, QuoteRequest,
-            ReservationNumber, ReservationView, Status,
+            ChangeRequest, OutlookDocument, OutlookRequest, PriceDocument, PriceRequest,
+            QuoteDocument, QuoteRequest, ReservationNumber, ReservationView, Status,
         },
         network::Protocol,
     },
@@ -101,6 +101,29 @@ pub(super) struct QuoteArgs {
     trust: TrustArgs,
 }
 
+/// `payflow price`.
+#[derive(Debug, Args)]
+pub(super) struct PriceArgs {
+    #[command(flatten)]
+    what: QuoteArgs,
+    /// Also what it would cost if it began later, up to so much later, such as 6h.
+    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
+    over: Option<Duration>,
+    /// From one start to the next with --over; by default a twelfth of that.
+    #[arg(long, value_name = "TIME", value_parser = parse_duration, requires = "over")]
+    step: Option<Duration>,
+}
+
+impl PriceArgs {
+    /// Whole seconds; the controller says when there are too many starts.
+    fn outlook(&self) -> Option<OutlookRequest> {
+        let over = self.over?.as_secs();
+        let step_s = self.step.map_or(over.div_ceil(12), |step| step.as_secs());
+        let count = u32::try_from(over / step_s.max(1) + 1).unwrap_or(u32::MAX);
+        Some(OutlookRequest { step_s, count })
+    }
+}
+
 /// `payflow reserve`.
 #[derive(Debug, Args)]
 pub(super) struct ReserveArgs {
@@ -169,7 +192,9 @@ pub(super) struct CancelArgs {
 const SETTLE_TIME: Duration = Duration::from_secs(120);
 
 /// Asks what it would cost. Nothing is held.
-pub(super) async fn price(args: QuoteArgs, common: &Common, out: Out) -> Result<(), CliError> {
+pub(super) async fn price(args: PriceArgs, common: &Common, out: Out) -> Result<(), CliError> {
+    let outlook = args.outlook();
+    let args = args.what;
     let wallet = args.wallet.load()?;
     let (client, _) = greet(common, &wallet, &args.trust).await?;
     let request = args.flow.request(&wallet, None);
@@ -183,6 +208,7 @@ pub(super) async fn price(args: QuoteArgs, common: &Common, out: Out) -> Result<
         start_at: request.start_at,
         duration_s: request.duration_s,
         class: request.class,
+        outlook,
     })?;
     let call = Call {
         method: Method::POST,
@@ -192,6 +218,10 @@ pub(super) async fn price(args: QuoteArgs, common: &Common, out: Out) -> Result<
         wait: None,
     };
     let answered = again(&client, &call).await?;
+    if outlook.is_some() {
+        let outlook: OutlookDocument = client.read(answered.document)?;
+        return out.print(&outlook, || show::outlook(&outlook));
+    }
     let price: PriceDocument = client.read(answered.document)?;
     out.print(&price, || show::price(&price))
 }

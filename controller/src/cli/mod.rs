@@ -76,7 +76,7 @@ enum Command {
     #[command(subcommand)]
     Wallet(wallet::WalletCommand),
     /// Ask what bandwidth would cost; nothing is held or paid.
-    Price(buy::QuoteArgs),
+    Price(buy::PriceArgs),
     /// Ask for a quote, which holds the capacity for some seconds; nothing is paid.
     Quote(buy::QuoteArgs),
     /// Buy bandwidth: quote, payment and reservation in one step.

@@ -8,11 +8,14 @@ use std::{
 
 use indicatif::ProgressBar;
 use payflow_payment::{Amount, UnixMillis};
-use payflow_qos::BitRate;
+use payflow_qos::{
+    BitRate,
+    price::{Charge, Segment},
+};
 
 use super::units::{show_amount, show_millis};
 use crate::core::{
-    document::{PriceDocument, QuoteDocument, ReservationView, Status},
+    document::{OutlookDocument, PriceDocument, QuoteDocument, ReservationView, Status},
     network::{Protocol, Selector},
 };
 
@@ -88,6 +91,7 @@ pub(super) fn quote(quote: &QuoteDocument) -> String {
         ),
         &[
             ("price", Some(show_amount(terms.price))),
+            ("spread", quote.charge.as_ref().map(spread)),
             (
                 "class",
                 Some(format!(
@@ -99,6 +103,21 @@ pub(super) fn quote(quote: &QuoteDocument) -> String {
             ("fees", Some(fees(quote))),
             ("binding for", Some(show_millis(left / 1000 * 1000))),
         ],
+    )
+}
+
+/// How a price is spread over the time that it buys.
+fn spread(charge: &Charge) -> String {
+    // For a minute, so that stretches compare; in the smallest unit, rounded up.
+    let per_minute = |it: &Segment| {
+        let nanos = (u128::from(it.nanos) * 60_000).div_ceil(u128::from(it.ms.max(1)));
+        u64::try_from(nanos).unwrap_or(u64::MAX)
+    };
+    let rates = || charge.segments().iter().map(per_minute);
+    format!(
+        "from {} to {} a minute; time that is not served gives back what it cost",
+        show_amount(Amount(rates().min().unwrap_or(0))),
+        show_amount(Amount(rates().max().unwrap_or(0))),
     )
 }
 
@@ -235,6 +254,45 @@ pub(super) fn price(price: &PriceDocument) -> String {
             )),
         )],
     )
+}
+
+/// What something would cost at other times, the cheapest marked.
+pub(super) fn outlook(outlook: &OutlookDocument) -> String {
+    let prices = || outlook.chances.iter().filter_map(|chance| chance.price);
+    let (cheapest, dearest) = (prices().min(), prices().max().map_or(0, |it| it.0));
+    let first = outlook.chances.first().map_or(0, |it| it.start_at.get());
+    let now = now().get().max(first);
+    let mut table = vec![["START", "PRICE", "", ""].map(str::to_owned)];
+    for chance in &outlook.chances {
+        let ahead = chance.start_at.get().saturating_sub(now) / 1_000 * 1_000;
+        let start = match ahead {
+            0 => "now".to_owned(),
+            ahead => format!("in {}", show_millis(ahead)),
+        };
+        let price = chance.price.map_or_else(|| "-".to_owned(), show_amount);
+        let note = match &chance.refusal {
+            Some(reason) => reason.to_string(),
+            None if chance.price == cheapest => "cheapest".to_owned(),
+            None => String::new(),
+        };
+        table.push([start, price, bar(chance.price, dearest), note]);
+    }
+    format!(
+        "{} for {}, {}:\n{}",
+        BitRate(outlook.rate_bps),
+        show_millis(outlook.duration_ms),
+        outlook.class,
+        columns(&table)
+    )
+}
+
+/// As long as its share of the dearest, rounded up.
+fn bar(price: Option<Amount>, dearest: u64) -> String {
+    const LONGEST: u128 = 24;
+    let length = price.map_or(0, |price| {
+        (u128::from(price.0) * LONGEST).div_ceil(u128::from(dearest.max(1)))
+    });
+    "#".repeat(usize::try_from(length).unwrap_or(0))
 }
 
 /// A line for each.

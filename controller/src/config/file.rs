@@ -5,7 +5,7 @@ use std::{
 };
 
 use payflow_payment::{Amount, ChainId};
-use payflow_qos::{BitRate, SwitchId, Tariff, topology::ParseSwitchIdError};
+use payflow_qos::{BitRate, SwitchId, topology::ParseSwitchIdError};
 use toml::{
     Spanned,
     de::{DeTable, DeValue},
@@ -13,9 +13,13 @@ use toml::{
 
 use super::{
     ApiPort, Config, ConfigProblem, DataDir, Enrolled, HttpConfig, LedgerConfig, NetworkOptions,
-    OpenFlowConfig, OvsdbConfig, OvsdbTls, PortConfig, Prices, QuoteConfig, SwitchConfig, TlsFiles,
+    OpenFlowConfig, OvsdbConfig, OvsdbTls, PortConfig, QuoteConfig, SwitchConfig, TlsFiles,
 };
 use crate::core::network::PortRole;
+
+mod prices;
+
+use prices::read_prices;
 
 /// The configuration, with defaults in place of what is wrong, and what is wrong, in file order.
 pub(super) fn read(text: &str) -> (Config, Vec<ConfigProblem>) {
@@ -225,22 +229,6 @@ fn read_ledger(mut section: Section<'_>) -> LedgerConfig {
             chain_id: ChainId::new(chain_id.unwrap_or_default()),
         }
     }
-}
-
-fn read_prices(mut section: Section<'_>) -> Prices {
-    let Prices(defaults) = Prices::default();
-    let mut price = |key, default| section.or(key, integer, default);
-    Prices(Tariff {
-        steady_nanos_per_mbit_second: price(
-            "steady_nanos_per_mbit_second",
-            defaults.steady_nanos_per_mbit_second,
-        ),
-        elastic_nanos_per_mbit_second: price(
-            "elastic_nanos_per_mbit_second",
-            defaults.elastic_nanos_per_mbit_second,
-        ),
-        minimum_nanos: price("minimum_nanos", defaults.minimum_nanos),
-    })
 }
 
 fn read_quotes(mut section: Section<'_>) -> QuoteConfig {
@@ -457,7 +445,7 @@ impl<'t> Section<'t> {
                         None => wrong(item.span().start, kind(item.get_ref())),
                         Some(table) => sections.push(Section::new(
                             self.report,
-                            key.to_owned(),
+                            self.name_of(key),
                             Some(table),
                             item.span().start,
                         )),

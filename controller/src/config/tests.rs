@@ -122,11 +122,14 @@ fn every_key_is_read() {
             url: "https://node.example:443".into(),
             chain_id: "abc".into(),
         },
-        prices: Prices(Tariff {
-            steady_nanos_per_mbit_second: 1,
-            elastic_nanos_per_mbit_second: 2,
-            minimum_nanos: 3,
-        }),
+        prices: Prices {
+            pricing: Pricing::Fixed(Tariff {
+                steady_nanos_per_mbit_second: 1,
+                elastic_nanos_per_mbit_second: 2,
+                minimum_nanos: 3,
+            }),
+            following: None,
+        },
         quotes: QuoteConfig {
             ttl: Duration::from_secs(4),
             grace: Duration::from_secs(5),

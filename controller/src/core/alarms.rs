@@ -17,6 +17,8 @@ pub(super) enum Alarm {
     Moves,
     /// Go on with the outgoing transfer at the head of the queue.
     Payout,
+    /// Let the base price follow demand.
+    BasePrice,
     /// Ask for the treasury's balance again.
     Treasury,
 }

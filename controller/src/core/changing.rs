@@ -10,7 +10,6 @@
 
 use std::time::Duration;
 
-use payflow_payment::Amount;
 use payflow_qos::{Commitment, Window};
 
 use super::{
@@ -20,7 +19,7 @@ use super::{
     journal::EndCause,
     network::Host,
     problem::{Problem, ProblemKind},
-    quoting::{Terms, Wanted, field, key_of, millis, sold_rate},
+    quoting::{Terms, Wanted, field, key_of, sold_rate},
     register::Reservation,
     reply::Answer,
     reservation::{State, Stimulus},
@@ -50,6 +49,7 @@ impl Core {
         }
         let Some(active) = reservation
             .active
+            .as_ref()
             .filter(|_| reservation.state == State::Active)
         else {
             return Err(Problem::new(
@@ -84,11 +84,6 @@ impl Core {
             Some(address) => self.refund_address(address)?,
             None => quote.payment.refund_to.clone(),
         };
-        let price = self
-            .config
-            .tariff
-            .charge(quote.class, rate, millis(duration))
-            .ok_or_else(|| field("rate_bps", "this has no price"))?;
         let issued = &reservation.issued;
         let last = issued.path.egress_ports().last().unwrap_or(issued.ingress);
         let host = |address, mac, port| Host {
@@ -104,7 +99,6 @@ impl Core {
             rate,
             starts_at: None,
             duration,
-            price: Amount(price),
             source: host(quote.flow.source, issued.source_mac, issued.ingress),
             destination: host(quote.flow.destination, issued.destination_mac, last),
             asker: issued.asker,

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use payflow_payment::{Address, Amount, PaymentTerms, Signed, TxDigest, UnixMillis};
-use payflow_qos::{BitRate, Bytes, Class, PortRef, SoldRate};
+use payflow_qos::{BitRate, Bytes, Class, PortRef, Reason, SoldRate, price::Charge};
 use serde::{Deserialize, Serialize};
 
 use super::network::{FlowCounters, Protocol, Selector};
@@ -78,6 +78,63 @@ pub struct PriceRequest {
     /// As in [`QuoteRequest`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub class: Option<Class>,
+    /// Later starts to look at as well; the answer then is an [`OutlookDocument`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub outlook: Option<OutlookRequest>,
+}
+
+/// Which starts an outlook looks at: the one that is asked for, one step later, two steps later.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OutlookRequest {
+    /// In seconds, at least 1.
+    pub step_s: u64,
+    /// How many, from 1 to 96.
+    pub count: u32,
+}
+
+impl From<PriceRequest> for QuoteRequest {
+    fn from(body: PriceRequest) -> Self {
+        QuoteRequest {
+            source: body.source,
+            destination: body.destination,
+            protocol: body.protocol,
+            source_port: body.source_port,
+            destination_port: body.destination_port,
+            rate_bps: body.rate_bps,
+            start_at: body.start_at,
+            duration_s: body.duration_s,
+            class: body.class,
+            max_price: None,
+            refund_to: Address::new(""),
+        }
+    }
+}
+
+/// What the same would cost if it began later. Nothing is held and nothing promised.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OutlookDocument {
+    /// Steady or elastic.
+    pub class: Class,
+    /// The rate that would be sold, whole kbit/s.
+    pub rate_bps: u64,
+    /// How long it would last.
+    pub duration_ms: u64,
+    /// By time of start, as far as the horizon of the calendar reaches.
+    pub chances: Vec<Chance>,
+}
+
+/// A time at which it could begin.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Chance {
+    /// When.
+    pub start_at: UnixMillis,
+    /// What it costs then, in the smallest unit of the asset; absent where there is no room.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub price: Option<Amount>,
+    /// Why there is no room.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refusal: Option<Reason>,
 }
 
 /// What something would cost at this moment. Nothing is held and nothing promised.
@@ -141,6 +198,10 @@ pub struct QuoteDocument {
     pub start_at: Option<UnixMillis>,
     /// How long, from the moment every switch has confirmed.
     pub duration_ms: u64,
+    /// How the price is spread over the paid time, where it is not the same all the way: milliseconds and what they cost, from
+    /// the start of service on. Time that is not served gives back what it cost.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub charge: Option<Charge>,
     /// The egress ports of the path.
     pub path: Vec<PortRef>,
     /// The queueing delay the buffers of the path allow at most.
@@ -354,6 +415,13 @@ impl QuoteDocument {
     #[must_use]
     pub fn rate(&self) -> Option<SoldRate> {
         BitRate(self.rate_bps).to_sold()
+    }
+
+    /// How the price is spread over the paid time; `None` for a quote of no time, which is not made.
+    #[must_use]
+    pub fn spread(&self) -> Option<Charge> {
+        let flat = || Charge::flat(self.duration_ms, self.payment.price.0).ok();
+        self.charge.clone().or_else(flat)
     }
 
     /// The burst the meter tolerates.

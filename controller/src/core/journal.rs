@@ -2,7 +2,7 @@
 //! these records applied in order, when they happen and again after a restart.
 
 use payflow_payment::{Amount, PaymentKey, Signed, SignedTransaction, TxDigest};
-use payflow_qos::{Path, PortNo, PortRef, SwitchId, Time};
+use payflow_qos::{Path, PortNo, PortRef, SwitchId, Time, price::BasePrice};
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -210,6 +210,13 @@ pub enum Record {
         port: Option<PortNo>,
         /// Or not any more.
         drained: bool,
+        /// When.
+        at: Time,
+    },
+    /// The base price has followed demand.
+    BasePrice {
+        /// What it is now.
+        price: BasePrice,
         /// When.
         at: Time,
     },

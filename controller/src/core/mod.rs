@@ -22,7 +22,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use payflow_payment::{Address, Amount, Asset, ChainId, SigningKey, UnixMillis};
-use payflow_qos::{CommitmentId, Tariff, Time, book::Book};
+use payflow_qos::{
+    CommitmentId, Time,
+    book::Book,
+    price::{BasePrice, Following, Pricing},
+};
 
 mod alarms;
 mod changing;
@@ -38,6 +42,7 @@ pub mod network;
 mod paying;
 mod payouts;
 pub mod planted;
+pub mod pricing;
 pub(crate) mod printable;
 pub mod problem;
 mod quoting;
@@ -73,7 +78,9 @@ pub struct CoreConfig {
     /// The asset payments must be in.
     pub asset: Asset,
     /// Prices.
-    pub tariff: Tariff,
+    pub pricing: Pricing,
+    /// How they follow demand; not at all when absent.
+    pub following: Option<Following>,
     /// How long a quote is binding.
     pub quote_ttl: Duration,
     /// How long after a quote's expiry a payment made in time may still become known.
@@ -126,6 +133,8 @@ pub struct Core {
     waiting: moving::Waiting,
     /// Transfers that could not be built from any source, and when they are tried again; others go before them.
     deferred: BTreeMap<u64, Time>,
+    /// What prices are multiplied by, where they follow demand.
+    base_price: BasePrice,
     ledger_up: bool,
     treasury: Option<Amount>,
     outputs: std::collections::VecDeque<Output>,
@@ -176,6 +185,7 @@ impl Core {
             deferred: BTreeMap::new(),
             generations: Generations::default(),
             broken: BTreeMap::new(),
+            base_price: BasePrice::default(),
             waiting: moving::Waiting::new(),
             ledger_up: false,
             treasury: None,
@@ -239,6 +249,7 @@ impl Core {
                 Alarm::Payment(number) => self.ask_for_payment(number),
                 Alarm::Moves => self.try_moves(),
                 Alarm::Payout => self.advance_payout(),
+                Alarm::BasePrice => self.follow_demand(),
                 Alarm::Treasury => self.order(LedgerOrder::TreasuryBalance),
             }
         }

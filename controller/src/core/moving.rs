@@ -242,7 +242,7 @@ impl Core {
         if reservation.state == State::Scheduled {
             return;
         }
-        let ends = match reservation.active {
+        let ends = match &reservation.active {
             Some(active) => active.to,
             None => self
                 .now

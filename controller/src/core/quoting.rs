@@ -6,20 +6,19 @@ use std::time::Duration;
 use payflow_payment::{Address, Amount, PaymentTerms, Signed};
 use payflow_qos::{
     Ask, BitRate, Bounds, Class, Commitment, Path, PortRef, Reason, Refusal, SoldRate, Time,
-    Window, admission::find_path,
+    Window, admission::find_path, price::Charge,
 };
 
 use super::{
     Core,
     changing::cover,
     commitment,
-    document::{
-        BuyerKey, PriceDocument, PriceRequest, QuoteDocument, QuoteRequest, ReservationNumber,
-    },
+    document::{BuyerKey, QuoteDocument, QuoteRequest, ReservationNumber},
     io::{Caller, Idempotency, LedgerOrder},
     journal::{QuoteIssued, Record},
     network::{Host, Protocol, Selector},
     planted::{Fault, is_planted},
+    pricing::sold_class,
     problem::{Problem, ProblemKind},
     register::Reservation,
     reply::Answer,
@@ -35,7 +34,6 @@ pub(super) struct Wanted {
     pub(super) rate: SoldRate,
     pub(super) starts_at: Option<Time>,
     pub(super) duration: Duration,
-    pub(super) price: Amount,
     pub(super) source: Host,
     pub(super) destination: Host,
     pub(super) asker: PortRef,
@@ -51,7 +49,7 @@ pub(super) struct Terms {
 
 impl Wanted {
     /// An unpaid hold of it.
-    fn ask(&self, window: Window) -> Ask {
+    pub(super) fn ask(&self, window: Window) -> Ask {
         Ask {
             from: self.source.port,
             to: self.destination.port,
@@ -89,39 +87,8 @@ impl Core {
         self.issue(wanted, terms)
     }
 
-    /// What it would cost, and whether there is room for it. Nothing is held.
-    pub(super) fn price(&self, caller: &Caller, body: PriceRequest) -> Result<Answer, Problem> {
-        let buyer = key_of(caller)?;
-        let body = QuoteRequest {
-            source: body.source,
-            destination: body.destination,
-            protocol: body.protocol,
-            source_port: body.source_port,
-            destination_port: body.destination_port,
-            rate_bps: body.rate_bps,
-            start_at: body.start_at,
-            duration_s: body.duration_s,
-            class: body.class,
-            max_price: None,
-            refund_to: Address::new(""),
-        };
-        let wanted = self.understand(buyer, caller, body)?;
-        let ask = wanted.ask(self.window(&wanted)?);
-        let path = find_path(self.network.topology(), &self.book, &ask)
-            .map_err(|refusal| refused(&refusal))?;
-        Ok(Answer::Price(PriceDocument {
-            price: wanted.price,
-            class: wanted.class,
-            rate_bps: wanted.rate.bps(),
-            start_at: wanted.starts_at.map(unix),
-            duration_ms: millis(wanted.duration),
-            path: path.egress_ports().collect(),
-            delay_bound_ms: self.delay_bound_ms(&wanted, &path)?,
-        }))
-    }
-
     /// For how long capacity is held: until it is paid and installed at the latest, and has lasted.
-    fn window(&self, wanted: &Wanted) -> Result<Window, Problem> {
+    pub(super) fn window(&self, wanted: &Wanted) -> Result<Window, Problem> {
         let hold_ends = self.now.plus(self.config.quote_ttl + self.config.grace);
         let begins = wanted.starts_at.unwrap_or(self.now);
         let ends = begins
@@ -129,8 +96,13 @@ impl Core {
             .plus(self.config.install_patience)
             .plus(wanted.duration)
             .plus(super::SERVICE_TAIL);
-        Window::new(begins, ends)
-            .ok_or_else(|| Problem::new(ProblemKind::Internal, "the window of the quote is empty"))
+        // Empty only where time itself ends.
+        Window::new(begins, ends).ok_or_else(|| self.beyond_horizon())
+    }
+
+    pub(super) fn beyond_horizon(&self) -> Problem {
+        let horizon = self.book.horizon();
+        refused(&Refusal::from(Reason::BeyondHorizon { horizon }))
     }
 
     /// The answer that this request got before.
@@ -168,17 +140,6 @@ impl Core {
 
     /// Finds and holds a path, and writes the quote down.
     pub(super) fn issue(&mut self, wanted: Wanted, terms: Terms) -> Result<Answer, Problem> {
-        if let Some(most) = terms.max_price.filter(|most| *most < wanted.price) {
-            return Err(Problem::new(
-                ProblemKind::PriceTooHigh,
-                format!(
-                    "the price is {}, above the {most} that max_price allows",
-                    wanted.price
-                ),
-            )
-            .with("price", wanted.price));
-        }
-
         let number = self.register.next_number();
         if number.0 > ReservationNumber::MAX {
             return Err(Problem::new(
@@ -189,8 +150,9 @@ impl Core {
         let expires = self.now.plus(self.config.quote_ttl);
         let hold_ends = expires.plus(self.config.grace);
         let window = self.window(&wanted)?;
-        let path = self.admit(number, &wanted, window, terms.replaces)?;
+        let (path, charge) = self.admit(number, &wanted, window, &terms)?;
         let delay_bound_ms = self.delay_bound_ms(&wanted, &path)?;
+        let price = Amount(charge.total());
         let document = QuoteDocument {
             id: number.quote_id(),
             replaces: terms.replaces.map(ReservationNumber::reservation_id),
@@ -201,6 +163,7 @@ impl Core {
             burst_bytes: wanted.class.burst(wanted.rate).0,
             start_at: wanted.starts_at.map(unix),
             duration_ms: millis(wanted.duration),
+            charge: Some(charge).filter(|it| it.segments().len() > 1),
             path: path.egress_ports().collect(),
             delay_bound_ms,
             issued_at: self.unix_now(),
@@ -208,7 +171,7 @@ impl Core {
                 chain_id: self.config.chain_id.clone(),
                 asset: self.config.asset.clone(),
                 pay_to: self.keys.receive_address(number.0),
-                price: wanted.price,
+                price,
                 refund_to: terms.refund_to,
                 expires_at: unix(expires),
                 grace_ms: millis(self.config.grace),
@@ -294,7 +257,7 @@ impl Core {
         Ok(())
     }
 
-    fn understand(
+    pub(super) fn understand(
         &self,
         buyer: BuyerKey,
         caller: &Caller,
@@ -334,15 +297,10 @@ impl Core {
                 "port 0 names no flow; leave the port out for any",
             ));
         }
-        let class = body.class.unwrap_or(match body.protocol {
+        let class = sold_class(body.class.unwrap_or(match body.protocol {
             Protocol::Udp => Class::Steady,
             Protocol::Tcp => Class::Elastic,
-        });
-        let price = self
-            .config
-            .tariff
-            .charge(class, rate, millis(duration))
-            .ok_or_else(|| field("class", "this class is not sold; steady and elastic are"))?;
+        }))?;
         let selector = Selector {
             source,
             destination,
@@ -365,7 +323,6 @@ impl Core {
             rate,
             starts_at,
             duration,
-            price: Amount(price),
             asker: asker.unwrap_or(source_host.port),
             source: source_host,
             destination: destination_host,
@@ -441,37 +398,47 @@ impl Core {
         }
     }
 
-    /// Finds a path and books it as an unpaid hold, in one decision; for a change together with what it replaces.
+    /// Finds a path, prices it, and books it as an unpaid hold, in one decision; for a change together with what it replaces.
     fn admit(
         &mut self,
         number: ReservationNumber,
         wanted: &Wanted,
         window: Window,
-        replaces: Option<ReservationNumber>,
-    ) -> Result<Path, Problem> {
-        let ask = wanted.ask(window);
-        let old = replaces.and_then(|it| {
+        terms: &Terms,
+    ) -> Result<(Path, Charge), Problem> {
+        let mut ask = wanted.ask(window);
+        let old = terms.replaces.and_then(|it| {
             let id = commitment(it);
             Some((id, self.book.get(id)?.clone()))
         });
-        let Some((old_id, old)) = old else {
-            let path = find_path(self.network.topology(), &self.book, &ask)
-                .map_err(|refusal| refused(&refusal))?;
-            self.book
-                .commit(commitment(number), &ask.commitment(&path, wanted.price.0))
-                .map_err(|refusal| refused(&refusal))?;
-            return Ok(path);
-        };
-        let (both, _) = cover(ask.commitment(&Path { hops: Vec::new() }, 0), &old);
-        let ask = Ask {
-            rate: both.rate,
-            window: both.window,
-            replacing: Some(old_id),
-            ..ask
-        };
+        if let Some((old_id, old)) = &old {
+            let (both, _) = cover(ask.commitment(&Path { hops: Vec::new() }, 0), old);
+            ask = Ask {
+                rate: both.rate,
+                window: both.window,
+                replacing: Some(*old_id),
+                ..ask
+            };
+        }
         let path = find_path(self.network.topology(), &self.book, &ask)
             .map_err(|refusal| refused(&refusal))?;
-        let (both, rest) = cover(ask.commitment(&path, wanted.price.0), &old);
+        let charge = self.charge(wanted, &path, ask.replacing)?;
+        let price = Amount(charge.total());
+        if let Some(most) = terms.max_price.filter(|most| *most < price) {
+            return Err(Problem::new(
+                ProblemKind::PriceTooHigh,
+                format!("the price is {price}, above the {most} that max_price allows"),
+            )
+            .with("price", price));
+        }
+        let wanted = ask.commitment(&path, price.0);
+        let Some((old_id, old)) = old else {
+            let held = self.book.commit(commitment(number), &wanted);
+            return held
+                .map(|()| (path, charge))
+                .map_err(|refusal| refused(&refusal));
+        };
+        let (both, rest) = cover(wanted, &old);
         self.book.release(old_id);
         let held = self.book.commit(commitment(number), &both);
         if let Err(refusal) = held {
@@ -481,10 +448,10 @@ impl Core {
         if !rest.path.is_empty() {
             self.book.restore(old_id, rest);
         }
-        Ok(path)
+        Ok((path, charge))
     }
 
-    fn delay_bound_ms(&self, wanted: &Wanted, path: &Path) -> Result<u64, Problem> {
+    pub(super) fn delay_bound_ms(&self, wanted: &Wanted, path: &Path) -> Result<u64, Problem> {
         self.book
             .delay_bound_ms(path.egress_ports(), wanted.class)
             .ok_or_else(|| {
@@ -587,7 +554,7 @@ fn overlap(a: &Selector, b: &Selector) -> bool {
         && ports(a.destination_port, b.destination_port)
 }
 
-fn refused(refusal: &Refusal) -> Problem {
+pub(super) fn refused(refusal: &Refusal) -> Problem {
     let kind = match &refusal.reason {
         Reason::NoRoute | Reason::TooManyHops { .. } | Reason::TooMuchDelay { .. } => {
             ProblemKind::NoRoute

@@ -1,9 +1,12 @@
 //! The durable state: what the journal's records say when they are applied in order.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::Range,
+};
 
 use payflow_payment::{Address, Amount, PaymentKey, Signed, SignedTransaction, TxDigest, memo};
-use payflow_qos::{PortNo, PortRef, SwitchId, Time};
+use payflow_qos::{PortNo, PortRef, SwitchId, Time, price::BasePrice};
 
 use super::{
     document::{BuyerKey, QuoteDocument, Receipt, ReservationNumber},
@@ -33,6 +36,8 @@ pub(super) struct Register {
     pub(super) port_names: BTreeMap<PortRef, String>,
     /// Who is, or was, carried as what.
     carried_as: BTreeMap<FlowId, ReservationNumber>,
+    /// What prices were multiplied by last, where they follow demand.
+    pub(super) base_price: BasePrice,
     /// The last checkpoint that was seen whole.
     pub(super) followed: Option<u64>,
 }
@@ -87,12 +92,13 @@ pub(super) struct Paid {
 }
 
 /// The paid time.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Active {
     pub(super) from: Time,
     pub(super) to: Time,
-    /// Time during which the network could not vouch for the flow, finished spells only.
-    pub(super) credited_ms: u64,
+    /// Spells during which the network could not vouch for the flow, finished ones only: in order, in milliseconds from the
+    /// beginning of the paid time on.
+    pub(super) credited: Vec<Range<u64>>,
     /// The spell that is not finished.
     pub(super) suspended_since: Option<Time>,
 }
@@ -259,7 +265,7 @@ impl Register {
                 reservation.active = Some(Active {
                     from: *at,
                     to: *ends,
-                    credited_ms: 0,
+                    credited: Vec::new(),
                     suspended_since: None,
                 });
                 let replaces = reservation.issued.replaces;
@@ -388,6 +394,10 @@ impl Register {
                 } else {
                     self.drained.remove(&(*switch, *port));
                 }
+                Ok(())
+            }
+            Record::BasePrice { price, .. } => {
+                self.base_price = *price;
                 Ok(())
             }
             Record::SwitchBound { switch, key, .. } => match self.switch_keys.insert(*switch, *key)
@@ -612,17 +622,21 @@ impl Reservation {
         }
     }
 
-    /// Paid time given until `at`, without what is credited; at most what was bought.
-    pub(super) fn served_ms(&self, at: Time) -> u64 {
-        let Some(active) = self.active else { return 0 };
-        let until = at.min(active.to);
-        let mut credited = active.credited_ms;
-        if let Some(since) = active.suspended_since {
-            credited += span_ms(since, until);
+    /// Paid time given until `at`, without what is credited: in order, in milliseconds from its beginning on.
+    pub(super) fn served(&self, at: Time) -> Vec<Range<u64>> {
+        let Some(active) = &self.active else {
+            return Vec::new();
+        };
+        let until = span_ms(active.from, at.min(active.to));
+        let open = active.suspended_since.map(|it| active.since(it)..until);
+        let (mut served, mut from) = (Vec::new(), 0);
+        for credited in active.credited.iter().cloned().chain(open) {
+            served.push(from..credited.start.min(until));
+            from = from.max(credited.end);
         }
-        span_ms(active.from, until)
-            .saturating_sub(credited)
-            .min(self.quote().duration_ms)
+        served.push(from..until);
+        served.retain(|it| !it.is_empty());
+        served
     }
 
     fn active_mut(&mut self) -> Result<&mut Active, String> {
@@ -633,9 +647,14 @@ impl Reservation {
 }
 
 impl Active {
+    /// Of its milliseconds, the one at which this was.
+    fn since(&self, at: Time) -> u64 {
+        span_ms(self.from, at.min(self.to))
+    }
+
     fn resume(&mut self, at: Time) {
         if let Some(since) = self.suspended_since.take() {
-            self.credited_ms += span_ms(since, at.min(self.to));
+            self.credited.push(self.since(since)..self.since(at));
         }
     }
 }

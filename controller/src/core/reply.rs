@@ -5,7 +5,7 @@ use payflow_qos::{PortNo, PortRef, SwitchId};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    document::{PriceDocument, QuoteDocument, ReservationView},
+    document::{OutlookDocument, PriceDocument, QuoteDocument, ReservationView},
     network::{Host, KeyFingerprint, SwitchView},
 };
 
@@ -16,6 +16,8 @@ pub enum Answer {
     Quote(Box<Signed<QuoteDocument>>),
     /// What something would cost.
     Price(PriceDocument),
+    /// What it would cost at other times.
+    Outlook(OutlookDocument),
     /// A reservation as it is now.
     Reservation(Box<ReservationView>),
     /// Reservations, newest first.

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use payflow_payment::{Amount, CancellationFee, Signed, settle};
-use payflow_qos::{CommitmentId, PortRef, Time, Window, price::earned};
+use payflow_qos::{CommitmentId, PortRef, Time, Window};
 
 use super::{
     Alarm, Core, Effect, SERVICE_TAIL, commitment,
@@ -29,12 +29,14 @@ impl Core {
         }
         self.recall_ports();
         self.recall_drains();
+        self.base_price = self.register.base_price;
+        self.follow_demand();
         let numbers: Vec<_> = self.register.reservations.keys().copied().collect();
         for number in numbers {
             let Some(reservation) = self.register.reservations.get(&number) else {
                 continue;
             };
-            let (state, active) = (reservation.state, reservation.active);
+            let (state, active) = (reservation.state, reservation.active.clone());
             let displaced = reservation.displaced;
             let lapsed = reservation.issued.hold_ends <= self.now;
             let until = self.carried_until(reservation).plus(SERVICE_TAIL);
@@ -107,7 +109,7 @@ impl Core {
 
     /// No switch carries it for longer, give or take the hard time-outs' grace.
     pub(super) fn carried_until(&self, reservation: &Reservation) -> Time {
-        match reservation.active {
+        match &reservation.active {
             Some(active) => active.to,
             // Entries were installed, if at all, for as long as this after it was tried last.
             None => reservation
@@ -132,10 +134,11 @@ impl Core {
             State::Held | State::Pending => Some(reservation.issued.hold_ends),
             State::Scheduled => Some(reservation.needed_from(self.now)),
             State::Installing => Some(self.now.plus(self.config.install_patience)),
-            State::Active => reservation.active.map(|active| active.to),
+            State::Active => reservation.active.as_ref().map(|active| active.to),
             State::Suspended => {
                 let patience = self.now.plus(self.config.suspend_patience);
-                reservation.active.map(|active| active.to.min(patience))
+                let active = reservation.active.as_ref();
+                active.map(|active| active.to.min(patience))
             }
             State::Stopping(_) | State::Settling(_) | State::Over(_) => None,
         };
@@ -152,6 +155,7 @@ impl Core {
         };
         let time_over = reservation
             .active
+            .as_ref()
             .is_some_and(|active| active.to <= self.now);
         match reservation.state {
             State::Held | State::Pending => self.stimulate(number, Stimulus::HoldOver, None),
@@ -422,8 +426,9 @@ impl Core {
         let terms = &quote.payment;
         let paid = reservation.paid.as_ref()?;
         let cause = reservation.ended_by()?;
-        let served_ms = reservation.served_ms(reservation.ended_at?);
-        let served = Amount(earned(terms.price.0, quote.duration_ms, served_ms));
+        let served = reservation.served(reservation.ended_at?);
+        let served_ms = served.iter().map(|it| it.end - it.start).sum();
+        let served = Amount(quote.spread()?.earned(served));
         let unserved = terms.price.checked_sub(served)?;
         let fee = match cause {
             EndCause::Cancelled => CancellationFee::AtMost(terms.cancellation_fee),

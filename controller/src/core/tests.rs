@@ -10,10 +10,13 @@ use payflow_payment::{
     UnixMillis,
     ledger::{BuildError, Inspected, Lookup, Outgoing, Submission},
 };
-use payflow_qos::{BitRate, Path, PortNo, PortRef, SwitchId, Tariff, Time, Topology};
+use payflow_qos::{
+    BitRate, Path, PortNo, PortRef, SwitchId, Tariff, Time, Topology, price::Pricing,
+};
 
 mod changing;
 mod moving;
+mod pricing;
 mod scheduling;
 
 use super::{
@@ -243,6 +246,16 @@ type Cable = (u64, u64, u64);
 const LINE: &[Cable] = &[(1, 2, 20_000_000), (2, 3, 20_000_000)];
 
 fn start(links: &'static [Cable], journal: Vec<(u64, Record)>, now: Time, confirms: bool) -> Desk {
+    start_with(links, journal, now, confirms, |_| ())
+}
+
+fn start_with(
+    links: &'static [Cable],
+    journal: Vec<(u64, Record)>,
+    now: Time,
+    confirms: bool,
+    decide: impl FnOnce(&mut CoreConfig),
+) -> Desk {
     let mut topology = Topology::new();
     for switch in links.iter().flat_map(|(a, b, _)| [*a, *b]) {
         topology.add_switch(SwitchId(switch));
@@ -291,14 +304,15 @@ fn start(links: &'static [Cable], journal: Vec<(u64, Record)>, now: Time, confir
         away: false,
         lingering: Vec::new(),
     };
-    let config = CoreConfig {
+    let mut config = CoreConfig {
         chain_id: CHAIN.into(),
         asset: Asset::iota(),
-        tariff: Tariff {
+        pricing: Pricing::Fixed(Tariff {
             steady_nanos_per_mbit_second: 1_000_000,
             elastic_nanos_per_mbit_second: 1_000_000,
             minimum_nanos: 10_000_000,
-        },
+        }),
+        following: None,
         quote_ttl: Duration::from_secs(30),
         grace: Duration::from_secs(10),
         cancellation_fee: Amount(2_000_000),
@@ -309,6 +323,7 @@ fn start(links: &'static [Cable], journal: Vec<(u64, Record)>, now: Time, confir
         treasury_minimum: Amount(50_000_000),
         enrolled: BTreeSet::new(),
     };
+    decide(&mut config);
     let keys = TestKeys(SigningKey::from_seed([1; 32]));
     let core = Core::restore(
         config,

@@ -249,9 +249,10 @@ fn reservation(it: &Reservation, register: &Register) -> ReservationView {
         moves: it.moves,
         usage: None,
         payment,
-        active_at: it.active.map(|active| unix(active.from)),
+        active_at: it.active.as_ref().map(|active| unix(active.from)),
         ends_at: it
             .active
+            .as_ref()
             .map(|active| unix(it.ended_at.map_or(active.to, |ended| ended.min(active.to)))),
         receipt: it.receipt.clone(),
         settlement: it.settlement.and_then(transfer),

@@ -421,7 +421,8 @@ fn core_config(config: &Config, chain_id: ChainId) -> CoreConfig {
     CoreConfig {
         chain_id,
         asset: Asset::iota(),
-        tariff: config.prices.0,
+        pricing: config.prices.pricing.clone(),
+        following: config.prices.following,
         quote_ttl: config.quotes.ttl,
         grace: config.quotes.grace,
         cancellation_fee: config.quotes.cancellation_fee,

@@ -12,7 +12,6 @@ mod base;
 mod charge;
 mod congestion;
 mod form;
-mod outlook;
 mod power;
 mod schedule;
 mod tariff;
@@ -23,7 +22,6 @@ pub use base::{BasePrice, Following, FollowingError};
 pub use charge::{Charge, ChargeError, MOST_SEGMENTS, Segment};
 pub use congestion::{BASE_UNIT, Congestion, CongestionError, MOST_FULL_RATIO};
 pub use form::PricingError;
-pub use outlook::{Chance, MOST_CHANCES, outlook};
 pub use schedule::{
     MOST_FACTOR_PER_MILLE, MinuteOfDay, ParseMinuteError, Period, PeriodProblem, ScheduleError,
     TimeOfDay,

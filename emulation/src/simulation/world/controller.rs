@@ -8,7 +8,7 @@ use payflow_controller::core::io::{Caller, Input, Output, Request, RequestId};
 use payflow_controller::core::network::{Network, NetworkConfig};
 use payflow_controller::core::{Core, CoreConfig, OperatorKeys};
 use payflow_payment::{Address, Amount, Asset, SigningKey};
-use payflow_qos::Tariff;
+use payflow_qos::{Tariff, price::Pricing};
 use sha2::Digest;
 
 use super::{CHAIN, Event, Life, TREASURY, World, receive_address};
@@ -215,11 +215,12 @@ fn config() -> CoreConfig {
     CoreConfig {
         chain_id: CHAIN.into(),
         asset: Asset::iota(),
-        tariff: Tariff {
+        pricing: Pricing::Fixed(Tariff {
             steady_nanos_per_mbit_second: 1_000_000,
             elastic_nanos_per_mbit_second: 800_000,
             minimum_nanos: 10_000_000,
-        },
+        }),
+        following: None,
         quote_ttl: Duration::from_secs(15),
         grace: Duration::from_secs(10),
         cancellation_fee: Amount(2_000_000),
