@@ -382,3 +382,80 @@ fn the_keys_of_a_switch_are_written_once_and_are_fingerprints() {
         ]
     );
 }
+
+#[test]
+fn prices_by_the_time_of_day_or_by_what_is_booked_may_follow_demand() {
+    let by_time = "[prices]
+        model = \"time_of_day\"
+        steady_nanos_per_mbit_second = 100
+        utc_offset_minutes = -300
+        [[prices.period]]
+        from = \"08:00\"
+        to = \"20:00\"
+        factor_per_mille = 1500
+        [[prices.period]]
+        from = \"20:00\"
+        to = \"08:00\"
+        steady_nanos_per_mbit_second = 40
+        elastic_nanos_per_mbit_second = 30
+        [prices.follow_demand]
+        interval_s = 60
+    ";
+    let prices = Config::parse(by_time).unwrap().prices;
+    let Pricing::TimeOfDay(schedule) = &prices.pricing else {
+        panic!("{prices:?}")
+    };
+    assert_eq!(schedule.usual().steady_nanos_per_mbit_second, 100);
+    assert_eq!(schedule.utc_offset_minutes(), -300);
+    assert_eq!(schedule.periods().len(), 2);
+    let following = prices.following.unwrap();
+    assert_eq!(following.interval(), Duration::from_secs(60));
+    let by_load = "[prices]\nmodel = \"congestion\"\nfull_ratio = 50\n";
+    let prices = Config::parse(by_load).unwrap().prices;
+    let Pricing::Congestion(congestion) = &prices.pricing else {
+        panic!("{prices:?}")
+    };
+    assert_eq!(congestion.full_ratio(), 50);
+    assert_eq!(prices.following, None);
+}
+
+#[test]
+fn prices_that_cannot_be_are_named_with_what_to_write() {
+    let prices = |text: &str| problems(&format!("[prices]\n{text}"));
+    assert_eq!(
+        prices("model = \"auction\"\n"),
+        [
+            "line 2: prices.model: \"auction\" is no way of pricing; write \"fixed\", \"time_of_day\" or \"congestion\""
+        ]
+    );
+    assert_eq!(
+        prices("model = \"congestion\"\n"),
+        [
+            "line 1: prices.full_ratio: is missing; write how many times as much as an empty link a full one costs, such as 100"
+        ]
+    );
+    // What belongs to another model is no key of this one.
+    let other = prices("full_ratio = 100\n");
+    assert!(other[0].starts_with("line 2: prices.full_ratio: is not a key here"));
+    assert_eq!(
+        prices("model = \"time_of_day\"\n"),
+        [
+            "line 2: prices.period: there is no period; write at least one, for example from \"00:00\" to \"24:00\""
+        ]
+    );
+    let period =
+        "model = \"time_of_day\"\n[[prices.period]]\nfrom = \"8\"\nto = \"24:00\"\nfactor = 2\n";
+    let told = prices(period);
+    assert!(
+        told[0].starts_with("line 4: prices.period.from: \"8\" is not a time of the day"),
+        "{told:?}"
+    );
+    assert!(
+        told[1].starts_with("line 6: prices.period.factor: is not a key here"),
+        "{told:?}"
+    );
+    assert_eq!(
+        prices("[prices.follow_demand]\ntarget_per_mille = 1000\n"),
+        ["line 2: prices.follow_demand: target_per_mille must be from 1 to 999, not 1000"]
+    );
+}
