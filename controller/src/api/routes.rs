@@ -23,7 +23,8 @@ use super::{
 };
 use crate::core::{
     document::{
-        ChangeRequest, PriceRequest, QuoteRequest, ReservationNumber, ReservationView, Status,
+        ChangeRequest, GroupRequest, PriceRequest, QuoteRequest, ReservationNumber,
+        ReservationView, Status,
     },
     io::{Caller, PaymentProof, Request},
     problem::{Problem, ProblemKind},
@@ -51,6 +52,7 @@ enum Resource {
     Reservations,
     Reservation(String),
     Changes(String),
+    Groups,
     Prices,
     Topology,
     Switches,
@@ -73,6 +75,7 @@ impl Resource {
         match segments.as_slice() {
             ["v1", "quotes"] => Self::Quotes,
             ["v1", "quotes", quote] => Self::Quote(id(quote)),
+            ["v1", "groups"] => Self::Groups,
             ["v1", "prices"] => Self::Prices,
             ["v1", "reservations"] => Self::Reservations,
             ["v1", "reservations", reservation] => Self::Reservation(id(reservation)),
@@ -199,6 +202,11 @@ impl Api {
                 )
                 .await
             }
+            Resource::Groups => {
+                allow(&head, &[Method::POST])?;
+                let received = head.receive(body, settings).await?.buyer(settings)?;
+                self.group(received.json()?).await
+            }
             Resource::Prices => {
                 allow(&head, &[Method::POST])?;
                 let received = head.receive(body, settings).await?.buyer(settings)?;
@@ -276,6 +284,18 @@ impl Api {
         {
             Answer::Price(price) => Ok(document(StatusCode::OK, &price)),
             Answer::Outlook(outlook) => Ok(document(StatusCode::OK, &outlook)),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    async fn group(&self, received: Received) -> Result<HttpResponse, Failed> {
+        let body: GroupRequest = body::parse(&received.body)?;
+        let request = Request::Group {
+            body,
+            idempotency: received.idempotency,
+        };
+        match self.desk.request(received.caller, request).await? {
+            Answer::Group(group) => Ok(document(StatusCode::CREATED, &group)),
             other => Err(unexpected(&other)),
         }
     }

@@ -51,6 +51,27 @@ pub struct QuoteRequest {
     pub refund_to: Address,
 }
 
+/// Body of `POST /v1/groups`: flows that are bought all or none.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GroupRequest {
+    /// From 1 to 16 of them, in any directions; no packet belongs to two.
+    pub quotes: Vec<QuoteRequest>,
+    /// The most the buyer is willing to pay for all of them, in the smallest unit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_price: Option<Amount>,
+}
+
+/// The quotes of a group. One transaction has to pay every one of them, each its price at its address; hand it over with any of
+/// them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GroupDocument {
+    /// The sum of their prices.
+    pub price: Amount,
+    /// In the order of the request.
+    pub quotes: Vec<Signed<QuoteDocument>>,
+}
+
 /// Body of `POST /v1/prices`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -183,6 +204,10 @@ pub struct QuoteDocument {
     /// The reservation whose place this takes, without a packet lost, when it begins; what that has not served is refunded.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub replaces: Option<String>,
+    /// The quotes of the group that it belongs to, itself included: one transaction that pays all of them buys all, any other
+    /// buys none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub group: Vec<String>,
     /// Who may buy.
     pub buyer: BuyerKey,
     /// Which packets.

@@ -10,7 +10,8 @@ use payflow_qos::{BitRate, PortNo, SwitchId};
 
 use super::{
     document::{
-        BuyerKey, ChangeRequest, PriceRequest, QuoteRequest, ReservationNumber, ReservationView,
+        BuyerKey, ChangeRequest, GroupRequest, PriceRequest, QuoteRequest, ReservationNumber,
+        ReservationView,
     },
     journal::Record,
     network::{ConnectionId, NetworkInput},
@@ -114,6 +115,13 @@ pub enum Request {
         /// The body.
         body: QuoteRequest,
         /// `Idempotency-Key`, with a hash over method, path and body.
+        idempotency: Option<Idempotency>,
+    },
+    /// `POST /v1/groups`.
+    Group {
+        /// The body.
+        body: GroupRequest,
+        /// As for [`Self::Quote`].
         idempotency: Option<Idempotency>,
     },
     /// `POST /v1/reservations/{id}/quotes`.

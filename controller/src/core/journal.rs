@@ -17,6 +17,8 @@ use super::{
 pub enum Record {
     /// A quote was made and its capacity is held.
     QuoteIssued(Box<QuoteIssued>),
+    /// The quotes of a group were made, and the capacity of all of them is held.
+    GroupIssued(Vec<QuoteIssued>),
     /// A payment was offered: signed bytes to submit, or a digest to look for.
     PaymentOffered {
         /// For which quote.
@@ -45,6 +47,15 @@ pub enum Record {
         key: PaymentKey,
         /// What arrived.
         amount: Amount,
+        /// The checkpoint that contains it.
+        checkpoint: u64,
+        /// When it was seen there.
+        at: Time,
+    },
+    /// A payment is in a checkpoint and buys every flow of a group.
+    GroupPaid {
+        /// All of them.
+        members: Vec<Bought>,
         /// The checkpoint that contains it.
         checkpoint: u64,
         /// When it was seen there.
@@ -259,6 +270,9 @@ pub struct QuoteIssued {
     /// The reservation whose place this takes when it begins.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub replaces: Option<ReservationNumber>,
+    /// Every flow of the group that it belongs to, itself included; none where it is sold by itself.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub group: Vec<ReservationNumber>,
     /// The client's idempotency key, if it gave one.
     pub idempotency: Option<Idempotency>,
     /// When.
@@ -295,6 +309,29 @@ impl QuoteIssued {
                 *port = to;
             }
         }
+    }
+}
+
+/// What a payment buys of a group. See [`Record::GroupPaid`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Bought {
+    /// Which reservation.
+    pub number: ReservationNumber,
+    /// Consumed by the record, for ever.
+    pub key: PaymentKey,
+    /// What arrived at its address.
+    pub amount: Amount,
+}
+
+impl Record {
+    /// The payments that are consumed by it, for ever.
+    pub fn consumes(&self) -> impl Iterator<Item = &PaymentKey> {
+        let (one, several): (_, &[Bought]) = match self {
+            Record::Paid { key, .. } | Record::Mispaid { key, .. } => (Some(key), &[]),
+            Record::GroupPaid { members, .. } => (None, members),
+            _ => (None, &[]),
+        };
+        one.into_iter().chain(several.iter().map(|it| &it.key))
     }
 }
 

@@ -35,6 +35,7 @@ pub mod document;
 mod draining;
 mod gate;
 mod generations;
+pub mod grouping;
 pub mod io;
 pub mod journal;
 mod moving;

@@ -36,6 +36,18 @@ pub(super) struct PendingPayment {
     rejected: Option<String>,
 }
 
+/// A payment that is in a checkpoint, and what it means for one quote.
+#[derive(Clone, Debug)]
+pub(super) struct Weighed {
+    pub(super) number: ReservationNumber,
+    pub(super) key: PaymentKey,
+    pub(super) checkpoint: u64,
+    pub(super) amount: Amount,
+    pub(super) stimulus: Stimulus,
+    /// Why it is useless, for people.
+    pub(super) reason: Option<String>,
+}
+
 /// First pause before the ledger is asked for a payment; doubles up to [`SLOWEST_QUESTION`].
 const FIRST_QUESTION: Duration = Duration::from_millis(500);
 const SLOWEST_QUESTION: Duration = Duration::from_secs(5);
@@ -72,11 +84,16 @@ impl Core {
         if reservation.knows(&digest) {
             return self.as_it_is(number);
         }
-        match respond(state, Stimulus::PaymentOffered) {
-            Response::Record(_) => {}
-            Response::Refuse(why) => return Err(Problem::new(ProblemKind::WrongState, why)),
-            Response::Ignore => return self.as_it_is(number),
+        let members = self.members(number);
+        for member in &members {
+            let reservation = self.visible(caller, *member)?;
+            match respond(reservation.state, Stimulus::PaymentOffered) {
+                Response::Record(_) => {}
+                Response::Refuse(why) => return Err(Problem::new(ProblemKind::WrongState, why)),
+                Response::Ignore => return self.as_it_is(number),
+            }
         }
+        let reservation = self.visible(caller, number)?;
         if self.register.consumed_digests.contains(&digest) {
             return Err(Problem::new(
                 ProblemKind::PaymentAlreadyUsed,
@@ -102,20 +119,24 @@ impl Core {
                 transaction,
                 inspected,
             } => {
-                pays_enough(&terms, &inspected)?;
+                for member in &members {
+                    pays_enough(&self.visible(caller, *member)?.quote().payment, &inspected)?;
+                }
                 Some(transaction)
             }
             PaymentProof::Digest(_) => None,
         };
-        self.record(Record::PaymentOffered {
-            number,
-            digest,
-            transaction,
-            at: self.now,
-        });
-        self.arm(number);
-        self.pursue(number);
-        self.changed(number);
+        for number in members {
+            self.record(Record::PaymentOffered {
+                number,
+                digest: digest.clone(),
+                transaction: transaction.clone(),
+                at: self.now,
+            });
+            self.arm(number);
+            self.pursue(number);
+            self.changed(number);
+        }
         self.as_it_is(number)
     }
 
@@ -131,7 +152,7 @@ impl Core {
         if self.unix_now() > terms.expires_at {
             return Err(expired(number));
         }
-        Err(Problem::new(
+        let problem = Problem::new(
             ProblemKind::PaymentRequired,
             format!(
                 "pay {} to {} and hand over the signed transaction, or its digest",
@@ -139,7 +160,16 @@ impl Core {
             ),
         )
         .with("quote", number.quote_id())
-        .with("payment", terms))
+        .with("payment", terms);
+        let members = self.members(number);
+        if members.len() == 1 {
+            return Err(problem);
+        }
+        let all = members
+            .iter()
+            .filter_map(|it| self.register.reservations.get(it));
+        let all: Vec<_> = all.map(|it| &it.quote().payment).collect();
+        Err(problem.with("group", all))
     }
 
     fn as_it_is(&self, number: ReservationNumber) -> Result<Answer, Problem> {
@@ -232,17 +262,14 @@ impl Core {
         if self.payout_submitted(digest, &outcome) {
             return;
         }
-        let Some((number, pending)) = self
-            .pending
-            .iter_mut()
-            .find(|(_, pending)| pending.digest == *digest)
-        else {
+        let Submission::Rejected { reason } = outcome else {
             return;
         };
-        let number = *number;
-        if let Submission::Rejected { reason } = outcome {
-            pending.rejected = Some(reason);
-            self.alarms.set(Alarm::Payment(number), self.now);
+        for (number, pending) in &mut self.pending {
+            if pending.digest == *digest {
+                pending.rejected = Some(reason.clone());
+                self.alarms.set(Alarm::Payment(*number), self.now);
+            }
         }
     }
 
@@ -342,19 +369,34 @@ impl Core {
     }
 
     fn payment_for(&mut self, number: ReservationNumber, evidence: &Evidence) {
-        let Some(reservation) = self.register.reservations.get(&number) else {
+        let members = self.members(number);
+        if members.len() > 1 {
+            self.payment_for_group(&members, evidence);
+            return;
+        }
+        let Some(weighed) = self.weigh(number, evidence) else {
             return;
         };
+        let state = self.register.reservations.get(&number).map(|it| it.state);
+        match state.map(|state| respond(state, weighed.stimulus)) {
+            Some(Response::Record(Fact::Paid)) => self.paid(weighed),
+            Some(Response::Record(_)) => self.is_useless(weighed, true, evidence),
+            Some(Response::Ignore | Response::Refuse(_)) | None => {}
+        }
+    }
+
+    /// What a transaction that is in a checkpoint means for this quote; `None` if nothing, or nothing new.
+    pub(super) fn weigh(&self, number: ReservationNumber, evidence: &Evidence) -> Option<Weighed> {
+        let reservation = self.register.reservations.get(&number)?;
         let terms = reservation.terms_for(evidence);
         let key = PaymentKey {
             chain_id: self.config.chain_id.clone(),
             digest: evidence.digest.clone(),
             pay_to: terms.pay_to.clone(),
         };
-        let (Some(checkpoint), false) = (evidence.checkpoint, self.register.is_consumed(&key))
-        else {
-            return;
-        };
+        let checkpoint = evidence
+            .checkpoint
+            .filter(|_| !self.register.is_consumed(&key))?;
         let (stimulus, amount, reason) = match judge(&terms, evidence, self.unix_now()) {
             // A receipt cannot name such an amount (RFC 8785 numbers end at 2^53), so it buys nothing and goes back.
             Verdict::Paid { amount, .. } if amount.0 > MOST_SIGNED => (
@@ -374,43 +416,54 @@ impl Core {
                 Some("it came too late".to_owned()),
             ),
             Verdict::NotFinal | Verdict::Failed | Verdict::WrongAsset { .. } | Verdict::NotToUs => {
-                return;
+                return None;
             }
         };
-        match respond(reservation.state, stimulus) {
-            Response::Record(Fact::Paid) => self.paid(number, key, amount, checkpoint),
-            Response::Record(_) => {
-                let reason = reason.unwrap_or_else(|| "nothing was left to buy with it".to_owned());
-                // Made in time and seen late is our delay, and costs the buyer nothing.
-                let in_time = evidence
-                    .timestamp
-                    .is_some_and(|made_at| made_at <= terms.expires_at);
-                let late = reservation.paid.is_none() && amount >= terms.price && in_time;
-                let fee = if late {
-                    Amount::ZERO
-                } else {
-                    terms.mispayment_fee
-                };
-                self.mispaid(number, key, amount, fee, reason);
-            }
-            Response::Ignore | Response::Refuse(_) => {}
-        }
-    }
-
-    fn paid(
-        &mut self,
-        number: ReservationNumber,
-        key: PaymentKey,
-        amount: Amount,
-        checkpoint: u64,
-    ) {
-        self.record(Record::Paid {
+        Some(Weighed {
             number,
             key,
-            amount,
             checkpoint,
+            amount,
+            stimulus,
+            reason,
+        })
+    }
+
+    /// It buys nothing, and goes back. Made in time and seen late is our delay, and costs the buyer nothing, if it was whole.
+    pub(super) fn is_useless(&mut self, weighed: Weighed, is_whole: bool, evidence: &Evidence) {
+        let Some(reservation) = self.register.reservations.get(&weighed.number) else {
+            return;
+        };
+        let terms = reservation.terms_for(evidence);
+        let in_time = evidence
+            .timestamp
+            .is_some_and(|made_at| made_at <= terms.expires_at);
+        let enough = is_whole && weighed.amount >= terms.price;
+        let late = reservation.paid.is_none() && enough && in_time;
+        let fee = if late {
+            Amount::ZERO
+        } else {
+            terms.mispayment_fee
+        };
+        let reason = weighed.reason;
+        let reason = reason.unwrap_or_else(|| "nothing was left to buy with it".to_owned());
+        self.mispaid(weighed.number, weighed.key, weighed.amount, fee, reason);
+    }
+
+    fn paid(&mut self, weighed: Weighed) {
+        let number = weighed.number;
+        self.record(Record::Paid {
+            number,
+            key: weighed.key,
+            amount: weighed.amount,
+            checkpoint: weighed.checkpoint,
             at: self.now,
         });
+        self.bought(number);
+    }
+
+    /// It is paid, which is recorded: it begins, at once or later.
+    pub(super) fn bought(&mut self, number: ReservationNumber) {
         self.pending.remove(&number);
         self.alarms.clear(Alarm::Payment(number));
         if !self.book.mark_paid(commitment(number)) {

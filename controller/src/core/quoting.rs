@@ -119,7 +119,13 @@ impl Core {
         match self.register.idempotency.get(&key) {
             None => Ok(None),
             Some((fingerprint, number)) if *fingerprint == idempotency.fingerprint => {
-                self.get_quote(caller, *number).map(Some)
+                match self.members(*number).as_slice() {
+                    [_] => self.get_quote(caller, *number).map(Some),
+                    members => {
+                        self.visible(caller, *number)?;
+                        Ok(Some(Answer::Group(Box::new(self.group_document(members)))))
+                    }
+                }
             }
             Some(_) => Err(Problem::new(
                 ProblemKind::IdempotencyConflict,
@@ -140,7 +146,21 @@ impl Core {
 
     /// Finds and holds a path, and writes the quote down.
     pub(super) fn issue(&mut self, wanted: Wanted, terms: Terms) -> Result<Answer, Problem> {
-        let number = self.register.next_number();
+        let draft = self.draft(self.register.next_number(), wanted, terms, &[])?;
+        let quote = draft.quote.clone();
+        self.offer(vec![draft]);
+        Ok(Answer::Quote(Box::new(quote)))
+    }
+
+    /// Finds and holds a path, and makes the quote of that number, one of a group where there are several. Nothing is written
+    /// down yet.
+    pub(super) fn draft(
+        &mut self,
+        number: ReservationNumber,
+        wanted: Wanted,
+        terms: Terms,
+        group: &[ReservationNumber],
+    ) -> Result<QuoteIssued, Problem> {
         if number.0 > ReservationNumber::MAX {
             return Err(Problem::new(
                 ProblemKind::Internal,
@@ -156,6 +176,7 @@ impl Core {
         let document = QuoteDocument {
             id: number.quote_id(),
             replaces: terms.replaces.map(ReservationNumber::reservation_id),
+            group: group.iter().map(|it| it.quote_id()).collect(),
             buyer: wanted.buyer,
             flow: wanted.selector,
             class: wanted.class,
@@ -190,12 +211,9 @@ impl Core {
                     format!("the quote cannot be signed: {error}"),
                 )
             })?;
-        let pay_to = quote.document.payment.pay_to.clone();
-        // Watched before anybody is told of the address, so that no payment to it is missed.
-        self.order(LedgerOrder::Watch { address: pay_to });
-        let issued = QuoteIssued {
+        Ok(QuoteIssued {
             number,
-            quote: quote.clone(),
+            quote,
             path,
             ingress: wanted.source.port,
             source_mac: wanted.source.mac,
@@ -204,14 +222,29 @@ impl Core {
             starts_at: wanted.starts_at,
             hold_ends,
             replaces: terms.replaces,
+            group: group.to_vec(),
             idempotency: terms.idempotency,
             at: self.now,
-        };
-        self.remember_ports(issued.ports());
-        self.record(Record::QuoteIssued(Box::new(issued)));
-        self.arm(number);
-        self.changed(number);
-        Ok(Answer::Quote(Box::new(quote)))
+        })
+    }
+
+    /// Writes quotes down, in one record, and makes them known.
+    pub(super) fn offer(&mut self, issued: Vec<QuoteIssued>) {
+        let numbers: Vec<_> = issued.iter().map(|it| it.number).collect();
+        for draft in &issued {
+            // Watched before anybody is told of the address, so that no payment to it is missed.
+            let address = draft.quote.document.payment.pay_to.clone();
+            self.order(LedgerOrder::Watch { address });
+            self.remember_ports(draft.ports());
+        }
+        self.record(match <[QuoteIssued; 1]>::try_from(issued) {
+            Ok([one]) => Record::QuoteIssued(Box::new(one)),
+            Err(several) => Record::GroupIssued(several),
+        });
+        for number in numbers {
+            self.arm(number);
+            self.changed(number);
+        }
     }
 
     /// Writes down what the ports are called through which something is about to be sold, where that is not known.
@@ -545,7 +578,7 @@ pub(super) fn key_of(caller: &Caller) -> Result<BuyerKey, Problem> {
     })
 }
 
-fn overlap(a: &Selector, b: &Selector) -> bool {
+pub(super) fn overlap(a: &Selector, b: &Selector) -> bool {
     let ports = |a: Option<u16>, b: Option<u16>| a.is_none() || b.is_none() || a == b;
     a.source == b.source
         && a.destination == b.destination

@@ -181,6 +181,7 @@ impl Register {
     fn try_apply(&mut self, record: &Record) -> Result<(), String> {
         match record {
             Record::QuoteIssued(issued) => self.quote_issued(issued),
+            Record::GroupIssued(group) => group.iter().try_for_each(|it| self.quote_issued(it)),
             Record::PaymentOffered {
                 number,
                 digest,
@@ -209,31 +210,14 @@ impl Register {
                 amount,
                 checkpoint,
                 at,
-            } => {
-                self.consume(key)?;
-                let root = self.root(*number)?;
-                let generation = self.next_generation(root)?;
-                let starts_at = self.of(*number)?.issued.starts_at;
-                let later = starts_at.is_some_and(|start| start > *at);
-                let fact = if later { Fact::Booked } else { Fact::Paid };
-                let reservation = self.follow(*number, fact)?;
-                reservation.generation = generation;
-                let flow = reservation.flow();
-                self.carried_as.insert(flow, *number);
-                let reservation = self.of(*number)?;
-                // What was submitted is on the ledger now; the bytes are in the journal.
-                if let Some(offered) = &mut reservation.offered {
-                    offered.transaction = None;
-                }
-                reservation.paid = Some(Paid {
-                    digest: key.digest.clone(),
-                    amount: *amount,
-                    checkpoint: *checkpoint,
-                    at: *at,
-                });
-                reservation.detail = None;
-                Ok(())
-            }
+            } => self.buy(*number, key, *amount, *checkpoint, *at),
+            Record::GroupPaid {
+                members,
+                checkpoint,
+                at,
+            } => members
+                .iter()
+                .try_for_each(|it| self.buy(it.number, &it.key, it.amount, *checkpoint, *at)),
             Record::Mispaid {
                 number,
                 key,
@@ -439,6 +423,39 @@ impl Register {
             self.of(replaces)?.replaced_by = Some(number);
         }
         self.reservations.insert(number, reservation);
+        Ok(())
+    }
+
+    fn buy(
+        &mut self,
+        number: ReservationNumber,
+        key: &PaymentKey,
+        amount: Amount,
+        checkpoint: u64,
+        at: Time,
+    ) -> Result<(), String> {
+        self.consume(key)?;
+        let root = self.root(number)?;
+        let generation = self.next_generation(root)?;
+        let starts_at = self.of(number)?.issued.starts_at;
+        let later = starts_at.is_some_and(|start| start > at);
+        let fact = if later { Fact::Booked } else { Fact::Paid };
+        let reservation = self.follow(number, fact)?;
+        reservation.generation = generation;
+        let flow = reservation.flow();
+        self.carried_as.insert(flow, number);
+        let reservation = self.of(number)?;
+        // What was submitted is on the ledger now; the bytes are in the journal.
+        if let Some(offered) = &mut reservation.offered {
+            offered.transaction = None;
+        }
+        reservation.paid = Some(Paid {
+            digest: key.digest.clone(),
+            amount,
+            checkpoint,
+            at,
+        });
+        reservation.detail = None;
         Ok(())
     }
 

@@ -5,7 +5,7 @@ use payflow_qos::{PortNo, PortRef, SwitchId};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    document::{OutlookDocument, PriceDocument, QuoteDocument, ReservationView},
+    document::{GroupDocument, OutlookDocument, PriceDocument, QuoteDocument, ReservationView},
     network::{Host, KeyFingerprint, SwitchView},
 };
 
@@ -14,6 +14,8 @@ use super::{
 pub enum Answer {
     /// A quote, new or asked for again.
     Quote(Box<Signed<QuoteDocument>>),
+    /// The quotes of a group, new or asked for again.
+    Group(Box<GroupDocument>),
     /// What something would cost.
     Price(PriceDocument),
     /// What it would cost at other times.

@@ -77,6 +77,7 @@ impl Core {
                 State::Held | State::Scheduled | State::Settling(_) | State::Over(_) => {}
             }
         }
+        self.resume_groups();
     }
 
     /// Tells the network what the ports are called through which something is sold, so that it can follow them.
@@ -308,6 +309,7 @@ impl Core {
                     detail,
                 });
                 self.ended(number, cause);
+                self.group_ended(number, cause);
             }
             Fact::Started => {
                 self.record(Record::Started { number, at });

@@ -15,6 +15,7 @@ use payflow_qos::{
 };
 
 mod changing;
+mod grouping;
 mod moving;
 mod pricing;
 mod scheduling;

@@ -27,6 +27,7 @@ impl Core {
                 idempotency,
             } => self.quote_change(caller, number, body, idempotency),
             Request::Price(body) => self.price(caller, body),
+            Request::Group { body, idempotency } => self.group(caller, body, idempotency),
             Request::GetQuote(number) => self.get_quote(caller, number),
             Request::Reserve { quote, payment } => self.reserve(caller, quote, payment),
             Request::GetReservation(number) => self

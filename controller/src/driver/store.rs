@@ -244,9 +244,7 @@ impl Store {
             let body = serde_json::to_string(record)
                 .map_err(|error| sqlite(&self.file, sqlx::Error::Encode(Box::new(error))))?;
             rows.push((last, body));
-            if let Record::Paid { key, .. } | Record::Mispaid { key, .. } = record {
-                consumed.push((last, key));
-            }
+            consumed.extend(record.consumes().map(|key| (last, key)));
         }
         let written = self.insert(&rows, &consumed, at).await;
         written
