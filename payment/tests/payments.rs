@@ -137,6 +137,36 @@ async fn a_payment_is_followed_judged_and_settled_to_the_nano() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn one_transaction_pays_several_addresses_what_each_is_due() {
+    let net = Net::funded(None).await;
+    let status = net.operator.status().await.unwrap();
+    let due: Vec<_> = [(1, 70_000_000), (2, 30_000_000)]
+        .map(|(index, amount)| (net.operator.receive_address(index), Amount(amount)))
+        .to_vec();
+    let watched: Vec<_> = due.iter().map(|(address, _)| address.clone()).collect();
+    let mut follower = net.follow(status.checkpoint, &watched);
+    let signed = net.host.pay_all(&net.wallet, &due).await.unwrap();
+    let inspected = net.operator.inspect(&signed).unwrap();
+    let credited = |credits: &[payflow_payment::Credit]| {
+        let ours = credits.iter().filter(|it| watched.contains(&it.address));
+        let mut ours: Vec<_> = ours.map(|it| (it.address.clone(), it.amount)).collect();
+        ours.sort();
+        ours
+    };
+    let mut expected = due.clone();
+    expected.sort();
+    assert_eq!(credited(&inspected.transfers), expected);
+    assert_eq!(net.operator.submit(&signed).await, Submission::Accepted);
+    let (followed, _) = follower.payment().await;
+    let evidence = followed.payments.first().unwrap();
+    assert_eq!(evidence.digest, inspected.digest);
+    assert_eq!(credited(&evidence.credits), expected);
+    let too_much = [(watched[0].clone(), Amount(u64::MAX)), due[1].clone()];
+    assert!(net.host.pay_all(&net.wallet, &too_much).await.is_err());
+    net.assert_conserved();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_payment_to_an_address_added_later_is_seen() {
     let net = Net::funded(None).await;
     let mut follower = net.follow(0, &[]);

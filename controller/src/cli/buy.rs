@@ -1,7 +1,7 @@
 //! What an end device does: quote, reserve, status, cancel.
 
 use std::{
-    net::IpAddr,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket},
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
@@ -27,8 +27,9 @@ use crate::{
     api::WellKnown,
     core::{
         document::{
-            ChangeRequest, OutlookDocument, OutlookRequest, PriceDocument, PriceRequest,
-            QuoteDocument, QuoteRequest, ReservationNumber, ReservationView, Status,
+            ChangeRequest, GroupDocument, GroupRequest, OutlookDocument, OutlookRequest,
+            PriceDocument, PriceRequest, QuoteDocument, QuoteRequest, ReservationNumber,
+            ReservationView, Status,
         },
         network::Protocol,
     },
@@ -129,6 +130,12 @@ impl PriceArgs {
 pub(super) struct ReserveArgs {
     #[command(flatten)]
     flow: FlowArgs,
+    /// Also the way back, from the destination and its port to this host: both are bought, or none is.
+    #[arg(long)]
+    both_ways: bool,
+    /// The rate of the way back; by default the same.
+    #[arg(long, value_name = "RATE", value_parser = parse_rate, requires = "both_ways")]
+    back_rate: Option<BitRate>,
     #[command(flatten)]
     pay: PayArgs,
 }
@@ -231,23 +238,62 @@ pub(super) async fn quote(args: QuoteArgs, common: &Common, out: Out) -> Result<
     let wallet = args.wallet.load()?;
     let (client, known) = greet(common, &wallet, &args.trust).await?;
     let request = args.flow.request(&wallet, None);
-    let quote = ask_quote(&client, Order::new(&request)?).await?;
-    Expected {
-        request: &request,
-        buyer: wallet.buyer(),
-        known: &known,
+    let order = Order::new(request)?;
+    let quotes = ask_quotes(&client, &order).await?;
+    for (quote, request) in quotes.iter().zip(&order.requests) {
+        let expected = Expected {
+            request,
+            buyer: wallet.buyer(),
+            known: &known,
+        };
+        expected.check(quote).map_err(distrusted)?;
+        out.print(quote, || show::quote(&quote.document))?;
     }
-    .check(&quote)
-    .map_err(distrusted)?;
-    out.print(&quote, || show::quote(&quote.document))
+    Ok(())
 }
 
 /// Quote, payment and reservation in one step.
 pub(super) async fn reserve(args: ReserveArgs, common: &Common, out: Out) -> Result<(), CliError> {
     let wallet = args.pay.ledger.wallet.load()?;
-    let request = args.flow.request(&wallet, args.pay.max_price);
-    let order = Order::new(&request)?;
-    buy(order, request, &wallet, &args.pay, common, out).await
+    if !args.both_ways {
+        let request = args.flow.request(&wallet, args.pay.max_price);
+        let order = Order::new(request)?;
+        return buy(order, &wallet, &args.pay, common, out).await;
+    }
+    // What is paid at most is said for both together.
+    let there = args.flow.request(&wallet, None);
+    let back = QuoteRequest {
+        source: Some(there.destination),
+        destination: match there.source {
+            Some(source) => source,
+            None => own_address(there.destination)?,
+        },
+        source_port: there.destination_port,
+        destination_port: there.source_port,
+        rate_bps: args.back_rate.map_or(there.rate_bps, BitRate::bps),
+        ..there.clone()
+    };
+    let order = Order::group(vec![there, back], args.pay.max_price)?;
+    buy(order, &wallet, &args.pay, common, out).await
+}
+
+/// The address that packets from this host to that one have. No packet is sent.
+fn own_address(to: IpAddr) -> Result<IpAddr, CliError> {
+    let any: IpAddr = if to.is_ipv4() {
+        Ipv4Addr::UNSPECIFIED.into()
+    } else {
+        Ipv6Addr::UNSPECIFIED.into()
+    };
+    UdpSocket::bind((any, 0))
+        .and_then(|socket| {
+            socket.connect((to, 9))?;
+            Ok(socket.local_addr()?.ip())
+        })
+        .map_err(|error| {
+            CliError::Usage(format!(
+                "this host's own address towards {to} is not known ({error}); say it with --from IP"
+            ))
+        })
 }
 
 /// Another rate or duration for what is carried, in one step. What it replaces is refunded as far as it was not served.
@@ -279,24 +325,37 @@ pub(super) async fn change(args: ChangeArgs, common: &Common, out: Out) -> Resul
     let order = Order {
         path: format!("{path}/quotes"),
         body: body_of(&wanted)?,
+        requests: vec![request],
     };
-    buy(order, request, &wallet, &args.pay, common, out).await
+    buy(order, &wallet, &args.pay, common, out).await
 }
 
 /// A duration that the controller says, as it knows when the paid time ends.
 const WHAT_IS_LEFT: u64 = 0;
 
-/// How a quote is asked for.
+/// How quotes are asked for.
 struct Order {
     path: String,
     body: Value,
+    /// What the quotes have to be for; several for a group.
+    requests: Vec<QuoteRequest>,
 }
 
 impl Order {
-    fn new(request: &QuoteRequest) -> Result<Self, CliError> {
+    fn new(request: QuoteRequest) -> Result<Self, CliError> {
         Ok(Self {
             path: "/v1/quotes".to_owned(),
-            body: body_of(request)?,
+            body: body_of(&request)?,
+            requests: vec![request],
+        })
+    }
+
+    fn group(quotes: Vec<QuoteRequest>, max_price: Option<Amount>) -> Result<Self, CliError> {
+        let group = GroupRequest { quotes, max_price };
+        Ok(Self {
+            path: "/v1/groups".to_owned(),
+            body: body_of(&group)?,
+            requests: group.quotes,
         })
     }
 }
@@ -308,7 +367,6 @@ fn body_of(request: &impl serde::Serialize) -> Result<Value, CliError> {
 /// Quote, payment and reservation; or goes on with a purchase that was not finished.
 async fn buy(
     order: Order,
-    request: QuoteRequest,
     wallet: &HostWallet,
     args: &PayArgs,
     common: &Common,
@@ -317,33 +375,44 @@ async fn buy(
     let progress = Progress::new(out.json);
     let _turn = Turn::take(wallet).await?;
     if let Some(unfinished) = Unfinished::load(wallet)?
-        && let Some(view) = resume(unfinished, &request, wallet, args, &progress).await?
+        && let Some(views) = resume(unfinished, &order.requests, wallet, args, &progress).await?
     {
         progress.done();
-        return out.print(&view, || show::reservation(&view));
+        return print_bought(&views, None, out);
     }
 
     let (client, known) = greet(common, wallet, &args.trust).await?;
     let begun = Instant::now();
-    let quote = ask_quote(&client, order).await?;
+    let quotes = ask_quotes(&client, &order).await?;
     let quoted = begun.elapsed();
-    Expected {
-        request: &request,
-        buyer: wallet.buyer(),
-        known: &known,
+    for (quote, request) in quotes.iter().zip(&order.requests) {
+        let expected = Expected {
+            request,
+            buyer: wallet.buyer(),
+            known: &known,
+        };
+        expected.check(quote).map_err(distrusted)?;
     }
-    .check(&quote)
-    .map_err(distrusted)?;
-    let quote = quote.document;
+    let quotes: Vec<_> = quotes.into_iter().map(|quote| quote.document).collect();
+    belong_together(&quotes, order.requests.len()).map_err(distrusted)?;
+    let payments: Vec<_> = quotes
+        .iter()
+        .map(|quote| (quote.payment.pay_to.clone(), quote.payment.price))
+        .collect();
+    let price = payments
+        .iter()
+        .try_fold(Amount::ZERO, |sum, (_, price)| sum.checked_add(*price))
+        .ok_or_else(|| distrusted("the prices have no sum".to_owned()))?;
+    let ids: Vec<_> = quotes.iter().map(|quote| quote.id.as_str()).collect();
     progress.say(&format!(
         "quote {}: {}",
-        quote.id,
-        show_amount(quote.payment.price)
+        ids.join(" and "),
+        show_amount(price)
     ));
-    if args.max_price.is_some_and(|max| quote.payment.price > max) {
+    if args.max_price.is_some_and(|max| price > max) {
         return Err(CliError::Failed(format!(
             "the price is {}, above --max-price; nothing has been paid",
-            show_amount(quote.payment.price)
+            show_amount(price)
         )));
     }
 
@@ -355,10 +424,10 @@ async fn buy(
             )
         })?,
     };
-    let (ledger, _) = wallet::connect(&url, Some(&quote.payment.chain_id)).await?;
+    let (ledger, _) = wallet::connect(&url, Some(&known.chain_id)).await?;
     let signing = Instant::now();
     let transaction =
-        ledger.pay(wallet.payer(), &quote.payment.pay_to, quote.payment.price).await.map_err(|error| {
+        ledger.pay_all(wallet.payer(), &payments).await.map_err(|error| {
             CliError::Failed(format!(
                 "{error}; nothing has been paid. Coins for {} can be had with: payflow wallet fund, where there is a faucet",
                 wallet.address()
@@ -370,8 +439,8 @@ async fn buy(
         .digest;
     let purchase = Unfinished {
         api: client.base().to_owned(),
-        request,
-        quote,
+        requests: order.requests,
+        quotes,
         digest,
         transaction,
     };
@@ -379,17 +448,41 @@ async fn buy(
     progress.say(&format!("paying with {}", purchase.digest));
 
     let handing = Instant::now();
-    let view = settle(&purchase, &client, wallet, args.wait, &progress).await?;
+    let views = settle(&purchase, &client, wallet, args.wait, &progress).await?;
     progress.done();
-    let mut document =
-        serde_json::to_value(&view).map_err(|error| CliError::Failed(error.to_string()))?;
-    if let Value::Object(members) = &mut document {
-        let timing = json!({
-            "quote": millis(quoted), "sign": millis(signed), "reserve": millis(handing.elapsed())
-        });
+    let timing = json!({
+        "quote": millis(quoted), "sign": millis(signed), "reserve": millis(handing.elapsed())
+    });
+    print_bought(&views, Some(timing), out)
+}
+
+/// One reservation, or those of a group in a list.
+fn print_bought(
+    views: &[ReservationView],
+    timing_ms: Option<Value>,
+    out: Out,
+) -> Result<(), CliError> {
+    let mut document = match views {
+        [view] => body_of(view)?,
+        views => json!({ "reservations": views }),
+    };
+    if let (Value::Object(members), Some(timing)) = (&mut document, timing_ms) {
         members.insert("timing_ms".to_owned(), timing);
     }
-    out.print(&document, || show::reservation(&view))
+    out.print(&document, || {
+        let texts: Vec<_> = views.iter().map(show::reservation).collect();
+        texts.join("\n")
+    })
+}
+
+/// A group is all that was asked for and nothing else; what is bought alone is in none.
+fn belong_together(quotes: &[QuoteDocument], asked: usize) -> Result<(), String> {
+    let ids: Vec<_> = quotes.iter().map(|quote| quote.id.clone()).collect();
+    let group = if asked == 1 { Vec::new() } else { ids };
+    if quotes.len() == asked && quotes.iter().all(|quote| quote.group == group) {
+        return Ok(());
+    }
+    Err("the quotes are not the group that was asked for".to_owned())
 }
 
 /// Shows one reservation, or all.
@@ -575,16 +668,23 @@ async fn sign_for(
     ))
 }
 
-async fn ask_quote(client: &Client, order: Order) -> Result<Signed<QuoteDocument>, CliError> {
+async fn ask_quotes(
+    client: &Client,
+    order: &Order,
+) -> Result<Vec<Signed<QuoteDocument>>, CliError> {
     let call = Call {
         method: Method::POST,
-        path: order.path,
-        body: Some(order.body),
+        path: order.path.clone(),
+        body: Some(order.body.clone()),
         idempotency_key: Some(random_key()?),
         wait: None,
     };
     let answered = again(client, &call).await?;
-    client.read(answered.document)
+    if order.requests.len() == 1 {
+        return Ok(vec![client.read(answered.document)?]);
+    }
+    let group: GroupDocument = client.read(answered.document)?;
+    Ok(group.quotes)
 }
 
 /// Asks again when there was no answer. Only for what is one request however often it is sent.
@@ -604,12 +704,12 @@ async fn again(client: &Client, call: &Call) -> Result<super::client::Answered, 
 /// Goes on with a payment whose outcome was not known. `None`: it is decided, and a new purchase may be made.
 async fn resume(
     unfinished: Unfinished,
-    request: &QuoteRequest,
+    requests: &[QuoteRequest],
     wallet: &HostWallet,
     args: &PayArgs,
     progress: &Progress,
-) -> Result<Option<ReservationView>, CliError> {
-    let id = unfinished.quote.id.clone();
+) -> Result<Option<Vec<ReservationView>>, CliError> {
+    let id = unfinished.id().to_owned();
     progress.say(&format!(
         "going on with the unfinished payment for {id}, {}",
         unfinished.digest
@@ -619,19 +719,23 @@ async fn resume(
         .await
         .map_err(|error| still_open(&unfinished, &error.to_string(), Value::Null))?;
     match settle(&unfinished, &client, wallet, args.wait, progress).await {
-        Ok(view) => {
-            let lives = matches!(
-                view.status,
-                Status::Scheduled | Status::Installing | Status::Active | Status::Suspended
-            );
-            if lives && unfinished.is_for(request) {
-                return Ok(Some(view));
+        Ok(views) => {
+            let lives = |view: &ReservationView| {
+                matches!(
+                    view.status,
+                    Status::Scheduled | Status::Installing | Status::Active | Status::Suspended
+                )
+            };
+            if views.iter().all(lives) && unfinished.is_for(requests) {
+                return Ok(Some(views));
             }
-            progress.note(&format!(
-                "the unfinished payment has bought {}, which is {}",
-                view.id,
-                show::word(view.status)
-            ));
+            for view in views {
+                progress.note(&format!(
+                    "the unfinished payment has bought {}, which is {}",
+                    view.id,
+                    show::word(view.status)
+                ));
+            }
             Ok(None)
         }
         Err(CliError::Refused(problem)) => {
@@ -652,11 +756,18 @@ async fn settle(
     wallet: &HostWallet,
     patience: Duration,
     progress: &Progress,
-) -> Result<ReservationView, CliError> {
+) -> Result<Vec<ReservationView>, CliError> {
     match purchase.hand_over(client, patience, progress).await? {
         Decided::Bought(view) => {
             Unfinished::forget(wallet)?;
-            Ok(*view)
+            let mut views = vec![*view];
+            for quote in purchase.quotes.iter().skip(1) {
+                let number = ReservationNumber::from_quote_id(&quote.id);
+                let id = number.map(ReservationNumber::reservation_id);
+                let path = format!("/v1/reservations/{}", id.unwrap_or_default());
+                views.push(client.get(&path).await?);
+            }
+            Ok(views)
         }
         Decided::Refused(problem) => {
             Unfinished::forget(wallet)?;
@@ -674,7 +785,7 @@ fn still_open(purchase: &Unfinished, reason: &str, view: Value) -> CliError {
             purchase.digest
         ),
         document: Box::new(json!({
-            "pending": true, "reason": reason, "quote": purchase.quote.id, "digest": purchase.digest,
+            "pending": true, "reason": reason, "quote": purchase.id(), "digest": purchase.digest,
             "reservation": view
         })),
     }

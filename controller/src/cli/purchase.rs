@@ -35,10 +35,10 @@ const PAUSE: Duration = Duration::from_secs(1);
 pub(super) struct Unfinished {
     /// The controller that it is for.
     pub(super) api: String,
-    /// What was asked.
-    pub(super) request: QuoteRequest,
-    /// What was offered and is being paid, verified.
-    pub(super) quote: QuoteDocument,
+    /// What was asked; several for a group.
+    pub(super) requests: Vec<QuoteRequest>,
+    /// What was offered and is being paid, verified. The payment is handed over for the first; it buys all or none.
+    pub(super) quotes: Vec<QuoteDocument>,
     /// Names the payment on the ledger.
     pub(super) digest: TxDigest,
     /// The payment.
@@ -172,7 +172,7 @@ impl Unfinished {
                 method: Method::POST,
                 path: "/v1/reservations".to_owned(),
                 body: Some(
-                    json!({ "quote": self.quote.id, "payment": { "transaction": self.transaction } }),
+                    json!({ "quote": self.id(), "payment": { "transaction": self.transaction } }),
                 ),
                 idempotency_key: None,
                 wait: Some(left.min(WAIT)),
@@ -218,15 +218,20 @@ impl Unfinished {
         }
     }
 
+    /// The quote that the payment is handed over for.
+    pub(super) fn id(&self) -> &str {
+        self.quotes.first().map_or("", |quote| &quote.id)
+    }
+
     /// Whether this is what is being asked for again.
-    pub(super) fn is_for(&self, request: &QuoteRequest) -> bool {
+    pub(super) fn is_for(&self, requests: &[QuoteRequest]) -> bool {
         // Said as a time from now, it is another instant every time.
         let bare = |request: &QuoteRequest| QuoteRequest {
             start_at: None,
             max_price: None,
             ..request.clone()
         };
-        bare(&self.request) == bare(request)
+        self.requests.iter().map(bare).eq(requests.iter().map(bare))
     }
 }
 
@@ -275,8 +280,8 @@ mod tests {
     fn purchase(api: &str) -> Unfinished {
         Unfinished {
             api: api.to_owned(),
-            request: serde_json::from_value(quote_request()).unwrap(),
-            quote: quote().document,
+            requests: vec![serde_json::from_value(quote_request()).unwrap()],
+            quotes: vec![quote().document],
             digest: TxDigest::new("d1"),
             transaction: SignedTransaction::from_bytes(b"ok!".to_vec()).unwrap(),
         }

@@ -261,10 +261,17 @@ pub(super) fn outlook(outlook: &OutlookDocument) -> String {
     let prices = || outlook.chances.iter().filter_map(|chance| chance.price);
     let (cheapest, dearest) = (prices().min(), prices().max().map_or(0, |it| it.0));
     let first = outlook.chances.first().map_or(0, |it| it.start_at.get());
-    let now = now().get().max(first);
+    // What begins at once begins when it was asked.
+    let now = now().get();
+    let asked = if first.abs_diff(now) < 60_000 {
+        first
+    } else {
+        now
+    };
+    let differ = prices().any(|price| Some(price) != cheapest);
     let mut table = vec![["START", "PRICE", "", ""].map(str::to_owned)];
     for chance in &outlook.chances {
-        let ahead = chance.start_at.get().saturating_sub(now) / 1_000 * 1_000;
+        let ahead = chance.start_at.get().saturating_sub(asked) / 1_000 * 1_000;
         let start = match ahead {
             0 => "now".to_owned(),
             ahead => format!("in {}", show_millis(ahead)),
@@ -272,7 +279,7 @@ pub(super) fn outlook(outlook: &OutlookDocument) -> String {
         let price = chance.price.map_or_else(|| "-".to_owned(), show_amount);
         let note = match &chance.refusal {
             Some(reason) => reason.to_string(),
-            None if chance.price == cheapest => "cheapest".to_owned(),
+            None if differ && chance.price == cheapest => "cheapest".to_owned(),
             None => String::new(),
         };
         table.push([start, price, bar(chance.price, dearest), note]);

@@ -18,7 +18,10 @@ pub enum Record {
     /// A quote was made and its capacity is held.
     QuoteIssued(Box<QuoteIssued>),
     /// The quotes of a group were made, and the capacity of all of them is held.
-    GroupIssued(Vec<QuoteIssued>),
+    GroupIssued {
+        /// In order of their numbers.
+        quotes: Vec<QuoteIssued>,
+    },
     /// A payment was offered: signed bytes to submit, or a digest to look for.
     PaymentOffered {
         /// For which quote.

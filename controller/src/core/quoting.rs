@@ -239,7 +239,7 @@ impl Core {
         }
         self.record(match <[QuoteIssued; 1]>::try_from(issued) {
             Ok([one]) => Record::QuoteIssued(Box::new(one)),
-            Err(several) => Record::GroupIssued(several),
+            Err(quotes) => Record::GroupIssued { quotes },
         });
         for number in numbers {
             self.arm(number);

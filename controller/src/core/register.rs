@@ -181,7 +181,9 @@ impl Register {
     fn try_apply(&mut self, record: &Record) -> Result<(), String> {
         match record {
             Record::QuoteIssued(issued) => self.quote_issued(issued),
-            Record::GroupIssued(group) => group.iter().try_for_each(|it| self.quote_issued(it)),
+            Record::GroupIssued { quotes } => {
+                quotes.iter().try_for_each(|it| self.quote_issued(it))
+            }
             Record::PaymentOffered {
                 number,
                 digest,

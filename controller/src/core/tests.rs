@@ -325,6 +325,9 @@ fn start_with(
         enrolled: BTreeSet::new(),
     };
     decide(&mut config);
+    // As a store would have it.
+    let kept = serde_json::to_string(&journal).unwrap();
+    let journal: Vec<(u64, Record)> = serde_json::from_str(&kept).unwrap();
     let keys = TestKeys(SigningKey::from_seed([1; 32]));
     let core = Core::restore(
         config,

@@ -293,7 +293,7 @@ fn a_crash_after_any_record_of_a_group_sells_all_or_none() {
     let payment = evidence(&desk, credits(&group.quotes));
     desk.checkpoint(1, vec![payment.clone()]);
     let life = desk.journal;
-    let issued = |(_, record): &(u64, Record)| matches!(record, Record::GroupIssued(_));
+    let issued = |(_, record): &(u64, Record)| matches!(record, Record::GroupIssued { .. });
     let issued = life.iter().position(issued).unwrap() + 1;
     for length in issued..=life.len() {
         let now = Time::from_millis(1_000_001);

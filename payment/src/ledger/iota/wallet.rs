@@ -62,10 +62,26 @@ impl HostLedger {
         to: &Address,
         amount: Amount,
     ) -> Result<crate::SignedTransaction, WalletError> {
-        let recipient: iota_sdk_types::Address = to
-            .as_str()
-            .parse()
-            .map_err(|_| WalletError::BadAddress(to.clone()))?;
+        self.pay_all(wallet, &[(to.clone(), amount)]).await
+    }
+
+    /// [`Self::pay`] to several addresses in one transaction: all of them are paid, or none is.
+    pub async fn pay_all(
+        &self,
+        wallet: &Wallet,
+        payments: &[(Address, Amount)],
+    ) -> Result<crate::SignedTransaction, WalletError> {
+        let mut recipients = Vec::new();
+        let mut amount = Amount::ZERO;
+        for (to, its) in payments {
+            let recipient: iota_sdk_types::Address = to
+                .as_str()
+                .parse()
+                .map_err(|_| WalletError::BadAddress(to.clone()))?;
+            recipients.push((recipient, its.get()));
+            // More than there is of the asset is more than anybody holds.
+            amount = amount.checked_add(*its).unwrap_or(Amount(u64::MAX));
+        }
         let sender = wallet.account().address();
         let held = self.balance(&wallet.address()).await?;
         if held <= amount {
@@ -79,7 +95,9 @@ impl HostLedger {
             .client
             .call(async {
                 let mut builder = TransactionBuilder::new(sender).with_client(self.client.grpc());
-                builder.send_iota(recipient, amount.get());
+                for (recipient, amount) in recipients {
+                    builder.send_iota(recipient, amount);
+                }
                 Ok(builder.finish().await?)
             })
             .await?;
