@@ -9,7 +9,7 @@ use std::{
 };
 
 use payflow_controller::core::{
-    Core, CoreConfig, DataPlane, OperatorKeys,
+    Core, CoreConfig, DataPlane, OperatorKeys, Shares,
     document::{BuyerKey, QuoteDocument, QuoteRequest, ReservationNumber, Status},
     io::{Caller, Input, LedgerEvent, LedgerOrder, Output, PaymentProof, Request, RequestId},
     journal::Record,
@@ -23,7 +23,7 @@ use payflow_payment::{
     Address, Amount, Asset, Credit, Evidence, SignedTransaction, SigningKey, TxDigest, UnixMillis,
     ledger::{Inspected, Ledger as _, Submission, iota::IotaLedger, keys::Keyring},
 };
-use payflow_qos::{BitRate, PortRef, SwitchId, Tariff, Time, Topology, price::Pricing};
+use payflow_qos::{BitRate, Bounds, PortRef, SwitchId, Tariff, Time, Topology, price::Pricing};
 
 /// The digest of a genesis that never was.
 pub(crate) const CHAIN: &str = "11111111111111111111111111111111";
@@ -96,6 +96,8 @@ impl Desk {
             source_port: None,
             destination_port: u16::try_from(port).ok(),
             rate_bps: 500_000,
+            payload: None,
+            bounds: Bounds::default(),
             start_at: None,
             duration_s: 1_800,
             class: None,
@@ -263,6 +265,7 @@ fn config() -> CoreConfig {
         install_patience: Duration::from_secs(10),
         suspend_patience: Duration::from_secs(30),
         treasury_minimum: Amount(50_000_000),
+        shares: Shares::default(),
         enrolled: BTreeSet::new(),
     }
 }

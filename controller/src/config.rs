@@ -13,7 +13,7 @@ use std::{
 
 use payflow_payment::{Amount, ChainId};
 use payflow_qos::{
-    BitRate, SwitchId, Tariff,
+    BitRate, PerMille, SwitchId, Tariff,
     price::{Following, Pricing},
 };
 
@@ -167,6 +167,9 @@ pub struct NetworkOptions {
     /// `discover_trunks`: a port that nobody declared may become a trunk when discovery proves a
     /// switch behind it; default false, because then no host can ever pass for a switch.
     pub discover_trunks: bool,
+    /// `share_per_mille`: what part of what a link can carry may be sold, unless its port says otherwise; default all of it
+    /// that is not kept for control and best effort.
+    pub share: Option<PerMille>,
 }
 
 /// `[[port]]`: what the operator knows of a port.
@@ -180,6 +183,8 @@ pub struct PortConfig {
     pub capacity: Option<BitRate>,
     /// `role`: `edge`, `trunk` or `api`; absent leaves it to OVSDB.
     pub role: Option<PortRole>,
+    /// `share_per_mille`: what part of what leaves there may be sold; absent is as everywhere.
+    pub share: Option<PerMille>,
 }
 
 /// `[[enrolled]]`: a buyer known to the operator.

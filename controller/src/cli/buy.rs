@@ -9,7 +9,7 @@ use clap::{ArgGroup, Args, ValueEnum};
 use payflow_payment::{
     Address, Amount, Asset, ChainId, PublicKey, Signed, UnixMillis, ledger::iota::inspect,
 };
-use payflow_qos::{BitRate, Class};
+use payflow_qos::{BitRate, Bounds, Class};
 use reqwest::Method;
 use serde_json::{Value, json};
 use tokio::time::Instant;
@@ -32,6 +32,7 @@ use crate::{
             ReservationView, Status,
         },
         network::Protocol,
+        payload::Payload,
     },
 };
 
@@ -42,6 +43,7 @@ const POLL: Duration = Duration::from_millis(250);
 /// Which packets, how fast, for how long.
 #[derive(Clone, Debug, Args)]
 #[command(group(ArgGroup::new("protocol").required(true).args(["udp", "tcp"])))]
+#[command(group(ArgGroup::new("speed").required(true).args(["rate", "payload"])))]
 pub(super) struct FlowArgs {
     /// Destination: an IP address.
     #[arg(long, value_name = "IP", value_parser = parse_ip)]
@@ -60,7 +62,19 @@ pub(super) struct FlowArgs {
     source_port: Option<u16>,
     /// Rate in frame bits per second, such as 10Mbit: payload plus 42 bytes per UDP packet, 54 or more per TCP packet.
     #[arg(long, value_name = "RATE", value_parser = parse_rate)]
-    rate: BitRate,
+    rate: Option<BitRate>,
+    /// In place of --rate: payload bits per second, such as 10Mbit, in packets of --packet bytes. Headers come on top.
+    #[arg(long, value_name = "RATE", value_parser = parse_rate, requires = "packet")]
+    payload: Option<BitRate>,
+    /// Payload bytes of each packet.
+    #[arg(long, value_name = "BYTES", requires = "payload")]
+    packet: Option<u32>,
+    /// The most switches that the path may lead through.
+    #[arg(long, value_name = "NUMBER")]
+    max_hops: Option<u32>,
+    /// The most milliseconds that packets may wait in buffers on the way.
+    #[arg(long, value_name = "MS")]
+    max_delay: Option<u64>,
     /// How long, such as 30s or 1h30m.
     #[arg(long = "for", value_name = "TIME", value_parser = parse_duration)]
     duration: Duration,
@@ -212,6 +226,8 @@ pub(super) async fn price(args: PriceArgs, common: &Common, out: Out) -> Result<
         source_port: request.source_port,
         destination_port: request.destination_port,
         rate_bps: request.rate_bps,
+        payload: request.payload,
+        bounds: request.bounds,
         start_at: request.start_at,
         duration_s: request.duration_s,
         class: request.class,
@@ -271,6 +287,7 @@ pub(super) async fn reserve(args: ReserveArgs, common: &Common, out: Out) -> Res
         source_port: there.destination_port,
         destination_port: there.source_port,
         rate_bps: args.back_rate.map_or(there.rate_bps, BitRate::bps),
+        payload: there.payload.filter(|_| args.back_rate.is_none()),
         ..there.clone()
     };
     let order = Order::group(vec![there, back], args.pay.max_price)?;
@@ -316,6 +333,8 @@ pub(super) async fn change(args: ChangeArgs, common: &Common, out: Out) -> Resul
         source_port: was.flow.source_port,
         destination_port: was.flow.destination_port,
         rate_bps: wanted.rate_bps.unwrap_or(was.rate_bps),
+        payload: None,
+        bounds: was.bounds,
         start_at: None,
         duration_s: wanted.duration_s.unwrap_or(WHAT_IS_LEFT),
         class: Some(was.class),
@@ -546,6 +565,14 @@ pub(super) fn reservations(
 }
 
 impl FlowArgs {
+    fn payload(&self) -> Option<Payload> {
+        let (rate, packet_bytes) = self.payload.zip(self.packet)?;
+        Some(Payload {
+            rate_bps: rate.bps(),
+            packet_bytes,
+        })
+    }
+
     fn request(&self, wallet: &HostWallet, max_price: Option<Amount>) -> QuoteRequest {
         let (protocol, port) = match (self.udp, self.tcp) {
             (Some(port), _) => (Protocol::Udp, Some(port)),
@@ -557,7 +584,12 @@ impl FlowArgs {
             protocol,
             source_port: self.source_port,
             destination_port: port,
-            rate_bps: self.rate.bps(),
+            rate_bps: self.rate.map_or(0, BitRate::bps),
+            payload: self.payload(),
+            bounds: Bounds {
+                hops: self.max_hops,
+                delay_ms: self.max_delay,
+            },
             start_at: self.later.map(from_now),
             duration_s: self.duration.as_secs(),
             class: self.class.map(|class| match class {
@@ -603,8 +635,9 @@ impl Expected<'_> {
             ),
             (
                 "the rate",
-                document.rate() == BitRate(request.rate_bps).to_sold(),
+                document.rate() == BitRate(wanted_bps(request, flow.source)).to_sold(),
             ),
+            ("the bounds", document.bounds == request.bounds),
             ("the start", document.start_at == request.start_at),
             (
                 "the duration",
@@ -630,6 +663,14 @@ impl Expected<'_> {
 
     fn chain(&self) -> ChainId {
         self.known.chain_id.clone()
+    }
+}
+
+/// In frame bits per second; none where the payload cannot be carried.
+fn wanted_bps(request: &QuoteRequest, source: IpAddr) -> u64 {
+    match request.payload {
+        Some(payload) => payload.frame_bps(request.protocol, source).unwrap_or(0),
+        None => request.rate_bps,
     }
 }
 
@@ -890,7 +931,7 @@ mod tests {
     #[test]
     fn a_quote_for_anything_else_is_not_paid() {
         let asked = request();
-        let changed: [(&str, QuoteRequest); 8] = [
+        let changed: [(&str, QuoteRequest); 10] = [
             (
                 "source",
                 QuoteRequest {
@@ -923,6 +964,27 @@ mod tests {
                 "rate",
                 QuoteRequest {
                     rate_bps: 10_000_001,
+                    ..asked.clone()
+                },
+            ),
+            (
+                "rate",
+                QuoteRequest {
+                    rate_bps: 0,
+                    payload: Some(Payload {
+                        rate_bps: 10_000_000,
+                        packet_bytes: 1_000,
+                    }),
+                    ..asked.clone()
+                },
+            ),
+            (
+                "bounds",
+                QuoteRequest {
+                    bounds: Bounds {
+                        hops: Some(3),
+                        delay_ms: None,
+                    },
                     ..asked.clone()
                 },
             ),

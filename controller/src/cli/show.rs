@@ -17,6 +17,7 @@ use super::units::{show_amount, show_millis};
 use crate::core::{
     document::{OutlookDocument, PriceDocument, QuoteDocument, ReservationView, Status},
     network::{Protocol, Selector},
+    payload::Payload,
 };
 
 /// What goes on meanwhile, on stderr: a spinner on a terminal, else a line for every step.
@@ -91,6 +92,7 @@ pub(super) fn quote(quote: &QuoteDocument) -> String {
         ),
         &[
             ("price", Some(show_amount(terms.price))),
+            ("payload", quote.payload.as_ref().map(payload)),
             ("spread", quote.charge.as_ref().map(spread)),
             (
                 "class",
@@ -103,6 +105,14 @@ pub(super) fn quote(quote: &QuoteDocument) -> String {
             ("fees", Some(fees(quote))),
             ("binding for", Some(show_millis(left / 1000 * 1000))),
         ],
+    )
+}
+
+fn payload(payload: &Payload) -> String {
+    format!(
+        "{} in packets of {} bytes, sold with their headers",
+        BitRate(payload.rate_bps),
+        payload.packet_bytes
     )
 }
 
@@ -175,7 +185,8 @@ pub(super) fn reservation(view: &ReservationView) -> String {
             "class",
             Some(format!(
                 "{}, queueing delay at most {} ms",
-                quote.class, quote.delay_bound_ms
+                quote.class,
+                view.delay_bound_ms.unwrap_or(quote.delay_bound_ms)
             )),
         ),
         ("excess", Some(excess(quote))),
@@ -193,7 +204,7 @@ pub(super) fn reservation(view: &ReservationView) -> String {
             "begins",
             quote
                 .start_at
-                .filter(|_| view.active_at.is_none())
+                .filter(|_| view.active_at.is_none() && view.ended_by.is_none())
                 .map(|start| {
                     format!(
                         "in {}",

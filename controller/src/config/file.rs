@@ -5,7 +5,7 @@ use std::{
 };
 
 use payflow_payment::{Amount, ChainId};
-use payflow_qos::{BitRate, SwitchId, topology::ParseSwitchIdError};
+use payflow_qos::{BitRate, PerMille, SwitchId, topology::ParseSwitchIdError};
 use toml::{
     Spanned,
     de::{DeTable, DeValue},
@@ -253,6 +253,7 @@ fn read_quotes(mut section: Section<'_>) -> QuoteConfig {
 fn read_network(mut section: Section<'_>) -> NetworkOptions {
     NetworkOptions {
         discover_trunks: section.or("discover_trunks", boolean, false),
+        share: section.optional("share_per_mille", per_mille),
     }
 }
 
@@ -269,11 +270,13 @@ fn read_port(mut section: Section<'_>) -> Option<PortConfig> {
     );
     let capacity = section.optional("capacity", text_as::<BitRate>);
     let role = section.optional("role", role);
+    let share = section.optional("share_per_mille", per_mille);
     Some(PortConfig {
         switch: switch?,
         name: name?,
         capacity,
         role,
+        share,
     })
 }
 
@@ -559,6 +562,10 @@ fn integer<T: TryFrom<u64>>(value: &DeValue<'_>) -> Result<T, String> {
         .ok_or_else(|| {
             "a whole number that is not negative is wanted, without quotes or a unit".to_owned()
         })
+}
+
+fn per_mille(value: &DeValue<'_>) -> Result<PerMille, String> {
+    PerMille::try_from(integer::<u16>(value)?).map_err(|error| error.to_string())
 }
 
 fn seconds(value: &DeValue<'_>) -> Result<Duration, String> {

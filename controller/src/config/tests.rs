@@ -57,12 +57,14 @@ fn every_key_is_read() {
         max_duration_s = 8
         [network]
         discover_trunks = true
+        share_per_mille = 800
         [[switch]]
         id = "0x1"
         keys = ["sha256:abababababababababababababababababababababababababababababababab"]
         [[port]]
         switch = "0000000000000001"
         name = "s1-eth1"
+        share_per_mille = 500
         capacity = "10Mbit"
         role = "trunk"
         [[port]]
@@ -78,6 +80,7 @@ fn every_key_is_read() {
         name: name.into(),
         capacity,
         role,
+        share: (switch == 1).then(|| PerMille::new(500)).flatten(),
     };
     let expected = Config {
         data_dir: DataDir("/var/lib/payflow".into()),
@@ -139,6 +142,7 @@ fn every_key_is_read() {
         },
         network: NetworkOptions {
             discover_trunks: true,
+            share: PerMille::new(800),
         },
         switches: vec![SwitchConfig {
             id: SwitchId(1),

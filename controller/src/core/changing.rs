@@ -97,6 +97,8 @@ impl Core {
             selector: quote.flow.clone(),
             class: quote.class,
             rate,
+            payload: quote.payload.filter(|_| body.rate_bps.is_none()),
+            bounds: quote.bounds,
             starts_at: None,
             duration,
             source: host(quote.flow.source, issued.source_mac, issued.ingress),

@@ -3,10 +3,13 @@
 use std::net::IpAddr;
 
 use payflow_payment::{Address, Amount, PaymentTerms, Signed, TxDigest, UnixMillis};
-use payflow_qos::{BitRate, Bytes, Class, PortRef, Reason, SoldRate, price::Charge};
+use payflow_qos::{BitRate, Bounds, Bytes, Class, PortRef, Reason, SoldRate, price::Charge};
 use serde::{Deserialize, Serialize};
 
-use super::network::{FlowCounters, Protocol, Selector};
+use super::{
+    network::{FlowCounters, Protocol, Selector},
+    payload::Payload,
+};
 
 /// A quote and the reservation bought with it share one number, below 2^40. Written `q17` as a
 /// quote and `r17` as a reservation.
@@ -34,8 +37,15 @@ pub struct QuoteRequest {
     /// Destination port; any when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub destination_port: Option<u16>,
-    /// Frame bits per second, as switches count them; rounded up to whole kbit/s.
+    /// Frame bits per second, as switches count them; rounded up to whole kbit/s. Absent with `payload`.
+    #[serde(default, skip_serializing_if = "is_nothing")]
     pub rate_bps: u64,
+    /// The rate as the application counts it, in place of `rate_bps`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub payload: Option<Payload>,
+    /// What the path may be like at most.
+    #[serde(default, skip_serializing_if = "is_free")]
+    pub bounds: Bounds,
     /// When it is to begin, in milliseconds since 1970 (UTC); at once when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub start_at: Option<UnixMillis>,
@@ -90,7 +100,14 @@ pub struct PriceRequest {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub destination_port: Option<u16>,
     /// As in [`QuoteRequest`].
+    #[serde(default, skip_serializing_if = "is_nothing")]
     pub rate_bps: u64,
+    /// As in [`QuoteRequest`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub payload: Option<Payload>,
+    /// As in [`QuoteRequest`].
+    #[serde(default, skip_serializing_if = "is_free")]
+    pub bounds: Bounds,
     /// As in [`QuoteRequest`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub start_at: Option<UnixMillis>,
@@ -123,6 +140,8 @@ impl From<PriceRequest> for QuoteRequest {
             source_port: body.source_port,
             destination_port: body.destination_port,
             rate_bps: body.rate_bps,
+            payload: body.payload,
+            bounds: body.bounds,
             start_at: body.start_at,
             duration_s: body.duration_s,
             class: body.class,
@@ -216,6 +235,12 @@ pub struct QuoteDocument {
     pub class: Class,
     /// The sold rate in frame bits per second (payload plus 42 bytes per UDP/IPv4 packet), whole kbit/s.
     pub rate_bps: u64,
+    /// What was asked for, where that was a payload.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub payload: Option<Payload>,
+    /// What the path may be like at most, also when it moves.
+    #[serde(default, skip_serializing_if = "is_free")]
+    pub bounds: Bounds,
     /// What the meter tolerates above the rate at once; everything beyond rate and burst is dropped.
     pub burst_bytes: u64,
     /// Not before this; at once when absent.
@@ -286,6 +311,10 @@ pub struct ReservationView {
     /// How often it has moved to another path.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub moves: u16,
+    /// The queueing delay that the buffers of that path allow at most, once it has moved. It may be above the one it was sold
+    /// with, if no other path had room; never above the one that was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub delay_bound_ms: Option<u64>,
     /// What the first switch has counted of it, some seconds ago at most; absent before it is carried and once it is not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub usage: Option<FlowCounters>,
@@ -307,6 +336,14 @@ pub struct ReservationView {
     /// Refunds of payments that bought nothing (short, late, double).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub other_refunds: Vec<TransferView>,
+}
+
+fn is_nothing(rate_bps: &u64) -> bool {
+    *rate_bps == 0
+}
+
+fn is_free(bounds: &Bounds) -> bool {
+    *bounds == Bounds::default()
 }
 
 fn is_zero(moves: &u16) -> bool {

@@ -23,7 +23,7 @@ use std::time::Duration;
 
 use payflow_payment::{Address, Amount, Asset, ChainId, SigningKey, UnixMillis};
 use payflow_qos::{
-    CommitmentId, Time,
+    CommitmentId, PerMille, SwitchId, Time,
     book::Book,
     price::{BasePrice, Following, Pricing},
 };
@@ -41,6 +41,7 @@ pub mod journal;
 mod moving;
 pub mod network;
 mod paying;
+pub mod payload;
 mod payouts;
 pub mod planted;
 pub mod pricing;
@@ -98,8 +99,28 @@ pub struct CoreConfig {
     pub suspend_patience: Duration,
     /// What the treasury must hold, to pay for the gas of refunds, before anything is sold.
     pub treasury_minimum: Amount,
+    /// What part of what links can carry is for sale.
+    pub shares: Shares,
     /// Keys that may buy for any flow.
     pub enrolled: BTreeSet<BuyerKey>,
+}
+
+/// What part of the reservable rate of links may be sold: see [`Book::set_share`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Shares {
+    /// Of any.
+    pub usual: PerMille,
+    /// Of those that leave these ports, by name.
+    pub ports: BTreeMap<(SwitchId, String), PerMille>,
+}
+
+impl Default for Shares {
+    fn default() -> Self {
+        Self {
+            usual: PerMille::ALL,
+            ports: BTreeMap::new(),
+        }
+    }
 }
 
 /// The operator's keys, as far as the core needs them: pure derivations of one seed.

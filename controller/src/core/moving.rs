@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use payflow_qos::{
-    Ask, Bounds, Commitment, CommitmentId, Path, PortRef, Time, Window, admission::find_path,
+    Ask, Bounds, Commitment, CommitmentId, Path, PortRef, Time, Window, admission::fitting_path,
 };
 
 use super::{
@@ -165,9 +165,19 @@ impl Core {
             asker: reservation.issued.asker,
             unpaid: false,
             replacing: self.book.get(id).map(|_| id),
-            bounds: Bounds::default(),
+            bounds: quote.bounds,
         };
-        let path = find_path(self.network.topology(), &self.book, &ask).ok()?;
+        // As quick as it was sold, if there is such a path; as was asked for, in any case.
+        let as_sold = Ask {
+            bounds: Bounds {
+                delay_ms: Some(quote.delay_bound_ms),
+                ..quote.bounds
+            },
+            ..ask.clone()
+        };
+        let path = [&as_sold, &ask]
+            .into_iter()
+            .find_map(|ask| fitting_path(self.network.topology(), &self.book, ask).ok())?;
         let issued = &reservation.issued;
         let stays = (&path, ends.source_mac, ends.destination_mac)
             == (&issued.path, issued.source_mac, issued.destination_mac);

@@ -17,6 +17,7 @@ use super::{
     io::{Caller, Idempotency, LedgerOrder},
     journal::{QuoteIssued, Record},
     network::{Host, Protocol, Selector},
+    payload::Payload,
     planted::{Fault, is_planted},
     pricing::sold_class,
     problem::{Problem, ProblemKind},
@@ -32,6 +33,8 @@ pub(super) struct Wanted {
     pub(super) selector: Selector,
     pub(super) class: Class,
     pub(super) rate: SoldRate,
+    pub(super) payload: Option<Payload>,
+    pub(super) bounds: Bounds,
     pub(super) starts_at: Option<Time>,
     pub(super) duration: Duration,
     pub(super) source: Host,
@@ -59,7 +62,7 @@ impl Wanted {
             asker: self.asker,
             unpaid: true,
             replacing: None,
-            bounds: Bounds::default(),
+            bounds: self.bounds,
         }
     }
 }
@@ -181,6 +184,8 @@ impl Core {
             flow: wanted.selector,
             class: wanted.class,
             rate_bps: wanted.rate.bps(),
+            payload: wanted.payload,
+            bounds: wanted.bounds,
             burst_bytes: wanted.class.burst(wanted.rate).0,
             start_at: wanted.starts_at.map(unix),
             duration_ms: millis(wanted.duration),
@@ -315,7 +320,7 @@ impl Core {
         }
         let asker = self.may_buy(buyer, caller, source, destination)?;
 
-        let rate = sold_rate(body.rate_bps)?;
+        let rate = asked_rate(&body, source)?;
         let duration = self.sold_duration(body.duration_s)?;
         let starts_at = body.start_at.map(|at| Time::from_millis(at.0));
         if starts_at.is_some_and(|at| at < self.now) {
@@ -354,6 +359,8 @@ impl Core {
             buyer,
             class,
             rate,
+            payload: body.payload,
+            bounds: body.bounds,
             starts_at,
             duration,
             asker: asker.unwrap_or(source_host.port),
@@ -545,6 +552,27 @@ impl Core {
             self.cannot_be_given(ReservationNumber(id.0), detail);
         }
     }
+}
+
+/// The rate of a request, in frames or of its payload.
+fn asked_rate(body: &QuoteRequest, source: IpAddr) -> Result<SoldRate, Problem> {
+    let Some(payload) = body.payload else {
+        return sold_rate(body.rate_bps);
+    };
+    if body.rate_bps != 0 {
+        return Err(field(
+            "payload",
+            "say either rate_bps, in frame bits, or payload, not both",
+        ));
+    }
+    let bps = payload.frame_bps(body.protocol, source).ok_or_else(|| {
+        let most = Payload::MOST_PACKET_BYTES;
+        field(
+            "payload",
+            &format!("packet_bytes must be from 1 to {most}, and the rate with all headers below 4.29 Tbit/s"),
+        )
+    })?;
+    sold_rate(bps)
 }
 
 /// A rate that is sold: rounded up to what meters count.

@@ -11,9 +11,10 @@ use payflow_payment::{
     ledger::{BuildError, Inspected, Lookup, Outgoing, Submission},
 };
 use payflow_qos::{
-    BitRate, Path, PortNo, PortRef, SwitchId, Tariff, Time, Topology, price::Pricing,
+    BitRate, Bounds, Path, PortNo, PortRef, SwitchId, Tariff, Time, Topology, price::Pricing,
 };
 
+mod asking;
 mod changing;
 mod grouping;
 mod moving;
@@ -21,7 +22,7 @@ mod pricing;
 mod scheduling;
 
 use super::{
-    Core, CoreConfig, DataPlane, OperatorKeys,
+    Core, CoreConfig, DataPlane, OperatorKeys, Shares,
     document::{BuyerKey, QuoteDocument, QuoteRequest, ReservationNumber, ReservationView, Status},
     io::{
         Caller, Idempotency, Input, LedgerEvent, LedgerOrder, Output, PaymentProof, Request,
@@ -322,6 +323,7 @@ fn start_with(
         install_patience: Duration::from_secs(10),
         suspend_patience: Duration::from_secs(30),
         treasury_minimum: Amount(50_000_000),
+        shares: Shares::default(),
         enrolled: BTreeSet::new(),
     };
     decide(&mut config);
@@ -690,6 +692,8 @@ fn request() -> QuoteRequest {
         source_port: None,
         destination_port: Some(5201),
         rate_bps: 10_000_000,
+        payload: None,
+        bounds: Bounds::default(),
         start_at: None,
         duration_s: 30,
         class: None,

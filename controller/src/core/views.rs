@@ -1,7 +1,7 @@
 //! What is shown: reservations, topology, books, readiness. And who may see it.
 
 use payflow_payment::Amount;
-use payflow_qos::{ClassPlan, SwitchId};
+use payflow_qos::SwitchId;
 
 use super::{
     Core, Effect,
@@ -95,7 +95,10 @@ impl Core {
     pub(super) fn shown(&self, it: &Reservation) -> ReservationView {
         let flows = self.generations.of(it.issued.number).into_iter();
         let counted = flows.filter_map(|flow| self.network.counters(flow));
+        let path = it.issued.path.egress_ports();
+        let delay_bound_ms = self.book.delay_bound_ms(path, it.quote().class);
         ReservationView {
+            delay_bound_ms: delay_bound_ms.filter(|_| it.moves > 0),
             usage: counted.reduce(FlowCounters::and),
             ..reservation(it, &self.register)
         }
@@ -115,8 +118,7 @@ impl Core {
                     to: topology.peer(from),
                     drained: self.book.is_drained(from),
                     capacity_bps: capacity.map(|capacity| capacity.0),
-                    reservable_bps: capacity
-                        .map(|it| ClassPlan::for_capacity(it).reservable().bps()),
+                    reservable_bps: capacity.map(|_| self.book.reservable(from).bps()),
                     reserved_bps: self.book.load(from, self.now).rate.bps(),
                 }
             })
@@ -248,6 +250,7 @@ fn reservation(it: &Reservation, register: &Register) -> ReservationView {
         quote: it.quote().clone(),
         path: it.issued.path.egress_ports().collect(),
         moves: it.moves,
+        delay_bound_ms: None,
         usage: None,
         payment,
         active_at: it.active.as_ref().map(|active| unix(active.from)),

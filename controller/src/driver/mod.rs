@@ -42,7 +42,7 @@ use self::{
 use crate::{
     config::{Config, ConfigError, Listener, OvsdbEndpoint},
     core::{
-        Contradiction, Core, CoreConfig, OperatorKeys,
+        Contradiction, Core, CoreConfig, OperatorKeys, Shares,
         io::Input,
         network::{ApiPort, Network, NetworkConfig, NetworkInput},
     },
@@ -431,6 +431,14 @@ fn core_config(config: &Config, chain_id: ChainId) -> CoreConfig {
         install_patience: INSTALL_PATIENCE,
         suspend_patience: SUSPEND_PATIENCE,
         treasury_minimum: TREASURY_MINIMUM,
+        shares: Shares {
+            usual: config.network.share.unwrap_or(payflow_qos::PerMille::ALL),
+            ports: config
+                .ports
+                .iter()
+                .filter_map(|port| Some(((port.switch, port.name.clone()), port.share?)))
+                .collect(),
+        },
         enrolled: config
             .enrolled
             .iter()

@@ -59,6 +59,8 @@ fn price_request() -> PriceRequest {
         source_port: None,
         destination_port: Some(5201),
         rate_bps: 10_000_000,
+        payload: None,
+        bounds: Bounds::default(),
         start_at: None,
         duration_s: 30,
         class: None,

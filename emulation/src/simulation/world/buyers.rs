@@ -127,6 +127,8 @@ impl World {
             source_port: None,
             destination_port: Some(buyer.port),
             rate_bps: buyer.rate_bps,
+            payload: None,
+            bounds: payflow_qos::Bounds::default(),
             start_at: None,
             duration_s: buyer.duration_s,
             class: None,

@@ -6,7 +6,7 @@ use std::time::Duration;
 use payflow_controller::core::document::ReservationNumber;
 use payflow_controller::core::io::{Caller, Input, Output, Request, RequestId};
 use payflow_controller::core::network::{Network, NetworkConfig};
-use payflow_controller::core::{Core, CoreConfig, OperatorKeys};
+use payflow_controller::core::{Core, CoreConfig, OperatorKeys, Shares};
 use payflow_payment::{Address, Amount, Asset, SigningKey};
 use payflow_qos::{Tariff, price::Pricing};
 use sha2::Digest;
@@ -229,6 +229,7 @@ fn config() -> CoreConfig {
         install_patience: Duration::from_secs(10),
         suspend_patience: Duration::from_secs(20),
         treasury_minimum: Amount(1_000_000),
+        shares: Shares::default(),
         enrolled: BTreeSet::new(),
     }
 }
