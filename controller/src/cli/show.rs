@@ -147,9 +147,13 @@ pub(super) fn reservation(view: &ReservationView) -> String {
     let receipt = view.receipt.as_ref().map(|signed| {
         let receipt = &signed.document;
         format!(
-            "served {} of {}: paid {}, earned {}, fee {}, refunded {}",
+            "served {} of {}{}: paid {}, earned {}, fee {}, refunded {}",
             show_millis(receipt.served_ms),
             show_millis(receipt.duration_ms),
+            match receipt.shortfall_ms {
+                0 => String::new(),
+                ms => format!(", {} of it not delivered", show_millis(ms)),
+            },
             show_amount(receipt.paid),
             show_amount(receipt.earned),
             show_amount(receipt.fee),
@@ -223,9 +227,19 @@ pub(super) fn reservation(view: &ReservationView) -> String {
             "counted",
             view.usage.map(|usage| {
                 format!(
-                    "{} packets, {} bytes; {} packets above the rate dropped",
-                    usage.packets, usage.bytes, usage.dropped_packets
+                    "{} packets, {} bytes; {} packets above the rate dropped, {} delivered to the last switch",
+                    usage.packets, usage.bytes, usage.dropped_packets, usage.left_packets
                 )
+            }),
+        ),
+        (
+            "lost",
+            view.usage.filter(|usage| usage.lost_bytes > 0).map(|usage| {
+                let credit = match view.shortfall_ms {
+                    0 => "within one per mille, as sold".to_owned(),
+                    ms => format!("{} are credited for it", show_millis(ms)),
+                };
+                format!("{} bytes on the way; {credit}", usage.lost_bytes)
             }),
         ),
         ("replaces", quote.replaces.clone()),

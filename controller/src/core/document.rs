@@ -315,9 +315,12 @@ pub struct ReservationView {
     /// with, if no other path had room; never above the one that was asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub delay_bound_ms: Option<u64>,
-    /// What the first switch has counted of it, some seconds ago at most; absent before it is carried and once it is not.
+    /// What its switches have counted, some seconds ago at most; absent before it is carried.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub usage: Option<FlowCounters>,
+    /// Of the time served, what is credited by now for what was let in and not delivered.
+    #[serde(default, skip_serializing_if = "is_nothing")]
+    pub shortfall_ms: u64,
     /// The payment that bought it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub payment: Option<PaymentView>,
@@ -338,8 +341,8 @@ pub struct ReservationView {
     pub other_refunds: Vec<TransferView>,
 }
 
-fn is_nothing(rate_bps: &u64) -> bool {
-    *rate_bps == 0
+fn is_nothing(number: &u64) -> bool {
+    *number == 0
 }
 
 fn is_free(bounds: &Bounds) -> bool {
@@ -405,13 +408,19 @@ pub struct Receipt {
     pub ended_by: String,
     /// Paid time given, not counting time credited.
     pub served_ms: u64,
+    /// Of that, what is credited for what was let in and not delivered.
+    #[serde(default, skip_serializing_if = "is_nothing")]
+    pub shortfall_ms: u64,
+    /// What switches have counted, as far as the controller knows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub usage: Option<FlowCounters>,
     /// Paid time bought.
     pub duration_ms: u64,
     /// Sold rate.
     pub rate_bps: u64,
     /// What was paid. paid = earned + fee + refunded.
     pub paid: Amount,
-    /// Charge of the time served.
+    /// Charge of the time served, without what is credited for a shortfall.
     pub earned: Amount,
     /// Charge of the time not served.
     pub unserved_charge: Amount,

@@ -31,6 +31,7 @@ use payflow_qos::{
 mod alarms;
 mod changing;
 mod data_plane;
+mod delivery;
 pub mod document;
 mod draining;
 mod gate;
@@ -62,7 +63,7 @@ use gate::Gate;
 use generations::Generations;
 use io::{Input, LedgerOrder, Output, RequestId};
 use journal::Record;
-use network::{FlowId, FlowPlan, NetworkInput, NetworkOutput};
+use network::{FlowCounters, FlowId, FlowPlan, NetworkInput, NetworkOutput};
 use paying::PendingPayment;
 use payouts::PayoutProgress;
 use problem::Problem;
@@ -153,6 +154,8 @@ pub struct Core {
     /// Broken in this instant, each for its reason: they move in order of value.
     broken: BTreeMap<ReservationNumber, String>,
     waiting: moving::Waiting,
+    /// The last word of switches on paths that were left, of what is not settled.
+    counted: BTreeMap<ReservationNumber, FlowCounters>,
     /// Transfers that could not be built from any source, and when they are tried again; others go before them.
     deferred: BTreeMap<u64, Time>,
     /// What prices are multiplied by, where they follow demand.
@@ -174,6 +177,9 @@ enum Effect {
 
 /// How often the treasury's balance is asked for.
 const TREASURY_INTERVAL: Duration = Duration::from_secs(30);
+
+/// Entries are not kept for longer for what may still be in buffers when a flow ends.
+const LONGEST_TRANSIT: Duration = Duration::from_secs(1);
 
 /// Capacity stays booked for this long after the paid time, while entries time out and queues drain.
 const SERVICE_TAIL: Duration = Duration::from_secs(10);
@@ -209,6 +215,7 @@ impl Core {
             broken: BTreeMap::new(),
             base_price: BasePrice::default(),
             waiting: moving::Waiting::new(),
+            counted: BTreeMap::new(),
             ledger_up: false,
             treasury: None,
             outputs: std::collections::VecDeque::new(),
@@ -378,5 +385,6 @@ fn plan(reservation: &Reservation, ends: Time) -> Option<FlowPlan> {
         rate: quote.rate()?,
         ends,
         begun: reservation.active.is_some(),
+        transit: Duration::from_millis(quote.delay_bound_ms).min(LONGEST_TRANSIT),
     })
 }

@@ -7,10 +7,11 @@ use payflow_qos::{CommitmentId, PortRef, Time, Window};
 
 use super::{
     Alarm, Core, Effect, SERVICE_TAIL, commitment,
+    delivery::{shortfall_ms, without_shortfall},
     document::{Receipt, ReservationNumber},
     io::{Caller, LedgerOrder},
     journal::{EndCause, Record},
-    network::{Certificate, FlowId, NetworkEvent, NetworkInput},
+    network::{Certificate, FlowCounters, FlowId, NetworkEvent, NetworkInput},
     plan,
     planted::{Fault, is_planted},
     problem::{Problem, ProblemKind},
@@ -193,6 +194,7 @@ impl Core {
     /// The network has found something out.
     pub(super) fn network_event(&mut self, event: NetworkEvent) {
         match event {
+            NetworkEvent::Counted { flow, counters } => self.counted(flow, counters),
             NetworkEvent::Removed { flow, everywhere } => {
                 if let Some(number) = self.register.carrier(flow) {
                     self.removed(number, flow, everywhere);
@@ -413,6 +415,7 @@ impl Core {
             return;
         };
         let payout = self.register.next_payout();
+        self.counted.remove(&number);
         self.record(Record::Settled {
             number,
             receipt: Box::new(receipt),
@@ -434,7 +437,10 @@ impl Core {
         let cause = reservation.ended_by()?;
         let served = reservation.served(reservation.ended_at?);
         let served_ms = served.iter().map(|it| it.end - it.start).sum();
-        let served = Amount(quote.spread()?.earned(served));
+        let usage = self.usage(reservation.issued.number);
+        let shortfall_ms = usage.map_or(0, |it| shortfall_ms(&it, quote.rate_bps, served_ms));
+        let delivered = without_shortfall(served, shortfall_ms);
+        let served = Amount(quote.spread()?.earned(delivered));
         let unserved = terms.price.checked_sub(served)?;
         let fee = match cause {
             EndCause::Cancelled => CancellationFee::AtMost(terms.cancellation_fee),
@@ -451,6 +457,8 @@ impl Core {
             payment_digest: paid.digest.clone(),
             ended_by: cause.word().to_owned(),
             served_ms,
+            shortfall_ms,
+            usage: usage.map(FlowCounters::signable),
             duration_ms: quote.duration_ms,
             rate_bps: quote.rate_bps,
             paid: account.paid(),

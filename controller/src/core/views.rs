@@ -5,10 +5,11 @@ use payflow_qos::SwitchId;
 
 use super::{
     Core, Effect,
+    delivery::shortfall_ms,
     document::{PaymentView, ReservationNumber, ReservationView, TransferView},
     io::{Caller, Request, RequestId},
     journal::Record,
-    network::{FlowCounters, NetworkInput, Peer, SwitchView},
+    network::{NetworkInput, Peer, SwitchView},
     problem::{Problem, ProblemKind},
     quoting::key_of,
     register::{Payout, Register, Reservation},
@@ -93,13 +94,23 @@ impl Core {
 
     /// A reservation, with what switches have counted of it.
     pub(super) fn shown(&self, it: &Reservation) -> ReservationView {
-        let flows = self.generations.of(it.issued.number).into_iter();
-        let counted = flows.filter_map(|flow| self.network.counters(flow));
+        let receipt = it.receipt.as_ref().map(|it| &it.document);
+        let usage = match receipt {
+            Some(receipt) => receipt.usage,
+            None => self.usage(it.issued.number),
+        };
+        let served = it.served(it.ended_at.unwrap_or(self.now)).into_iter();
+        let served_ms = served.map(|it| it.end - it.start).sum();
+        let rate_bps = it.quote().rate_bps;
         let path = it.issued.path.egress_ports();
         let delay_bound_ms = self.book.delay_bound_ms(path, it.quote().class);
         ReservationView {
             delay_bound_ms: delay_bound_ms.filter(|_| it.moves > 0),
-            usage: counted.reduce(FlowCounters::and),
+            usage,
+            shortfall_ms: match receipt {
+                Some(receipt) => receipt.shortfall_ms,
+                None => usage.map_or(0, |it| shortfall_ms(&it, rate_bps, served_ms)),
+            },
             ..reservation(it, &self.register)
         }
     }
@@ -252,6 +263,7 @@ fn reservation(it: &Reservation, register: &Register) -> ReservationView {
         moves: it.moves,
         delay_bound_ms: None,
         usage: None,
+        shortfall_ms: 0,
         payment,
         active_at: it.active.as_ref().map(|active| unix(active.from)),
         ends_at: it

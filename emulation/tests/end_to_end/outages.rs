@@ -46,7 +46,7 @@ fn time_in_which_a_trunk_of_the_path_is_down_is_refunded() {
     let (paid, _, fee, refunded) = account(&settled);
     assert_eq!(fee, 0, "nobody cancelled");
     let receipt = &settled.receipt.as_ref().unwrap().document;
-    let unserved_ms = receipt.duration_ms - receipt.served_ms;
+    let unserved_ms = receipt.duration_ms + receipt.shortfall_ms - receipt.served_ms;
     assert!(
         (4_000..40_000).contains(&unserved_ms),
         "{unserved_ms} ms of outage"

@@ -174,6 +174,7 @@ impl Ring {
             rate: SoldRate(u32::try_from(self.chance.between(100, 9_000)).unwrap_or(100)),
             ends: self.now.plus(Duration::from_secs(600)),
             begun: false,
+            transit: Duration::ZERO,
         }
     }
 

@@ -356,6 +356,7 @@ impl Network {
         let was_read = switch.is_read();
         switch.state = State::Away { since: now };
         switch.audit = None;
+        switch.asked.clear();
         switch.reconciler.disconnected();
         if was_read {
             info!(switch = %id, "switch lost");
@@ -368,6 +369,9 @@ impl Network {
 
     /// An answer to one of the questions at the start or of an audit.
     fn answered(&mut self, switch: SwitchId, xid: u32, body: MultipartReplyBody, now: Time) {
+        if self.told_counters(switch, xid, &body, now) {
+            return;
+        }
         let known = self.switch_mut(switch);
         let complete = match (&mut known.state, &mut known.audit) {
             (State::Reading(reading), _) | (_, Some(reading)) => reading.answer(xid, body),
@@ -408,6 +412,10 @@ impl Network {
         now: Time,
     ) -> bool {
         let known = self.switch_mut(switch);
+        if known.asked.remove(&xid).is_some() {
+            // What its counters show stays unknown.
+            return true;
+        }
         let rest = match (&mut known.state, &mut known.audit) {
             (State::Reading(reading), _) | (_, Some(reading)) => reading.no_answer(xid),
             _ => None,
@@ -489,7 +497,7 @@ impl Network {
 
     /// Counters, and what a switch holds behind our back.
     fn audited(&mut self, id: SwitchId, reading: Reading, now: Time) {
-        self.count(id, &reading);
+        self.count(id, &reading, now);
         let soon = now.plus(self.config.timings.audit / 10);
         let switch = self.switch_mut(id);
         if !reading.blurred && switch.reconciler.is_quiet() {
@@ -546,6 +554,9 @@ impl Network {
                 let final_count = (removed.packet_count, removed.byte_count);
                 if let Some(flow) = self.owner(removed.cookie) {
                     self.count_entry(id, flow, &removed.flow_match, final_count);
+                    let nanos = removed.duration_nsec.min(999_999_999);
+                    let age = std::time::Duration::new(removed.duration_sec.into(), nanos);
+                    self.count_exit(id, flow, &removed.flow_match, final_count, age, None);
                 }
                 let owner = self.switch_mut(id).reconciler.removed(&removed);
                 if let Some(flow) =

@@ -1,24 +1,78 @@
-//! What the first switch has counted of every paid flow.
+//! What the first switch and the last one have counted of every paid flow.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{collections::BTreeSet, time::Duration};
 
-use payflow_qos::SwitchId;
+use payflow_qos::{SwitchId, Time};
+use rust_openflow::{
+    FlowFilter, FlowStats, Match, MeterStats, MultipartReplyBody, MultipartRequestBody,
+};
 
-use super::{FlowId, Network, entry::reservation_meter, switch::Reading};
+use super::{
+    FlowCounters, FlowId, Network,
+    conservation::{Conservation, Span},
+    entry::reservation_meter,
+    paid::Paid,
+    switch::Reading,
+};
+
+/// How old the counters of an entry may be when a switch tells them: Open vSwitch brings them up to date twice a second
+/// (`max-revalidator`), those of meters at once.
+const AGE: Duration = Duration::from_secs(1);
+
+/// What a counter shows, in packets and bytes.
+pub(super) type Shown = (u64, u64);
+
+/// What a meter showed last: all that came, and what it dropped of that.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct MeterSeen {
+    came: Shown,
+    dropped: Shown,
+}
+
+/// What the entry at the last switch of a path showed last. An entry that takes the place of one with the same match goes on
+/// with its counters, whatever generation they are of.
+#[derive(Clone, Debug)]
+struct ExitSeen {
+    switch: SwitchId,
+    matching: Match,
+    shown: Shown,
+    age: Duration,
+}
+
+/// What is counted of all flows that are of one reservation, or take its place.
+#[derive(Debug)]
+pub(super) struct Counted {
+    conservation: Conservation,
+    exits: Vec<ExitSeen>,
+}
+
+impl Counted {
+    /// Of a flow that begins now, or one that was there before.
+    pub(super) fn new(begins: bool) -> Self {
+        Self {
+            conservation: if begins {
+                Conservation::fresh()
+            } else {
+                Conservation::resumed()
+            },
+            exits: Vec::new(),
+        }
+    }
+
+    /// A switch refuses to carry it: what is missing from here on, or was not found yet, is nobody's loss.
+    pub(super) fn stop(&mut self) {
+        self.conservation.forget();
+        self.conservation.pause(Time::default());
+    }
+}
 
 impl Network {
     /// Adds what the counters of an audit show more than the last one.
-    pub(super) fn count(&mut self, switch: SwitchId, reading: &Reading) {
-        for flow in &reading.flows {
-            if let Some(owner) = self.owner(flow.cookie) {
-                self.count_entry(
-                    switch,
-                    owner,
-                    &flow.flow_match,
-                    (flow.packet_count, flow.byte_count),
-                );
-            }
-        }
+    pub(super) fn count(&mut self, switch: SwitchId, reading: &Reading, now: Time) {
+        let span = Span {
+            asked: reading.asked_at,
+            answered: now,
+        };
         let there: BTreeSet<u32> = reading
             .meter_stats
             .iter()
@@ -26,31 +80,139 @@ impl Network {
             .collect();
         self.meters_seen
             .retain(|(at, meter), _| *at != switch || there.contains(meter));
-        let mut newest = BTreeMap::new();
-        for (flow, paid) in &mut self.flows {
+        self.count_meters(switch, &reading.meter_stats, span);
+        self.count_entries(switch, &reading.flows, span);
+    }
+
+    /// The last word on a flow that is being taken off: its first switch lets nothing more in.
+    pub(super) fn ask_for_entered(&mut self, paid: &Paid, now: Time) {
+        if let Some((hop, _)) = paid.ingress() {
+            let meter = reservation_meter(paid.plan.flow.reservation);
+            self.ask_for(hop.switch, MultipartRequestBody::Meter(meter), now);
+        }
+    }
+
+    /// The same at the last switch, before its entry is deleted.
+    pub(super) fn ask_for_left(&mut self, paid: &Paid, now: Time) {
+        if let Some((hop, _)) = paid.exit() {
+            let cookie = super::cookie::OwnerTag(self.config.owner_tag).cookie(paid.plan.flow);
+            let filter = FlowFilter::by_cookie(cookie, u64::MAX);
+            self.ask_for(hop.switch, MultipartRequestBody::Flow(filter), now);
+        }
+    }
+
+    /// The path of a flow is broken.
+    pub(super) fn pause_counting(&mut self, paid: &Paid, now: Time) {
+        self.ask_for_entered(paid, now);
+        if let Some(counted) = self.counted.get_mut(&paid.plan.flow.reservation) {
+            counted.conservation.pause(now);
+        }
+    }
+
+    /// It is whole again, or there is another one.
+    pub(super) fn go_on_counting(&mut self, flow: FlowId) {
+        if let Some(counted) = self.counted.get_mut(&flow.reservation) {
+            counted.conservation.go_on();
+        }
+    }
+
+    /// Until when the last switch has to keep its entry, so that it can tell what became of all that was let in; nothing more is.
+    pub(super) fn keep_counting_until(&self, paid: &Paid) -> Option<Time> {
+        let (hop, _) = paid.exit()?;
+        self.switches.get(&hop.switch).filter(|it| it.is_read())?;
+        let counted = self.counted.get(&paid.plan.flow.reservation)?;
+        let transit = paid.plan.transit.saturating_add(AGE);
+        counted.conservation.is_known_from(transit)
+    }
+
+    fn ask_for(&mut self, id: SwitchId, question: MultipartRequestBody, now: Time) {
+        let Some(switch) = self.switches.get_mut(&id).filter(|it| it.is_read()) else {
+            return;
+        };
+        let connection = self.spokesmen.get(&id);
+        if let Some(connection) = connection.and_then(|it| self.connections.get_mut(it)) {
+            let xid = connection.question(question, now);
+            switch.asked.insert(xid, now);
+        }
+    }
+
+    /// The answer to [`Self::ask_for`], if it is one.
+    pub(super) fn told_counters(
+        &mut self,
+        id: SwitchId,
+        xid: u32,
+        body: &MultipartReplyBody,
+        now: Time,
+    ) -> bool {
+        let switch = self.switches.get_mut(&id);
+        let Some(asked) = switch.and_then(|switch| switch.asked.remove(&xid)) else {
+            return false;
+        };
+        let span = Span {
+            asked,
+            answered: now,
+        };
+        match body {
+            MultipartReplyBody::Meter(meters) => self.count_meters(id, meters, span),
+            MultipartReplyBody::Flow(flows) => self.count_entries(id, flows, span),
+            _ => {}
+        }
+        true
+    }
+
+    fn count_meters(&mut self, switch: SwitchId, meters: &[MeterStats], span: Span) {
+        let mut newest = std::collections::BTreeMap::new();
+        for (flow, paid) in &self.flows {
             if paid.ingress().is_some_and(|(hop, _)| hop.switch == switch) {
                 // The meter is shared by the generations of a path; the newest one has it, and comes last.
-                newest.insert(reservation_meter(flow.reservation), paid);
+                newest.insert(reservation_meter(flow.reservation), *flow);
             }
         }
-        for meter in &reading.meter_stats {
-            let dropped = meter
-                .bands
-                .iter()
-                .fold((0_u64, 0_u64), |(packets, bytes), band| {
-                    (
-                        packets.saturating_add(band.packet_count),
-                        bytes.saturating_add(band.byte_count),
-                    )
-                });
-            let seen = self
-                .meters_seen
-                .insert((switch, meter.meter_id.0), dropped)
-                .unwrap_or_default();
-            let (packets, bytes) = grown(seen, dropped);
-            if let Some(paid) = newest.get_mut(&meter.meter_id) {
-                add(&mut paid.counters.dropped_packets, packets);
-                add(&mut paid.counters.dropped_bytes, bytes);
+        for meter in meters {
+            let came = (meter.packet_in_count, meter.byte_in_count);
+            let bands = meter.bands.iter();
+            let dropped = bands.fold((0_u64, 0_u64), |(packets, bytes), band| {
+                (
+                    packets.saturating_add(band.packet_count),
+                    bytes.saturating_add(band.byte_count),
+                )
+            });
+            let seen = MeterSeen { came, dropped };
+            let key = (switch, meter.meter_id.0);
+            let before = self.meters_seen.insert(key, seen).unwrap_or_default();
+            let Some(flow) = newest.get(&meter.meter_id).copied() else {
+                continue;
+            };
+            let came = grown(before.came, came);
+            let dropped = grown(before.dropped, dropped);
+            let admitted = came.1.saturating_sub(dropped.1);
+            let Some(paid) = self.flows.get_mut(&flow) else {
+                continue;
+            };
+            add(&mut paid.counters.dropped_packets, dropped.0);
+            add(&mut paid.counters.dropped_bytes, dropped.1);
+            if paid.is_at_one_switch() {
+                add(
+                    &mut paid.counters.left_packets,
+                    came.0.saturating_sub(dropped.0),
+                );
+                add(&mut paid.counters.left_bytes, admitted);
+            } else if let Some(counted) = self.counted.get_mut(&flow.reservation) {
+                counted.conservation.has_entered(admitted, span);
+            }
+        }
+    }
+
+    fn count_entries(&mut self, switch: SwitchId, entries: &[FlowStats], span: Span) {
+        for entry in entries {
+            if let Some(owner) = self.owner(entry.cookie) {
+                let shown = (entry.packet_count, entry.byte_count);
+                let age = Duration::new(
+                    entry.duration_sec.into(),
+                    entry.duration_nsec.min(999_999_999),
+                );
+                self.count_entry(switch, owner, &entry.flow_match, shown);
+                self.count_exit(switch, owner, &entry.flow_match, shown, age, Some(span));
             }
         }
     }
@@ -60,8 +222,8 @@ impl Network {
         &mut self,
         switch: SwitchId,
         flow: FlowId,
-        matching: &rust_openflow::Match,
-        seen: (u64, u64),
+        matching: &Match,
+        seen: Shown,
     ) {
         let Some(paid) = self.flows.get_mut(&flow) else {
             return;
@@ -76,6 +238,84 @@ impl Network {
             add(&mut paid.counters.bytes, bytes);
         }
     }
+
+    /// The same at the last switch. Without a span nobody knows when that was read.
+    pub(super) fn count_exit(
+        &mut self,
+        switch: SwitchId,
+        flow: FlowId,
+        matching: &Match,
+        shown: Shown,
+        age: Duration,
+        span: Option<Span>,
+    ) {
+        let Some(paid) = self.flows.get_mut(&flow) else {
+            return;
+        };
+        let is_exit = paid
+            .exit()
+            .is_some_and(|(hop, key)| hop.switch == switch && key.matching == *matching);
+        let counted = self.counted.get_mut(&flow.reservation);
+        let Some(counted) = counted.filter(|_| is_exit && !paid.is_at_one_switch()) else {
+            return;
+        };
+        let exits = &mut counted.exits;
+        let known = exits
+            .iter_mut()
+            .find(|it| it.switch == switch && it.matching == *matching);
+        let before = match known {
+            Some(exit) => {
+                let began_anew =
+                    age < exit.age || grown(exit.shown, shown) == shown && shown != exit.shown;
+                if began_anew && exit.shown != (0, 0) {
+                    counted.conservation.forget();
+                }
+                exit.age = age;
+                std::mem::replace(&mut exit.shown, shown)
+            }
+            None => {
+                exits.push(ExitSeen {
+                    switch,
+                    matching: matching.clone(),
+                    shown,
+                    age,
+                });
+                (0, 0)
+            }
+        };
+        let (packets, bytes) = grown(before, shown);
+        add(&mut paid.counters.left_packets, packets);
+        add(&mut paid.counters.left_bytes, bytes);
+        let lost_before = counted.conservation.lost();
+        match span {
+            Some(span) => {
+                let transit = paid.plan.transit.saturating_add(AGE);
+                counted.conservation.has_left(bytes, span, transit);
+            }
+            None => counted.conservation.had_left(bytes),
+        }
+        let lost = counted.conservation.lost() - lost_before;
+        add(&mut paid.counters.lost_bytes, lost);
+    }
+
+    /// Forgets a flow of which no generation is left.
+    pub(super) fn stop_counting(&mut self, reservation: u64) {
+        let generations = FlowId {
+            reservation,
+            generation: 0,
+        }..=FlowId {
+            reservation,
+            generation: u16::MAX,
+        };
+        if self.flows.range(generations).next().is_none() {
+            self.counted.remove(&reservation);
+        }
+    }
+
+    /// What was counted of a flow that leaves for good, once.
+    pub(super) fn take_counters(paid: &mut Paid) -> FlowCounters {
+        std::mem::take(&mut paid.counters)
+    }
 }
 
 /// Switches say what they like, also that all bits are set, which the specification has for a counter that is not kept.
@@ -85,7 +325,7 @@ fn add(counter: &mut u64, more: u64) {
 
 /// By how much counters have grown since they were last seen; they begin at zero again when an entry
 /// or meter is made anew.
-fn grown(last: (u64, u64), now: (u64, u64)) -> (u64, u64) {
+fn grown(last: Shown, now: Shown) -> Shown {
     match (now.0.checked_sub(last.0), now.1.checked_sub(last.1)) {
         (Some(packets), Some(bytes)) => (packets, bytes),
         _ => now,

@@ -192,6 +192,13 @@ pub enum NetworkEvent {
         /// The switch's error or what else went wrong, for people.
         reason: String,
     },
+    /// What was counted of a flow that is being taken off, for the last time: before [`Self::Removed`].
+    Counted {
+        /// Which reservation.
+        flow: FlowId,
+        /// All of it.
+        counters: FlowCounters,
+    },
     /// No entry of the paid flow is left on any connected switch. Told a second time, with `everywhere`, if a switch of the
     /// path was away the first time.
     Removed {
@@ -318,6 +325,8 @@ pub struct FlowPlan {
     pub ends: Time,
     /// The paid time runs already, on another path: no delay moves its end.
     pub begun: bool,
+    /// Packets are in the buffers of the path for so long at the most.
+    pub transit: std::time::Duration,
 }
 
 /// A MAC address.
@@ -391,10 +400,10 @@ pub struct LinkView {
     pub capacity_bps: Option<u64>,
 }
 
-/// What the first switch has counted of a paid flow, over all its switch and path changes.
+/// What switches have counted of a paid flow, over all its path changes, some seconds ago at most.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FlowCounters {
-    /// Packets that matched, those the meter dropped included.
+    /// Packets at the first switch, those the meter dropped included.
     pub packets: u64,
     /// Their bytes, as whole frames.
     pub bytes: u64,
@@ -402,9 +411,33 @@ pub struct FlowCounters {
     pub dropped_packets: u64,
     /// Their bytes.
     pub dropped_bytes: u64,
+    /// Packets at the last switch; on a path of one switch those that the meter let through.
+    #[serde(default)]
+    pub left_packets: u64,
+    /// Their bytes.
+    #[serde(default)]
+    pub left_bytes: u64,
+    /// Bytes that the meter let through and that never came to the last switch, as far as that is certain.
+    #[serde(default)]
+    pub lost_bytes: u64,
 }
 
 impl FlowCounters {
+    /// No number is above 2^53 - 1, the largest in a signed document (RFC 8785 section 3.2.2.3).
+    #[must_use]
+    pub fn signable(self) -> Self {
+        let most = |number: u64| number.min((1 << 53) - 1);
+        Self {
+            packets: most(self.packets),
+            bytes: most(self.bytes),
+            dropped_packets: most(self.dropped_packets),
+            dropped_bytes: most(self.dropped_bytes),
+            left_packets: most(self.left_packets),
+            left_bytes: most(self.left_bytes),
+            lost_bytes: most(self.lost_bytes),
+        }
+    }
+
     /// What both have counted.
     #[must_use]
     pub fn and(self, other: Self) -> Self {
@@ -413,6 +446,9 @@ impl FlowCounters {
             bytes: self.bytes.saturating_add(other.bytes),
             dropped_packets: self.dropped_packets.saturating_add(other.dropped_packets),
             dropped_bytes: self.dropped_bytes.saturating_add(other.dropped_bytes),
+            left_packets: self.left_packets.saturating_add(other.left_packets),
+            left_bytes: self.left_bytes.saturating_add(other.left_bytes),
+            lost_bytes: self.lost_bytes.saturating_add(other.lost_bytes),
         }
     }
 }

@@ -16,12 +16,13 @@
 //! | `replug` | ports that are taken out and come back, under whatever number |
 //! | `hosts`, `frames`, `learning` | who is where, and the frames that tell |
 //! | `chatter` | what may be in the log, of what others can cause as often as they like |
-//! | `paid`, `counting` | the life of a paid flow, and what was counted of it |
+//! | `paid`, `counting`, `conservation` | the life of a paid flow, what was counted of it, and what of it was lost |
 
 mod agenda;
 mod capacity;
 mod chatter;
 mod claims;
+mod conservation;
 mod conversation;
 mod cookie;
 mod counting;
@@ -105,8 +106,10 @@ pub struct Network {
     flows: BTreeMap<FlowId, Paid>,
     /// When to look at a flow again; some have been overtaken by events, which does no harm.
     flow_timers: BTreeSet<(Time, FlowId)>,
-    /// What the meter of a reservation showed last, packets and bytes dropped.
-    meters_seen: BTreeMap<(SwitchId, u32), (u64, u64)>,
+    /// What the meter of a reservation showed last.
+    meters_seen: BTreeMap<(SwitchId, u32), counting::MeterSeen>,
+    /// What is counted of a flow over all its generations, by its number.
+    counted: BTreeMap<u64, counting::Counted>,
     outputs: VecDeque<NetworkOutput>,
     /// Ports, links or switches may have changed: see [`Self::refresh`].
     stale: bool,
@@ -143,6 +146,7 @@ impl Network {
             flows: BTreeMap::new(),
             flow_timers: BTreeSet::new(),
             meters_seen: BTreeMap::new(),
+            counted: BTreeMap::new(),
             outputs: VecDeque::new(),
             stale: false,
             redraw: false,

@@ -12,6 +12,7 @@ use rust_openflow::{Instruction, IpProto, Match, MeterId};
 
 use super::{
     FlowCounters, FlowId, FlowPlan, Network, NetworkEvent, Protocol, Selector, Timings,
+    counting::Counted,
     entry::{
         FlowEntry, FlowKey, MatchExt, MeterSpec, mark, output, queue, reservation_meter, to_mac,
     },
@@ -121,6 +122,16 @@ impl Paid {
         self.hops.first().map(|first| (first.hop, &first.key))
     }
 
+    /// The same at the last switch.
+    pub(crate) fn exit(&self) -> Option<(Hop, &FlowKey)> {
+        self.hops.last().map(|last| (last.hop, &last.key))
+    }
+
+    /// The first switch is the last one, and one entry counts for both.
+    pub(crate) fn is_at_one_switch(&self) -> bool {
+        self.hops.len() == 1
+    }
+
     /// When something happens that no switch will bring about.
     fn next_deadline(&self) -> Option<Time> {
         match self.stage {
@@ -161,6 +172,10 @@ impl Network {
             lasts,
         };
         self.want_phase(&mut paid, 0);
+        // The meter of a later path has counted for the one before.
+        let begins = flow.generation == 0 && !paid.plan.begun;
+        let counted = self.counted.entry(flow.reservation);
+        counted.or_insert_with(|| Counted::new(begins));
         self.flows.insert(flow, paid);
         self.progress(flow, now);
         self.settle(now);
@@ -188,6 +203,11 @@ impl Network {
         }
         self.flow_timers
             .extend(paid.next_deadline().map(|at| (at, flow)));
+        let counted = self.counted.entry(flow.reservation);
+        let counted = counted.or_insert_with(|| Counted::new(false));
+        if suspended {
+            counted.stop();
+        }
         self.flows.insert(flow, paid);
         self.settle(now);
     }
@@ -397,6 +417,9 @@ impl Network {
             }
             Stage::Installed { broken } if !*broken => {
                 *broken = true;
+                if let Some(counted) = self.counted.get_mut(&flow.reservation) {
+                    counted.stop();
+                }
                 self.emit(NetworkEvent::PathBroken { flow, reason });
             }
             Stage::Installed { .. } | Stage::Removing { .. } => {}
@@ -444,6 +467,8 @@ impl Network {
             let later = paid.next_deadline().filter(|at| *at > now);
             self.flow_timers.extend(later.map(|at| (at, flow)));
             self.flows.insert(flow, paid);
+        } else {
+            self.stop_counting(flow.reservation);
         }
     }
 
@@ -486,6 +511,7 @@ impl Network {
                 self.want_phase(paid, next);
             } else {
                 paid.stage = Stage::Installed { broken: false };
+                self.go_on_counting(paid.plan.flow);
                 self.emit(NetworkEvent::Installed {
                     flow: paid.plan.flow,
                 });
@@ -517,6 +543,7 @@ impl Network {
             Some(reason) if !was_broken && !patient => {
                 *broken = true;
                 paid.breaks(now, &self.config.timings);
+                self.pause_counting(paid, now);
                 self.emit(NetworkEvent::PathBroken { flow, reason });
                 return;
             }
@@ -534,6 +561,7 @@ impl Network {
                     }
                     paid.calm_at = None;
                     paid.stage = Stage::Installed { broken: false };
+                    self.go_on_counting(flow);
                     self.emit(NetworkEvent::PathRestored { flow });
                 }
             }
@@ -602,10 +630,20 @@ impl Network {
         let flow = paid.plan.flow;
         while let Stage::Removing { step, waiting } = paid.stage {
             let next = match step {
-                Step::Ingress if self.is_gone(paid, 0) => Step::Draining {
-                    until: now.plus(self.config.timings.drain),
-                },
+                Step::Ingress if self.is_gone(paid, 0) => {
+                    self.ask_for_entered(paid, now);
+                    let until = now.plus(self.config.timings.drain);
+                    Step::Draining { until }
+                }
                 Step::Draining { until } if until <= now => {
+                    if let Some(until) = self.keep_counting_until(paid).filter(|at| *at > now) {
+                        paid.stage = Stage::Removing {
+                            step: Step::Draining { until },
+                            waiting,
+                        };
+                        return true;
+                    }
+                    self.ask_for_left(paid, now);
                     self.withdraw_rest(paid);
                     Step::Rest
                 }
@@ -617,6 +655,8 @@ impl Network {
                         Waiting::ForTheRest => everywhere,
                     };
                     if tells {
+                        let counters = Self::take_counters(paid);
+                        self.emit(NetworkEvent::Counted { flow, counters });
                         self.emit(NetworkEvent::Removed { flow, everywhere });
                         let waiting = Waiting::ForTheRest;
                         paid.stage = Stage::Removing { step, waiting };

@@ -28,6 +28,8 @@ pub(crate) struct Switch {
     pub(crate) state: State,
     pub(crate) audit_at: Time,
     pub(crate) audit: Option<Reading>,
+    /// Questions about the counters of single flows, and when they were asked.
+    pub(crate) asked: BTreeMap<u32, Time>,
     /// Somebody else's entries have been warned about.
     pub(crate) warned: bool,
 }
@@ -60,6 +62,7 @@ pub(crate) struct Port {
 /// Answers awaited, and those that have come.
 #[derive(Default)]
 pub(crate) struct Reading {
+    pub(crate) asked_at: Time,
     awaited: BTreeMap<u32, Part>,
     pub(crate) flows: Vec<FlowStats>,
     pub(crate) meters: Vec<MeterConfig>,
@@ -93,6 +96,7 @@ impl Switch {
             state: State::Away { since: now },
             audit_at: now,
             audit: None,
+            asked: BTreeMap::new(),
             warned: false,
         }
     }
@@ -264,7 +268,10 @@ impl Connection {
 
     /// Asks for counters, and for what the switch holds.
     pub(crate) fn audit(&mut self, now: Time) -> Reading {
-        let mut reading = Reading::default();
+        let mut reading = Reading {
+            asked_at: now,
+            ..Reading::default()
+        };
         self.ask(&mut reading, MultipartRequestBody::Meter(MeterId::ALL), now);
         self.ask(
             &mut reading,
@@ -306,12 +313,17 @@ impl Connection {
             MultipartRequestBody::MeterConfig(_) => Part::Meters,
             _ => Part::Other,
         };
+        let xid = self.question(body, now);
+        reading.awaited.insert(xid, part);
+    }
+
+    /// Asks for statistics. The transaction id that the answer will have.
+    pub(crate) fn question(&mut self, body: MultipartRequestBody, now: Time) -> u32 {
         let request = MultipartRequest {
             flags: rust_openflow::MultipartFlags::default(),
             body,
         };
-        let xid = self.send(&Message::MultipartRequest(request), now);
-        reading.awaited.insert(xid, part);
+        self.send(&Message::MultipartRequest(request), now)
     }
 
     /// The transaction id; 0, which no message has, if it could not be sent.

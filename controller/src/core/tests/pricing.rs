@@ -287,3 +287,39 @@ fn so_much_for_so_long_that_no_amount_says_it_is_refused() {
     assert_eq!(kind(desk.quote_with(|_| ())), ProblemKind::InvalidField);
     assert_eq!(booked(&desk, desk.now), 0);
 }
+
+#[test]
+fn what_was_let_in_and_not_delivered_is_credited_as_the_time_it_needs_and_stands_in_the_receipt() {
+    let mut desk = open();
+    let number = desk.buy();
+    let counters = crate::core::network::FlowCounters {
+        packets: 30_000,
+        bytes: 37_500_000,
+        left_packets: 20_000,
+        left_bytes: 25_000_000,
+        lost_bytes: 12_500_000,
+        ..Default::default()
+    };
+    let flow = FlowId {
+        reservation: number.0,
+        generation: 0,
+    };
+    desk.wait(Duration::from_secs(30));
+    let before = desk.journal.len();
+    // The network says so before it says that the flow is gone; here both are told at once.
+    let mut desk = start(LINE, desk.journal[..before - 2].to_vec(), desk.now, true);
+    desk.core
+        .network_event(NetworkEvent::Counted { flow, counters });
+    assert_eq!(desk.view(number).shortfall_ms, 10_000);
+    desk.wait(Duration::from_secs(10));
+    let view = desk.view(number);
+    let receipt = view.receipt.unwrap().document;
+    assert_eq!((receipt.served_ms, receipt.shortfall_ms), (30_000, 10_000));
+    assert_eq!(receipt.refunded, Amount(PRICE / 3));
+    assert_eq!(receipt.earned, Amount(PRICE / 3 * 2));
+    assert_eq!(
+        (receipt.usage, view.usage),
+        (Some(counters), Some(counters))
+    );
+    desk.books();
+}

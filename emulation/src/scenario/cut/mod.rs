@@ -356,7 +356,7 @@ fn figure(
         moves: during.moves,
         outage_ms: outage_ms(series, offered, cut, end),
         during_share: rate_share(series, offered, cut + how.limit_ms(), back),
-        credited_ms: receipt.duration_ms.saturating_sub(receipt.served_ms),
+        credited_ms: (receipt.duration_ms + receipt.shortfall_ms).saturating_sub(receipt.served_ms),
         duration_ms: receipt.duration_ms,
         paid_nanos: receipt.paid.0,
         refunded_nanos: settlement.amount.0,

@@ -3,11 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use rust_openflow::{
-    BandType, DatapathId, ErrorCode, FlowCommand, FlowMod, FlowStats, Framer, Hello, Instruction,
-    Match, Message, MeterCapabilities, MeterCommand, MeterConfig, MeterFeatures, MeterMod,
-    MultipartFlags, MultipartReply, MultipartReplyBody, MultipartRequestBody, OfpError, PacketIn,
-    PacketInReason, PacketOut, Port, PortNo, PortReason, PortState, PortStatus, SwitchDesc,
-    SwitchFeatures, TableId,
+    BandStats, BandType, DatapathId, ErrorCode, FlowCommand, FlowMod, FlowStats, Framer, Hello,
+    Instruction, Match, Message, MeterCapabilities, MeterCommand, MeterConfig, MeterFeatures,
+    MeterId, MeterMod, MeterStats, MultipartFlags, MultipartReply, MultipartReplyBody,
+    MultipartRequestBody, OfpError, PacketIn, PacketInReason, PacketOut, Port, PortNo, PortReason,
+    PortState, PortStatus, SwitchDesc, SwitchFeatures, TableId,
 };
 
 use crate::core::network::entry::meter_of;
@@ -23,6 +23,10 @@ pub(super) struct FakeSwitch {
     pub(super) clock_ms: u64,
     pub(super) meters: BTreeMap<u32, MeterMod>,
     pub(super) meter_features: MeterFeatures,
+    /// What the counters of every entry show, in packets and bytes.
+    pub(super) shown: (u64, u64),
+    /// What came to every meter, and what it dropped.
+    pub(super) metered: [(u64, u64); 2],
     /// Barriers are not answered.
     pub(super) stalled: bool,
     held_back: Vec<u32>,
@@ -76,6 +80,8 @@ impl FakeSwitch {
                 max_bands: 1,
                 max_color: 0,
             },
+            shown: (7, 700),
+            metered: [(0, 0); 2],
             stalled: false,
             held_back: Vec::new(),
             refuses: BTreeSet::new(),
@@ -303,8 +309,8 @@ impl FakeSwitch {
                     duration_nsec: 0,
                     idle_timeout_s: 0,
                     hard_timeout_s: flow.hard_timeout_s,
-                    packet_count: 7,
-                    byte_count: 700,
+                    packet_count: self.shown.0,
+                    byte_count: self.shown.1,
                     flow_match: flow.flow_match,
                 }),
             );
@@ -351,7 +357,24 @@ impl FakeSwitch {
                 };
                 MultipartReplyBody::MeterConfig(self.meters.values().map(config).collect())
             }
-            MultipartRequestBody::Meter(_) => MultipartReplyBody::Meter(Vec::new()),
+            MultipartRequestBody::Meter(asked) => {
+                let [came, dropped] = self.metered;
+                let stats = |meter: &MeterMod| MeterStats {
+                    meter_id: meter.meter_id,
+                    flow_count: 1,
+                    packet_in_count: came.0,
+                    byte_in_count: came.1,
+                    duration_sec: 0,
+                    duration_nsec: 0,
+                    bands: vec![BandStats {
+                        packet_count: dropped.0,
+                        byte_count: dropped.1,
+                    }],
+                };
+                let meters = self.meters.values();
+                let asked = meters.filter(|it| [MeterId::ALL, it.meter_id].contains(asked));
+                MultipartReplyBody::Meter(asked.map(stats).collect())
+            }
             MultipartRequestBody::Flow(_) => {
                 let stats = |flow: &FlowMod| FlowStats {
                     table_id: flow.table_id,
@@ -362,8 +385,8 @@ impl FakeSwitch {
                     hard_timeout_s: flow.hard_timeout_s,
                     flags: flow.flags,
                     cookie: flow.cookie,
-                    packet_count: 7,
-                    byte_count: 700,
+                    packet_count: self.shown.0,
+                    byte_count: self.shown.1,
                     flow_match: flow.flow_match.clone(),
                     instructions: flow.instructions.clone(),
                 };

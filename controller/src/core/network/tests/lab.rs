@@ -14,8 +14,8 @@ use super::{
     walker::{self, Packet, Walk, walk},
 };
 use crate::core::network::{
-    ConnectionId, FlowId, FlowPlan, MacAddr, Network, NetworkConfig, NetworkEvent, NetworkInput,
-    NetworkOutput, Peer, PortFacts, PortRole, Protocol, Selector,
+    ConnectionId, FlowCounters, FlowId, FlowPlan, MacAddr, Network, NetworkConfig, NetworkEvent,
+    NetworkInput, NetworkOutput, Peer, PortFacts, PortRole, Protocol, Selector,
 };
 
 pub(super) const T0: u64 = 1_800_000_000_000;
@@ -29,6 +29,8 @@ pub(super) struct Lab {
     /// Both directions.
     pub(super) cables: BTreeMap<PortRef, PortRef>,
     pub(super) events: Vec<NetworkEvent>,
+    /// The last words on flows that were taken off.
+    pub(super) counted: Vec<(FlowId, FlowCounters)>,
     pub(super) closed: Vec<(ConnectionId, String)>,
     pub(super) classes_ordered: Vec<(SwitchId, String, BitRate)>,
     /// Hosts that answer when they are asked whether they are there.
@@ -80,6 +82,7 @@ impl Lab {
                 .flat_map(|(a, b)| [(*a, *b), (*b, *a)])
                 .collect(),
             events: Vec::new(),
+            counted: Vec::new(),
             closed: Vec::new(),
             classes_ordered: Vec::new(),
             hosts: BTreeMap::new(),
@@ -190,6 +193,9 @@ impl Lab {
                         capacity,
                     } => {
                         self.classes_ordered.push((switch, port_name, capacity));
+                    }
+                    NetworkOutput::Event(NetworkEvent::Counted { flow, counters }) => {
+                        self.counted.push((flow, counters));
                     }
                     NetworkOutput::Event(event) => self.events.push(event),
                 }
@@ -384,5 +390,6 @@ pub(super) fn plan_through_row(flow: FlowId) -> FlowPlan {
         rate: SoldRate(10_000),
         ends: Time::from_millis(T0 + 3_600_000),
         begun: false,
+        transit: std::time::Duration::ZERO,
     }
 }

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod counting;
 mod fake;
 mod fitting;
 mod guarding;

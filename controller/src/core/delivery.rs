@@ -1,0 +1,118 @@
+//! What was delivered of a flow, and what is credited for what was not.
+//!
+//! The rule: what the meter let in and the last switch never saw is lost, and credited as the time that the sold rate needs for
+//! it: rounded up to a millisecond, and taken off the end of the time served. Up to one per mille of what was let in may be lost;
+//! of more, all of it is credited. What is not certain, as a switch was away or its counters began anew, is not lost.
+
+use std::ops::Range;
+
+use super::{
+    Core,
+    document::ReservationNumber,
+    network::{FlowCounters, FlowId},
+};
+
+/// The part of what was let in that may be lost: one in so many bytes.
+const TOLERATED: u128 = 1_000;
+
+impl Core {
+    /// The last word of switches on a generation of a flow.
+    pub(super) fn counted(&mut self, flow: FlowId, counters: FlowCounters) {
+        if let Some(number) = self.register.carrier(flow) {
+            let sum = self.counted.entry(number).or_default();
+            *sum = sum.and(counters);
+        }
+    }
+
+    /// What switches have counted, on every path that it had since the controller was started, and before on the present one.
+    /// `None` if nothing is known.
+    pub(super) fn usage(&self, number: ReservationNumber) -> Option<FlowCounters> {
+        let flows = self.generations.of(number).into_iter();
+        let live = flows.filter_map(|flow| self.network.counters(flow));
+        let before = self.counted.get(&number).copied();
+        before.into_iter().chain(live).reduce(FlowCounters::and)
+    }
+}
+
+/// Of the time served, in milliseconds, what is credited: the lost bits at the sold rate, rounded up, at most all of it.
+pub(super) fn shortfall_ms(counters: &FlowCounters, rate_bps: u64, served_ms: u64) -> u64 {
+    let let_in = counters.bytes.saturating_sub(counters.dropped_bytes);
+    let let_in = let_in.max(counters.left_bytes.saturating_add(counters.lost_bytes));
+    if u128::from(counters.lost_bytes) * TOLERATED <= u128::from(let_in) {
+        return 0;
+    }
+    let bits = u128::from(counters.lost_bytes) * 8 * 1_000;
+    let ms = bits.div_ceil(u128::from(rate_bps.max(1)));
+    u64::try_from(ms).unwrap_or(u64::MAX).min(served_ms)
+}
+
+/// The time served without that much of its end, which is credited for a shortfall.
+pub(super) fn without_shortfall(mut served: Vec<Range<u64>>, shortfall_ms: u64) -> Vec<Range<u64>> {
+    let mut rest = shortfall_ms;
+    while let Some(last) = served.last_mut().filter(|_| rest > 0) {
+        let taken = rest.min(last.end - last.start);
+        last.end -= taken;
+        rest -= taken;
+        if last.is_empty() {
+            served.pop();
+        }
+    }
+    served
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn lost(let_in: u64, lost_bytes: u64) -> FlowCounters {
+        FlowCounters {
+            bytes: let_in,
+            left_bytes: let_in - lost_bytes,
+            lost_bytes,
+            ..FlowCounters::default()
+        }
+    }
+
+    #[test]
+    fn what_is_lost_is_credited_as_the_time_that_the_rate_needs_for_it() {
+        // 10 Mbit/s for 30 s, of which a third did not arrive.
+        let counters = lost(37_500_000, 12_500_000);
+        assert_eq!(shortfall_ms(&counters, 10_000_000, 30_000), 10_000);
+        // Half a millisecond counts as one.
+        assert_eq!(shortfall_ms(&lost(625, 625), 10_000_000, 30_000), 1);
+    }
+
+    #[test]
+    fn one_per_mille_is_within_what_was_sold() {
+        assert_eq!(shortfall_ms(&lost(1_000_000, 1_000), 10_000_000, 30_000), 0);
+        assert_eq!(shortfall_ms(&lost(1_000_000, 1_001), 10_000_000, 30_000), 1);
+    }
+
+    #[test]
+    fn nothing_is_credited_twice_or_beyond_what_was_paid() {
+        let all = FlowCounters {
+            lost_bytes: u64::MAX,
+            ..FlowCounters::default()
+        };
+        assert_eq!(shortfall_ms(&all, 1_000, 30_000), 30_000);
+        assert_eq!(shortfall_ms(&FlowCounters::default(), 0, 30_000), 0);
+    }
+
+    proptest! {
+        #[test]
+        fn a_shortfall_is_taken_off_the_end(pieces in prop::collection::vec((0..50_u64, 1..50_u64), 0..6), shortfall in 0..300_u64) {
+            let mut at = 0;
+            let served: Vec<_> = pieces.iter().map(|(gap, length)| {
+                let start = at + gap;
+                at = start + length;
+                start..at
+            }).collect();
+            let rest = without_shortfall(served.clone(), shortfall);
+            // Millisecond by millisecond.
+            let mut all: Vec<_> = served.into_iter().flatten().collect();
+            all.truncate(all.len().saturating_sub(usize::try_from(shortfall).unwrap_or(0)));
+            prop_assert_eq!(rest.into_iter().flatten().collect::<Vec<_>>(), all);
+        }
+    }
+}
