@@ -107,9 +107,14 @@ impl Conservation {
         }
     }
 
-    /// It is whole, or another one is there.
+    /// Whether the path is known to be broken.
+    pub(crate) const fn is_paused(&self) -> bool {
+        !matches!(self.pause, Pause::No)
+    }
+
+    /// It is whole.
     pub(crate) fn go_on(&mut self) {
-        if !matches!(self.pause, Pause::No) {
+        if self.is_paused() {
             self.pause = Pause::No;
             self.forget();
         }

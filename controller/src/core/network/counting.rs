@@ -33,6 +33,8 @@ pub(super) struct MeterSeen {
 /// with its counters, whatever generation they are of.
 #[derive(Clone, Debug)]
 struct ExitSeen {
+    /// The newest that it was of.
+    generation: u16,
     switch: SwitchId,
     matching: Match,
     shown: Shown,
@@ -43,6 +45,9 @@ struct ExitSeen {
 #[derive(Debug)]
 pub(super) struct Counted {
     conservation: Conservation,
+    /// The same of a path that broke and was left, until its last switch has told what came of what had entered there; and the
+    /// first generation that it does not concern.
+    left_behind: Option<(u16, Conservation)>,
     exits: Vec<ExitSeen>,
 }
 
@@ -55,7 +60,27 @@ impl Counted {
             } else {
                 Conservation::resumed()
             },
+            left_behind: None,
             exits: Vec::new(),
+        }
+    }
+
+    /// What concerns a generation.
+    fn of(&mut self, generation: u16) -> &mut Conservation {
+        match &mut self.left_behind {
+            Some((newer, conservation)) if generation < *newer => conservation,
+            _ => &mut self.conservation,
+        }
+    }
+
+    /// A broken path is whole again, or a newer generation has another one.
+    fn go_on(&mut self, generation: u16) {
+        let is_new = self.exits.iter().all(|exit| exit.generation < generation);
+        if self.conservation.is_paused() && is_new {
+            let left = std::mem::replace(&mut self.conservation, Conservation::resumed());
+            self.left_behind = Some((generation, left));
+        } else {
+            self.conservation.go_on();
         }
     }
 
@@ -112,7 +137,7 @@ impl Network {
     /// It is whole again, or there is another one.
     pub(super) fn go_on_counting(&mut self, flow: FlowId) {
         if let Some(counted) = self.counted.get_mut(&flow.reservation) {
-            counted.conservation.go_on();
+            counted.go_on(flow.generation);
         }
     }
 
@@ -120,9 +145,14 @@ impl Network {
     pub(super) fn keep_counting_until(&self, paid: &Paid) -> Option<Time> {
         let (hop, _) = paid.exit()?;
         self.switches.get(&hop.switch).filter(|it| it.is_read())?;
-        let counted = self.counted.get(&paid.plan.flow.reservation)?;
+        let flow = paid.plan.flow;
+        let counted = self.counted.get(&flow.reservation)?;
         let transit = paid.plan.transit.saturating_add(AGE);
-        counted.conservation.is_known_from(transit)
+        let conservation = match &counted.left_behind {
+            Some((newer, conservation)) if flow.generation < *newer => conservation,
+            _ => &counted.conservation,
+        };
+        conservation.is_known_from(transit)
     }
 
     fn ask_for(&mut self, id: SwitchId, question: MultipartRequestBody, now: Time) {
@@ -259,22 +289,30 @@ impl Network {
         let Some(counted) = counted.filter(|_| is_exit && !paid.is_at_one_switch()) else {
             return;
         };
-        let exits = &mut counted.exits;
-        let known = exits
+        let generation = flow.generation;
+        let known = counted
+            .exits
             .iter_mut()
             .find(|it| it.switch == switch && it.matching == *matching);
         let before = match known {
             Some(exit) => {
+                if exit.generation < generation {
+                    // It goes on with the counters of the one before: nobody knows which of it came on which path.
+                    exit.generation = generation;
+                    counted.left_behind = None;
+                }
                 let began_anew =
                     age < exit.age || grown(exit.shown, shown) == shown && shown != exit.shown;
-                if began_anew && exit.shown != (0, 0) {
-                    counted.conservation.forget();
-                }
                 exit.age = age;
-                std::mem::replace(&mut exit.shown, shown)
+                let before = std::mem::replace(&mut exit.shown, shown);
+                if began_anew && before != (0, 0) {
+                    counted.of(generation).forget();
+                }
+                before
             }
             None => {
-                exits.push(ExitSeen {
+                counted.exits.push(ExitSeen {
+                    generation,
                     switch,
                     matching: matching.clone(),
                     shown,
@@ -286,15 +324,16 @@ impl Network {
         let (packets, bytes) = grown(before, shown);
         add(&mut paid.counters.left_packets, packets);
         add(&mut paid.counters.left_bytes, bytes);
-        let lost_before = counted.conservation.lost();
+        let conservation = counted.of(generation);
+        let lost_before = conservation.lost();
         match span {
             Some(span) => {
                 let transit = paid.plan.transit.saturating_add(AGE);
-                counted.conservation.has_left(bytes, span, transit);
+                conservation.has_left(bytes, span, transit);
             }
-            None => counted.conservation.had_left(bytes),
+            None => conservation.had_left(bytes),
         }
-        let lost = counted.conservation.lost() - lost_before;
+        let lost = conservation.lost() - lost_before;
         add(&mut paid.counters.lost_bytes, lost);
     }
 
