@@ -38,7 +38,11 @@ impl Observer {
         let sockets = sight.fabric.jacks_that_had(link);
         let most = sockets.map(|socket| for_sale(sight.fabric, socket)).min();
         let most = most.unwrap_or_default();
-        let asked = buyer.rate_bps.div_ceil(1_000) * 1_000;
+        // Until a change has begun, its path has to carry what it replaces.
+        let base = buyer.change.and_then(|change| change.reservation);
+        let base = base.and_then(|number| self.sales.get(&number.0));
+        let before = base.map_or(0, |base| base.document.rate_bps);
+        let asked = before.max(buyer.rate_bps.div_ceil(1_000) * 1_000);
         if taken + asked <= most {
             self.wrong(
                 now,
