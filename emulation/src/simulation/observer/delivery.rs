@@ -275,12 +275,16 @@ impl Observer {
             return;
         };
         let sold = sale.document.rate_bps as f64;
-        // Its meter may already, or still, have the rate of another one that takes its place, or whose place it takes.
+        // Its meter may already, or still, have the rate of another one that takes its place, or whose place it takes; also of
+        // one that a switch has just refused.
         let root = sale.root;
         let due = self.sales.values().filter(|it| {
             it.root == root
                 && !it.replaced
-                && matches!(it.status, Some(Status::Installing | Status::Active))
+                && matches!(
+                    it.status,
+                    Some(Status::Installing | Status::Active | Status::Failed | Status::Cancelled)
+                )
         });
         let due = due.map(|it| it.document.rate_bps as f64);
         let (least, most) = due.fold((sold, sold), |(least, most), rate| {

@@ -79,7 +79,9 @@ impl Observer {
                 let mut loads = Loads::new();
                 for (sale, (from, until)) in &promises {
                     if *from <= at && at < *until {
-                        for link in sale.sockets.iter().flatten() {
+                        let leaves = sale.carried_since.is_some() && sale.withdrawn;
+                        let links = sale.sockets.iter().flatten();
+                        for link in links.filter(|it| !(leaves && self.gives_way(**it, now))) {
                             add(&mut loads, *link, sale.root, sale.document.rate_bps);
                         }
                     }
@@ -132,7 +134,8 @@ fn promised(sale: &Sale, displaced: bool, now: Time) -> Option<(Time, Time)> {
     );
     if let Some(since) = sale.carried_since {
         let broken_off = sale.cancelled || sale.status == Some(Status::Failed);
-        let until = since.plus(paid_time);
+        // It may have been let in again; its time has run since it began.
+        let until = sale.begun.unwrap_or(since).plus(paid_time);
         return (!broken_off && !displaced && now < until).then_some((now, until));
     }
     if sale.cancelled || sale.over || given_up || sale.withdrawn || displaced {
