@@ -14,7 +14,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::simulation::fabric::shape::ShapeKind;
 use crate::simulation::minimise::minimise;
-use crate::simulation::{FaultKind, Outcome, Scenario, run as run_seed};
+use crate::simulation::{FaultKind, Outcome, Scenario, Wish, run as run_seed};
 
 /// What to simulate.
 #[derive(Debug, Args)]
@@ -43,6 +43,12 @@ pub struct SimulateArgs {
     /// Nothing goes wrong but what the buyers do
     #[arg(long, conflicts_with = "faults")]
     calm: bool,
+    /// What buyers want beyond being served at once [default: everything]
+    #[arg(long, value_delimiter = ',', value_enum)]
+    wishes: Vec<Wish>,
+    /// Buyers want nothing but to be served at once, as quoted
+    #[arg(long, conflicts_with = "wishes")]
+    plain: bool,
     /// Which network [default: the seed decides]
     #[arg(long, value_enum)]
     shape: Option<ShapeKind>,
@@ -61,6 +67,11 @@ impl SimulateArgs {
             scenario.faults = BTreeSet::new();
         } else if !self.faults.is_empty() {
             scenario.faults = self.faults.iter().copied().collect();
+        }
+        if self.plain {
+            scenario.wishes = BTreeSet::new();
+        } else if !self.wishes.is_empty() {
+            scenario.wishes = self.wishes.iter().copied().collect();
         }
         scenario.shape = self.shape.or(scenario.shape);
         scenario.journal = self.journal;

@@ -54,6 +54,10 @@ fn whatever_goes_wrong_money_capacity_and_guarantees_hold_under_every_seed() {
         thefts_tried,
         renumbered,
         moved,
+        changed,
+        begun_later,
+        drained,
+        shrunk,
     } = tally;
     for (what, count) in [
         ("quotes", quotes),
@@ -66,12 +70,26 @@ fn whatever_goes_wrong_money_capacity_and_guarantees_hold_under_every_seed() {
         ("thefts tried", thefts_tried),
         ("ports with another number", renumbered),
         ("flows moved", moved),
+        ("flows changed", changed),
+        ("flows begun later", begun_later),
+        ("drains", drained),
+        ("links that shrank", shrunk),
     ] {
         assert!(count > 0, "no {what}: {tally:?}");
     }
 }
 
-/// Seeds that once found something, and what it was. Each has a test of its own beside the code that was wrong, because a
+/// What there was before buyers changed what they had and bought for later, operators drained, and links shrank.
+fn before() -> Scenario {
+    let mut before = Scenario::default();
+    before.wishes.clear();
+    before
+        .faults
+        .retain(|fault| !matches!(fault, FaultKind::Drain | FaultKind::Shrink));
+    before
+}
+
+/// Seeds that once found something in what there was [`before`], and what it was. Each has a test of its own beside the code that was wrong, because a
 /// seed tells another story when the simulation changes.
 const FOUND: [(u64, &str); 11] = [
     (
@@ -129,7 +147,7 @@ const FOUND: [(u64, &str); 11] = [
 #[test]
 fn what_was_found_once_is_not_found_again() {
     for (seed, found) in FOUND {
-        let outcome = run(seed, &Scenario::default());
+        let outcome = run(seed, &before());
         assert!(
             outcome.violations.is_empty(),
             "{found}: {:?}",
@@ -171,6 +189,22 @@ fn where_only_ports_are_replugged_what_a_switch_has_told_is_credited_to_the_seco
     let tally = all_is_well_with_only(FaultKind::Replug);
     assert!(
         tally.outages > 0 && tally.suspended > 0 && tally.renumbered > 0,
+        "{tally:?}"
+    );
+}
+
+#[test]
+fn what_is_drained_moves_without_a_packet_lost() {
+    let tally = all_is_well_with_only(FaultKind::Drain);
+    assert!(tally.drained > 0 && tally.moved > 0, "{tally:?}");
+    assert_eq!((tally.outages, tally.suspended), (0, 0), "{tally:?}");
+}
+
+#[test]
+fn where_only_links_shrink_what_fits_no_more_moves_or_is_credited() {
+    let tally = all_is_well_with_only(FaultKind::Shrink);
+    assert!(
+        tally.shrunk > 0 && tally.moved > 0 && tally.suspended > 0,
         "{tally:?}"
     );
 }

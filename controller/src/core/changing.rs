@@ -158,9 +158,16 @@ impl Core {
         }
     }
 
-    /// A change will not begin, or has given back what it held: what it was to replace has all of its own again.
+    /// A change will not begin, or has given back what it held: what it was to replace has all of its own again, also where
+    /// that has ended meanwhile and a switch may still carry it.
     pub(super) fn change_is_over(&mut self, number: ReservationNumber) {
-        let replaced = self.replaced(number);
+        let change = self.register.reservations.get(&number);
+        let replaces = change.and_then(|it| it.issued.replaces);
+        let lingers = replaces.filter(|it| {
+            let old = self.register.reservations.get(it);
+            old.is_some_and(|old| old.ended_by().is_some()) && self.generations.anywhere(*it)
+        });
+        let replaced = self.replaced(number).or(lingers);
         if let Some(replaced) = replaced.filter(|it| self.open_change(*it).is_none()) {
             self.rebook(replaced);
         }

@@ -297,7 +297,13 @@ impl Core {
         let Some(booked) = self.book.get(id).filter(|_| others == [current]) else {
             return;
         };
-        let path = reservation.issued.path.egress_ports().collect();
+        // Where a change is to take its place, that has booked some of the path for both.
+        let path = reservation.issued.path.egress_ports();
+        let path: Vec<_> = path.filter(|link| booked.path.contains(link)).collect();
+        if path.is_empty() {
+            self.book.release(id);
+            return;
+        }
         let alone = Commitment {
             path,
             ..booked.clone()

@@ -70,6 +70,8 @@ impl Habit {
 /// What a buyer waits for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Step {
+    /// For what it is to change to be served.
+    Base,
     /// To find out whether the destination is there.
     Look,
     /// To ask for a quote, or for the answer to it.
@@ -80,6 +82,21 @@ pub enum Step {
     Watch,
     /// For nothing: it was refused, or all is over.
     Done,
+}
+
+/// A change of what is served already.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Change {
+    /// Number of whoever bought that: the same buyer, before.
+    pub of: usize,
+    /// Asked for so long after that was served first.
+    pub after_ms: u64,
+    /// It keeps the rate that it has.
+    pub keeps_rate: bool,
+    /// It keeps the time that is left.
+    pub keeps_time: bool,
+    /// The reservation that is to be changed, once it was asked for.
+    pub reservation: Option<ReservationNumber>,
 }
 
 /// One buyer and its one purchase.
@@ -99,6 +116,14 @@ pub struct Buyer {
     pub rate_bps: u64,
     /// How long, in seconds.
     pub duration_s: u64,
+    /// It begins so long after it was asked for first.
+    pub starts_after_ms: Option<u64>,
+    /// When it is to begin.
+    pub starts_at: Option<Time>,
+    /// This is bought in place of something else.
+    pub change: Option<Change>,
+    /// Whose key signs: the number of whoever bought the first of a chain of changes.
+    pub signs_as: usize,
     /// Ends early, so long after it was served first.
     pub cancels_after_ms: Option<u64>,
     /// What it waits for.
@@ -147,6 +172,10 @@ impl Buyer {
             },
             rate_bps: chance.between(100_000, 9_000_000),
             duration_s: chance.between(1, 40),
+            starts_after_ms: None,
+            starts_at: None,
+            change: None,
+            signs_as: number,
             cancels_after_ms: chance.happens(300).then(|| chance.between(0, 20_000)),
             step: Step::Look,
             quote: None,
@@ -161,11 +190,41 @@ impl Buyer {
         }
     }
 
+    /// The same buyer wants something else of what it has.
+    #[must_use]
+    pub fn changing(base: &Self, number: usize, chance: &mut Chance) -> Self {
+        let kept = chance.between(0, 4);
+        let change = Change {
+            of: base.number,
+            after_ms: chance.between(0, 12_000),
+            keeps_rate: kept == 0,
+            keeps_time: kept == 1,
+            reservation: None,
+        };
+        // Most differ a little, so that there is often room.
+        let rate_bps = if chance.happens(700) {
+            base.rate_bps * chance.between(500, 1_500) / 1_000
+        } else {
+            chance.between(100_000, 9_000_000)
+        };
+        Self {
+            number,
+            habit: Habit::any(chance),
+            rate_bps,
+            duration_s: chance.between(1, 40),
+            change: Some(change),
+            starts_after_ms: None,
+            cancels_after_ms: chance.happens(200).then(|| chance.between(0, 20_000)),
+            step: Step::Base,
+            ..base.clone()
+        }
+    }
+
     /// Its key; one per buyer.
     #[must_use]
     pub fn key(&self) -> BuyerKey {
         let mut bytes = [0; 32];
-        for (byte, of) in bytes.iter_mut().zip(self.number.to_be_bytes()) {
+        for (byte, of) in bytes.iter_mut().zip(self.signs_as.to_be_bytes()) {
             *byte = of;
         }
         payflow_payment::PublicKey(bytes)

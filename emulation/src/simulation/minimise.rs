@@ -22,6 +22,13 @@ pub fn minimise(seed: u64, scenario: &Scenario, mut done: impl FnMut(&Scenario))
             smallest = smaller;
         }
     }
+    for wish in scenario.wishes.iter().rev() {
+        let mut smaller = smallest.clone();
+        smaller.wishes.remove(wish);
+        if fails(&smaller) {
+            smallest = smaller;
+        }
+    }
     leave_out_buyers(&mut smallest, &mut fails);
     smallest
 }

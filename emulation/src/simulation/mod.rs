@@ -32,7 +32,7 @@ mod world;
 #[cfg(feature = "planted-faults")]
 use payflow_controller::core::planted::{Fault, plant};
 
-pub use scenario::{FaultKind, Scenario};
+pub use scenario::{FaultKind, Scenario, Wish};
 
 /// What came of it.
 #[derive(Clone, Debug, PartialEq, Eq)]

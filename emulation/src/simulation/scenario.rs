@@ -42,9 +42,33 @@ pub enum FaultKind {
     Claim,
     /// The switches' database refuses class queues.
     Database,
+    /// The operator takes links and switches out of service for a while.
+    Drain,
+    /// Links carry less for a while than before, as the operator declares.
+    Shrink,
 }
 
 impl FaultKind {
+    /// All of them.
+    #[must_use]
+    pub fn all() -> BTreeSet<Self> {
+        Self::value_variants().iter().copied().collect()
+    }
+}
+
+/// What buyers want beyond being served at once, as quoted.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, ValueEnum, Serialize, Deserialize,
+)]
+#[serde(rename_all = "kebab-case")]
+pub enum Wish {
+    /// Another rate or time while they are served.
+    Change,
+    /// To begin later.
+    Later,
+}
+
+impl Wish {
     /// All of them.
     #[must_use]
     pub fn all() -> BTreeSet<Self> {
@@ -62,6 +86,8 @@ pub struct Scenario {
     pub without: BTreeSet<usize>,
     /// What goes wrong.
     pub faults: BTreeSet<FaultKind>,
+    /// What buyers may want, each in the seeds in which they do.
+    pub wishes: BTreeSet<Wish>,
     /// Which network; a seed's own when absent.
     pub shape: Option<ShapeKind>,
     /// Whether the story is told, and the digest taken.
@@ -82,6 +108,7 @@ impl Default for Scenario {
             buyers: 16,
             without: BTreeSet::new(),
             faults: FaultKind::all(),
+            wishes: Wish::all(),
             shape: None,
             story: false,
             journal: false,
@@ -106,13 +133,6 @@ impl Scenario {
     pub fn command(&self, seed: u64) -> String {
         let mut command = format!("payflow-lab simulate --seed {seed}");
         let usual = Self::default();
-        let names = |all: &BTreeSet<FaultKind>| {
-            let names = all.iter().filter_map(FaultKind::to_possible_value);
-            names
-                .map(|name| name.get_name().to_owned())
-                .collect::<Vec<_>>()
-                .join(",")
-        };
         // Writing to a string does not fail.
         if self.buyers != usual.buyers {
             let _ = write!(command, " --buyers {}", self.buyers);
@@ -126,11 +146,22 @@ impl Scenario {
         } else if self.faults != usual.faults {
             let _ = write!(command, " --faults {}", names(&self.faults));
         }
+        if self.wishes.is_empty() {
+            command.push_str(" --plain");
+        } else if self.wishes != usual.wishes {
+            let _ = write!(command, " --wishes {}", names(&self.wishes));
+        }
         if let Some(name) = self.shape.and_then(|shape| shape.to_possible_value()) {
             let _ = write!(command, " --shape {}", name.get_name());
         }
         command
     }
+}
+
+fn names<T: ValueEnum>(all: &BTreeSet<T>) -> String {
+    let names = all.iter().filter_map(ValueEnum::to_possible_value);
+    let names: Vec<_> = names.map(|name| name.get_name().to_owned()).collect();
+    names.join(",")
 }
 
 #[cfg(test)]
@@ -151,6 +182,7 @@ mod tests {
             buyers: 4,
             without: [0, 2].into(),
             faults: [FaultKind::Cable, FaultKind::Crash].into(),
+            wishes: [Wish::Later].into(),
             shape: Some(ShapeKind::Ring),
             journal: false,
             story: true,
@@ -159,7 +191,7 @@ mod tests {
         };
         assert_eq!(
             small.command(1),
-            "payflow-lab simulate --seed 1 --buyers 4 --without 0,2 --faults crash,cable --shape ring"
+            "payflow-lab simulate --seed 1 --buyers 4 --without 0,2 --faults crash,cable --wishes later --shape ring"
         );
     }
 }

@@ -1,6 +1,6 @@
 //! How much of each link is taken, by the text of the journal alone.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use payflow_qos::{Path, PortRef, Time};
 use serde::Deserialize;
@@ -17,6 +17,16 @@ pub struct Taken {
     quotes: BTreeMap<u64, Quote>,
     /// What the ports are called.
     names: BTreeMap<PortRef, String>,
+    /// The first of all reservations that take each other's place, for everyone that is not that itself.
+    roots: BTreeMap<u64, u64>,
+    /// Who was given which path: by the first reservation of its flow and the path's generation.
+    carriers: BTreeMap<(u64, u16), u64>,
+    /// Whose place a reservation takes.
+    replaces: BTreeMap<u64, u64>,
+    /// Those whose place another one has taken.
+    replaced: BTreeSet<u64>,
+    /// Those that have no path.
+    displaced: BTreeSet<u64>,
     /// How often a port got another number.
     pub renumbered: u64,
     records_read: usize,
@@ -63,10 +73,27 @@ impl Taken {
                         over_at: None,
                     };
                     self.quotes.insert(number, quote);
+                    if let Some(replaces) = record["replaces"].as_u64() {
+                        self.roots.insert(number, self.root(replaces));
+                        self.replaces.insert(number, replaces);
+                    }
+                    false
+                }
+                Some("paid") => {
+                    let next = self.last_generation(number).map_or(0, |last| last + 1);
+                    self.carriers.insert((self.root(number), next), number);
+                    false
+                }
+                Some("activated") => {
+                    self.replaced.extend(self.replaces.get(&number));
                     false
                 }
                 Some("moved") => {
                     self.moved(number, &record);
+                    false
+                }
+                Some("displaced") => {
+                    self.displaced.insert(number);
                     false
                 }
                 Some("ended") => record["cause"] == "unpaid",
@@ -86,6 +113,12 @@ impl Taken {
         let links: Vec<_> = path.iter().flat_map(Path::egress_ports).collect();
         let ingress = PortRef::deserialize(&record["ingress"]).ok();
         let until = record["at"].as_u64().unwrap_or_default() + LEAVES_MS;
+        let generation = record["generation"].as_u64().map(u16::try_from);
+        if let Some(Ok(generation)) = generation {
+            let path = (self.root(number), generation);
+            self.carriers.insert(path, number);
+        }
+        self.displaced.remove(&number);
         let called = |port: &PortRef| self.names.get(port).cloned();
         if let Some(quote) = self.quotes.get_mut(&number) {
             quote.moves += 1;
@@ -96,6 +129,42 @@ impl Taken {
                 .left
                 .extend(before.into_iter().map(|link| (link, until)));
         }
+    }
+
+    fn last_generation(&self, number: u64) -> Option<u16> {
+        let root = self.root(number);
+        let paths = self.carriers.range((root, 0)..=(root, u16::MAX));
+        paths.last().map(|((_, generation), _)| *generation)
+    }
+
+    /// The first of the reservations that take each other's place.
+    #[must_use]
+    pub fn root(&self, number: u64) -> u64 {
+        self.roots.get(&number).copied().unwrap_or(number)
+    }
+
+    /// Which reservation was given this path.
+    #[must_use]
+    pub fn carrier(&self, root: u64, generation: u16) -> Option<u64> {
+        self.carriers.get(&(root, generation)).copied()
+    }
+
+    /// Whether any path of a flow is written down.
+    #[must_use]
+    pub fn is_carried(&self, root: u64) -> bool {
+        self.carriers.contains_key(&(root, 0))
+    }
+
+    /// Whether another reservation has taken its place.
+    #[must_use]
+    pub fn is_replaced(&self, number: u64) -> bool {
+        self.replaced.contains(&number)
+    }
+
+    /// Whether it has no path.
+    #[must_use]
+    pub fn is_displaced(&self, number: u64) -> bool {
+        self.displaced.contains(&number)
     }
 
     /// How often a flow has moved.
@@ -152,10 +221,13 @@ impl Taken {
             let left = |(left, until): &(PortRef, u64)| *left == link && at.millis() < *until;
             (quote.path.contains(&link) || quote.left.iter().any(left)) && !over
         };
-        self.quotes
-            .values()
-            .filter(needs)
-            .map(|quote| quote.rate_bps)
-            .sum()
+        // Until a change has begun, its whole path has to carry what it replaces, too.
+        let most = |(number, quote): (&u64, &Quote)| {
+            let replaces = self.replaces.get(number).and_then(|it| self.quotes.get(it));
+            let before = replaces.map_or(0, |it| it.rate_bps);
+            before.max(quote.rate_bps)
+        };
+        let taken = self.quotes.iter().filter(|(_, quote)| needs(quote));
+        taken.map(most).sum()
     }
 }

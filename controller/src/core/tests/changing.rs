@@ -229,3 +229,24 @@ fn changes_of_changes_are_one_flow_on_switches() {
     );
     desk.books();
 }
+
+#[test]
+fn what_a_switch_may_still_carry_stays_booked_when_its_change_is_not_paid() {
+    let mut desk = open();
+    let quote = desk.quote_with(|body| body.duration_s = 600).unwrap();
+    let number = pay(&mut desk, &quote.document);
+    change(&mut desk, number, Some(11_000_000), None).unwrap();
+    let connection = crate::core::network::ConnectionId(1);
+    desk.feed(Input::Network(NetworkInput::Closed { connection }));
+    desk.ask(&buyer(), Request::Cancel(number)).unwrap();
+    assert_eq!(booked(&desk), 11_000_000, "the change has it for both");
+    desk.wait(Duration::from_secs(60));
+    assert_eq!(booked(&desk), 10_000_000);
+    let another = |it: &mut QuoteRequest| it.destination_port = Some(9);
+    assert_eq!(kind(desk.quote_with(another)), ProblemKind::NoCapacity);
+    desk.feed(Input::Network(NetworkInput::Connected {
+        connection,
+        peer: crate::core::network::Peer::Tcp,
+    }));
+    assert_eq!(booked(&desk), 0);
+}

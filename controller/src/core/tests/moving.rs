@@ -348,3 +348,35 @@ fn a_switch_that_is_drained_is_passed_by_and_only_the_operator_drains() {
     };
     assert_eq!(kind(desk.ask(&buyer(), request)), ProblemKind::NotTheOwner);
 }
+
+#[test]
+fn a_path_that_was_left_is_free_when_nothing_takes_it_though_a_change_has_the_rest() {
+    let mut desk = ring();
+    let quote = desk.quote_with(|body| body.duration_s = 600).unwrap();
+    let number = pay(&mut desk, &quote.document);
+    let connection = crate::core::network::ConnectionId(1);
+    desk.feed(Input::Network(NetworkInput::Closed { connection }));
+    desk.core.network_event(slower(STRAIGHT[0], 12_000_000));
+    desk.core.network_event(slower(STRAIGHT[0], 10_000_000));
+    desk.feed(Input::DeadlineReached);
+    assert_eq!(desk.view(number).path, ROUND);
+    let left = desk.core.book.get(crate::core::commitment(number)).cloned();
+    let body = crate::core::document::ChangeRequest {
+        duration_s: Some(60),
+        ..Default::default()
+    };
+    let change = Request::Change {
+        number,
+        body,
+        idempotency: None,
+    };
+    desk.ask(&buyer(), change).unwrap();
+    let rest = desk.core.book.get(crate::core::commitment(number)).cloned();
+    assert!(left.is_some() && rest != left, "{left:?}, {rest:?}");
+    desk.feed(Input::Network(NetworkInput::Connected {
+        connection,
+        peer: crate::core::network::Peer::Tcp,
+    }));
+    let rest = desk.core.book.get(crate::core::commitment(number));
+    assert_eq!(rest, None, "the change has all of its path");
+}

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use payflow_qos::{PortRef, Time};
+use payflow_qos::{BitRate, PortRef, Time};
 use rust_openflow::ErrorCode;
 
 use super::shape::Jack;
@@ -64,6 +64,15 @@ pub enum Fault {
     Undeclared(Jack),
     /// It is declared again.
     Declared(Jack),
+    /// A socket's cable carries less than it was built for, and that is declared.
+    Shrinks {
+        /// This end.
+        jack: Jack,
+        /// So many thousandths.
+        permille: u64,
+    },
+    /// It carries all of it again.
+    Grows(Jack),
     /// A host says it has the address of another.
     Claims {
         /// Index of the host that lies.
@@ -112,6 +121,7 @@ impl Fabric {
             self.fault(Fault::Declared(jack), now);
         }
         for (jack, ..) in self.shape.clone().jacks() {
+            self.fault(Fault::Grows(jack), now);
             self.fault(Fault::PutIn(jack, NumberAfter::Unused), now);
         }
         let switches: Vec<u64> = self.places.keys().copied().collect();
@@ -135,6 +145,7 @@ impl Fabric {
             }
             Fault::PutIn(jack, number) => self.put_in(jack, number, now),
             Fault::Declared(jack) => self.declare(jack, true),
+            Fault::Grows(jack) => self.carries(jack, 1_000),
             _ if self.faults.is_empty() => {}
             Fault::CableBreaks { jack, told } => {
                 self.break_cable(jack, told, now);
@@ -192,6 +203,11 @@ impl Fabric {
             }
             Fault::TakenOut(jack) => self.take_out(jack, now),
             Fault::Undeclared(jack) => self.declare(jack, false),
+            Fault::Shrinks { jack, permille } => {
+                self.carries(jack, permille);
+                let lasts = self.chance.millis(1_000, 40_000);
+                self.plan(lasts, Happening::Fault(Fault::Grows(jack)));
+            }
             Fault::Claims { liar, victim } => self.claim(liar, victim, now),
         }
     }
@@ -335,6 +351,23 @@ impl Fabric {
         }
     }
 
+    /// A socket's cable carries so many thousandths of what it was built for, and the database says so.
+    fn carries(&mut self, jack: Jack, permille: u64) {
+        let mut built = self.shape.jacks();
+        let Some((_, built, _)) = built.find(|(it, ..)| *it == jack) else {
+            return;
+        };
+        let capacity = BitRate(built.0 / 1_000 * permille);
+        if self.capacities.insert(jack, capacity) == Some(capacity) {
+            return;
+        }
+        self.cables_changed += 1;
+        if self.alive {
+            let facts = self.facts_of(jack);
+            self.inputs.extend(facts);
+        }
+    }
+
     fn claim(&mut self, liar: usize, victim: usize, now: Time) {
         let stations = &self.shape.stations;
         if let (Some(liar), Some(victim)) = (stations.get(liar), stations.get(victim)) {
@@ -366,7 +399,9 @@ impl Fault {
             | Self::TakenOut(_)
             | Self::PutIn(..)
             | Self::Undeclared(_)
-            | Self::Declared(_) => true,
+            | Self::Declared(_)
+            | Self::Shrinks { .. }
+            | Self::Grows(_) => true,
             Self::LineLost(_)
             | Self::LineCut(_)
             | Self::Stall { .. }
@@ -427,6 +462,11 @@ impl std::fmt::Display for Fault {
             }
             Self::Undeclared(jack) => write!(f, "nothing is declared of {jack} any more"),
             Self::Declared(jack) => write!(f, "{jack} is declared again"),
+            Self::Shrinks { jack, permille } => write!(
+                f,
+                "{jack} carries {permille} thousandths of what it was built for"
+            ),
+            Self::Grows(jack) => write!(f, "{jack} carries all of what it was built for"),
             Self::Claims { liar, victim } => write!(
                 f,
                 "host {} says that it has the address of host {}",

@@ -4,6 +4,7 @@
 //! packets, marked as if they were paid for; and hosts flood the network. What becomes of it is computed as a
 //! [fluid](crate::simulation::fluid) whenever tables or cables have changed.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use payflow_controller::core::document::Status;
@@ -82,6 +83,14 @@ impl Delivery {
         self.promised = true;
         if self.arrives_since.is_none() {
             self.out_begins(now, UNNOTICED);
+        }
+    }
+
+    /// Another one has taken its place: from here on what arrives is that one's.
+    pub(super) fn stops(&mut self, now: Time) {
+        self.no_longer_promised(now);
+        if let Some(since) = self.arrives_since.take() {
+            self.arrived += now.since(since);
         }
     }
 
@@ -200,10 +209,19 @@ impl Observer {
     fn senders(&mut self, fabric: &Fabric) -> Vec<(Sender, Stream)> {
         let stations = &fabric.shape.stations;
         let mut senders = Vec::new();
+        // Reservations that take each other's place are one flow: what is let in, or was last, is what is sent.
+        let mut flows: BTreeMap<u64, (bool, u64)> = BTreeMap::new();
         for (number, sale) in &self.sales {
-            if sale.carried_since.is_none() && !sale.delivery.runs() {
-                continue;
+            let carried = sale.carried_since.is_some();
+            if carried || sale.delivery.runs() {
+                let newest = flows.entry(sale.root).or_default();
+                *newest = (*newest).max((carried, *number));
             }
+        }
+        for (root, (_, number)) in &flows {
+            let Some(sale) = self.sales.get(number) else {
+                continue;
+            };
             let selector = &sale.document.flow;
             let (Some(from), Some(to)) = (
                 fabric.station_of(selector.source),
@@ -213,7 +231,7 @@ impl Observer {
             };
             // Whole numbers far below 2^52.
             let sold = sale.document.rate_bps as f64;
-            let greed = if number % 4 == 0 { 3.0 } else { 1.0 };
+            let greed = if root % 4 == 0 { 3.0 } else { 1.0 };
             let stream = |station: &Station, dscp, offered| Stream {
                 from: station.jack,
                 frame: packet(selector, station.mac, to.mac, dscp),
@@ -221,9 +239,9 @@ impl Observer {
             };
             senders.push((Sender::Buyer(*number), stream(from, 0, sold * greed)));
             // Somebody else, and not always the same.
-            let index = usize::try_from(*number).unwrap_or_default() % stations.len().max(1);
+            let index = usize::try_from(*root).unwrap_or_default() % stations.len().max(1);
             if let Some(intruder) = stations.get(index).filter(|it| it.address != from.address) {
-                let mark = MARKS[usize::from(number % 2 == 0)];
+                let mark = MARKS[usize::from(root % 2 == 0)];
                 senders.push((Sender::Intruder(*number), stream(intruder, mark, INTRUSION)));
                 self.tally.thefts_tried += 1;
             }
@@ -249,7 +267,7 @@ impl Observer {
 
     fn check_delivery(&mut self, number: u64, course: &Course, rates: &[f64], now: Time) {
         let disturbed = self.is_disturbed(now);
-        let Some(sale) = self.sales.get_mut(&number) else {
+        let Some(sale) = self.sales.get(&number) else {
             return;
         };
         // Where the buyer was told that it leads.
@@ -257,23 +275,48 @@ impl Observer {
             return;
         };
         let sold = sale.document.rate_bps as f64;
+        // Its meter may already, or still, have the rate of another one that takes its place, or whose place it takes; also of
+        // one that a switch has just refused.
+        let root = sale.root;
+        let due = self.sales.values().filter(|it| {
+            it.root == root
+                && !it.replaced
+                && matches!(
+                    it.status,
+                    Some(Status::Installing | Status::Active | Status::Failed | Status::Cancelled)
+                )
+        });
+        let due = due.map(|it| it.document.rate_bps as f64);
+        let (least, most) = due.fold((sold, sold), |(least, most), rate| {
+            (least.min(rate), most.max(rate))
+        });
         let arrives = arriving(course, rates, end);
         let paid_for = sale.carried_since.is_some() && travels_paid(course, end);
         let told = self.words_arrive && self.told_at == Some(now);
-        let arrives_whole = paid_for && arrives >= sold - 1.0;
-        let ceased = sale.delivery.see(arrives_whole, told, now);
-        let whole = Duration::from_millis(sale.document.duration_ms);
-        let due = sale.begun.is_some_and(|begun| now < begun.plus(whole))
-            && sale.status == Some(Status::Active)
-            && !sale.cancelled;
-        self.tally.outages += u64::from(ceased && due);
-        if ceased && due && !disturbed {
+        let arrives_whole = paid_for && arrives >= least - 1.0;
+        let mut lost = Vec::new();
+        let flow = self.sales.iter_mut().filter(|(_, it)| it.root == root);
+        for (other, sale) in flow {
+            if sale.replaced || *other != number && !sale.delivery.runs() {
+                continue;
+            }
+            let ceased = sale.delivery.see(arrives_whole, told, now);
+            let whole = Duration::from_millis(sale.document.duration_ms);
+            let due = sale.begun.is_some_and(|begun| now < begun.plus(whole))
+                && sale.status == Some(Status::Active)
+                && !sale.cancelled;
+            self.tally.outages += u64::from(ceased && due);
+            if ceased && due && !disturbed {
+                lost.push(*other);
+            }
+        }
+        for other in lost {
             let what = format!(
-                "r{number}: {arrives:.0} of {sold:.0} bit/s arrive, and nothing has happened"
+                "r{other}: {arrives:.0} of {least:.0} bit/s arrive, and nothing has happened"
             );
             self.wrong(now, what);
         }
-        if paid_for && arrives > sold + 1_000.0 {
+        if paid_for && arrives > most + 1_000.0 {
             let what = format!("r{number}: {arrives:.0} bit/s arrive, and {sold:.0} were sold");
             self.wrong(now, what);
         }

@@ -44,6 +44,12 @@ pub struct Sight<'a> {
 #[derive(Clone, Debug)]
 struct Sale {
     document: QuoteDocument,
+    /// The first of the reservations that take each other's place; all of them are one flow.
+    root: u64,
+    /// Whose place it takes.
+    replaces: Option<u64>,
+    /// Another one has taken its place.
+    replaced: bool,
     /// Transactions that paid something in the right asset to its address, and how much.
     payments: Vec<(TxDigest, u64)>,
     refunded: u64,
@@ -92,6 +98,14 @@ pub struct Tally {
     pub renumbered: u64,
     /// Flows that moved to another path.
     pub moved: u64,
+    /// Flows whose rate or time was changed while they were carried.
+    pub changed: u64,
+    /// Flows that were sold for later and began.
+    pub begun_later: u64,
+    /// Times that something was drained.
+    pub drained: u64,
+    /// Times that a link under something sold was given less capacity.
+    pub shrunk: u64,
 }
 
 impl std::ops::AddAssign for Tally {
@@ -106,6 +120,10 @@ impl std::ops::AddAssign for Tally {
         self.thefts_tried += other.thefts_tried;
         self.renumbered += other.renumbered;
         self.moved += other.moved;
+        self.changed += other.changed;
+        self.begun_later += other.begun_later;
+        self.drained += other.drained;
+        self.shrunk += other.shrunk;
     }
 }
 
@@ -132,6 +150,12 @@ pub struct Observer {
     /// Nothing keeps the controller from hearing what switches say.
     words_arrive: bool,
     endless_since: Option<Time>,
+    /// What an operator was told to be drained, a socket or all of a switch, and since when.
+    drained: BTreeMap<(u64, Option<Jack>), Time>,
+    /// Sockets whose cables carry, or have carried, less than before, and since when.
+    shrunk: BTreeMap<Jack, Time>,
+    /// When a controller was started last.
+    started_at: Time,
     cables_seen: u64,
     /// What was wrong, in order.
     pub violations: Vec<String>,
@@ -144,7 +168,14 @@ impl Observer {
     #[must_use]
     pub fn new(begin: Time, faults: &BTreeSet<FaultKind>, treasury: Address) -> Self {
         let harmless = |kind: &FaultKind| {
-            matches!(kind, FaultKind::Claim | FaultKind::Ledger | FaultKind::Disk)
+            matches!(
+                kind,
+                FaultKind::Claim
+                    | FaultKind::Ledger
+                    | FaultKind::Disk
+                    | FaultKind::Drain
+                    | FaultKind::Shrink
+            )
         };
         let tells = |kind: &FaultKind| matches!(kind, FaultKind::Cable | FaultKind::Replug);
         Self {
@@ -163,6 +194,9 @@ impl Observer {
             told_at: None,
             words_arrive: faults.iter().all(|kind| harmless(kind) || tells(kind)),
             endless_since: None,
+            drained: BTreeMap::new(),
+            shrunk: BTreeMap::new(),
+            started_at: begin,
             cables_seen: 0,
             violations: Vec::new(),
             tally: Tally::default(),
@@ -215,6 +249,45 @@ impl Observer {
         }
     }
 
+    /// What the cable of a socket carries is lowered: what was sold there may have to move, or is suspended.
+    pub fn shrinks(&mut self, jack: Jack, now: Time) {
+        let before = self.sales.values().filter(|it| !it.over);
+        let sold = before.flat_map(|sale| &sale.sockets);
+        self.tally.shrunk += u64::from(sold.flatten().any(|it| *it == jack));
+        self.shrunk.insert(jack, now);
+        self.withdrawn(jack);
+    }
+
+    /// An operator was told that nothing new is sold over a socket, or over any of a switch.
+    pub fn drained(&mut self, switch: u64, jack: Option<Jack>, now: Time) {
+        self.drained.entry((switch, jack)).or_insert(now);
+        self.tally.drained += 1;
+    }
+
+    /// It is asked to end that.
+    pub fn drained_no_longer(&mut self, switch: u64, jack: Option<Jack>) {
+        self.drained.remove(&(switch, jack));
+    }
+
+    /// What was decided at a time leads over nothing that was drained before.
+    fn check_drained(&mut self, number: u64, sockets: &[Option<Jack>], decided: u64, now: Time) {
+        if !self.numbers_stay {
+            return;
+        }
+        for jack in sockets.iter().flatten() {
+            let since = [Some(*jack), None]
+                .into_iter()
+                .filter_map(|it| self.drained.get(&(jack.switch, it)))
+                .min();
+            if since.is_some_and(|since| since.millis() < decided) {
+                self.wrong(
+                    now,
+                    format_args!("q{number} leads over {jack}, which is drained"),
+                );
+            }
+        }
+    }
+
     /// Something happens to the network that may take packets with it; `told` if a switch says so at once.
     pub fn disturbed(&mut self, told: bool, now: Time) {
         self.disturbed_at = Some(now);
@@ -236,6 +309,17 @@ impl Observer {
             } else {
                 sale.delivery.promised(now);
             }
+        }
+        if status == Status::Suspended {
+            self.withdraw_changes(number);
+        }
+    }
+
+    /// What is to take the place of something that has to move is given up, if it is not paid.
+    fn withdraw_changes(&mut self, number: u64) {
+        let changes = self.sales.values_mut();
+        for change in changes.filter(|it| it.replaces == Some(number)) {
+            change.withdrawn = true;
         }
     }
 
@@ -261,6 +345,13 @@ impl Observer {
         // Sold is in whole kbit/s, and no less than was asked for.
         let rate_bps = buyer.rate_bps.div_ceil(1_000) * 1_000;
         let duration_ms = buyer.duration_s * 1_000;
+        let (replaces, left_ms) = self.check_change(document, buyer, now);
+        let duration_ms = left_ms.unwrap_or(duration_ms);
+        let starts_at = buyer.starts_at.map(Time::millis);
+        if document.start_at.map(|at| at.0) != starts_at {
+            let what = format!("{} begins at another time than was asked for", document.id);
+            self.wrong(now, what);
+        }
         if (document.rate_bps, document.duration_ms) != (rate_bps, duration_ms) {
             let what = format!(
                 "{} is for {} bit/s and {} ms, but {} bit/s and {duration_ms} ms were asked for",
@@ -291,9 +382,17 @@ impl Observer {
         }
         let (sockets, entered) = self.sockets(number, document, sight, now);
         let source = sight.fabric.station_of(document.flow.source);
+        self.check_drained(number, &sockets, document.issued_at.0, now);
+        let shrunk_since = sockets.iter().flatten().any(|jack| {
+            let shrunk = self.shrunk.get(jack);
+            shrunk.is_some_and(|at| at.millis() >= document.issued_at.0)
+        });
         let sale = Sale {
+            root: self.taken.root(number),
+            replaces,
+            replaced: false,
             moves: self.taken.moves(number),
-            withdrawn: sockets.contains(&None),
+            withdrawn: sockets.contains(&None) || shrunk_since,
             sockets,
             document: document.clone(),
             payments: Vec::new(),
@@ -312,15 +411,59 @@ impl Observer {
         self.check_links(sight, now);
     }
 
+    /// A change is of what was to be changed, and nothing else is a change. What it replaces, and where the time that is
+    /// left was wanted, that.
+    fn check_change(
+        &mut self,
+        document: &QuoteDocument,
+        buyer: &Buyer,
+        now: Time,
+    ) -> (Option<u64>, Option<u64>) {
+        let wanted = buyer.change.and_then(|change| change.reservation);
+        let shown = document.replaces.as_deref();
+        let shown = shown.and_then(ReservationNumber::from_reservation_id);
+        if shown != wanted {
+            let what = format!(
+                "{} replaces {shown:?} where {wanted:?} is to change",
+                document.id
+            );
+            self.wrong(now, what);
+        }
+        let replaces = shown.map(|it| it.0);
+        let base = replaces.and_then(|it| self.sales.get(&it));
+        let begun = base.and_then(|base| base.begun);
+        let keeps_time = buyer.change.is_some_and(|change| change.keeps_time);
+        let Some((base, begun)) = base.zip(begun).filter(|_| keeps_time) else {
+            return (replaces, None);
+        };
+        // The paid time began somewhat after the first entry was there.
+        let ends = begun.millis() + base.document.duration_ms;
+        let least = ends.saturating_sub(document.issued_at.0);
+        let is_left =
+            document.duration_ms >= least && document.duration_ms <= base.document.duration_ms;
+        (
+            replaces,
+            is_left.then_some(document.duration_ms).or(Some(least)),
+        )
+    }
+
     /// It may have moved: where it leads now is written down.
     fn follow_moves(&mut self, number: u64, sight: &Sight<'_>, now: Time) {
         self.taken.read(sight.disk);
+        if self.taken.is_replaced(number)
+            && let Some(sale) = self.sales.get_mut(&number).filter(|it| !it.replaced)
+        {
+            sale.replaced = true;
+            sale.delivery.stops(now);
+            self.tally.changed += 1;
+        }
         let moves = self.taken.moves(number);
         let Some(sale) = self.sales.get(&number).filter(|it| it.moves != moves) else {
             return;
         };
         let source = sight.fabric.station_of(sale.document.flow.source);
         let (sockets, entered) = self.sockets_written(number, sight, now);
+        self.withdraw_changes(number);
         if let Some(sale) = self.sales.get_mut(&number) {
             self.tally.moved += moves - sale.moves;
             sale.moves = moves;
@@ -424,6 +567,7 @@ impl Observer {
                 }
             }
         } else if let Some(since) = self.away_since.take() {
+            self.started_at = now;
             for sale in self.sales.values_mut() {
                 sale.delivery.unwatched(since, now);
             }

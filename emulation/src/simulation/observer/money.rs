@@ -139,9 +139,12 @@ impl Observer {
                 Duration::from_millis(sale.document.duration_ms),
                 sale.delivery.delivered(now),
             );
+            let never_began =
+                sale.cancelled && sale.begun.is_none() && sale.document.start_at.is_some();
             if calm
+                && !never_began
                 && self.is_paid(number, ledger)
-                && (!sale.over || delivered < whole && !sale.cancelled)
+                && (!sale.over || delivered < whole && !sale.cancelled && !sale.replaced)
             {
                 let what = format!("q{number} is paid, and its packets arrived for {delivered:?}");
                 self.wrong(now, what);

@@ -115,11 +115,19 @@ impl Observer {
         }
         let mut held = Vec::new();
         let mut users: BTreeMap<MeterId, BTreeSet<u64>> = BTreeMap::new();
-        for (owner, entry) in paid_entries(switch) {
+        self.taken.read(sight.disk);
+        for ((root, generation), entry) in paid_entries(switch) {
             let meter = meter_of(&entry);
             if let Some(meter) = meter {
-                users.entry(meter).or_default().insert(owner.0);
+                users.entry(meter).or_default().insert(root);
             }
+            let carrier = self.taken.carrier(root, generation);
+            if carrier.is_none() && self.taken.is_carried(root) {
+                let what =
+                    format!("s{id} holds path {generation} of r{root}, which nobody wrote down");
+                self.wrong(now, what);
+            }
+            let owner = (carrier.unwrap_or(root), generation);
             let in_port = in_port_of(&entry);
             held.push(Held {
                 owner,
@@ -158,6 +166,7 @@ impl Observer {
             return;
         };
         let paid_time = Duration::from_millis(sale.document.duration_ms);
+        let root = sale.root;
         let (rate, source_address) = (sale.document.rate_bps, sale.document.flow.source);
         let lasts = Duration::from_secs(entry.hard_timeout_s.into());
         if lasts.is_zero() {
@@ -193,9 +202,12 @@ impl Observer {
             self.wrong(now, what);
         }
         let metered = fluid::rate_of(fabric, (switch, meter));
-        // Both are whole numbers far below 2^52.
-        let sold = rate as f64;
-        if !metered.is_some_and(|metered| (sold..sold + 1_000.0).contains(&metered)) {
+        // While one reservation takes the place of another, their flow has the meter of one of them.
+        let flow = self.sales.values().filter(|it| it.root == root);
+        // All are whole numbers far below 2^52.
+        let mut rates = flow.map(|it| it.document.rate_bps as f64);
+        let is_sold = |metered: f64| rates.any(|sold| (sold..sold + 1_000.0).contains(&metered));
+        if !metered.is_some_and(is_sold) {
             let what = format!(
                 "r{number} is metered at {metered:?} on s{switch}, and {rate} bit/s were sold"
             );
@@ -214,8 +226,12 @@ impl Observer {
                 continue;
             };
             let begins = there.is_some() && sale.begun.is_none();
+            let mut early = false;
             if begins {
                 sale.begun = Some(now);
+                let starts_at = sale.document.start_at;
+                early = starts_at.is_some_and(|at| now.millis() < at.0);
+                self.tally.begun_later += u64::from(starts_at.is_some());
             }
             match (there == Some(true), sale.carried_since) {
                 (true, None) => {
@@ -240,6 +256,9 @@ impl Observer {
             if begins {
                 news.push(format!("network: r{number} is being installed"));
                 self.check_begin(number, sight, now);
+            }
+            if early {
+                self.wrong(now, format_args!("r{number} is installed before its time"));
             }
             if late {
                 self.wrong(now, format_args!("r{number} is still on the switches"));

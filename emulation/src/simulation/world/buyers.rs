@@ -3,12 +3,12 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use payflow_controller::core::document::{QuoteRequest, ReservationView, Status};
+use payflow_controller::core::document::{ChangeRequest, QuoteRequest, ReservationView, Status};
 use payflow_controller::core::io::{Caller, Input, PaymentProof, Request, RequestId};
 use payflow_controller::core::network::Protocol;
 use payflow_controller::core::problem::{Problem, ProblemKind};
 use payflow_controller::core::reply::Answer;
-use payflow_payment::{Address, Amount, Asset, TxDigest};
+use payflow_payment::{Address, Amount, Asset, TxDigest, UnixMillis};
 
 use super::{Asked, BEGIN, Event, FAKE, LOOKS_FOR, SELLS_FOR, World};
 use crate::simulation::buyer::{Buyer, Habit, Step};
@@ -95,6 +95,7 @@ impl World {
         buyer.looks_at = None;
         let buyer = buyer.clone();
         match buyer.step {
+            Step::Base => {}
             Step::Look => self.look_for_destination(&buyer),
             Step::Quote if now.since(BEGIN) > SELLS_FOR => {}
             Step::Quote => self.ask_for_quote(&buyer),
@@ -116,6 +117,15 @@ impl World {
     }
 
     pub(super) fn ask_for_quote(&mut self, buyer: &Buyer) {
+        if buyer.change.is_some() {
+            self.ask_for_change(buyer);
+            return;
+        }
+        let after = buyer.starts_after_ms.map(Duration::from_millis);
+        let starts_at = buyer.starts_at.or(after.map(|after| self.now.plus(after)));
+        if let Some(buyer) = self.buyers.get_mut(buyer.number) {
+            buyer.starts_at = starts_at;
+        }
         let body = QuoteRequest {
             source: None,
             destination: buyer.destination,
@@ -129,7 +139,7 @@ impl World {
             rate_bps: buyer.rate_bps,
             payload: None,
             bounds: payflow_qos::Bounds::default(),
-            start_at: None,
+            start_at: starts_at.map(|at| UnixMillis(at.millis())),
             duration_s: buyer.duration_s,
             class: None,
             max_price: None,
@@ -138,6 +148,54 @@ impl World {
         let idempotency = Some(buyer.idempotency());
         let request = Request::Quote { body, idempotency };
         self.ask(buyer.number, buyer.caller(), request);
+    }
+
+    /// Asks for another rate or time for what is served.
+    fn ask_for_change(&mut self, buyer: &Buyer) {
+        let base = buyer.change.and_then(|change| self.buyers.get(change.of));
+        let base = base.and_then(|base| Some((base.reservation()?, base.quote.clone()?)));
+        let Some((reservation, quote)) = base else {
+            return;
+        };
+        let Some(buyer) = self.buyers.get_mut(buyer.number) else {
+            return;
+        };
+        let Some(change) = &mut buyer.change else {
+            return;
+        };
+        change.reservation = Some(reservation);
+        if change.keeps_rate {
+            buyer.rate_bps = quote.rate_bps;
+        }
+        let body = ChangeRequest {
+            rate_bps: (!change.keeps_rate).then_some(buyer.rate_bps),
+            duration_s: (!change.keeps_time).then_some(buyer.duration_s),
+            max_price: None,
+            refund_to: Some(buyer.refund_to()),
+        };
+        let request = Request::Change {
+            number: reservation,
+            body,
+            idempotency: Some(buyer.idempotency()),
+        };
+        let (number, caller) = (buyer.number, buyer.caller());
+        self.ask(number, caller, request);
+    }
+
+    /// What a buyer has is served: it may want to change it.
+    fn served_first(&mut self, number: usize) {
+        let changes = |buyer: &&Buyer| {
+            buyer.step == Step::Base && buyer.change.is_some_and(|change| change.of == number)
+        };
+        let Some(changing) = self.buyers.iter().find(changes) else {
+            return;
+        };
+        let after = changing.change.map_or(0, |change| change.after_ms);
+        let changing = changing.number;
+        if let Some(buyer) = self.buyers.get_mut(changing) {
+            buyer.step = Step::Quote;
+        }
+        self.look_again(changing, Duration::from_millis(after));
     }
 
     pub(super) fn pay(&mut self, buyer: &Buyer) {
@@ -277,8 +335,10 @@ impl World {
 
     pub(super) fn replied(&mut self, id: RequestId, reply: Result<Answer, Problem>) {
         let Some(number) = self.life.as_mut().and_then(|alive| alive.asked.remove(&id)) else {
-            if let Ok(Answer::Books(books)) = reply {
-                self.books = Some(books);
+            match reply {
+                Ok(Answer::Books(books)) => self.books = Some(books),
+                Ok(Answer::Drain(drain)) => self.drained(&drain),
+                _ => {}
             }
             return;
         };
@@ -339,10 +399,16 @@ impl World {
             Status::Settled | Status::Expired => Step::Done,
             _ => Step::Watch,
         };
-        if view.status == Status::Active {
+        // Some do not even wait for that.
+        let impatient = view.status == Status::Scheduled && number.is_multiple_of(2);
+        let served = view.status == Status::Active;
+        if served || impatient {
             buyer.served_since.get_or_insert(now);
         }
         buyer.cancelled |= view.status == Status::Cancelled;
+        if served {
+            self.served_first(number);
+        }
         self.look_again(number, Duration::from_secs(1));
     }
 

@@ -2,10 +2,14 @@
 
 use std::time::Duration;
 
+use payflow_controller::core::io::{Caller, Input, Request, RequestId};
+use payflow_controller::core::reply::Drain;
+use payflow_qos::{PortRef, SwitchId};
+
 use super::{BEGIN, Event, ROUGH_FOR, World};
 use crate::simulation::FaultKind;
 use crate::simulation::chance::Chance;
-use crate::simulation::fabric::shape::HOSTS;
+use crate::simulation::fabric::shape::{HOSTS, Jack};
 use crate::simulation::fabric::{Fault, Happening};
 
 /// The last misfortune begins so long before the calm.
@@ -58,6 +62,23 @@ impl World {
                 skip: u32::try_from(chance.between(0, 12)).unwrap_or_default(),
                 times: u32::try_from(chance.between(1, 4)).unwrap_or_default(),
             },
+            FaultKind::Drain => {
+                let whole = chance.happens(300);
+                let jack = if whole {
+                    None
+                } else {
+                    Some(self.fabric.any_trunk(chance)?)
+                };
+                return Some(Event::Drain {
+                    switch: jack.map_or(switch, |jack| jack.switch),
+                    jack,
+                    drained: true,
+                });
+            }
+            FaultKind::Shrink => Fault::Shrinks {
+                jack: self.fabric.any_jack(chance)?,
+                permille: chance.between(100, 900),
+            },
             FaultKind::Full => Fault::Full(switch),
             FaultKind::Slow => Fault::Slow(switch),
             FaultKind::Replug => Fault::Replugs(self.fabric.any_jack(chance)?),
@@ -93,6 +114,79 @@ impl World {
         } else if let Some(through) = self.disk.finish() {
             self.tell_records();
             self.feed(payflow_controller::core::io::Input::Journaled { through });
+        }
+    }
+
+    /// The operator drains a link or a switch, and ends that later.
+    pub(super) fn drain_request(&mut self, switch: u64, jack: Option<Jack>, drained: bool) {
+        if drained && !self.rough {
+            return;
+        }
+        let number = jack.map(|jack| self.fabric.number(jack));
+        if self.life.is_none() || number == Some(None) {
+            let pause = Duration::from_secs(3);
+            self.at(
+                pause,
+                Event::Drain {
+                    switch,
+                    jack,
+                    drained,
+                },
+            );
+            return;
+        }
+        self.tell(|| {
+            let what = jack.map_or(format!("s{switch}"), |jack| jack.to_string());
+            let end = if drained { "" } else { " no longer" };
+            format!("operator: drains {what}{end}")
+        });
+        if drained {
+            let lasts = self.chance.millis(3_000, 40_000);
+            self.at(
+                lasts,
+                Event::Drain {
+                    switch,
+                    jack,
+                    drained: false,
+                },
+            );
+        } else {
+            self.observer.drained_no_longer(switch, jack);
+        }
+        self.requests += 1;
+        let caller = Caller {
+            operator: true,
+            ..Caller::default()
+        };
+        self.feed(Input::Request {
+            id: RequestId(self.requests),
+            caller,
+            request: Request::Drain {
+                switch: SwitchId(switch),
+                port: number.flatten(),
+                drained,
+            },
+        });
+    }
+
+    /// The controller says that something is drained.
+    pub(super) fn drained(&mut self, drain: &Drain) {
+        self.tell(|| {
+            format!(
+                "controller: of what was carried there {:?} move and {:?} stay",
+                drain.moved, drain.stay
+            )
+        });
+        if drain.drained {
+            let port = drain.port.map(|port| PortRef {
+                switch: drain.switch,
+                port,
+            });
+            let jack = port.map(|port| self.fabric.jack(port));
+            if jack != Some(None) {
+                let switch = drain.switch.0;
+                self.observer.drained(switch, jack.flatten(), self.now);
+            }
         }
     }
 

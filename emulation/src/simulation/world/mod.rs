@@ -20,11 +20,11 @@ use sha2::{Digest, Sha256};
 use super::buyer::{Buyer, Step};
 use super::chance::Chance;
 use super::disk::Disk;
-use super::fabric::shape::{Shape, ShapeKind};
+use super::fabric::shape::{Jack, Shape, ShapeKind};
 use super::fabric::{Fabric, Fault, Happening};
 use super::ledger::MemoryLedger;
 use super::observer::{Observer, Sight};
-use super::{FaultKind, Outcome, Scenario};
+use super::{FaultKind, Outcome, Scenario, Wish};
 
 const CHAIN: &str = "simulated";
 const TREASURY: &str = "0xtreasury";
@@ -53,12 +53,23 @@ fn receive_address(index: u64) -> Address {
 /// Something that will happen. What concerns a life of the controller means nothing to the next.
 #[derive(Clone, Debug)]
 enum Event {
-    Wake { life: u32 },
-    DiskBegins { life: u32 },
-    DiskEnds { life: u32 },
-    Answer { life: u32, event: LedgerEvent },
+    Wake {
+        life: u32,
+    },
+    DiskBegins {
+        life: u32,
+    },
+    DiskEnds {
+        life: u32,
+    },
+    Answer {
+        life: u32,
+        event: LedgerEvent,
+    },
     Checkpoint,
-    Follow { life: u32 },
+    Follow {
+        life: u32,
+    },
     Buyer(usize),
     Ask(Asked),
     Execute(SignedTransaction),
@@ -66,6 +77,11 @@ enum Event {
     Start,
     LedgerGoes,
     LedgerReturns,
+    Drain {
+        switch: u64,
+        jack: Option<Jack>,
+        drained: bool,
+    },
     Network(Happening),
     Calm,
     Audit,
@@ -164,12 +180,7 @@ impl World {
             &scenario.faults,
             BEGIN,
         );
-        let buyers = (0..scenario.buyers)
-            .map(|number| {
-                let whose = u64::try_from(number).unwrap_or_default();
-                Buyer::any(number, &mut Chance::of(seed, "buyer", whose))
-            })
-            .collect();
+        let buyers = buyers(seed, &scenario);
         let mut world = Self {
             chance: Chance::of(seed, "world", 0),
             now: BEGIN,
@@ -199,7 +210,7 @@ impl World {
     fn plan(&mut self, seed: u64) {
         self.at(Duration::ZERO, Event::Start);
         self.at(CHECKPOINT, Event::Checkpoint);
-        for buyer in 0..self.buyers.len() {
+        for buyer in 0..self.scenario.buyers {
             let whose = u64::try_from(buyer).unwrap_or_default();
             let when = Chance::of(seed, "when", whose).millis(2_000, 60_000);
             if self.scenario.without.contains(&buyer) {
@@ -377,6 +388,11 @@ impl World {
             Event::Start => self.start(),
             Event::LedgerGoes => self.ledger_goes(),
             Event::LedgerReturns => self.ledger_returns(),
+            Event::Drain {
+                switch,
+                jack,
+                drained,
+            } => self.drain_request(switch, jack, drained),
             Event::Network(happening) => {
                 if let Happening::ClassesMade {
                     port_name, done, ..
@@ -396,6 +412,9 @@ impl World {
                     if let Fault::TakenOut(jack) | Fault::Undeclared(jack) = fault {
                         self.observer.withdrawn(jack);
                     }
+                    if let Fault::Shrinks { jack, .. } = fault {
+                        self.observer.shrinks(jack, self.now);
+                    }
                     if fault.disturbs() {
                         self.observer.disturbed(fault.is_told(), self.now);
                     }
@@ -410,4 +429,44 @@ impl World {
             }
         }
     }
+}
+
+/// Who buys what. What somebody wants does not change with what others want, nor with what is left out.
+fn buyers(seed: u64, scenario: &Scenario) -> Vec<Buyer> {
+    // Many seeds know none of a wish, so that there are simple ones, too.
+    let wishes = |wish: Wish| {
+        let mut chance = Chance::of(seed, "wish", wish as u64);
+        scenario.wishes.contains(&wish) && chance.happens(500)
+    };
+    let (changes, later) = (wishes(Wish::Change), wishes(Wish::Later));
+    let whose = |number: usize| u64::try_from(number).unwrap_or_default();
+    let mut buyers: Vec<Buyer> = (0..scenario.buyers)
+        .map(|number| {
+            let buyer = Buyer::any(number, &mut Chance::of(seed, "buyer", whose(number)));
+            let mut chance = Chance::of(seed, "later", whose(number));
+            let starts_after_ms =
+                (later && chance.happens(400)).then(|| chance.between(500, 45_000));
+            Buyer {
+                starts_after_ms,
+                ..buyer
+            }
+        })
+        .collect();
+    // A change may itself be changed.
+    for round in 0..if changes { 3 } else { 0 } {
+        let first = round * scenario.buyers;
+        for base in first..first + scenario.buyers {
+            let number = base + scenario.buyers;
+            let mut chance = Chance::of(seed, "change", whose(number));
+            let Some(base) = buyers.get(base) else {
+                continue;
+            };
+            let mut buyer = Buyer::changing(base, number, &mut chance);
+            if base.step == Step::Done || !chance.happens(500) {
+                buyer.step = Step::Done;
+            }
+            buyers.push(buyer);
+        }
+    }
+    buyers
 }
