@@ -11,7 +11,7 @@ use crate::traffic::series::Series;
 const RATE_SHARE: f64 = 0.99;
 /// A bucket with less than this share of the rate is part of an outage.
 const BUCKET_SHARE: f64 = 0.75;
-/// What is credited may differ by so much from the outage that was measured: a second, plus how long a silent cut may go unnoticed.
+/// What is credited may differ by so much from the outage that was measured; by twice that where the cut was silent.
 const CREDIT_MS: u64 = 1_000;
 /// How long after the trunk is back flows may still be without their rate, and it is called one outage, in milliseconds.
 pub const RECOVERY_MS: u64 = 6_000;
@@ -52,7 +52,8 @@ impl How {
     fn credit_ms(self) -> u64 {
         match self {
             Self::Down => CREDIT_MS,
-            Self::Silent => CREDIT_MS + self.limit_ms(),
+            // What it had swallowed before it was noticed is known from counters.
+            Self::Silent => 2 * CREDIT_MS,
         }
     }
 }
