@@ -173,6 +173,22 @@ impl Core {
         }
     }
 
+    /// A change whose payment is open has lost its booking, and with it what it held for what it is to replace.
+    pub(super) fn give_back_to_replaced(&mut self, number: ReservationNumber) {
+        let Some(old) = self.replaced(number) else {
+            return;
+        };
+        let booked = self.book.get(commitment(old));
+        let has_all = self.register.reservations.get(&old).is_none_or(|it| {
+            let mut path = it.issued.path.egress_ports();
+            it.displaced
+                || booked.is_some_and(|booked| path.all(|link| booked.path.contains(&link)))
+        });
+        if !has_all {
+            self.rebook(old);
+        }
+    }
+
     /// Something has to move whose change has not begun. `false` if that change is paid: then that moves, and takes its place.
     pub(super) fn give_up_change(&mut self, number: ReservationNumber) -> bool {
         let change = self.open_change(number);
@@ -185,8 +201,9 @@ impl Core {
             }
             // Its payment may be on the ledger already; if it is, it finds no booking and goes back whole.
             Some((change, _)) => {
-                self.book.release(commitment(change));
-                self.rebook(number);
+                if self.book.release(commitment(change)).is_some() {
+                    self.rebook(number);
+                }
                 true
             }
             None => true,

@@ -116,8 +116,17 @@ impl Core {
 
     /// Gives a paid flow another path, if there is one with room for it.
     pub(super) fn try_move(&mut self, number: ReservationNumber, reason: &str) -> bool {
+        let path = |core: &Self| {
+            let reservation = core.register.reservations.get(&number);
+            reservation.map(|it| (it.moves, it.displaced))
+        };
+        let before = path(self);
         if !self.give_up_change(number) {
             return false;
+        }
+        // What the change held for both may be more than there is for this alone: then it has made way already.
+        if path(self) != before {
+            return true;
         }
         let Some((moved, booked)) = self.another_path(number, reason) else {
             return false;
@@ -326,6 +335,7 @@ impl Core {
             State::Scheduled | State::Suspended => {}
             State::Installing => {
                 self.stimulate(number, Stimulus::InstallFailed, Some(detail));
+                self.change_is_over(number);
                 // Switches may carry it for some time, those that are away for long: elsewhere on its path its capacity is
                 // not free yet.
                 self.rebook(number);

@@ -503,7 +503,7 @@ impl Core {
         match reservation.state {
             State::Held => self.stimulate(number, Stimulus::HoldOver, Some(detail)),
             // Its payment may be on the ledger already; if it is, it finds no booking and goes back whole.
-            State::Pending => {}
+            State::Pending => self.give_back_to_replaced(number),
             State::Scheduled | State::Installing | State::Active | State::Suspended => {
                 self.make_way(number, detail);
             }

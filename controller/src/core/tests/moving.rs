@@ -380,3 +380,56 @@ fn a_path_that_was_left_is_free_when_nothing_takes_it_though_a_change_has_the_re
     let rest = desk.core.book.get(crate::core::commitment(number));
     assert_eq!(rest, None, "the change has all of its path");
 }
+
+/// A change of a flow on the straight way, whose payment is on its way to the ledger.
+fn with_pending_change(desk: &mut Desk) -> (ReservationNumber, ReservationNumber) {
+    let number = desk.buy();
+    let change = Request::Change {
+        number,
+        body: crate::core::document::ChangeRequest {
+            rate_bps: Some(12_000_000),
+            ..Default::default()
+        },
+        idempotency: None,
+    };
+    let Ok(Answer::Quote(quote)) = desk.ask(&buyer(), change) else {
+        panic!("there is room for it");
+    };
+    let change = ReservationNumber::from_quote_id(&quote.document.id).unwrap();
+    let payment = Some(PaymentProof::Digest("later".into()));
+    let quote = change;
+    let offered = desk.ask(&buyer(), Request::Reserve { quote, payment });
+    assert!(offered.is_ok(), "{offered:?}");
+    assert_eq!(desk.view(change).status, Status::Pending);
+    (number, change)
+}
+
+#[test]
+fn a_flow_whose_change_is_not_final_moves_when_its_link_is_made_slower() {
+    let mut desk = ring();
+    let (number, change) = with_pending_change(&mut desk);
+    desk.core.network_event(slower(STRAIGHT[0], 1_000_000));
+    desk.drain();
+    let view = desk.view(number);
+    assert_eq!((view.status, view.moves), (Status::Active, 1));
+    assert_eq!(booked(&desk, STRAIGHT[0]), 0);
+    assert_eq!(
+        booked(&desk, ROUND[0]),
+        10_000_000,
+        "the change has nothing"
+    );
+    assert_eq!(desk.view(change).status, Status::Pending);
+}
+
+#[test]
+fn a_flow_that_finds_no_way_is_suspended_once_though_its_change_is_not_final() {
+    let mut desk = ring();
+    let (number, _) = with_pending_change(&mut desk);
+    desk.core.network_event(slower(ROUND[0], 1_000_000));
+    desk.core.network_event(slower(STRAIGHT[0], 1_000_000));
+    desk.drain();
+    assert_eq!(desk.view(number).status, Status::Suspended);
+    let displaced = |(_, record): &&(u64, Record)| matches!(record, Record::Displaced { .. });
+    assert_eq!(desk.journal.iter().filter(displaced).count(), 1);
+    assert_eq!(booked(&desk, STRAIGHT[0]), 0);
+}
