@@ -160,3 +160,25 @@ fn what_was_sold_stays_when_less_is_for_sale() {
     let receipt = desk.view(number).receipt.unwrap().document;
     assert_eq!(receipt.served_ms, 30_000);
 }
+
+#[test]
+fn hosts_between_which_there_is_no_way_are_told_so() {
+    const ISLANDS: &[Cable] = &[(1, 2, 20_000_000), (3, 4, 20_000_000)];
+    let mut desk = start(ISLANDS, Vec::new(), Time::from_millis(1_000_000), true);
+    let refused = desk.quote_with(|_| ()).unwrap_err();
+    assert_eq!(refused.kind, ProblemKind::NoRoute);
+    assert_eq!(refused.extensions["refusal"]["reason"], "no_route");
+}
+
+#[test]
+fn a_time_of_nothing_or_beyond_what_is_sold_is_refused_and_a_bit_per_second_is_a_kilobit() {
+    let mut desk = open();
+    for seconds in [0, 3_601, u64::MAX] {
+        let refused = desk.quote_with(|body| body.duration_s = seconds);
+        assert_eq!(kind(refused), ProblemKind::InvalidField);
+    }
+    let least = desk.quote_with(|body| body.rate_bps = 1).unwrap().document;
+    assert_eq!(least.rate_bps, 1_000);
+    let most = desk.quote_with(|body| body.rate_bps = u64::MAX);
+    assert_eq!(kind(most), ProblemKind::InvalidField);
+}
