@@ -3,13 +3,10 @@
 
 use super::*;
 use crate::{
-    admission::Ask,
     book::Commitment,
-    topology::Topology,
     units::{BitRate, Bytes, Time},
 };
 use proptest::prelude::*;
-use std::time::Duration;
 
 /// Within a minute, so that the 24 hours of single seconds do not end at a whole day.
 const NOW: u64 = 1_700_000_030_000;
