@@ -1,15 +1,10 @@
 //! What an end device does: quote, reserve, status, cancel.
 
-use std::{
-    net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket},
-    time::{Duration, SystemTime, UNIX_EPOCH},
-};
+use std::time::Duration;
 
-use clap::{ArgGroup, Args, ValueEnum};
-use payflow_payment::{
-    Address, Amount, Asset, ChainId, PublicKey, Signed, UnixMillis, ledger::iota::inspect,
-};
-use payflow_qos::{BitRate, Bounds, Class};
+use clap::{ArgGroup, Args};
+use payflow_payment::{Amount, PublicKey, Signed, ledger::iota::inspect};
+use payflow_qos::BitRate;
 use reqwest::Method;
 use serde_json::{Value, json};
 use tokio::time::Instant;
@@ -18,6 +13,8 @@ use super::{
     Common, Out,
     client::{Call, CallError, Client, Identity},
     error::CliError,
+    expected::{Expected, WHAT_IS_LEFT, belong_together},
+    flow::{FlowArgs, own_address},
     purchase::{Decided, Turn, Unfinished},
     show::{self, Progress},
     units::{parse_amount, parse_duration, parse_rate, show_amount},
@@ -25,76 +22,15 @@ use super::{
 };
 use crate::{
     api::WellKnown,
-    core::{
-        document::{
-            ChangeRequest, GroupDocument, GroupRequest, OutlookDocument, OutlookRequest,
-            PriceDocument, PriceRequest, QuoteDocument, QuoteRequest, ReservationNumber,
-            ReservationView, Status,
-        },
-        network::Protocol,
-        payload::Payload,
+    core::document::{
+        ChangeRequest, GroupDocument, GroupRequest, OutlookDocument, OutlookRequest, PriceDocument,
+        PriceRequest, QuoteDocument, QuoteRequest, ReservationNumber, ReservationView, Status,
     },
 };
 
 /// How often a request is sent again when nobody answers; it carries an Idempotency-Key.
 const TRIES: usize = 3;
 const POLL: Duration = Duration::from_millis(250);
-
-/// Which packets, how fast, for how long.
-#[derive(Clone, Debug, Args)]
-#[command(group(ArgGroup::new("protocol").required(true).args(["udp", "tcp"])))]
-#[command(group(ArgGroup::new("speed").required(true).args(["rate", "payload"])))]
-pub(super) struct FlowArgs {
-    /// Destination: an IP address.
-    #[arg(long, value_name = "IP", value_parser = parse_ip)]
-    to: IpAddr,
-    /// Source; by default the address this host is seen with.
-    #[arg(long, value_name = "IP", value_parser = parse_ip)]
-    from: Option<IpAddr>,
-    /// UDP packets to this destination port.
-    #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
-    udp: Option<u16>,
-    /// TCP packets to this destination port.
-    #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
-    tcp: Option<u16>,
-    /// Only packets from this source port.
-    #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
-    source_port: Option<u16>,
-    /// Rate in frame bits per second, such as 10Mbit: payload plus 42 bytes per UDP packet, 54 or more per TCP packet.
-    #[arg(long, value_name = "RATE", value_parser = parse_rate)]
-    rate: Option<BitRate>,
-    /// In place of --rate: payload bits per second, such as 10Mbit, in packets of --packet bytes. Headers come on top.
-    #[arg(long, value_name = "RATE", value_parser = parse_rate, requires = "packet")]
-    payload: Option<BitRate>,
-    /// Payload bytes of each packet.
-    #[arg(long, value_name = "BYTES", requires = "payload")]
-    packet: Option<u32>,
-    /// The most switches that the path may lead through.
-    #[arg(long, value_name = "NUMBER")]
-    max_hops: Option<u32>,
-    /// The most milliseconds that packets may wait in buffers on the way.
-    #[arg(long, value_name = "MS")]
-    max_delay: Option<u64>,
-    /// How long, such as 30s or 1h30m.
-    #[arg(long = "for", value_name = "TIME", value_parser = parse_duration)]
-    duration: Duration,
-    /// Begin so much later, such as 2h; by default at once.
-    #[arg(long = "in", value_name = "TIME", value_parser = parse_duration)]
-    later: Option<Duration>,
-    /// steady for constant rates, elastic for TCP and bursts; by default what suits the protocol.
-    #[arg(long)]
-    class: Option<SoldClass>,
-    /// Where refunds go; by default back to the wallet.
-    #[arg(long, value_name = "ADDRESS")]
-    refund_to: Option<String>,
-}
-
-/// The classes that are sold.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum SoldClass {
-    Steady,
-    Elastic,
-}
 
 /// Whose quotes are believed.
 #[derive(Clone, Debug, Args)]
@@ -294,25 +230,6 @@ pub(super) async fn reserve(args: ReserveArgs, common: &Common, out: Out) -> Res
     buy(order, &wallet, &args.pay, common, out).await
 }
 
-/// The address that packets from this host to that one have. No packet is sent.
-fn own_address(to: IpAddr) -> Result<IpAddr, CliError> {
-    let any: IpAddr = if to.is_ipv4() {
-        Ipv4Addr::UNSPECIFIED.into()
-    } else {
-        Ipv6Addr::UNSPECIFIED.into()
-    };
-    UdpSocket::bind((any, 0))
-        .and_then(|socket| {
-            socket.connect((to, 9))?;
-            Ok(socket.local_addr()?.ip())
-        })
-        .map_err(|error| {
-            CliError::Usage(format!(
-                "this host's own address towards {to} is not known ({error}); say it with --from IP"
-            ))
-        })
-}
-
 /// Another rate or duration for what is carried, in one step. What it replaces is refunded as far as it was not served.
 pub(super) async fn change(args: ChangeArgs, common: &Common, out: Out) -> Result<(), CliError> {
     let wallet = args.pay.ledger.wallet.load()?;
@@ -348,9 +265,6 @@ pub(super) async fn change(args: ChangeArgs, common: &Common, out: Out) -> Resul
     };
     buy(order, &wallet, &args.pay, common, out).await
 }
-
-/// A duration that the controller says, as it knows when the paid time ends.
-const WHAT_IS_LEFT: u64 = 0;
 
 /// How quotes are asked for.
 struct Order {
@@ -494,16 +408,6 @@ fn print_bought(
     })
 }
 
-/// A group is all that was asked for and nothing else; what is bought alone is in none.
-fn belong_together(quotes: &[QuoteDocument], asked: usize) -> Result<(), String> {
-    let ids: Vec<_> = quotes.iter().map(|quote| quote.id.clone()).collect();
-    let group = if asked == 1 { Vec::new() } else { ids };
-    if quotes.len() == asked && quotes.iter().all(|quote| quote.group == group) {
-        return Ok(());
-    }
-    Err("the quotes are not the group that was asked for".to_owned())
-}
-
 /// Shows one reservation, or all.
 pub(super) async fn status(args: StatusArgs, common: &Common, out: Out) -> Result<(), CliError> {
     let wallet = args.wallet.load()?;
@@ -562,116 +466,6 @@ pub(super) fn reservations(
     document: &Value,
 ) -> Result<Vec<ReservationView>, CliError> {
     client.read(document.get("reservations").cloned().unwrap_or_default())
-}
-
-impl FlowArgs {
-    fn payload(&self) -> Option<Payload> {
-        let (rate, packet_bytes) = self.payload.zip(self.packet)?;
-        Some(Payload {
-            rate_bps: rate.bps(),
-            packet_bytes,
-        })
-    }
-
-    fn request(&self, wallet: &HostWallet, max_price: Option<Amount>) -> QuoteRequest {
-        let (protocol, port) = match (self.udp, self.tcp) {
-            (Some(port), _) => (Protocol::Udp, Some(port)),
-            (None, port) => (Protocol::Tcp, port),
-        };
-        QuoteRequest {
-            source: self.from,
-            destination: self.to,
-            protocol,
-            source_port: self.source_port,
-            destination_port: port,
-            rate_bps: self.rate.map_or(0, BitRate::bps),
-            payload: self.payload(),
-            bounds: Bounds {
-                hops: self.max_hops,
-                delay_ms: self.max_delay,
-            },
-            start_at: self.later.map(from_now),
-            duration_s: self.duration.as_secs(),
-            class: self.class.map(|class| match class {
-                SoldClass::Steady => Class::Steady,
-                SoldClass::Elastic => Class::Elastic,
-            }),
-            max_price,
-            refund_to: self
-                .refund_to
-                .as_deref()
-                .map_or_else(|| wallet.address(), Address::new),
-        }
-    }
-}
-
-/// What a quote must say before anything is paid.
-struct Expected<'a> {
-    request: &'a QuoteRequest,
-    buyer: PublicKey,
-    known: &'a WellKnown,
-}
-
-impl Expected<'_> {
-    /// Why the quote is not what was asked for, if it is not.
-    fn check(&self, quote: &Signed<QuoteDocument>) -> Result<(), String> {
-        let document = quote
-            .verify(QuoteDocument::DOMAIN, &self.known.operator_key)
-            .map_err(|error| format!("the quote is not the operator's: {error}"))?;
-        let request = self.request;
-        let flow = &document.flow;
-        let same = [
-            ("the buyer", document.buyer == self.buyer),
-            (
-                "the source",
-                request.source.is_none_or(|source| source == flow.source),
-            ),
-            ("the destination", request.destination == flow.destination),
-            ("the protocol", request.protocol == flow.protocol),
-            ("the source port", request.source_port == flow.source_port),
-            (
-                "the destination port",
-                request.destination_port == flow.destination_port,
-            ),
-            (
-                "the rate",
-                document.rate() == BitRate(wanted_bps(request, flow.source)).to_sold(),
-            ),
-            ("the bounds", document.bounds == request.bounds),
-            ("the start", document.start_at == request.start_at),
-            (
-                "the duration",
-                request.duration_s == WHAT_IS_LEFT
-                    || Some(document.duration_ms) == request.duration_s.checked_mul(1000),
-            ),
-            (
-                "the class",
-                request.class.is_none_or(|class| class == document.class),
-            ),
-            ("the chain", document.payment.chain_id == self.chain()),
-            ("the asset", document.payment.asset == Asset::iota()),
-            (
-                "the address for refunds",
-                document.payment.refund_to == request.refund_to,
-            ),
-        ];
-        match same.iter().find(|(_, same)| !same) {
-            Some((what, _)) => Err(format!("{what} of the quote is not what was asked for")),
-            None => Ok(()),
-        }
-    }
-
-    fn chain(&self) -> ChainId {
-        self.known.chain_id.clone()
-    }
-}
-
-/// In frame bits per second; none where the payload cannot be carried.
-fn wanted_bps(request: &QuoteRequest, source: IpAddr) -> u64 {
-    match request.payload {
-        Some(payload) => payload.frame_bps(request.protocol, source).unwrap_or(0),
-        None => request.rate_bps,
-    }
 }
 
 /// Asks the controller who it is, and makes a client that signs for exactly that controller.
@@ -842,19 +636,8 @@ fn random_key() -> Result<String, CliError> {
     Ok(hex::encode(bytes))
 }
 
-/// By this host's clock.
-fn from_now(later: Duration) -> UnixMillis {
-    let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH);
-    UnixMillis(millis(since_1970.unwrap_or_default() + later))
-}
-
 fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
-}
-
-fn parse_ip(text: &str) -> Result<IpAddr, String> {
-    text.parse()
-        .map_err(|_| "write an IP address, such as 10.0.0.4".to_owned())
 }
 
 fn parse_id(text: &str) -> Result<ReservationNumber, String> {
@@ -883,10 +666,7 @@ mod tests {
     use crate::{
         api::{
             Limits,
-            testing::{
-                Served, buyer_key, operator_key, quote, quote_document, quote_request, reservation,
-                sign_quote,
-            },
+            testing::{Served, quote_document, reservation, sign_quote},
         },
         cli::{Cli, Command},
         core::{
@@ -895,188 +675,6 @@ mod tests {
             reply::Answer,
         },
     };
-
-    fn known() -> WellKnown {
-        let operator_key = operator_key().public_key();
-        WellKnown {
-            version: "0".to_owned(),
-            operator_key,
-            signature_tag: crate::api::signature::audience(&operator_key),
-            chain_id: ChainId::new("chain-1"),
-            ledger_url: None,
-            faucet_url: None,
-        }
-    }
-
-    fn request() -> QuoteRequest {
-        let mut request: QuoteRequest = serde_json::from_value(quote_request()).unwrap();
-        request.refund_to = Address::new("0xab");
-        request
-    }
-
-    #[test]
-    fn the_quote_that_was_asked_for_is_believed() {
-        let (request, known) = (request(), known());
-        assert_eq!(
-            Expected {
-                request: &request,
-                buyer: buyer_key(),
-                known: &known
-            }
-            .check(&quote()),
-            Ok(())
-        );
-    }
-
-    #[test]
-    fn a_quote_for_anything_else_is_not_paid() {
-        let asked = request();
-        let changed: [(&str, QuoteRequest); 10] = [
-            (
-                "source",
-                QuoteRequest {
-                    source: Some("10.0.0.2".parse().unwrap()),
-                    ..asked.clone()
-                },
-            ),
-            (
-                "destination",
-                QuoteRequest {
-                    destination: "10.0.0.5".parse().unwrap(),
-                    ..asked.clone()
-                },
-            ),
-            (
-                "protocol",
-                QuoteRequest {
-                    protocol: Protocol::Tcp,
-                    ..asked.clone()
-                },
-            ),
-            (
-                "destination port",
-                QuoteRequest {
-                    destination_port: None,
-                    ..asked.clone()
-                },
-            ),
-            (
-                "rate",
-                QuoteRequest {
-                    rate_bps: 10_000_001,
-                    ..asked.clone()
-                },
-            ),
-            (
-                "rate",
-                QuoteRequest {
-                    rate_bps: 0,
-                    payload: Some(Payload {
-                        rate_bps: 10_000_000,
-                        packet_bytes: 1_000,
-                    }),
-                    ..asked.clone()
-                },
-            ),
-            (
-                "bounds",
-                QuoteRequest {
-                    bounds: Bounds {
-                        hops: Some(3),
-                        delay_ms: None,
-                    },
-                    ..asked.clone()
-                },
-            ),
-            (
-                "duration",
-                QuoteRequest {
-                    duration_s: 31,
-                    ..asked.clone()
-                },
-            ),
-            (
-                "class",
-                QuoteRequest {
-                    class: Some(Class::Elastic),
-                    ..asked.clone()
-                },
-            ),
-            (
-                "refunds",
-                QuoteRequest {
-                    refund_to: Address::new("0xac"),
-                    ..asked.clone()
-                },
-            ),
-        ];
-        for (what, request) in changed {
-            let error = Expected {
-                request: &request,
-                buyer: buyer_key(),
-                known: &known(),
-            }
-            .check(&quote())
-            .unwrap_err();
-            assert!(error.contains(what), "{error}");
-        }
-        let (other_buyer, other_chain) = (
-            PublicKey([1; 32]),
-            WellKnown {
-                chain_id: ChainId::new("chain-2"),
-                ..known()
-            },
-        );
-        assert!(
-            Expected {
-                request: &asked,
-                buyer: other_buyer,
-                known: &known()
-            }
-            .check(&quote())
-            .is_err()
-        );
-        assert!(
-            Expected {
-                request: &asked,
-                buyer: buyer_key(),
-                known: &other_chain
-            }
-            .check(&quote())
-            .is_err()
-        );
-    }
-
-    #[test]
-    fn a_quote_signed_by_another_or_changed_is_not_paid() {
-        let (request, known) = (request(), known());
-        let expected = Expected {
-            request: &request,
-            buyer: buyer_key(),
-            known: &known,
-        };
-        let mut cheaper = quote();
-        cheaper.document.payment.pay_to = Address::new("0xee");
-        assert!(
-            expected
-                .check(&cheaper)
-                .unwrap_err()
-                .contains("not the operator's")
-        );
-        let pinned = WellKnown {
-            operator_key: PublicKey([1; 32]),
-            ..known.clone()
-        };
-        assert!(
-            Expected {
-                known: &pinned,
-                ..expected
-            }
-            .check(&quote())
-            .unwrap_err()
-            .contains("not the operator's")
-        );
-    }
 
     /// Buys from a desk that answers as it is told, with real coins of a development ledger.
     #[tokio::test]

@@ -14,6 +14,8 @@
 mod buy;
 mod client;
 mod error;
+mod expected;
+mod flow;
 mod operator;
 mod purchase;
 mod serve;
