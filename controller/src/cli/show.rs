@@ -236,7 +236,7 @@ pub(super) fn reservation(view: &ReservationView) -> String {
             "lost",
             view.usage.filter(|usage| usage.lost_bytes > 0).map(|usage| {
                 let credit = match view.shortfall_ms {
-                    0 => "within one per mille, as sold".to_owned(),
+                    0 => "within what is tolerated".to_owned(),
                     ms => format!("{} are credited for it", show_millis(ms)),
                 };
                 format!("{} bytes on the way; {credit}", usage.lost_bytes)

@@ -1,19 +1,26 @@
 //! What was delivered of a flow, and what is credited for what was not.
 //!
 //! The rule: what the meter let in and the last switch never saw is lost, and credited as the time that the sold rate needs for
-//! it: rounded up to a millisecond, and taken off the end of the time served. Up to one per mille of what was let in may be lost;
-//! of more, all of it is credited. What is not certain, as a switch was away or its counters began anew, is not lost.
+//! it: rounded up to a millisecond, and taken off the end of the time served. Up to one per mille of what was let in may be lost,
+//! of TCP one in twenty, as segments that a machine merges are counted without the headers in between; of more, all of it is
+//! credited. What is not certain, as a switch was away or its counters began anew, is not lost.
 
 use std::ops::Range;
 
 use super::{
     Core,
     document::ReservationNumber,
-    network::{FlowCounters, FlowId},
+    network::{FlowCounters, FlowId, Protocol},
 };
 
 /// The part of what was let in that may be lost: one in so many bytes.
-const TOLERATED: u128 = 1_000;
+const fn tolerated(protocol: Protocol) -> u128 {
+    match protocol {
+        Protocol::Udp => 1_000,
+        // Headers of 66 in frames of 1514 bytes, where a receiver merges what the first switch saw one by one.
+        Protocol::Tcp => 20,
+    }
+}
 
 impl Core {
     /// The last word of switches on a generation of a flow.
@@ -35,10 +42,15 @@ impl Core {
 }
 
 /// Of the time served, in milliseconds, what is credited: the lost bits at the sold rate, rounded up, at most all of it.
-pub(super) fn shortfall_ms(counters: &FlowCounters, rate_bps: u64, served_ms: u64) -> u64 {
+pub(super) fn shortfall_ms(
+    counters: &FlowCounters,
+    protocol: Protocol,
+    rate_bps: u64,
+    served_ms: u64,
+) -> u64 {
     let let_in = counters.bytes.saturating_sub(counters.dropped_bytes);
     let let_in = let_in.max(counters.left_bytes.saturating_add(counters.lost_bytes));
-    if u128::from(counters.lost_bytes) * TOLERATED <= u128::from(let_in) {
+    if u128::from(counters.lost_bytes) * tolerated(protocol) <= u128::from(let_in) {
         return 0;
     }
     let bits = u128::from(counters.lost_bytes) * 8 * 1_000;
@@ -78,15 +90,40 @@ mod tests {
     fn what_is_lost_is_credited_as_the_time_that_the_rate_needs_for_it() {
         // 10 Mbit/s for 30 s, of which a third did not arrive.
         let counters = lost(37_500_000, 12_500_000);
-        assert_eq!(shortfall_ms(&counters, 10_000_000, 30_000), 10_000);
+        assert_eq!(
+            shortfall_ms(&counters, Protocol::Udp, 10_000_000, 30_000),
+            10_000
+        );
         // Half a millisecond counts as one.
-        assert_eq!(shortfall_ms(&lost(625, 625), 10_000_000, 30_000), 1);
+        assert_eq!(
+            shortfall_ms(&lost(625, 625), Protocol::Udp, 10_000_000, 30_000),
+            1
+        );
     }
 
     #[test]
     fn one_per_mille_is_within_what_was_sold() {
-        assert_eq!(shortfall_ms(&lost(1_000_000, 1_000), 10_000_000, 30_000), 0);
-        assert_eq!(shortfall_ms(&lost(1_000_000, 1_001), 10_000_000, 30_000), 1);
+        assert_eq!(
+            shortfall_ms(&lost(1_000_000, 1_000), Protocol::Udp, 10_000_000, 30_000),
+            0
+        );
+        assert_eq!(
+            shortfall_ms(&lost(1_000_000, 1_001), Protocol::Udp, 10_000_000, 30_000),
+            1
+        );
+    }
+
+    #[test]
+    fn of_tcp_as_much_as_headers_may_be_missing() {
+        let of = |lost_bytes| {
+            shortfall_ms(
+                &lost(1_000_000, lost_bytes),
+                Protocol::Tcp,
+                10_000_000,
+                30_000,
+            )
+        };
+        assert_eq!((of(50_000), of(50_001)), (0, 41));
     }
 
     #[test]
@@ -95,8 +132,11 @@ mod tests {
             lost_bytes: u64::MAX,
             ..FlowCounters::default()
         };
-        assert_eq!(shortfall_ms(&all, 1_000, 30_000), 30_000);
-        assert_eq!(shortfall_ms(&FlowCounters::default(), 0, 30_000), 0);
+        assert_eq!(shortfall_ms(&all, Protocol::Udp, 1_000, 30_000), 30_000);
+        assert_eq!(
+            shortfall_ms(&FlowCounters::default(), Protocol::Udp, 0, 30_000),
+            0
+        );
     }
 
     proptest! {

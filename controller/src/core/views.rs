@@ -101,7 +101,7 @@ impl Core {
         };
         let served = it.served(it.ended_at.unwrap_or(self.now)).into_iter();
         let served_ms = served.map(|it| it.end - it.start).sum();
-        let rate_bps = it.quote().rate_bps;
+        let quote = it.quote();
         let path = it.issued.path.egress_ports();
         let delay_bound_ms = self.book.delay_bound_ms(path, it.quote().class);
         ReservationView {
@@ -109,7 +109,9 @@ impl Core {
             usage,
             shortfall_ms: match receipt {
                 Some(receipt) => receipt.shortfall_ms,
-                None => usage.map_or(0, |it| shortfall_ms(&it, rate_bps, served_ms)),
+                None => usage.map_or(0, |it| {
+                    shortfall_ms(&it, quote.flow.protocol, quote.rate_bps, served_ms)
+                }),
             },
             ..reservation(it, &self.register)
         }
