@@ -66,6 +66,8 @@ pub enum Wish {
     Change,
     /// To begin later.
     Later,
+    /// Not a wish of theirs: the operator's prices change with time, with what is booked, or with demand.
+    Prices,
 }
 
 impl Wish {

@@ -205,11 +205,23 @@ fn charge(sale: &Sale, now: Time) -> u64 {
     let Some(chargeable) = chargeable(sale, now) else {
         return 0;
     };
-    let served = (chargeable + SLACK).as_millis();
-    let share = u128::from(sale.document.payment.price.0) * served
-        / u128::from(sale.document.duration_ms.max(1));
-    u64::try_from(share)
-        .unwrap_or(u64::MAX)
-        .saturating_add(1)
-        .min(sale.document.payment.price.0)
+    let served = u64::try_from((chargeable + SLACK).as_millis()).unwrap_or(u64::MAX);
+    let price = sale.document.payment.price.0;
+    let flat = vec![(sale.document.duration_ms.max(1), price)];
+    let spread = sale.document.charge.clone().map_or(flat, Vec::from);
+    dearest(spread, served).min(price)
+}
+
+/// What so many milliseconds cost at most, whichever they are: the dearest of them, rounded up.
+fn dearest(mut spread: Vec<(u64, u64)>, served_ms: u64) -> u64 {
+    let per_ms = |(ms, nanos): &(u64, u64)| u128::from(*nanos) * 1_000_000 / u128::from(*ms);
+    spread.sort_by_key(|it| std::cmp::Reverse(per_ms(it)));
+    let (mut left, mut sum) = (served_ms, 0_u64);
+    for (ms, nanos) in spread {
+        let taken = left.min(ms);
+        let share = (u128::from(nanos) * u128::from(taken)).div_ceil(u128::from(ms));
+        sum = sum.saturating_add(u64::try_from(share).unwrap_or(u64::MAX));
+        left -= taken;
+    }
+    sum.saturating_add(1)
 }

@@ -8,9 +8,9 @@ use payflow_controller::core::io::{Caller, Input, Output, Request, RequestId};
 use payflow_controller::core::network::{Network, NetworkConfig};
 use payflow_controller::core::{Core, CoreConfig, OperatorKeys, Shares};
 use payflow_payment::{Address, Amount, Asset, SigningKey};
-use payflow_qos::{Tariff, price::Pricing};
 use sha2::Digest;
 
+use super::prices::Prices;
 use super::{CHAIN, Event, Life, TREASURY, World, receive_address};
 use crate::simulation::observer::Sight;
 
@@ -32,7 +32,7 @@ impl World {
         let network = Network::new(network_config(self.lives));
         let keys = Keys(SigningKey::from_seed([1; 32]));
         let restored = Core::restore(
-            config(),
+            config(&self.prices),
             Box::new(keys),
             Box::new(network),
             records,
@@ -211,16 +211,12 @@ fn network_config(life: u32) -> NetworkConfig {
     NetworkConfig::new(secret)
 }
 
-fn config() -> CoreConfig {
+fn config(prices: &Prices) -> CoreConfig {
     CoreConfig {
         chain_id: CHAIN.into(),
         asset: Asset::iota(),
-        pricing: Pricing::Fixed(Tariff {
-            steady_nanos_per_mbit_second: 1_000_000,
-            elastic_nanos_per_mbit_second: 800_000,
-            minimum_nanos: 10_000_000,
-        }),
-        following: None,
+        pricing: prices.pricing.clone(),
+        following: prices.following,
         quote_ttl: Duration::from_secs(15),
         grace: Duration::from_secs(10),
         cancellation_fee: Amount(2_000_000),

@@ -5,6 +5,7 @@ mod buyers;
 mod controller;
 mod misfortune;
 mod node;
+mod prices;
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
@@ -25,6 +26,7 @@ use super::fabric::{Fabric, Fault, Happening};
 use super::ledger::MemoryLedger;
 use super::observer::{Observer, Sight};
 use super::{FaultKind, Outcome, Scenario, Wish};
+use prices::Prices;
 
 const CHAIN: &str = "simulated";
 const TREASURY: &str = "0xtreasury";
@@ -158,6 +160,7 @@ pub(super) struct World {
     lives: u32,
     requests: u64,
     buyers: Vec<Buyer>,
+    prices: Prices,
     observer: Observer,
     rough: bool,
     books: Option<Books>,
@@ -181,6 +184,11 @@ impl World {
             BEGIN,
         );
         let buyers = buyers(seed, &scenario);
+        let prices = if scenario.wishes.contains(&Wish::Prices) {
+            Prices::any(&mut Chance::of(seed, "prices", 0))
+        } else {
+            Prices::fixed()
+        };
         let mut world = Self {
             chance: Chance::of(seed, "world", 0),
             now: BEGIN,
@@ -195,6 +203,7 @@ impl World {
             lives: 0,
             requests: 0,
             buyers,
+            prices,
             rough,
             books: None,
             hash: Sha256::new(),
