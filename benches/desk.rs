@@ -94,7 +94,7 @@ impl Desk {
             destination: destination(host),
             protocol: Protocol::Udp,
             source_port: None,
-            destination_port: u16::try_from(port).ok(),
+            destination_port: u16::try_from(port).ok().map(Into::into),
             rate_bps: 500_000,
             payload: None,
             bounds: Bounds::default(),

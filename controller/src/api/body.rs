@@ -33,8 +33,14 @@ const HINTS: [(&str, &str); 15] = [
     ("source", "an IP address as text, such as \"10.0.0.1\""),
     ("destination", "an IP address as text, such as \"10.0.0.4\""),
     ("protocol", "\"udp\" or \"tcp\""),
-    ("source_port", "a whole number from 1 to 65535"),
-    ("destination_port", "a whole number from 1 to 65535"),
+    (
+        "source_port",
+        "a whole number from 1 to 65535, or a range of them as text such as \"5000-5010\"",
+    ),
+    (
+        "destination_port",
+        "a whole number from 1 to 65535, or a range of them as text such as \"5000-5010\"",
+    ),
     ("rate_bps", "a whole number of bit/s, such as 10000000"),
     ("duration_s", "a whole number of seconds, such as 30"),
     ("class", "\"steady\" or \"elastic\", or leave it out"),

@@ -14,7 +14,11 @@ use super::{
     units::{parse_duration, parse_rate},
     wallet::HostWallet,
 };
-use crate::core::{document::QuoteRequest, network::Protocol, payload::Payload};
+use crate::core::{
+    document::QuoteRequest,
+    network::{PortRange, Protocol},
+    payload::Payload,
+};
 
 /// Which packets, how fast, for how long.
 #[derive(Clone, Debug, Args)]
@@ -27,15 +31,15 @@ pub(super) struct FlowArgs {
     /// Source; by default the address this host is seen with.
     #[arg(long, value_name = "IP", value_parser = parse_ip)]
     from: Option<IpAddr>,
-    /// UDP packets to this destination port.
-    #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
-    udp: Option<u16>,
-    /// TCP packets to this destination port.
-    #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
-    tcp: Option<u16>,
-    /// Only packets from this source port.
-    #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
-    source_port: Option<u16>,
+    /// UDP packets to this destination port, or to a range of them such as 5000-5010.
+    #[arg(long, value_name = "PORTS", value_parser = parse_ports)]
+    udp: Option<PortRange>,
+    /// TCP packets to this destination port, or to a range of them such as 5000-5010.
+    #[arg(long, value_name = "PORTS", value_parser = parse_ports)]
+    tcp: Option<PortRange>,
+    /// Only packets from this source port, or from a range of them.
+    #[arg(long, value_name = "PORTS", value_parser = parse_ports)]
+    source_port: Option<PortRange>,
     /// Rate in frame bits per second, such as 10Mbit: payload plus 42 bytes per UDP packet, 54 or more per TCP packet.
     #[arg(long, value_name = "RATE", value_parser = parse_rate)]
     rate: Option<BitRate>,
@@ -137,6 +141,14 @@ fn from_now(later: Duration) -> UnixMillis {
     let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH);
     let at = (since_1970.unwrap_or_default() + later).as_millis();
     UnixMillis(u64::try_from(at).unwrap_or(u64::MAX))
+}
+
+fn parse_ports(text: &str) -> Result<PortRange, String> {
+    let ports: PortRange = text.parse()?;
+    if ports.contains(0) {
+        return Err("port 0 names no flow; ports are 1 to 65535".to_owned());
+    }
+    Ok(ports)
 }
 
 fn parse_ip(text: &str) -> Result<IpAddr, String> {

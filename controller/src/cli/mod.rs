@@ -214,7 +214,7 @@ mod tests {
         let cases = [
             (
                 "reserve --to 10.0.0.4 --rate 10Mbit --for 30s",
-                "--udp <PORT>|--tcp <PORT>",
+                "--udp <PORTS>|--tcp <PORTS>",
             ),
             (
                 "reserve --to 10.0.0.4 --udp 1 --tcp 1 --rate 10Mbit --for 30s",
@@ -230,7 +230,11 @@ mod tests {
             ),
             (
                 "reserve --to 10.0.0.4 --udp 0 --rate 10Mbit --for 30s",
-                "0 is not in 1..=65535",
+                "ports are 1 to 65535",
+            ),
+            (
+                "reserve --to 10.0.0.4 --udp 5010-5000 --rate 10Mbit --for 30s",
+                "ends before it begins",
             ),
             (
                 "reserve --to 10.0.0.4 --udp 1 --rate 10Mbit --for 30",

@@ -16,7 +16,7 @@ use payflow_qos::{
 use super::units::{show_amount, show_millis};
 use crate::core::{
     document::{OutlookDocument, PriceDocument, QuoteDocument, ReservationView, Status},
-    network::{Protocol, Selector},
+    network::{PortRange, Protocol, Selector},
     payload::Payload,
 };
 
@@ -393,8 +393,9 @@ fn flow(flow: &Selector) -> String {
         Protocol::Udp => "udp",
         Protocol::Tcp => "tcp",
     };
-    let end = |address: std::net::IpAddr, port: Option<u16>| match port {
-        Some(port) => std::net::SocketAddr::new(address, port).to_string(),
+    let end = |address: std::net::IpAddr, port: Option<PortRange>| match port {
+        Some(ports) if address.is_ipv6() => format!("[{address}]:{ports}"),
+        Some(ports) => format!("{address}:{ports}"),
         None => address.to_string(),
     };
     format!(

@@ -7,7 +7,7 @@ use payflow_qos::{BitRate, Bounds, Bytes, Class, PortRef, Reason, SoldRate, pric
 use serde::{Deserialize, Serialize};
 
 use super::{
-    network::{FlowCounters, Protocol, Selector},
+    network::{FlowCounters, PortRange, Protocol, Selector},
     payload::Payload,
 };
 
@@ -31,12 +31,12 @@ pub struct QuoteRequest {
     pub destination: IpAddr,
     /// `udp` or `tcp`.
     pub protocol: Protocol,
-    /// Source port; any when absent.
+    /// Source port, or a range of them such as `"5000-5010"`; any when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub source_port: Option<u16>,
-    /// Destination port; any when absent.
+    pub source_port: Option<PortRange>,
+    /// Destination port, or a range of them such as `"5000-5010"`; any when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub destination_port: Option<u16>,
+    pub destination_port: Option<PortRange>,
     /// Frame bits per second, as switches count them; rounded up to whole kbit/s. Absent with `payload`.
     #[serde(default, skip_serializing_if = "is_nothing")]
     pub rate_bps: u64,
@@ -95,10 +95,10 @@ pub struct PriceRequest {
     pub protocol: Protocol,
     /// As in [`QuoteRequest`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub source_port: Option<u16>,
+    pub source_port: Option<PortRange>,
     /// As in [`QuoteRequest`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub destination_port: Option<u16>,
+    pub destination_port: Option<PortRange>,
     /// As in [`QuoteRequest`].
     #[serde(default, skip_serializing_if = "is_nothing")]
     pub rate_bps: u64,

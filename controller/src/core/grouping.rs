@@ -13,7 +13,7 @@ use super::{
     journal::{Bought, EndCause, QuoteIssued, Record},
     paying::Weighed,
     problem::{Problem, ProblemKind},
-    quoting::{Terms, Wanted, field, key_of, overlap},
+    quoting::{Terms, Wanted, field, key_of},
     register::Reservation,
     reply::Answer,
     reservation::{Fact, Response, Stimulus, respond},
@@ -55,7 +55,7 @@ impl Core {
             // They are paid together, so whatever the times are: no packet belongs to two of them.
             if let Some(other) = all
                 .iter()
-                .position(|(it, _)| overlap(&it.selector, &wanted.selector))
+                .position(|(it, _)| it.selector.overlaps(&wanted.selector))
             {
                 let detail =
                     format!("the flows {other} and {index} of the group have packets in common");

@@ -329,11 +329,16 @@ impl Core {
                 "start_at is in the past; leave it out to begin at once",
             ));
         }
-        if body.source_port == Some(0) || body.destination_port == Some(0) {
-            return Err(field(
-                "destination_port",
-                "port 0 names no flow; leave the port out for any",
-            ));
+        for (name, ports) in [
+            ("source_port", body.source_port),
+            ("destination_port", body.destination_port),
+        ] {
+            if ports.is_some_and(|it| it.contains(0)) {
+                return Err(field(
+                    name,
+                    "port 0 names no flow; leave the port out for any",
+                ));
+            }
         }
         let class = sold_class(body.class.unwrap_or(match body.protocol {
             Protocol::Udp => Class::Steady,
@@ -346,6 +351,17 @@ impl Core {
             source_port: body.source_port,
             destination_port: body.destination_port,
         };
+        let entries = selector.entries();
+        if entries > Selector::MAX_ENTRIES {
+            return Err(field(
+                "source_port",
+                &format!(
+                    "these ranges of ports take {entries} entries at every switch, and {} is the most: leave one of them out, \
+                     ask for several flows, or for ranges that begin at a multiple of their length",
+                    Selector::MAX_ENTRIES
+                ),
+            ));
+        }
         self.is_free(&selector, starts_at, duration, None)?;
         let source_host = self.known_host(source)?;
         let destination_host = self.known_host(destination)?;
@@ -423,7 +439,7 @@ impl Core {
             let ends = self.carried_until(other).plus(super::SERVICE_TAIL);
             let meets = other.needed_from(self.now) < until && from < ends;
             let theirs = other.state.holds_capacity() && Some(other.root) != ours;
-            theirs && meets && overlap(&other.quote().flow, selector)
+            theirs && meets && other.quote().flow.overlaps(selector)
         };
         let other = self.register.reservations.values().find(|it| conflicts(it));
         match other.map(|it| it.issued.number) {
@@ -606,15 +622,6 @@ pub(super) fn key_of(caller: &Caller) -> Result<BuyerKey, Problem> {
     })
 }
 
-pub(super) fn overlap(a: &Selector, b: &Selector) -> bool {
-    let ports = |a: Option<u16>, b: Option<u16>| a.is_none() || b.is_none() || a == b;
-    a.source == b.source
-        && a.destination == b.destination
-        && a.protocol == b.protocol
-        && ports(a.source_port, b.source_port)
-        && ports(a.destination_port, b.destination_port)
-}
-
 pub(super) fn refused(refusal: &Refusal) -> Problem {
     let kind = match &refusal.reason {
         Reason::NoRoute | Reason::TooManyHops { .. } | Reason::TooMuchDelay { .. } => {
@@ -645,39 +652,4 @@ pub(super) fn field(name: &str, detail: &str) -> Problem {
 /// Whole milliseconds. Everything that is sold is a whole number of seconds or milliseconds.
 pub(super) fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn selector(source_port: Option<u16>, destination_port: Option<u16>) -> Selector {
-        Selector {
-            source: IpAddr::from([10, 0, 0, 1]),
-            destination: IpAddr::from([10, 0, 0, 4]),
-            protocol: Protocol::Udp,
-            source_port,
-            destination_port,
-        }
-    }
-
-    #[test]
-    fn any_port_overlaps_every_port() {
-        let any = selector(None, None);
-        let one = selector(None, Some(5201));
-        let other = selector(Some(9), Some(5202));
-        assert!(overlap(&any, &one) && overlap(&one, &any) && overlap(&one, &one));
-        assert!(!overlap(&one, &other));
-        assert!(
-            overlap(&selector(Some(9), None), &one),
-            "source 9 to 5201 is in both"
-        );
-        assert!(!overlap(
-            &Selector {
-                protocol: Protocol::Tcp,
-                ..one.clone()
-            },
-            &one
-        ));
-    }
 }

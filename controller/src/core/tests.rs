@@ -31,7 +31,7 @@ use super::{
     journal::{EndCause, Record},
     network::{
         Certificate, FlowId, FlowPlan, Host, KeyFingerprint, MacAddr, NetworkEvent, NetworkInput,
-        NetworkOutput, Peer, Protocol, SwitchView,
+        NetworkOutput, Peer, PortRange, Protocol, SwitchView,
     },
     problem::{Problem, ProblemKind},
     reply::{Answer, Books},
@@ -690,7 +690,7 @@ fn request() -> QuoteRequest {
         destination: ip(4),
         protocol: Protocol::Udp,
         source_port: None,
-        destination_port: Some(5201),
+        destination_port: Some(5201.into()),
         rate_bps: 10_000_000,
         payload: None,
         bounds: Bounds::default(),
@@ -1056,7 +1056,7 @@ fn only_the_owner_buys_and_only_the_buyer_sees_and_cancels() {
     };
     let mut body = request();
     body.source = Some(ip(1));
-    body.destination_port = Some(1);
+    body.destination_port = Some(1.into());
     assert_eq!(
         kind(desk.ask(&elsewhere, quote(body.clone()))),
         ProblemKind::NotTheOwner
@@ -1143,7 +1143,9 @@ fn absurd_requests_are_refused_with_the_field_that_is_wrong() {
         ("destination", |it| {
             it.destination = "fe80::1".parse().unwrap()
         }),
-        ("destination_port", |it| it.destination_port = Some(0)),
+        ("destination_port", |it| {
+            it.destination_port = Some(0.into())
+        }),
         ("refund_to", |it| it.refund_to = "me".into()),
         ("class", |it| {
             it.class = Some(payflow_qos::Class::BestEffort)
@@ -1175,10 +1177,57 @@ fn absurd_requests_are_refused_with_the_field_that_is_wrong() {
 }
 
 #[test]
+fn ranges_of_ports_that_meet_are_a_conflict_and_those_side_by_side_are_not() {
+    let mut desk = open();
+    let range = |first, last| {
+        move |it: &mut QuoteRequest| {
+            it.rate_bps = 500_000;
+            it.destination_port = PortRange::new(first, last);
+        }
+    };
+    desk.quote_with(range(5000, 5010)).unwrap();
+    for (first, last) in [(5010, 5020), (4990, 5000), (5003, 5003), (1, 65_535)] {
+        assert_eq!(
+            kind(desk.quote_with(range(first, last))),
+            ProblemKind::FlowConflict,
+            "{first}-{last}"
+        );
+    }
+    let any = |it: &mut QuoteRequest| {
+        it.rate_bps = 500_000;
+        it.destination_port = None;
+    };
+    assert_eq!(kind(desk.quote_with(any)), ProblemKind::FlowConflict);
+    assert!(desk.quote_with(range(5011, 5020)).is_ok());
+}
+
+#[test]
+fn ranges_that_take_more_entries_than_a_flow_may_have_are_refused_with_what_to_do() {
+    let mut desk = open();
+    let problem = desk
+        .quote_with(|it| {
+            it.source_port = PortRange::new(1, 65_534);
+            it.destination_port = PortRange::new(5001, 5006);
+        })
+        .unwrap_err();
+    assert_eq!(problem.kind, ProblemKind::InvalidField);
+    assert!(problem.detail.contains("120 entries"), "{}", problem.detail);
+    assert!(
+        problem.detail.contains("leave one of them out"),
+        "{}",
+        problem.detail
+    );
+    let zero = desk
+        .quote_with(|it| it.source_port = PortRange::new(0, 7))
+        .unwrap_err();
+    assert_eq!(zero.extensions["field"].as_str(), Some("source_port"));
+}
+
+#[test]
 fn the_network_is_not_sold_twice() {
     let mut desk = open();
     desk.buy();
-    let other = |it: &mut QuoteRequest| it.destination_port = Some(5202);
+    let other = |it: &mut QuoteRequest| it.destination_port = Some(5202.into());
     let problem = desk.quote_with(other).unwrap_err();
     assert_eq!(
         problem.kind,
@@ -1364,7 +1413,7 @@ fn a_restart_adopts_what_runs_and_keeps_its_capacity_booked() {
     let mut desk = desk.crash();
     assert_eq!(desk.network_log(), ["adopt 1"], "no entry is written again");
     assert_eq!(
-        kind(desk.quote_with(|it| it.destination_port = Some(9))),
+        kind(desk.quote_with(|it| it.destination_port = Some(9.into()))),
         ProblemKind::NoCapacity
     );
     desk.wait(Duration::from_secs(20));
@@ -1396,7 +1445,7 @@ fn what_a_switch_out_of_reach_may_still_carry_stays_booked_until_it_is_gone() {
         Status::Settled,
         "money does not wait"
     );
-    let another = |it: &mut QuoteRequest| it.destination_port = Some(9);
+    let another = |it: &mut QuoteRequest| it.destination_port = Some(9.into());
     assert_eq!(kind(desk.quote_with(another)), ProblemKind::NoCapacity);
 
     let mut desk = desk.crash();
@@ -1891,7 +1940,7 @@ fn when_the_port_where_a_flow_enters_is_given_up_it_is_taken_off_and_the_rest_is
     let number = desk.buy();
     desk.quote_with(|body| {
         body.rate_bps = 1_000_000;
-        body.destination_port = Some(7);
+        body.destination_port = Some(7.into());
     })
     .unwrap();
     desk.wait(Duration::from_secs(3));
@@ -1926,7 +1975,7 @@ fn what_is_taken_off_because_a_port_is_gone_stays_booked_until_no_switch_carries
     desk.buy();
     let lost = NetworkEvent::PortGivenUp { port: port(1, 1) };
     desk.core.network_event(lost);
-    let another = |it: &mut QuoteRequest| it.destination_port = Some(9);
+    let another = |it: &mut QuoteRequest| it.destination_port = Some(9.into());
     // It has not been told yet that no switch has anything left.
     assert_eq!(kind(desk.quote_with(another)), ProblemKind::NoCapacity);
     desk.drain();

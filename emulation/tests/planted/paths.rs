@@ -166,7 +166,7 @@ impl Ring {
                 destination: IpAddr::from([10, 0, 0, host(to)]),
                 protocol: Protocol::Udp,
                 source_port: None,
-                destination_port: u16::try_from(5_000 + number).ok(),
+                destination_port: u16::try_from(5_000 + number).ok().map(Into::into),
             },
             source_mac: mac(from),
             destination_mac: mac(to),

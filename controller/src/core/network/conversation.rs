@@ -556,7 +556,7 @@ impl Network {
                     self.count_entry(id, flow, &removed.flow_match, final_count);
                     let nanos = removed.duration_nsec.min(999_999_999);
                     let age = std::time::Duration::new(removed.duration_sec.into(), nanos);
-                    self.count_exit(id, flow, &removed.flow_match, final_count, age, None);
+                    self.count_exit(id, flow, &removed.flow_match, final_count, age);
                 }
                 let owner = self.switch_mut(id).reconciler.removed(&removed);
                 if let Some(flow) =

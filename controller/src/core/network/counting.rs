@@ -10,7 +10,7 @@ use rust_openflow::{
 use super::{
     FlowCounters, FlowId, Network,
     conservation::{Conservation, Span},
-    entry::reservation_meter,
+    entry::{FlowKey, reservation_meter},
     paid::Paid,
     switch::Reading,
 };
@@ -234,6 +234,7 @@ impl Network {
     }
 
     fn count_entries(&mut self, switch: SwitchId, entries: &[FlowStats], span: Span) {
+        let mut left = BTreeSet::new();
         for entry in entries {
             if let Some(owner) = self.owner(entry.cookie) {
                 let shown = (entry.packet_count, entry.byte_count);
@@ -242,12 +243,33 @@ impl Network {
                     entry.duration_nsec.min(999_999_999),
                 );
                 self.count_entry(switch, owner, &entry.flow_match, shown);
-                self.count_exit(switch, owner, &entry.flow_match, shown, age, Some(span));
+                if self.count_exit(switch, owner, &entry.flow_match, shown, age) {
+                    left.insert(owner);
+                }
             }
+        }
+        // A flow may have several entries, and what left by one is not missing at another.
+        for flow in left {
+            self.conclude(flow, span);
         }
     }
 
-    /// What an entry shows; counts if it is the one at the first switch.
+    /// All entries of a flow at its last switch were read.
+    fn conclude(&mut self, flow: FlowId, span: Span) {
+        let Some(paid) = self.flows.get_mut(&flow) else {
+            return;
+        };
+        if let Some(counted) = self.counted.get_mut(&flow.reservation) {
+            let conservation = counted.of(flow.generation);
+            let lost_before = conservation.lost();
+            let transit = paid.plan.transit.saturating_add(AGE);
+            conservation.has_left(0, span, transit);
+            let lost = conservation.lost() - lost_before;
+            add(&mut paid.counters.lost_bytes, lost);
+        }
+    }
+
+    /// What an entry shows; counts if it is one of those at the first switch.
     pub(super) fn count_entry(
         &mut self,
         switch: SwitchId,
@@ -260,16 +282,16 @@ impl Network {
         };
         if paid
             .ingress()
-            .is_some_and(|(hop, key)| hop.switch == switch && key.matching == *matching)
+            .is_some_and(|(hop, keys)| hop.switch == switch && is_one_of(matching, keys))
         {
-            let (packets, bytes) = grown(paid.last_seen, seen);
-            paid.last_seen = seen;
+            let before = paid.last_seen.insert(matching.clone(), seen);
+            let (packets, bytes) = grown(before.unwrap_or_default(), seen);
             add(&mut paid.counters.packets, packets);
             add(&mut paid.counters.bytes, bytes);
         }
     }
 
-    /// The same at the last switch. Without a span nobody knows when that was read.
+    /// The same at the last switch; whether it is one of those there. What is lost is not told by one entry.
     pub(super) fn count_exit(
         &mut self,
         switch: SwitchId,
@@ -277,17 +299,16 @@ impl Network {
         matching: &Match,
         shown: Shown,
         age: Duration,
-        span: Option<Span>,
-    ) {
+    ) -> bool {
         let Some(paid) = self.flows.get_mut(&flow) else {
-            return;
+            return false;
         };
         let is_exit = paid
             .exit()
-            .is_some_and(|(hop, key)| hop.switch == switch && key.matching == *matching);
+            .is_some_and(|(hop, keys)| hop.switch == switch && is_one_of(matching, keys));
         let counted = self.counted.get_mut(&flow.reservation);
         let Some(counted) = counted.filter(|_| is_exit && !paid.is_at_one_switch()) else {
-            return;
+            return false;
         };
         let generation = flow.generation;
         let known = counted
@@ -324,17 +345,8 @@ impl Network {
         let (packets, bytes) = grown(before, shown);
         add(&mut paid.counters.left_packets, packets);
         add(&mut paid.counters.left_bytes, bytes);
-        let conservation = counted.of(generation);
-        let lost_before = conservation.lost();
-        match span {
-            Some(span) => {
-                let transit = paid.plan.transit.saturating_add(AGE);
-                conservation.has_left(bytes, span, transit);
-            }
-            None => conservation.had_left(bytes),
-        }
-        let lost = conservation.lost() - lost_before;
-        add(&mut paid.counters.lost_bytes, lost);
+        counted.of(generation).had_left(bytes);
+        true
     }
 
     /// Forgets a flow of which no generation is left.
@@ -355,6 +367,11 @@ impl Network {
     pub(super) fn take_counters(paid: &mut Paid) -> FlowCounters {
         std::mem::take(&mut paid.counters)
     }
+}
+
+/// Whether an entry with this match is one of them.
+fn is_one_of(matching: &Match, keys: &[FlowKey]) -> bool {
+    keys.iter().any(|key| key.matching == *matching)
 }
 
 /// Switches say what they like, also that all bits are set, which the specification has for a counter that is not kept.

@@ -6,6 +6,7 @@ use payflow_qos::{BitRate, Class, Path, PortNo, PortRef, SoldRate, SwitchId, Tim
 use serde::{Deserialize, Serialize};
 
 use super::identity::{Certificate, KeyFingerprint, Peer};
+use super::selector::Selector;
 
 /// One connection from a switch, numbered by the driver; never reused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -271,34 +272,6 @@ pub struct FlowId {
     pub reservation: u64,
     /// Rises with every new path of the same reservation.
     pub generation: u16,
-}
-
-/// Which packets a reservation is for.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Selector {
-    /// Source address of the packets.
-    pub source: IpAddr,
-    /// Destination address, of the same family.
-    pub destination: IpAddr,
-    /// Transport protocol.
-    pub protocol: Protocol,
-    /// Source port; any when absent.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub source_port: Option<u16>,
-    /// Destination port; any when absent.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub destination_port: Option<u16>,
-}
-
-/// Transport protocol of a flow.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Protocol {
-    /// UDP, IP protocol 17.
-    Udp,
-    /// TCP, IP protocol 6.
-    Tcp,
 }
 
 /// Everything the data plane needs to carry one paid flow.

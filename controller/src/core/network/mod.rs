@@ -16,6 +16,7 @@
 //! | `replug` | ports that are taken out and come back, under whatever number |
 //! | `hosts`, `frames`, `learning` | who is where, and the frames that tell |
 //! | `chatter` | what may be in the log, of what others can cause as often as they like |
+//! | `selector` | which packets a flow is for, and the matches that cover ranges of ports |
 //! | `paid`, `counting`, `conservation` | the life of a paid flow, what was counted of it, and what of it was lost |
 
 mod agenda;
@@ -40,6 +41,7 @@ mod ports;
 mod reconcile;
 mod replug;
 mod rows;
+mod selector;
 mod settings;
 mod switch;
 #[cfg(test)]
@@ -47,6 +49,7 @@ mod tests;
 
 pub use identity::{Certificate, KeyFingerprint, Peer};
 pub use interface::*;
+pub use selector::{PortRange, Protocol, Selector};
 pub use settings::*;
 
 use std::{

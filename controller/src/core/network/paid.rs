@@ -5,13 +5,13 @@
 //! path before, from last to first; the ingress switch last. Removing goes the other way: the
 //! ingress, one queue drain, everything else.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use payflow_qos::{Class, Hop, Path, PortRef, Time};
-use rust_openflow::{Instruction, IpProto, Match, MeterId};
+use rust_openflow::{Instruction, Match, MeterId};
 
 use super::{
-    FlowCounters, FlowId, FlowPlan, Network, NetworkEvent, Protocol, Selector, Timings,
+    FlowCounters, FlowId, FlowPlan, Network, NetworkEvent, Selector, Timings,
     counting::Counted,
     entry::{
         FlowEntry, FlowKey, MatchExt, MeterSpec, mark, output, queue, reservation_meter, to_mac,
@@ -23,7 +23,7 @@ use crate::core::planted::{Fault, is_planted};
 /// A paid flow and how far it is.
 pub(crate) struct Paid {
     pub(crate) plan: FlowPlan,
-    /// One entry per hop, in order.
+    /// The entries of every hop, in order.
     hops: Vec<HopEntry>,
     stage: Stage,
     /// Hard time-outs have taken every entry by then, if no switch was slower to read what it was told than the margin.
@@ -35,13 +35,14 @@ pub(crate) struct Paid {
     /// The path flaps, and is not believed whole before then.
     calm_at: Option<Time>,
     pub(crate) counters: FlowCounters,
-    /// What the entry at the first switch showed last.
-    pub(crate) last_seen: (u64, u64),
+    /// What the entries at the first switch showed last.
+    pub(crate) last_seen: BTreeMap<Match, (u64, u64)>,
 }
 
+/// The entries at one hop, which do the same: ranges of ports take several matches.
 struct HopEntry {
     hop: Hop,
-    key: FlowKey,
+    keys: Vec<FlowKey>,
     entry: FlowEntry,
     wanted: bool,
 }
@@ -93,7 +94,7 @@ impl Paid {
             broken_at: None,
             calm_at: None,
             counters: FlowCounters::default(),
-            last_seen: (0, 0),
+            last_seen: BTreeMap::new(),
         }
     }
 
@@ -118,13 +119,17 @@ impl Paid {
     }
 
     /// The entry at the first switch, and which switch that is.
-    pub(crate) fn ingress(&self) -> Option<(Hop, &FlowKey)> {
-        self.hops.first().map(|first| (first.hop, &first.key))
+    pub(crate) fn ingress(&self) -> Option<(Hop, &[FlowKey])> {
+        self.hops
+            .first()
+            .map(|first| (first.hop, first.keys.as_slice()))
     }
 
     /// The same at the last switch.
-    pub(crate) fn exit(&self) -> Option<(Hop, &FlowKey)> {
-        self.hops.last().map(|last| (last.hop, &last.key))
+    pub(crate) fn exit(&self) -> Option<(Hop, &[FlowKey])> {
+        self.hops
+            .last()
+            .map(|last| (last.hop, last.keys.as_slice()))
     }
 
     /// The first switch is the last one, and one entry counts for both.
@@ -282,7 +287,7 @@ impl Network {
                 for (index, old) in before.into_iter().enumerate() {
                     if old.wanted {
                         self.want_hop(&mut paid, index);
-                        self.withdraw_key(&paid, index, &old);
+                        self.withdraw_keys(&paid, index, &old);
                     }
                 }
                 self.stirred.insert(flow);
@@ -291,11 +296,15 @@ impl Network {
         }
     }
 
-    /// No longer wants what a hop had, if that was under another key than now.
-    fn withdraw_key(&mut self, paid: &Paid, index: usize, old: &HopEntry) {
-        let moved = paid.hops.get(index).is_some_and(|hop| hop.key != old.key);
-        if moved && let Some(switch) = self.switches.get_mut(&old.hop.switch) {
-            switch.reconciler.withdraw(paid.plan.flow, &old.key);
+    /// No longer wants what a hop had under other keys than now.
+    fn withdraw_keys(&mut self, paid: &Paid, index: usize, old: &HopEntry) {
+        let Some(hop) = paid.hops.get(index) else {
+            return;
+        };
+        if let Some(switch) = self.switches.get_mut(&old.hop.switch) {
+            for key in old.keys.iter().filter(|key| !hop.keys.contains(*key)) {
+                switch.reconciler.withdraw(paid.plan.flow, key);
+            }
         }
     }
 
@@ -326,12 +335,13 @@ impl Network {
         if self.flows.contains_key(&plan.flow) {
             return Err("this generation of the path is on the switches already".to_owned());
         }
-        for HopEntry { hop, key, .. } in hop_entries(plan, self.config.timings.grace) {
+        for HopEntry { hop, keys, .. } in hop_entries(plan, self.config.timings.grace) {
             let Some(switch) = self.switches.get(&hop.switch) else {
                 continue;
             };
             let meter = reservation_meter(plan.flow.reservation);
-            if switch.reconciler.is_taken(&key, plan.flow) {
+            let is_taken = |key| switch.reconciler.is_taken(key, plan.flow);
+            if keys.iter().any(is_taken) {
                 return Err(format!(
                     "another reservation has the same packets at switch {}",
                     hop.switch
@@ -352,7 +362,10 @@ impl Network {
     fn phases(&self, paid: &Paid) -> Vec<Vec<usize>> {
         let replaces = |hop: &HopEntry| {
             let switch = self.switches.get(&hop.hop.switch);
-            switch.is_some_and(|switch| switch.reconciler.is_shared(&hop.key, paid.plan.flow))
+            switch.is_some_and(|switch| {
+                let is_shared = |key| switch.reconciler.is_shared(key, paid.plan.flow);
+                hop.keys.iter().any(is_shared)
+            })
         };
         let later = || paid.hops.iter().enumerate().skip(1);
         let new: Vec<usize> = later()
@@ -386,7 +399,9 @@ impl Network {
         if index == 0 {
             reconciler.want_meter(flow, meter, spec);
         }
-        reconciler.want(flow, hop.key.clone(), hop.entry.clone());
+        for key in &hop.keys {
+            reconciler.want(flow, key.clone(), hop.entry.clone());
+        }
         hop.wanted = true;
     }
 
@@ -397,7 +412,9 @@ impl Network {
             return;
         };
         if let Some(switch) = self.switches.get_mut(&hop.hop.switch) {
-            switch.reconciler.withdraw(flow, &hop.key);
+            for key in &hop.keys {
+                switch.reconciler.withdraw(flow, key);
+            }
             if index == 0 && with_meter {
                 switch.reconciler.withdraw_meter(flow, meter);
             }
@@ -525,7 +542,10 @@ impl Network {
                 .switches
                 .get(&hop.hop.switch)
                 .filter(|switch| switch.is_read());
-            switch.is_some_and(|switch| switch.reconciler.holds(&hop.key, now))
+            switch.is_some_and(|switch| {
+                let holds = |key| switch.reconciler.holds(key, now);
+                hop.keys.iter().all(holds)
+            })
         })
     }
 
@@ -703,7 +723,8 @@ impl Network {
         );
         let meter_gone =
             index != 0 || !removing_all || switch.reconciler.is_meter_gone(paid.meter().0);
-        switch.reconciler.is_gone(&hop.key, paid.plan.flow) && meter_gone
+        let is_gone = |key| switch.reconciler.is_gone(key, paid.plan.flow);
+        hop.keys.iter().all(is_gone) && meter_gone
     }
 }
 
@@ -720,19 +741,27 @@ fn hard_timeout(ends: Time, grace: Duration) -> Option<Time> {
     Some(ends.plus(grace))
 }
 
-/// The entry of every hop.
+/// The entries of every hop.
 fn hop_entries(plan: &FlowPlan, grace: Duration) -> Vec<HopEntry> {
     let last = plan.path.hops.len().saturating_sub(1);
     let until = hard_timeout(plan.ends, grace);
     let ports = [plan.selector.source_port, plan.selector.destination_port];
     let more_specific = ports.into_iter().flatten().map(|_| 1).sum::<u16>();
+    let matches = plan.selector.matches();
     let entry = |(index, hop): (usize, &Hop)| {
-        let selected = selected(&plan.selector).port_in(hop.in_port);
-        let (matching, meter) = if index == 0 {
-            let meter = Instruction::Meter(reservation_meter(plan.flow.reservation));
-            (selected.mac_src(plan.source_mac), Some(meter))
-        } else {
-            (selected.ip_dscp(plan.class.dscp()), None)
+        let meter =
+            (index == 0).then(|| Instruction::Meter(reservation_meter(plan.flow.reservation)));
+        let key = |selected: &Match| {
+            let selected = selected.clone().port_in(hop.in_port);
+            FlowKey {
+                table: ADMISSION,
+                priority: PAID_PRIORITY + more_specific,
+                matching: if index == 0 {
+                    selected.mac_src(plan.source_mac)
+                } else {
+                    selected.ip_dscp(plan.class.dscp())
+                },
+            }
         };
         let written = match index {
             // No mark leaves the network, and no lie about the destination's address leads the packets astray.
@@ -750,11 +779,7 @@ fn hop_entries(plan: &FlowPlan, grace: Duration) -> Vec<HopEntry> {
             .collect();
         HopEntry {
             hop: *hop,
-            key: FlowKey {
-                table: ADMISSION,
-                priority: PAID_PRIORITY + more_specific,
-                matching,
-            },
+            keys: matches.iter().map(key).collect(),
             entry: FlowEntry {
                 until,
                 ..FlowEntry::new(instructions)
@@ -763,34 +788,4 @@ fn hop_entries(plan: &FlowPlan, grace: Duration) -> Vec<HopEntry> {
         }
     };
     plan.path.hops.iter().enumerate().map(entry).collect()
-}
-
-fn selected(selector: &Selector) -> Match {
-    let packets = Match::new()
-        .ip_src(selector.source)
-        .ip_dst(selector.destination);
-    match selector.protocol {
-        Protocol::Udp => {
-            let packets = packets.ip_proto(IpProto::UDP);
-            let packets = selector
-                .source_port
-                .into_iter()
-                .fold(packets, Match::udp_src);
-            selector
-                .destination_port
-                .into_iter()
-                .fold(packets, Match::udp_dst)
-        }
-        Protocol::Tcp => {
-            let packets = packets.ip_proto(IpProto::TCP);
-            let packets = selector
-                .source_port
-                .into_iter()
-                .fold(packets, Match::tcp_src);
-            selector
-                .destination_port
-                .into_iter()
-                .fold(packets, Match::tcp_dst)
-        }
-    }
 }

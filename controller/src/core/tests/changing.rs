@@ -242,7 +242,7 @@ fn what_a_switch_may_still_carry_stays_booked_when_its_change_is_not_paid() {
     assert_eq!(booked(&desk), 11_000_000, "the change has it for both");
     desk.wait(Duration::from_secs(60));
     assert_eq!(booked(&desk), 10_000_000);
-    let another = |it: &mut QuoteRequest| it.destination_port = Some(9);
+    let another = |it: &mut QuoteRequest| it.destination_port = Some(9.into());
     assert_eq!(kind(desk.quote_with(another)), ProblemKind::NoCapacity);
     desk.feed(Input::Network(NetworkInput::Connected {
         connection,

@@ -11,7 +11,7 @@ fn back() -> QuoteRequest {
     QuoteRequest {
         source: Some(ip(4)),
         destination: ip(1),
-        source_port: Some(5201),
+        source_port: Some(5201.into()),
         destination_port: None,
         ..request()
     }

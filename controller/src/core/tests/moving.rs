@@ -60,7 +60,7 @@ fn buy_to(
     seconds: u64,
 ) -> ReservationNumber {
     let quote = desk.quote_with(|body| {
-        body.destination_port = Some(destination_port);
+        body.destination_port = Some(destination_port.into());
         body.rate_bps = rate_bps;
         body.duration_s = seconds;
     });

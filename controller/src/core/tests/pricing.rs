@@ -57,7 +57,7 @@ fn price_request() -> PriceRequest {
         destination: ip(4),
         protocol: Protocol::Udp,
         source_port: None,
-        destination_port: Some(5201),
+        destination_port: Some(5201.into()),
         rate_bps: 10_000_000,
         payload: None,
         bounds: Bounds::default(),
@@ -91,7 +91,7 @@ fn a_price_is_told_without_holding_anything() {
     assert_eq!(booked(&desk, desk.now), 0);
     let full = PriceRequest {
         rate_bps: 19_000_000,
-        destination_port: Some(9),
+        destination_port: Some(9.into()),
         ..price_request()
     };
     let refused = desk.ask(&buyer(), Request::Price(full)).unwrap_err();
@@ -169,7 +169,7 @@ fn a_price_rises_with_what_is_booked_and_not_with_what_a_change_takes_the_place_
     let mut desk = priced(&congestion());
     buy_priced(&mut desk);
     let second = desk.quote_with(|body| {
-        body.destination_port = Some(9);
+        body.destination_port = Some(9.into());
         body.rate_bps = 5_000_000;
     });
     let second = second.unwrap().document;
@@ -182,7 +182,7 @@ fn a_price_above_max_price_holds_nothing() {
     buy_priced(&mut desk);
     let most = |price| {
         move |body: &mut QuoteRequest| {
-            body.destination_port = Some(9);
+            body.destination_port = Some(9.into());
             body.rate_bps = 1_000_000;
             body.max_price = Some(Amount(price));
         }
@@ -212,7 +212,7 @@ fn the_base_price_follows_demand_slowly_and_is_remembered() {
     let low = price(&mut desk);
     assert!(low < 300_000_000, "{low}");
     desk.quote_with(|body| {
-        body.destination_port = Some(9);
+        body.destination_port = Some(9.into());
         body.rate_bps = 8_000_000;
         body.duration_s = 600;
     })
@@ -238,7 +238,7 @@ fn an_outlook_tells_the_cheap_time_and_the_full_one() {
     let quote = desk.quote_with(|body| {
         body.start_at = Some(at);
         body.rate_bps = 15_000_000;
-        body.destination_port = Some(9);
+        body.destination_port = Some(9.into());
     });
     pay(&mut desk, &quote.unwrap().document);
     let records = desk.journal.len();

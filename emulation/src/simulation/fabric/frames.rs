@@ -2,7 +2,7 @@
 
 use std::net::Ipv4Addr;
 
-use payflow_controller::core::network::{MacAddr, Protocol, Selector};
+use payflow_controller::core::network::{MacAddr, PortRange, Protocol, Selector};
 
 use super::shape::Station;
 
@@ -78,7 +78,8 @@ pub fn packet(selector: &Selector, from: MacAddr, to: MacAddr, dscp: u8) -> Vec<
         Protocol::Tcp => (6, [0, 0, 0, 0, 0, 0, 0, 0, 5 << 4, 0, 0, 0, 0, 0, 0, 0]),
     };
     let ports = [selector.source_port, selector.destination_port];
-    let [from_port, to_port] = ports.map(|port| port.unwrap_or(40_000).to_be_bytes());
+    let [from_port, to_port] =
+        ports.map(|port| port.map_or(40_000, PortRange::first).to_be_bytes());
     let total_len: u16 = 40;
     let ip_head = [
         &[0x45, dscp << 2][..],

@@ -253,7 +253,7 @@ impl Observer {
                 destination: to.address.into(),
                 protocol: Protocol::Udp,
                 source_port: None,
-                destination_port: Some(9),
+                destination_port: Some(9.into()),
             };
             let stream = Stream {
                 from: from.jack,

@@ -135,7 +135,7 @@ impl World {
                 Protocol::Udp
             },
             source_port: None,
-            destination_port: Some(buyer.port),
+            destination_port: Some(buyer.port.into()),
             rate_bps: buyer.rate_bps,
             payload: None,
             bounds: payflow_qos::Bounds::default(),

@@ -1,7 +1,7 @@
 //! What switches count of paid flows, and what that says of what was lost.
 
 use super::lab::{Lab, flow, plan_through_row};
-use crate::core::network::{FlowCounters, FlowId, NetworkConfig};
+use crate::core::network::{FlowCounters, FlowId, NetworkConfig, PortRange};
 
 const FLOW: FlowId = FlowId {
     reservation: 7,
@@ -119,4 +119,24 @@ fn a_switch_that_is_first_and_last_loses_nothing() {
     lab.wait(11_000);
     let counters = counters(&lab);
     assert_eq!((counters.left_bytes, counters.lost_bytes), (100_000, 0));
+}
+
+#[test]
+fn what_left_by_one_entry_of_a_range_of_ports_is_not_missing_at_another() {
+    let mut lab = Lab::row(NetworkConfig::new([1; 32]));
+    counting(&mut lab, 0, 0);
+    let mut plan = plan_through_row(FLOW);
+    plan.selector.destination_port = PortRange::new(5001, 5006);
+    lab.install(plan);
+    lab.wait(11_000);
+    // Four entries at either end, each of which shows so much, and one meter.
+    for (switch, packets) in [(1, 25), (3, 20)] {
+        lab.switches.get_mut(&switch).unwrap().shown = (packets, packets * 1_000);
+    }
+    lab.switches.get_mut(&1).unwrap().metered = [(100, 100_000), (0, 0)];
+    lab.wait(11_000);
+    let counted = counters(&lab);
+    assert_eq!((counted.packets, counted.bytes), (100, 100_000));
+    assert_eq!((counted.left_packets, counted.left_bytes), (80, 80_000));
+    assert_eq!(counted.lost_bytes, 20_000);
 }

@@ -9,7 +9,7 @@ use super::{
     lab::{Lab, flow, host, plan_through_row, port},
     walker::Packet,
 };
-use crate::core::network::{FlowId, FlowPlan, NetworkConfig, NetworkEvent, Timings};
+use crate::core::network::{FlowId, FlowPlan, NetworkConfig, NetworkEvent, PortRange, Timings};
 
 fn lab() -> Lab {
     let mut lab = Lab::row(NetworkConfig::new([1; 32]));
@@ -563,4 +563,37 @@ fn a_path_that_flaps_is_told_broken_twice_and_whole_when_it_is_calm() {
     lab.set_port_up(port(1, 3), true);
     lab.wait(1_000);
     assert_eq!(told(&mut lab), ["broken", "whole"]);
+}
+
+#[test]
+fn a_range_of_ports_is_carried_under_one_meter_and_its_neighbours_are_not() {
+    let mut lab = lab();
+    let flow = flow(7, 0);
+    let mut plan = plan_through_row(flow);
+    plan.selector.destination_port = PortRange::new(5001, 5006);
+    assert_eq!(
+        plan.selector.entries(),
+        4,
+        "5001, 5002-5003, 5004-5005, 5006"
+    );
+    lab.install(plan);
+    assert_eq!(lab.take_events(), [NetworkEvent::Installed { flow }]);
+    for to in 4998..5010 {
+        let packet = || Packet::udp_to_port(host(1), host(3), 0, to);
+        let is_paid = (5001..=5006).contains(&to);
+        let meters = lab.enter(port(1, 1), packet()).meters;
+        assert_eq!(meters == [0x1_0007], is_paid, "port {to}: {meters:?}");
+        let delivered = lab.inject(port(1, 1), packet());
+        let paid = delivered
+            .iter()
+            .filter(|it| it.queues == [Class::Steady.queue(); 3])
+            .count();
+        assert_eq!(paid, usize::from(is_paid), "port {to}");
+    }
+    lab.remove(flow);
+    lab.wait(10_000);
+    assert_eq!(lab.take_events(), [removed(flow)]);
+    for switch in 1..=3 {
+        assert!(!lab.holds(switch, flow), "switch {switch}");
+    }
 }

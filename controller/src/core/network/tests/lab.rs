@@ -382,7 +382,7 @@ pub(super) fn plan_through_row(flow: FlowId) -> FlowPlan {
             destination: host(3).1.into(),
             protocol: Protocol::Udp,
             source_port: None,
-            destination_port: Some(5000),
+            destination_port: Some(5000.into()),
         },
         source_mac: host(1).0,
         destination_mac: host(3).0,

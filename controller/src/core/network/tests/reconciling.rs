@@ -94,7 +94,7 @@ fn after_a_restart_only_the_difference_is_sent() {
     lab.install(plan_through_row(flow(7, 0)));
     lab.install({
         let mut plan = plan_through_row(flow(8, 0));
-        plan.selector.destination_port = Some(6000);
+        plan.selector.destination_port = Some(6000.into());
         plan
     });
     // Flow 8 has ended meanwhile, and somebody took an entry of flow 7 away.
