@@ -97,7 +97,8 @@ impl Packet {
         });
     }
 
-    /// Protocol, and where its header is: nowhere in a later fragment.
+    /// Protocol, and where its header is: nowhere in a fragment, also the first one, as Open vSwitch has it (`ovs-ofctl(8)`,
+    /// `set-frags`, mode `normal`).
     fn ipv4(&self, at: usize) -> Option<(IpProto, Option<usize>)> {
         let first = self.u8(at)?;
         let header = usize::from(first & 15) * 4;
@@ -107,8 +108,9 @@ impl Packet {
             return None;
         }
         let proto = IpProto(self.u8(at + 9)?);
-        let later_fragment = self.u16(at + 6)? & 0x1fff != 0;
-        Some((proto, (!later_fragment).then_some(at + header)))
+        // More of them, or not the first.
+        let is_fragment = self.u16(at + 6)? & 0x3fff != 0;
+        Some((proto, (!is_fragment).then_some(at + header)))
     }
 
     /// Protocol after the extension headers.
@@ -133,7 +135,7 @@ impl Packet {
                     else {
                         return Some((IpProto(next), None));
                     };
-                    if offset & 0xfff8 != 0 {
+                    if offset & 0xfff9 != 0 {
                         return Some((IpProto(following), None));
                     }
                     next = following;

@@ -328,6 +328,28 @@ fn a_table_miss_goes_to_the_controller_with_port_and_cookie() {
 }
 
 #[test]
+fn a_fragment_shows_its_protocol_and_no_port_and_the_first_one_neither() {
+    let (mut switch, id) = a_controlled_switch();
+    let packets = || Match::new().eth_type(EthType::IPV4).ip_proto(IpProto::UDP);
+    // 0x1451, where the packets go.
+    say(
+        &mut switch,
+        id,
+        to_port(2, packets().udp_dst(5201), 2),
+        START,
+    );
+    say(&mut switch, id, to_port(1, packets(), 3), START);
+    // Flags and offset: whole, whole and not to be cut, the first of several, one in between, the last.
+    for (flags, out) in [(0, 2), (0x4000, 2), (0x2000, 3), (0x2001, 3), (0x0001, 3)] {
+        let mut frame = udp(8);
+        frame[20..22].copy_from_slice(&u16::to_be_bytes(flags));
+        switch.inject(PortNo(1), frame, START);
+        let sent = switch.take_frames();
+        assert_eq!(sent[0].port, PortNo(out), "{flags:#06x}");
+    }
+}
+
+#[test]
 fn what_no_entry_takes_is_dropped() {
     let (mut switch, id) = a_controlled_switch();
     switch.inject(PortNo(1), udp(1), START);
