@@ -1,26 +1,17 @@
 //! What was delivered of a flow, and what is credited for what was not.
 //!
-//! The rule: what the meter let in and the last switch never saw is lost, and credited as the time that the sold rate needs for
-//! it: rounded up to a millisecond, and taken off the end of the time served. Up to one per mille of what was let in may be lost,
-//! of TCP one in twenty, as segments that a machine merges are counted without the headers in between; of more, all of it is
-//! credited. What is not certain, as a switch was away or its counters began anew, is not lost.
+//! The rule: what the meter let in and the last switch never saw is lost. Between two readings up to one per mille of what was
+//! let in may be, of TCP one in twenty, as segments that a machine merges are counted without the headers in between; of more,
+//! all is credited as the time that the sold rate needs for it, rounded up to a millisecond, off the end of the time served. What
+//! is not certain, as a switch was away or its counters began anew, is not lost.
 
 use std::ops::Range;
 
 use super::{
     Core,
     document::ReservationNumber,
-    network::{FlowCounters, FlowId, Protocol},
+    network::{FlowCounters, FlowId},
 };
-
-/// The part of what was let in that may be lost: one in so many bytes.
-const fn tolerated(protocol: Protocol) -> u128 {
-    match protocol {
-        Protocol::Udp => 1_000,
-        // Headers of 66 in frames of 1514 bytes, where a receiver merges what the first switch saw one by one.
-        Protocol::Tcp => 20,
-    }
-}
 
 impl Core {
     /// The last word of switches on a generation of a flow.
@@ -42,18 +33,8 @@ impl Core {
 }
 
 /// Of the time served, in milliseconds, what is credited: the lost bits at the sold rate, rounded up, at most all of it.
-pub(super) fn shortfall_ms(
-    counters: &FlowCounters,
-    protocol: Protocol,
-    rate_bps: u64,
-    served_ms: u64,
-) -> u64 {
-    let let_in = counters.bytes.saturating_sub(counters.dropped_bytes);
-    let let_in = let_in.max(counters.left_bytes.saturating_add(counters.lost_bytes));
-    if u128::from(counters.lost_bytes) * tolerated(protocol) <= u128::from(let_in) {
-        return 0;
-    }
-    let bits = u128::from(counters.lost_bytes) * 8 * 1_000;
+pub(super) fn shortfall_ms(counters: &FlowCounters, rate_bps: u64, served_ms: u64) -> u64 {
+    let bits = u128::from(counters.short_bytes) * 8 * 1_000;
     let ms = bits.div_ceil(u128::from(rate_bps.max(1)));
     u64::try_from(ms).unwrap_or(u64::MAX).min(served_ms)
 }
@@ -77,66 +58,21 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn lost(let_in: u64, lost_bytes: u64) -> FlowCounters {
-        FlowCounters {
-            bytes: let_in,
-            left_bytes: let_in - lost_bytes,
-            lost_bytes,
-            ..FlowCounters::default()
-        }
-    }
-
     #[test]
-    fn what_is_lost_is_credited_as_the_time_that_the_rate_needs_for_it() {
-        // 10 Mbit/s for 30 s, of which a third did not arrive.
-        let counters = lost(37_500_000, 12_500_000);
-        assert_eq!(
-            shortfall_ms(&counters, Protocol::Udp, 10_000_000, 30_000),
-            10_000
-        );
+    fn what_is_lost_is_credited_as_the_time_that_the_rate_needs_for_it_and_never_more_than_was_served()
+     {
+        let of = |short_bytes, rate_bps| {
+            let counters = FlowCounters {
+                short_bytes,
+                ..FlowCounters::default()
+            };
+            shortfall_ms(&counters, rate_bps, 30_000)
+        };
+        assert_eq!(of(12_500_000, 10_000_000), 10_000);
         // Half a millisecond counts as one.
-        assert_eq!(
-            shortfall_ms(&lost(625, 625), Protocol::Udp, 10_000_000, 30_000),
-            1
-        );
-    }
-
-    #[test]
-    fn one_per_mille_is_within_what_was_sold() {
-        assert_eq!(
-            shortfall_ms(&lost(1_000_000, 1_000), Protocol::Udp, 10_000_000, 30_000),
-            0
-        );
-        assert_eq!(
-            shortfall_ms(&lost(1_000_000, 1_001), Protocol::Udp, 10_000_000, 30_000),
-            1
-        );
-    }
-
-    #[test]
-    fn of_tcp_as_much_as_headers_may_be_missing() {
-        let of = |lost_bytes| {
-            shortfall_ms(
-                &lost(1_000_000, lost_bytes),
-                Protocol::Tcp,
-                10_000_000,
-                30_000,
-            )
-        };
-        assert_eq!((of(50_000), of(50_001)), (0, 41));
-    }
-
-    #[test]
-    fn nothing_is_credited_twice_or_beyond_what_was_paid() {
-        let all = FlowCounters {
-            lost_bytes: u64::MAX,
-            ..FlowCounters::default()
-        };
-        assert_eq!(shortfall_ms(&all, Protocol::Udp, 1_000, 30_000), 30_000);
-        assert_eq!(
-            shortfall_ms(&FlowCounters::default(), Protocol::Udp, 0, 30_000),
-            0
-        );
+        assert_eq!(of(625, 10_000_000), 1);
+        assert_eq!(of(u64::MAX, 1_000), 30_000);
+        assert_eq!((of(0, 0), of(1, 0)), (0, 8_000));
     }
 
     proptest! {

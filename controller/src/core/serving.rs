@@ -438,9 +438,7 @@ impl Core {
         let served = reservation.served(reservation.ended_at?);
         let served_ms = served.iter().map(|it| it.end - it.start).sum();
         let usage = self.usage(reservation.issued.number);
-        let shortfall_ms = usage.map_or(0, |it| {
-            shortfall_ms(&it, quote.flow.protocol, quote.rate_bps, served_ms)
-        });
+        let shortfall_ms = usage.map_or(0, |it| shortfall_ms(&it, quote.rate_bps, served_ms));
         let delivered = without_shortfall(served, shortfall_ms);
         let served = Amount(quote.spread()?.earned(delivered));
         let unserved = terms.price.checked_sub(served)?;

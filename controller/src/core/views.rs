@@ -109,9 +109,7 @@ impl Core {
             usage,
             shortfall_ms: match receipt {
                 Some(receipt) => receipt.shortfall_ms,
-                None => usage.map_or(0, |it| {
-                    shortfall_ms(&it, quote.flow.protocol, quote.rate_bps, served_ms)
-                }),
+                None => usage.map_or(0, |it| shortfall_ms(&it, quote.rate_bps, served_ms)),
             },
             ..reservation(it, &self.register)
         }

@@ -30,7 +30,18 @@ pub(crate) struct Conservation {
     readings: VecDeque<(Time, u64)>,
     base: Base,
     lost: u64,
+    /// What had entered at the newest reading that a reading of the last switch has met.
+    met: u64,
     pause: Pause,
+}
+
+/// What became of what had entered between two readings.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Found {
+    /// Bytes that had entered.
+    pub(crate) entered: u64,
+    /// Of these and of those before, bytes that are now known to be lost.
+    pub(crate) lost: u64,
 }
 
 /// Whether what enters concerns anybody.
@@ -67,6 +78,7 @@ impl Conservation {
             readings: VecDeque::new(),
             base: Base::Known(0),
             lost: 0,
+            met: 0,
             pause: Pause::No,
         }
     }
@@ -79,6 +91,7 @@ impl Conservation {
     }
 
     /// What is known to be lost, in bytes. Never falls.
+    #[cfg(test)]
     pub(crate) const fn lost(&self) -> u64 {
         self.lost
     }
@@ -139,6 +152,7 @@ impl Conservation {
             && span.asked >= at
         {
             self.base = Base::Known(self.missing(self.entered) - i128::from(self.lost));
+            self.met = self.entered;
         }
         if matches!(self.base, Base::Known(_)) {
             self.readings.push_back((span.answered, self.entered));
@@ -149,20 +163,28 @@ impl Conservation {
     }
 
     /// So many bytes more have left since the last switch was read last. Packets are on the way for `transit` at the most.
-    pub(crate) fn has_left(&mut self, more: u64, span: Span, transit: Duration) {
+    pub(crate) fn has_left(&mut self, more: u64, span: Span, transit: Duration) -> Found {
         self.left = self.left.saturating_add(more);
         match &mut self.base {
-            Base::Unknown { left_read } => *left_read = Some(span.answered),
+            Base::Unknown { left_read } => {
+                *left_read = Some(span.answered);
+                Found::default()
+            }
             Base::Known(base) => {
                 let base = *base;
                 let met = |(at, _): &&(Time, u64)| at.plus(transit) <= span.asked;
                 let before = self.readings.iter().take_while(met).count();
                 // The last of them tells the most, and those before it are of no more use.
                 let Some((_, entered)) = self.readings.drain(..before).next_back() else {
-                    return;
+                    return Found::default();
                 };
-                let lost = self.missing(entered) - base;
-                self.lost = self.lost.max(u64::try_from(lost).unwrap_or(0));
+                let lost = u64::try_from(self.missing(entered) - base).unwrap_or(0);
+                let found = Found {
+                    entered: entered.saturating_sub(self.met),
+                    lost: lost.saturating_sub(self.lost),
+                };
+                (self.lost, self.met) = (self.lost.max(lost), entered);
+                found
             }
         }
     }

@@ -1,14 +1,18 @@
 //! What the first switch and the last one have counted of every paid flow.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::{RangeBounds, RangeInclusive},
+    time::Duration,
+};
 
 use payflow_qos::{SwitchId, Time};
 use rust_openflow::{
-    FlowFilter, FlowStats, Match, MeterStats, MultipartReplyBody, MultipartRequestBody,
+    FlowFilter, FlowStats, Match, MeterId, MeterStats, MultipartReplyBody, MultipartRequestBody,
 };
 
 use super::{
-    FlowCounters, FlowId, Network,
+    FlowCounters, FlowId, Network, Protocol,
     conservation::{Conservation, Span},
     entry::{FlowKey, reservation_meter},
     paid::Paid,
@@ -18,6 +22,27 @@ use super::{
 /// How old the counters of an entry may be when a switch tells them: Open vSwitch brings them up to date twice a second
 /// (`max-revalidator`), those of meters at once.
 const AGE: Duration = Duration::from_secs(1);
+
+/// Every generation of a flow.
+fn generations(reservation: u64) -> RangeInclusive<FlowId> {
+    let of = |generation| FlowId {
+        reservation,
+        generation,
+    };
+    of(0)..=of(u16::MAX)
+}
+
+/// The part of what entered between two readings that may be lost: one in so many bytes.
+const fn tolerated(protocol: Protocol) -> u128 {
+    match protocol {
+        Protocol::Udp => 1_000,
+        // Headers of 66 in frames of 1514 bytes, where a receiver merges what the first switch saw one by one.
+        Protocol::Tcp => 20,
+    }
+}
+
+/// A counter that is not kept has all bits set (OpenFlow 1.3.5, section 5.8).
+const NOT_KEPT: u64 = u64::MAX;
 
 /// What a counter shows, in packets and bytes.
 pub(super) type Shown = (u64, u64);
@@ -105,7 +130,8 @@ impl Network {
             .collect();
         self.meters_seen
             .retain(|(at, meter), _| *at != switch || there.contains(meter));
-        self.count_meters(switch, &reading.meter_stats, span);
+        let newest = self.newest_at(switch, ..);
+        self.count_meters(switch, &reading.meter_stats, &newest, span);
         self.count_entries(switch, &reading.flows, span);
     }
 
@@ -113,7 +139,9 @@ impl Network {
     pub(super) fn ask_for_entered(&mut self, paid: &Paid, now: Time) {
         if let Some((hop, _)) = paid.ingress() {
             let meter = reservation_meter(paid.plan.flow.reservation);
-            self.ask_for(hop.switch, MultipartRequestBody::Meter(meter), now);
+            let number = paid.plan.flow.reservation;
+            let question = MultipartRequestBody::Meter(meter);
+            self.ask_for(hop.switch, number, question, now);
         }
     }
 
@@ -122,7 +150,9 @@ impl Network {
         if let Some((hop, _)) = paid.exit() {
             let cookie = super::cookie::OwnerTag(self.config.owner_tag).cookie(paid.plan.flow);
             let filter = FlowFilter::by_cookie(cookie, u64::MAX);
-            self.ask_for(hop.switch, MultipartRequestBody::Flow(filter), now);
+            let number = paid.plan.flow.reservation;
+            let question = MultipartRequestBody::Flow(filter);
+            self.ask_for(hop.switch, number, question, now);
         }
     }
 
@@ -155,14 +185,14 @@ impl Network {
         conservation.is_known_from(transit)
     }
 
-    fn ask_for(&mut self, id: SwitchId, question: MultipartRequestBody, now: Time) {
+    fn ask_for(&mut self, id: SwitchId, number: u64, question: MultipartRequestBody, now: Time) {
         let Some(switch) = self.switches.get_mut(&id).filter(|it| it.is_read()) else {
             return;
         };
         let connection = self.spokesmen.get(&id);
         if let Some(connection) = connection.and_then(|it| self.connections.get_mut(it)) {
             let xid = connection.question(question, now);
-            switch.asked.insert(xid, now);
+            switch.asked.insert(xid, (now, number));
         }
     }
 
@@ -175,7 +205,7 @@ impl Network {
         now: Time,
     ) -> bool {
         let switch = self.switches.get_mut(&id);
-        let Some(asked) = switch.and_then(|switch| switch.asked.remove(&xid)) else {
+        let Some((asked, number)) = switch.and_then(|switch| switch.asked.remove(&xid)) else {
             return false;
         };
         let span = Span {
@@ -183,21 +213,39 @@ impl Network {
             answered: now,
         };
         match body {
-            MultipartReplyBody::Meter(meters) => self.count_meters(id, meters, span),
+            MultipartReplyBody::Meter(meters) => {
+                let newest = self.newest_at(id, generations(number));
+                self.count_meters(id, meters, &newest, span);
+            }
             MultipartReplyBody::Flow(flows) => self.count_entries(id, flows, span),
             _ => {}
         }
         true
     }
 
-    fn count_meters(&mut self, switch: SwitchId, meters: &[MeterStats], span: Span) {
-        let mut newest = std::collections::BTreeMap::new();
-        for (flow, paid) in &self.flows {
-            if paid.ingress().is_some_and(|(hop, _)| hop.switch == switch) {
-                // The meter is shared by the generations of a path; the newest one has it, and comes last.
-                newest.insert(reservation_meter(flow.reservation), *flow);
-            }
-        }
+    /// Which of these flows has a meter at a switch: it is shared by the generations of a path; the newest one has it, and comes
+    /// last.
+    fn newest_at(
+        &self,
+        switch: SwitchId,
+        flows: impl RangeBounds<FlowId>,
+    ) -> BTreeMap<MeterId, FlowId> {
+        let flows = self.flows.range(flows);
+        let here = flows.filter(|(_, paid)| {
+            let first = paid.ingress();
+            first.is_some_and(|(hop, _)| hop.switch == switch)
+        });
+        here.map(|(flow, _)| (reservation_meter(flow.reservation), *flow))
+            .collect()
+    }
+
+    fn count_meters(
+        &mut self,
+        switch: SwitchId,
+        meters: &[MeterStats],
+        newest: &BTreeMap<MeterId, FlowId>,
+        span: Span,
+    ) {
         for meter in meters {
             let came = (meter.packet_in_count, meter.byte_in_count);
             let bands = meter.bands.iter();
@@ -213,6 +261,12 @@ impl Network {
             let Some(flow) = newest.get(&meter.meter_id).copied() else {
                 continue;
             };
+            if came.1 == NOT_KEPT || dropped.1 == NOT_KEPT {
+                if let Some(counted) = self.counted.get_mut(&flow.reservation) {
+                    counted.conservation.forget();
+                }
+                continue;
+            }
             let came = grown(before.came, came);
             let dropped = grown(before.dropped, dropped);
             let admitted = came.1.saturating_sub(dropped.1);
@@ -261,11 +315,13 @@ impl Network {
         };
         if let Some(counted) = self.counted.get_mut(&flow.reservation) {
             let conservation = counted.of(flow.generation);
-            let lost_before = conservation.lost();
             let transit = paid.plan.transit.saturating_add(AGE);
-            conservation.has_left(0, span, transit);
-            let lost = conservation.lost() - lost_before;
-            add(&mut paid.counters.lost_bytes, lost);
+            let found = conservation.has_left(0, span, transit);
+            add(&mut paid.counters.lost_bytes, found.lost);
+            let protocol = paid.plan.selector.protocol;
+            if u128::from(found.lost) * tolerated(protocol) > u128::from(found.entered) {
+                add(&mut paid.counters.short_bytes, found.lost);
+            }
         }
     }
 
@@ -311,6 +367,10 @@ impl Network {
             return false;
         };
         let generation = flow.generation;
+        if shown.1 == NOT_KEPT {
+            counted.of(generation).forget();
+            return false;
+        }
         let known = counted
             .exits
             .iter_mut()
@@ -351,14 +411,7 @@ impl Network {
 
     /// Forgets a flow of which no generation is left.
     pub(super) fn stop_counting(&mut self, reservation: u64) {
-        let generations = FlowId {
-            reservation,
-            generation: 0,
-        }..=FlowId {
-            reservation,
-            generation: u16::MAX,
-        };
-        if self.flows.range(generations).next().is_none() {
+        if self.flows.range(generations(reservation)).next().is_none() {
             self.counted.remove(&reservation);
         }
     }

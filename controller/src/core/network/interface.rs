@@ -393,6 +393,9 @@ pub struct FlowCounters {
     /// Bytes that the meter let through and that never came to the last switch, as far as that is certain.
     #[serde(default)]
     pub lost_bytes: u64,
+    /// Of these, what is credited: all that were lost between two readings, if those were more than may be lost.
+    #[serde(default)]
+    pub short_bytes: u64,
 }
 
 impl FlowCounters {
@@ -408,6 +411,7 @@ impl FlowCounters {
             left_packets: most(self.left_packets),
             left_bytes: most(self.left_bytes),
             lost_bytes: most(self.lost_bytes),
+            short_bytes: most(self.short_bytes),
         }
     }
 
@@ -422,6 +426,7 @@ impl FlowCounters {
             left_packets: self.left_packets.saturating_add(other.left_packets),
             left_bytes: self.left_bytes.saturating_add(other.left_bytes),
             lost_bytes: self.lost_bytes.saturating_add(other.lost_bytes),
+            short_bytes: self.short_bytes.saturating_add(other.short_bytes),
         }
     }
 }

@@ -676,7 +676,9 @@ impl Network {
                     };
                     if tells {
                         let counters = Self::take_counters(paid);
-                        self.emit(NetworkEvent::Counted { flow, counters });
+                        if counters != FlowCounters::default() {
+                            self.emit(NetworkEvent::Counted { flow, counters });
+                        }
                         self.emit(NetworkEvent::Removed { flow, everywhere });
                         let waiting = Waiting::ForTheRest;
                         paid.stage = Stage::Removing { step, waiting };

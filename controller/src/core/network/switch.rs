@@ -28,8 +28,8 @@ pub(crate) struct Switch {
     pub(crate) state: State,
     pub(crate) audit_at: Time,
     pub(crate) audit: Option<Reading>,
-    /// Questions about the counters of single flows, and when they were asked.
-    pub(crate) asked: BTreeMap<u32, Time>,
+    /// Questions about the counters of single flows, by their number: when they were asked.
+    pub(crate) asked: BTreeMap<u32, (Time, u64)>,
     /// Somebody else's entries have been warned about.
     pub(crate) warned: bool,
 }

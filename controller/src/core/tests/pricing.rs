@@ -298,6 +298,7 @@ fn what_was_let_in_and_not_delivered_is_credited_as_the_time_it_needs_and_stands
         left_packets: 20_000,
         left_bytes: 25_000_000,
         lost_bytes: 12_500_000,
+        short_bytes: 12_500_000,
         ..Default::default()
     };
     let flow = FlowId {

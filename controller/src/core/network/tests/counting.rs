@@ -46,6 +46,7 @@ fn both_ends_are_counted_and_what_is_between_them_is_lost() {
             left_packets: 60,
             left_bytes: 60_000,
             lost_bytes: 40_000,
+            short_bytes: 40_000,
         }
     );
     // What was late was not lost; what is lost now is beside what was before.
@@ -139,4 +140,39 @@ fn what_left_by_one_entry_of_a_range_of_ports_is_not_missing_at_another() {
     assert_eq!((counted.packets, counted.bytes), (100, 100_000));
     assert_eq!((counted.left_packets, counted.left_bytes), (80, 80_000));
     assert_eq!(counted.lost_bytes, 20_000);
+}
+
+#[test]
+fn a_counter_that_is_not_kept_says_nothing() {
+    let not_kept = (u64::MAX, u64::MAX);
+    let mut lab = row();
+    counting(&mut lab, 100, 100);
+    lab.switches.get_mut(&1).unwrap().metered[0] = not_kept;
+    lab.wait(11_000);
+    assert_eq!(counters(&lab).lost_bytes, 0);
+    let mut lab = row();
+    counting(&mut lab, 100, 100);
+    lab.switches.get_mut(&3).unwrap().shown = not_kept;
+    lab.wait(11_000);
+    assert_eq!(counters(&lab).lost_bytes, 0);
+}
+
+#[test]
+fn a_little_is_lost_at_any_time_and_much_for_a_moment_is_credited_however_long_a_flow_lasts() {
+    let mut lab = row();
+    let (mut entered, mut left) = (0, 0);
+    let mut pass = |lab: &mut Lab, come: u64, go: u64| {
+        (entered, left) = (entered + come, left + go);
+        counting(lab, entered, left);
+        lab.wait(11_000);
+        let counters = counters(lab);
+        (counters.lost_bytes, counters.short_bytes)
+    };
+    // One per mille each time.
+    assert_eq!(pass(&mut lab, 10_000, 9_990), (10_000, 0));
+    assert_eq!(pass(&mut lab, 10_000, 9_990), (20_000, 0));
+    assert_eq!(pass(&mut lab, 10_000, 9_980), (40_000, 20_000));
+    for _ in 0..5 {
+        assert_eq!(pass(&mut lab, 1_000_000, 1_000_000), (40_000, 20_000));
+    }
 }
