@@ -192,16 +192,31 @@ pub(super) async fn quote(args: QuoteArgs, common: &Common, out: Out) -> Result<
     let request = args.flow.request(&wallet, None);
     let order = Order::new(request)?;
     let quotes = ask_quotes(&client, &order).await?;
-    for (quote, request) in quotes.iter().zip(&order.requests) {
-        let expected = Expected {
-            request,
-            buyer: wallet.buyer(),
-            known: &known,
-        };
-        expected.check(quote).map_err(distrusted)?;
+    check_all(&quotes, &order, &wallet, &known)?;
+    for quote in &quotes {
         out.print(quote, || show::quote(&quote.document))?;
     }
     Ok(())
+}
+
+/// Whether every quote is what was asked for.
+fn check_all(
+    quotes: &[Signed<QuoteDocument>],
+    order: &Order,
+    wallet: &HostWallet,
+    known: &WellKnown,
+) -> Result<(), CliError> {
+    quotes
+        .iter()
+        .zip(&order.requests)
+        .try_for_each(|(quote, request)| {
+            let expected = Expected {
+                request,
+                buyer: wallet.buyer(),
+                known,
+            };
+            expected.check(quote).map_err(distrusted)
+        })
 }
 
 /// Quote, payment and reservation in one step.
@@ -318,14 +333,7 @@ async fn buy(
     let begun = Instant::now();
     let quotes = ask_quotes(&client, &order).await?;
     let quoted = begun.elapsed();
-    for (quote, request) in quotes.iter().zip(&order.requests) {
-        let expected = Expected {
-            request,
-            buyer: wallet.buyer(),
-            known: &known,
-        };
-        expected.check(quote).map_err(distrusted)?;
-    }
+    check_all(&quotes, &order, wallet, &known)?;
     let quotes: Vec<_> = quotes.into_iter().map(|quote| quote.document).collect();
     belong_together(&quotes, order.requests.len()).map_err(distrusted)?;
     let payments: Vec<_> = quotes

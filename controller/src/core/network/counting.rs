@@ -12,7 +12,7 @@ use rust_openflow::{
 };
 
 use super::{
-    FlowCounters, FlowId, Network, Protocol,
+    FlowId, Network, Protocol,
     conservation::{Conservation, Span},
     entry::{FlowKey, reservation_meter},
     paid::Paid,
@@ -172,17 +172,13 @@ impl Network {
     }
 
     /// Until when the last switch has to keep its entry, so that it can tell what became of all that was let in; nothing more is.
-    pub(super) fn keep_counting_until(&self, paid: &Paid) -> Option<Time> {
+    pub(super) fn keep_counting_until(&mut self, paid: &Paid) -> Option<Time> {
         let (hop, _) = paid.exit()?;
         self.switches.get(&hop.switch).filter(|it| it.is_read())?;
         let flow = paid.plan.flow;
-        let counted = self.counted.get(&flow.reservation)?;
+        let counted = self.counted.get_mut(&flow.reservation)?;
         let transit = paid.plan.transit.saturating_add(AGE);
-        let conservation = match &counted.left_behind {
-            Some((newer, conservation)) if flow.generation < *newer => conservation,
-            _ => &counted.conservation,
-        };
-        conservation.is_known_from(transit)
+        counted.of(flow.generation).is_known_from(transit)
     }
 
     fn ask_for(&mut self, id: SwitchId, number: u64, question: MultipartRequestBody, now: Time) {
@@ -414,11 +410,6 @@ impl Network {
         if self.flows.range(generations(reservation)).next().is_none() {
             self.counted.remove(&reservation);
         }
-    }
-
-    /// What was counted of a flow that leaves for good, once.
-    pub(super) fn take_counters(paid: &mut Paid) -> FlowCounters {
-        std::mem::take(&mut paid.counters)
     }
 }
 

@@ -675,7 +675,7 @@ impl Network {
                         Waiting::ForTheRest => everywhere,
                     };
                     if tells {
-                        let counters = Self::take_counters(paid);
+                        let counters = std::mem::take(&mut paid.counters);
                         if counters != FlowCounters::default() {
                             self.emit(NetworkEvent::Counted { flow, counters });
                         }
