@@ -10,6 +10,7 @@ use std::ops::Range;
 use super::{
     Core,
     document::ReservationNumber,
+    journal::Record,
     network::{FlowCounters, FlowId},
 };
 
@@ -19,6 +20,40 @@ impl Core {
         if let Some(number) = self.register.carrier(flow) {
             let sum = self.counted.entry(number).or_default();
             *sum = sum.and(counters);
+        }
+        self.fell_short(flow);
+    }
+
+    /// What is credited for it must not be forgotten: counters are, when the controller is started again.
+    pub(super) fn fell_short(&mut self, flow: FlowId) {
+        let Some(number) = self.register.carrier(flow) else {
+            return;
+        };
+        let Some(short_bytes) = self.usage(number).map(|it| it.short_bytes) else {
+            return;
+        };
+        let known = self.register.reservations.get(&number);
+        if known.is_some_and(|it| it.receipt.is_none() && it.short_bytes < short_bytes) {
+            self.record(Record::FellShort {
+                number,
+                short_bytes,
+                at: self.now,
+            });
+            self.changed(number);
+        }
+    }
+
+    /// Goes on from what the journal says of a reservation.
+    pub(super) fn recall_shortfall(&mut self, number: ReservationNumber) {
+        let reservation = self.register.reservations.get(&number);
+        let open = reservation.filter(|it| it.receipt.is_none() && it.short_bytes > 0);
+        if let Some(short_bytes) = open.map(|it| it.short_bytes) {
+            let counters = FlowCounters {
+                lost_bytes: short_bytes,
+                short_bytes,
+                ..FlowCounters::default()
+            };
+            self.counted.insert(number, counters);
         }
     }
 

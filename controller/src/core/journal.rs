@@ -115,6 +115,15 @@ pub enum Record {
         /// Since when.
         at: Time,
     },
+    /// More of what was let in has not been delivered than may be lost, which is credited.
+    FellShort {
+        /// Which reservation.
+        number: ReservationNumber,
+        /// So many bytes, since it began.
+        short_bytes: u64,
+        /// When that was found.
+        at: Time,
+    },
     /// It has another path from now on, on which its capacity is booked.
     Moved(Box<Moved>),
     /// Its capacity is gone and no other path has room: nothing of it is wanted on switches until it moves.

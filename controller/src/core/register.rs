@@ -65,6 +65,8 @@ pub(super) struct Reservation {
     pub(super) offers: u32,
     pub(super) paid: Option<Paid>,
     pub(super) active: Option<Active>,
+    /// Bytes that were let in, not delivered, and are to be credited.
+    pub(super) short_bytes: u64,
     pub(super) ended_at: Option<Time>,
     /// When it was settled, a switch that may still carry it could not be reached.
     pub(super) lingers: bool,
@@ -272,6 +274,14 @@ impl Register {
                 let reservation = self.follow(*number, Fact::Resumed)?;
                 reservation.detail = None;
                 reservation.active_mut()?.resume(*at);
+                Ok(())
+            }
+            Record::FellShort {
+                number,
+                short_bytes,
+                ..
+            } => {
+                self.of(*number)?.short_bytes = *short_bytes;
                 Ok(())
             }
             Record::Moved(moved) => self.moved(moved),
@@ -599,6 +609,7 @@ impl Reservation {
             paid: None,
             active: None,
             ended_at: None,
+            short_bytes: 0,
             lingers: false,
             receipt: None,
             settlement: None,

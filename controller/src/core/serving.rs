@@ -44,6 +44,7 @@ impl Core {
             let lingers = reservation.lingers && until > self.now;
             let address = reservation.quote().payment.pay_to.clone();
             self.order(LedgerOrder::Watch { address });
+            self.recall_shortfall(number);
             if state.holds_capacity() {
                 self.rebook(number);
             }
@@ -194,6 +195,7 @@ impl Core {
     /// The network has found something out.
     pub(super) fn network_event(&mut self, event: NetworkEvent) {
         match event {
+            NetworkEvent::FellShort { flow } => self.fell_short(flow),
             NetworkEvent::Counted { flow, counters } => self.counted(flow, counters),
             NetworkEvent::Removed { flow, everywhere } => {
                 if let Some(number) = self.register.carrier(flow) {

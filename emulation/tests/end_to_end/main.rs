@@ -5,6 +5,7 @@
 
 mod changes;
 mod crashes;
+mod delivery;
 mod guarantees;
 mod outages;
 mod quotes;

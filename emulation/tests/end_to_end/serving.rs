@@ -118,19 +118,7 @@ fn paid_flows_to_one_destination_share_nothing_but_the_link_and_excess_is_droppe
 fn a_flow_of_ipv6_is_bought_and_carried_like_any_other() {
     let theatre = Theatre::paper();
     let stage = theatre.open(&["h1"]);
-    for (host, number) in [("h1", 1), ("h2", 2), ("h4", 4)] {
-        let address = format!("fd00::{number}/64");
-        let interface = &theatre.lab.info().host(host).unwrap().interface;
-        theatre
-            .lab
-            .exec(
-                host,
-                &[
-                    "ip", "-6", "address", "add", &address, "dev", interface, "nodad",
-                ],
-            )
-            .unwrap();
-    }
+    theatre.ipv6(&[("h1", 1), ("h2", 2), ("h4", 4)]);
     for (from, to) in [("h1", "fd00::4"), ("h4", "fd00::2"), ("h2", "fd00::1")] {
         assert!(theatre.ping(from, to), "{from} does not reach {to}");
     }

@@ -95,6 +95,21 @@ impl Theatre {
         self.lab.reaches(from, to, Duration::from_secs(20)).unwrap()
     }
 
+    /// Gives hosts addresses of IPv6, `fd00::` and these numbers, and makes them known to one another and to the network.
+    pub(crate) fn ipv6(&self, hosts: &[(&str, u8)]) {
+        for (host, number) in hosts {
+            let address = format!("fd00::{number}/64");
+            let interface = &self.lab.info().host(host).unwrap().interface;
+            let add = ["ip", "-6", "address", "add", &address, "dev", interface];
+            let argv = [&add[..], &["nodad"]].concat();
+            self.lab.exec(host, &argv).unwrap();
+        }
+        for ((from, _), (to, number)) in hosts.iter().zip(hosts.iter().cycle().skip(1)) {
+            let address = format!("fd00::{number}");
+            assert!(self.ping(from, &address), "{from} does not reach {to}");
+        }
+    }
+
     /// A Python program in a host; its standard output. For frames that no ordinary program sends.
     pub(crate) fn python(&self, host: &str, program: &str) -> String {
         self.lab

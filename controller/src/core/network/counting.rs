@@ -12,7 +12,7 @@ use rust_openflow::{
 };
 
 use super::{
-    FlowId, Network, Protocol,
+    FlowId, Network, NetworkEvent, Protocol,
     conservation::{Conservation, Span},
     entry::{FlowKey, reservation_meter},
     paid::Paid,
@@ -317,6 +317,7 @@ impl Network {
             let protocol = paid.plan.selector.protocol;
             if u128::from(found.lost) * tolerated(protocol) > u128::from(found.entered) {
                 add(&mut paid.counters.short_bytes, found.lost);
+                self.emit(NetworkEvent::FellShort { flow });
             }
         }
     }

@@ -193,6 +193,11 @@ pub enum NetworkEvent {
         /// The switch's error or what else went wrong, for people.
         reason: String,
     },
+    /// More of what was let in is missing at the last switch than may be.
+    FellShort {
+        /// Which reservation.
+        flow: FlowId,
+    },
     /// What was counted of a flow that is being taken off, for the last time: before [`Self::Removed`].
     Counted {
         /// Which reservation.

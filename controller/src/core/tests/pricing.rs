@@ -324,3 +324,35 @@ fn what_was_let_in_and_not_delivered_is_credited_as_the_time_it_needs_and_stands
     );
     desk.books();
 }
+
+#[test]
+fn a_shortfall_that_was_found_outlives_the_controller() {
+    let mut desk = open();
+    let number = desk.buy();
+    let fell_short = |short_bytes| NetworkEvent::Counted {
+        flow: FlowId {
+            reservation: number.0,
+            generation: 0,
+        },
+        counters: crate::core::network::FlowCounters {
+            lost_bytes: short_bytes,
+            short_bytes,
+            ..Default::default()
+        },
+    };
+    for (bytes, known_ms) in [(2_500_000, 2_000), (1_250_000, 3_000), (0, 3_000)] {
+        desk.core.network_event(fell_short(bytes));
+        desk.wait(Duration::from_secs(1));
+        assert_eq!(desk.view(number).shortfall_ms, known_ms);
+        // Whatever is counted from now on comes on top.
+        desk = start(LINE, desk.journal.clone(), desk.now, true);
+        assert_eq!(desk.view(number).shortfall_ms, known_ms);
+    }
+    let found = |(_, record): &&(u64, Record)| matches!(record, Record::FellShort { .. });
+    assert_eq!(desk.journal.iter().filter(found).count(), 2);
+    desk.wait(Duration::from_secs(40));
+    let receipt = desk.view(number).receipt.unwrap().document;
+    assert_eq!(receipt.shortfall_ms, 3_000);
+    assert_eq!(receipt.refunded, Amount(PRICE / 10));
+    desk.books();
+}
