@@ -79,7 +79,7 @@ fn commit(criterion: &mut Criterion) {
                     let batch = purchases.next_batch(size);
                     let begun = Instant::now();
                     runtime
-                        .block_on(store.append(&batch, Time::from_millis(1)))
+                        .block_on(store.append(&batch, &[], Time::from_millis(1)))
                         .expect("durable");
                     total += begun.elapsed();
                 }

@@ -210,7 +210,9 @@ impl Desk {
     fn drain(&mut self) {
         while let Some(output) = self.core.poll() {
             match output {
-                Output::Journal { sequence, record } => {
+                Output::Journal {
+                    sequence, record, ..
+                } => {
                     self.journal.push((sequence, record));
                     let durable = Input::Journaled { through: sequence };
                     self.core.handle(durable, START);

@@ -14,6 +14,7 @@ mod settlement;
 mod signed;
 mod terms;
 mod transaction;
+mod transfer;
 
 pub use amount::Amount;
 pub use canonical::{CanonicalError, DocumentHash, canonical_bytes};
@@ -25,3 +26,7 @@ pub use settlement::{
 pub use signed::{PublicKey, Signature, Signed, SignedError, SigningKey};
 pub use terms::PaymentTerms;
 pub use transaction::{SignedTransaction, TransactionDecodeError};
+pub use transfer::{
+    Account, Accounts, Transfer, TransferError, TransferId, Turnover, UnknownAccount,
+    UnknownTransfer,
+};

@@ -17,6 +17,7 @@
 
 mod body;
 mod desk;
+mod query;
 mod reply;
 mod request;
 mod routes;

@@ -17,6 +17,7 @@ use warp::{
 use super::{
     Desk, Endpoint, Settings, WellKnown,
     body::{self, PaymentBody, ReserveBody},
+    query::Page,
     reply::{HttpResponse, document, problem, set},
     request::{Connection, Failed, Head, Received},
     signature,
@@ -60,6 +61,8 @@ enum Resource {
     SwitchKey(String),
     Drain(String, Option<PortNo>),
     Books,
+    Accounts,
+    Transfers,
     Health,
     Readiness,
     WellKnown,
@@ -90,6 +93,8 @@ impl Resource {
                 Err(_) => Self::Unknown,
             },
             ["v1", "books"] => Self::Books,
+            ["v1", "accounts"] => Self::Accounts,
+            ["v1", "transfers"] => Self::Transfers,
             ["healthz"] => Self::Health,
             ["readyz"] => Self::Readiness,
             [".well-known", "payflow"] => Self::WellKnown,
@@ -190,6 +195,16 @@ impl Api {
             Resource::Books => {
                 allow(&head, &[Method::GET])?;
                 self.books(head.receive(body, settings).await?.operator()?)
+                    .await
+            }
+            Resource::Accounts => {
+                allow(&head, &[Method::GET])?;
+                let received = head.receive(body, settings).await?;
+                self.accounts(received.buyer_or_operator(settings)?).await
+            }
+            Resource::Transfers => {
+                allow(&head, &[Method::GET])?;
+                self.transfers(head.receive(body, settings).await?.operator()?)
                     .await
             }
             Resource::Quotes => {
@@ -572,6 +587,29 @@ impl Api {
     async fn books(&self, received: Received) -> Result<HttpResponse, Failed> {
         match self.desk.request(received.caller, Request::Books).await? {
             Answer::Books(books) => Ok(document(StatusCode::OK, &books)),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    async fn accounts(&self, received: Received) -> Result<HttpResponse, Failed> {
+        match self
+            .desk
+            .request(received.caller, Request::Accounts)
+            .await?
+        {
+            Answer::Accounts(accounts) => Ok(document(StatusCode::OK, &accounts)),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    async fn transfers(&self, received: Received) -> Result<HttpResponse, Failed> {
+        let page = Page::read(received.head.query.as_deref())?;
+        let request = Request::Transfers {
+            after: page.after()?,
+            most: page.most(),
+        };
+        match self.desk.request(received.caller, request).await? {
+            Answer::Transfers(transfers) => Ok(document(StatusCode::OK, &transfers)),
             other => Err(unexpected(&other)),
         }
     }

@@ -11,6 +11,7 @@
 //! | 3 | refused by the controller, with a problem document |
 //! | 4 | not decided yet: nothing is lost, run the same command again |
 
+mod audit;
 mod buy;
 mod client;
 mod error;
@@ -106,8 +107,12 @@ enum Command {
     Reservations(operator::TokenArgs),
     /// Hosts as the network has learned them (operator).
     Hosts(operator::TokenArgs),
-    /// Every sum of money, checked against the reservations (operator).
-    Audit(operator::TokenArgs),
+    /// The books: what has come to every account and left it (operator).
+    Accounts(audit::ListArgs),
+    /// The books: every movement of money from one account to another (operator).
+    Transfers(audit::ListArgs),
+    /// Check the books: in themselves, against the reservations, and against the ledger (operator).
+    Audit(audit::AuditArgs),
 }
 
 /// Where results go.
@@ -130,6 +135,11 @@ impl Out {
             text().trim_end().to_owned()
         };
         text.push('\n');
+        self.text(&text)
+    }
+
+    /// As it is.
+    fn text(self, text: &str) -> Result<(), CliError> {
         match std::io::stdout().lock().write_all(text.as_bytes()) {
             // Whoever reads has seen enough.
             Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
@@ -185,7 +195,9 @@ async fn run(cli: Cli, out: Out) -> Result<(), CliError> {
         Command::Links => operator::links(common, out).await,
         Command::Reservations(args) => operator::reservations(&args, common, out).await,
         Command::Hosts(args) => operator::hosts(&args, common, out).await,
-        Command::Audit(args) => operator::audit(&args, common, out).await,
+        Command::Accounts(args) => audit::accounts(&args, common, out).await,
+        Command::Transfers(args) => audit::transfers(&args, common, out).await,
+        Command::Audit(args) => audit::audit(&args, common, out).await,
     }
 }
 

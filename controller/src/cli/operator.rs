@@ -3,26 +3,17 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use payflow_payment::Amount;
 use payflow_qos::{BitRate, PortRef, SwitchId};
 use reqwest::Method;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::{
     Common, Out, buy,
     client::{Call, Client, Identity},
     error::CliError,
     show,
-    units::show_amount,
 };
-use crate::{
-    api::token::OperatorToken,
-    config::DataDir,
-    core::{
-        document::{ReservationView, Status},
-        reply::Books,
-    },
-};
+use crate::{api::token::OperatorToken, config::DataDir};
 
 /// Where the operator's token is.
 #[derive(Debug, Args)]
@@ -59,7 +50,7 @@ impl TokenArgs {
         })
     }
 
-    fn client(&self, common: &Common) -> Result<Client, CliError> {
+    pub(super) fn client(&self, common: &Common) -> Result<Client, CliError> {
         Ok(Client::new(&common.api)?.with_identity(Identity::Operator(self.read()?)))
     }
 }
@@ -272,93 +263,6 @@ pub(super) async fn hosts(args: &TokenArgs, common: &Common, out: Out) -> Result
     })
 }
 
-/// The books, and whether they add up: in themselves, and with the receipts of the reservations.
-pub(super) async fn audit(args: &TokenArgs, common: &Common, out: Out) -> Result<(), CliError> {
-    let client = args.client(common)?;
-    let books: Books = client.get("/v1/books").await?;
-    let document: Value = client.get("/v1/reservations").await?;
-    let views = buy::reservations(&client, &document)?;
-    let findings = findings(&books, &views);
-    let report = json!({ "books": books, "reservations": views.len(), "balanced": findings.is_empty(), "findings": findings });
-    out.print(&report, || {
-        let gas = books.gas_nanos;
-        let mut text = show::columns(&[
-            ["paid".to_owned(), show_amount(books.paid)],
-            ["  earned".to_owned(), show_amount(books.earned)],
-            ["  fees".to_owned(), show_amount(books.fees)],
-            ["  refunded".to_owned(), show_amount(books.refunded)],
-            ["  held".to_owned(), show_amount(books.held)],
-            ["  credited".to_owned(), show_amount(books.credited)],
-            [
-                "gas".to_owned(),
-                format!(
-                    "{}{}",
-                    if gas < 0 { "-" } else { "" },
-                    show_amount(Amount(gas.unsigned_abs()))
-                ),
-            ],
-            [
-                "transfers not final".to_owned(),
-                books.payouts_open.to_string(),
-            ],
-        ]);
-        if findings.is_empty() {
-            text.push_str("\nThe books balance.");
-        }
-        text
-    })?;
-    match findings.as_slice() {
-        [] => Ok(()),
-        findings => Err(CliError::Failed(format!(
-            "the books do not balance: {}",
-            findings.join("; ")
-        ))),
-    }
-}
-
-/// What does not add up. Sums are of 128 bits, which no supply fills.
-fn findings(books: &Books, views: &[ReservationView]) -> Vec<String> {
-    let mut findings = Vec::new();
-    let parts: u128 = [
-        books.earned,
-        books.fees,
-        books.refunded,
-        books.held,
-        books.credited,
-    ]
-    .into_iter()
-    .sum();
-    if u128::from(books.paid.0) != parts {
-        findings.push(format!("paid is {} and its parts are {parts}", books.paid));
-    }
-    for view in views {
-        let Some(receipt) = view.receipt.as_ref().map(|receipt| &receipt.document) else {
-            if view.status == Status::Settled
-                && view
-                    .payment
-                    .as_ref()
-                    .is_some_and(|payment| payment.amount.is_some())
-            {
-                findings.push(format!("{} is settled without a receipt", view.id));
-            }
-            continue;
-        };
-        let parts: u128 = [receipt.earned, receipt.fee, receipt.refunded]
-            .into_iter()
-            .sum();
-        if u128::from(receipt.paid.0) != parts {
-            findings.push(format!(
-                "{}: paid is {} and its parts are {parts}",
-                view.id, receipt.paid
-            ));
-        }
-        if receipt.fee > view.quote.payment.cancellation_fee {
-            findings.push(format!("{}: the fee is more than the quote says", view.id));
-        }
-    }
-    findings
-}
-
 fn member(document: &Value, name: &str) -> Value {
     document.get(name).cloned().unwrap_or_default()
 }
@@ -398,25 +302,4 @@ fn switch_name(value: &Value) -> String {
 fn port_name(value: &Value) -> String {
     serde_json::from_value::<PortRef>(value.clone())
         .map_or_else(|_| "-".to_owned(), |port| port.to_string())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_nano_that_is_missing_is_found() {
-        let books = Books {
-            paid: Amount(10),
-            earned: Amount(5),
-            refunded: Amount(5),
-            ..Books::default()
-        };
-        assert_eq!(findings(&books, &[]), Vec::<String>::new());
-        let books = Books {
-            refunded: Amount(4),
-            ..books
-        };
-        assert_eq!(findings(&books, &[]), ["paid is 10 and its parts are 9"]);
-    }
 }

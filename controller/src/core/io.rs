@@ -3,7 +3,8 @@
 use std::net::IpAddr;
 
 use payflow_payment::{
-    Address, Amount, ChainId, Evidence, SignedTransaction, TxDigest, UnixMillis,
+    Address, Amount, ChainId, Evidence, SignedTransaction, Transfer, TransferId, TxDigest,
+    UnixMillis,
     ledger::{BuildError, Lookup, Outgoing, PayoutOrder, Submission},
 };
 use payflow_qos::{BitRate, PortNo, SwitchId};
@@ -77,6 +78,8 @@ pub enum Output {
         sequence: u64,
         /// The fact.
         record: Record,
+        /// What it means in double entry; often nothing.
+        transfers: Vec<Transfer>,
     },
     /// Ask the ledger.
     Ledger(LedgerOrder),
@@ -167,6 +170,15 @@ pub enum Request {
     },
     /// `GET /v1/books` (operator): every sum of money.
     Books,
+    /// `GET /v1/accounts`: the operator's and everybody's, or what a buyer has a part in.
+    Accounts,
+    /// `GET /v1/transfers` (operator): some of those that come after one.
+    Transfers {
+        /// The last one that is known.
+        after: Option<TransferId>,
+        /// So many at most.
+        most: usize,
+    },
     /// `GET /readyz`.
     Readiness,
 }

@@ -15,20 +15,23 @@
 //! | `moving` | which path a flow has when the one it had is gone |
 //! | `payouts` | refunds and sweeps, one at a time |
 //! | [`reservation`] | the life of a reservation, as two tables |
+//! | [`bookkeeping`] | which transfers between accounts a record means |
 //! | `register` | the durable state: the journal's records, applied |
 //! | [`planted`] | nothing: faults for the simulation to find |
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use payflow_payment::{Address, Amount, Asset, ChainId, SigningKey, UnixMillis};
+use payflow_payment::{Address, Amount, Asset, ChainId, SigningKey, Transfer, UnixMillis};
 use payflow_qos::{
     CommitmentId, PerMille, SwitchId, Time,
     book::Book,
     price::{BasePrice, Following, Pricing},
 };
 
+mod accounts;
 mod alarms;
+pub mod bookkeeping;
 mod changing;
 mod data_plane;
 mod delivery;
@@ -58,6 +61,7 @@ mod tests;
 mod views;
 
 use alarms::{Alarm, Alarms};
+use bookkeeping::Bookkeeper;
 use document::{BuyerKey, ReservationNumber, ReservationView};
 use gate::Gate;
 use generations::Generations;
@@ -144,6 +148,9 @@ pub struct Core {
     network: Box<dyn DataPlane>,
     book: Book,
     register: Register,
+    bookkeeper: Bookkeeper,
+    /// All there ever were.
+    transfers: Vec<Transfer>,
     gate: Gate<Effect>,
     alarms: Alarms,
     /// Offered payments whose outcome is being asked for.
@@ -194,9 +201,14 @@ impl Core {
         now: Time,
     ) -> Result<Self, Contradiction> {
         let mut register = Register::default();
+        let mut bookkeeper = Bookkeeper::default();
+        let mut transfers = Vec::new();
         let mut last = 0;
         for (sequence, record) in records {
             register.apply(&record)?;
+            let booked = bookkeeper.book(sequence, &record);
+            transfers
+                .extend(booked.map_err(|error| Contradiction::new(&record, error.to_string()))?);
             last = sequence;
         }
         let mut core = Self {
@@ -206,6 +218,8 @@ impl Core {
             keys,
             now,
             register,
+            bookkeeper,
+            transfers,
             gate: Gate::after(last),
             alarms: Alarms::default(),
             pending: BTreeMap::new(),
@@ -256,6 +270,12 @@ impl Core {
             .into_iter()
             .chain(self.network.next_deadline())
             .min()
+    }
+
+    /// What the journal means in double entry, from its first record on.
+    #[must_use]
+    pub fn transfers(&self) -> &[Transfer] {
+        &self.transfers
     }
 
     /// The checkpoint after which the chain is to be followed; `None` follows from the newest.
@@ -331,7 +351,16 @@ impl Core {
             .apply(&record)
             .expect("only facts that can follow are recorded: `respond` and `next` agree, tested pair by pair");
         let sequence = self.gate.write();
-        self.outputs.push_back(Output::Journal { sequence, record });
+        let transfers = self
+            .bookkeeper
+            .book(sequence, &record)
+            .expect("what the register takes can be booked: the simulation tries it");
+        self.transfers.extend_from_slice(&transfers);
+        self.outputs.push_back(Output::Journal {
+            sequence,
+            record,
+            transfers,
+        });
     }
 
     /// Queues an output behind every record written so far.

@@ -147,13 +147,20 @@ pub struct Contradiction {
     pub reason: String,
 }
 
+impl Contradiction {
+    pub(super) fn new(record: &Record, reason: String) -> Self {
+        Self {
+            record: format!("{record:.120?}").chars().take(160).collect(),
+            reason,
+        }
+    }
+}
+
 impl Register {
     /// Applies one record: when it happens, and again after a restart.
     pub(super) fn apply(&mut self, record: &Record) -> Result<(), Contradiction> {
-        self.try_apply(record).map_err(|reason| Contradiction {
-            record: format!("{record:.120?}").chars().take(160).collect(),
-            reason,
-        })
+        self.try_apply(record)
+            .map_err(|reason| Contradiction::new(record, reason))
     }
 
     /// The number for the next quote.

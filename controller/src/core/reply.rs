@@ -1,6 +1,6 @@
 //! Answers to requests; the API turns them into JSON.
 
-use payflow_payment::{Amount, Signed};
+use payflow_payment::{Account, Amount, Signed, Transfer, TransferId};
 use payflow_qos::{PortNo, PortRef, SwitchId};
 use serde::{Deserialize, Serialize};
 
@@ -34,6 +34,10 @@ pub enum Answer {
     Drain(Drain),
     /// The books.
     Books(Books),
+    /// Accounts, in order.
+    Accounts(AccountsDocument),
+    /// Transfers, in order.
+    Transfers(TransfersDocument),
     /// Whether the controller can sell.
     Readiness(Readiness),
 }
@@ -112,6 +116,38 @@ pub struct Books {
     pub gas_nanos: i64,
     /// Outgoing transfers that are not final.
     pub payouts_open: usize,
+}
+
+/// What has come to an account and left it, in the smallest unit. Sums that are not above 2^53 - 1 for any supply.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AccountView {
+    /// Which.
+    pub account: Account,
+    /// All that has come.
+    pub came: u64,
+    /// All that has left.
+    pub left: u64,
+    /// The difference; below zero if more has left than has come.
+    pub balance: i64,
+}
+
+/// Accounts. Balances of all accounts together are zero.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AccountsDocument {
+    /// In order of their names' kinds and numbers.
+    pub accounts: Vec<AccountView>,
+    /// The last transfer that they tell of; absent if there was none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last: Option<TransferId>,
+}
+
+/// Transfers in order, none left out.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TransfersDocument {
+    /// Some of them.
+    pub transfers: Vec<Transfer>,
+    /// Whether there are others after them.
+    pub more: bool,
 }
 
 /// Whether the controller can sell, and what is missing.

@@ -6,14 +6,15 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use payflow_payment::{
-    Address, Amount, Asset, Credit, Evidence, Signed, SignedTransaction, SigningKey, TxDigest,
-    UnixMillis,
+    Account, Address, Amount, Asset, Credit, Evidence, Signed, SignedTransaction, SigningKey,
+    TxDigest, UnixMillis,
     ledger::{BuildError, Inspected, Lookup, Outgoing, Submission},
 };
 use payflow_qos::{
     BitRate, Bounds, Path, PortNo, PortRef, SwitchId, Tariff, Time, Topology, price::Pricing,
 };
 
+mod accounting;
 mod asking;
 mod changing;
 mod grouping;
@@ -34,7 +35,7 @@ use super::{
         NetworkOutput, Peer, PortRange, Protocol, SwitchView,
     },
     problem::{Problem, ProblemKind},
-    reply::{Answer, Books},
+    reply::{AccountView, Answer, Books},
 };
 
 const CHAIN: &str = "devchain";
@@ -372,7 +373,9 @@ impl Desk {
     fn drain(&mut self) {
         while let Some(output) = self.core.poll() {
             match output {
-                Output::Journal { sequence, record } => {
+                Output::Journal {
+                    sequence, record, ..
+                } => {
                     let before = self.journal.last().map_or(0, |(last, _)| *last);
                     assert_eq!(sequence, before + 1);
                     self.journal.push((sequence, record));
@@ -517,6 +520,7 @@ impl Desk {
             operator: true,
             ..Caller::default()
         };
+        let accounts = self.accounts(&operator);
         match self.ask(&operator, Request::Books).unwrap() {
             Answer::Books(books) => {
                 let Books {
@@ -533,8 +537,31 @@ impl Desk {
                     earned.0 + fees.0 + refunded.0 + held.0 + credited.0,
                     "{books:?}"
                 );
+                // In double entry it is the same, and sums up to nothing.
+                let sum = |of: &dyn Fn(&AccountView) -> Option<i64>| {
+                    accounts.iter().filter_map(of).sum::<i64>()
+                };
+                let signed = |nanos: u64| i64::try_from(nanos).unwrap();
+                let came =
+                    |which| move |it: &AccountView| (it.account == which).then(|| signed(it.came));
+                assert_eq!(sum(&|it| Some(it.balance)), 0);
+                assert_eq!(sum(&came(Account::Earned)), signed(earned.0));
+                assert_eq!(sum(&came(Account::Fees)), signed(fees.0));
+                let in_hand =
+                    sum(&|it| matches!(it.account, Account::Held(_)).then_some(it.balance));
+                assert_eq!(in_hand, signed(held.0));
+                let credit =
+                    sum(&|it| matches!(it.account, Account::Credited(_)).then_some(it.balance));
+                assert_eq!(credit, signed(credited.0));
                 books
             }
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn accounts(&mut self, caller: &Caller) -> Vec<AccountView> {
+        match self.ask(caller, Request::Accounts).unwrap() {
+            Answer::Accounts(document) => document.accounts,
             other => panic!("{other:?}"),
         }
     }

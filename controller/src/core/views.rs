@@ -47,6 +47,10 @@ impl Core {
                 drained,
             } => self.drain(caller, switch, port, drained),
             Request::Books => operator(caller).map(|()| Answer::Books(self.books())),
+            Request::Accounts => self.accounts(caller).map(Answer::Accounts),
+            Request::Transfers { after, most } => {
+                operator(caller).map(|()| Answer::Transfers(self.transfers_after(after, most)))
+            }
             Request::Readiness => Ok(Answer::Readiness(self.readiness())),
         };
         self.reply(id, reply);

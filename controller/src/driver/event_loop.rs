@@ -162,8 +162,12 @@ impl EventLoop {
                         inputs.push_back(Input::Network(made));
                     }
                 }
-                Output::Journal { sequence, record } => {
-                    if !self.journal.append(sequence, record).await {
+                Output::Journal {
+                    sequence,
+                    record,
+                    transfers,
+                } => {
+                    if !self.journal.append(sequence, record, transfers).await {
                         return false;
                     }
                 }

@@ -230,6 +230,7 @@ pub async fn run(config: Config) -> Result<Controller, StartError> {
         records,
         clock.now(),
     )?;
+    store.keep_transfers(core.transfers()).await?;
     info!(records = count, dir = %dir.display(), "the journal is read");
     let follow_from = core
         .followed()

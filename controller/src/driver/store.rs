@@ -24,11 +24,14 @@ use tokio::{
 
 use super::clock::Clock;
 use crate::core::journal::Record;
-use payflow_payment::PaymentKey;
+use payflow_payment::{PaymentKey, Transfer};
 use payflow_qos::Time;
 
 /// Version of the tables, in `PRAGMA user_version`. Rises with every change to them.
-const SCHEMA_VERSION: u32 = 1;
+const SCHEMA_VERSION: u32 = 2;
+
+/// The version before there was a table of transfers.
+const WITHOUT_TRANSFERS: u32 = 1;
 
 /// `PFLW`, in `PRAGMA application_id`: tells our files from other SQLite databases.
 const APPLICATION_ID: u32 = u32::from_be_bytes(*b"PFLW");
@@ -66,14 +69,18 @@ pub struct Store {
     connection: SqliteConnection,
     file: PathBuf,
     last: u64,
+    version: u32,
     /// Held, not read: the operating system releases the lock when the process ends, however it ends.
     _lock: File,
 }
 
+/// A record, its number, and the transfers that it means.
+type Entry = (u64, Record, Vec<Transfer>);
+
 /// A journal that is being written. Dropping it ends the writer once everything queued is durable.
 #[derive(Debug)]
 pub(crate) struct Journal {
-    records: mpsc::Sender<(u64, Record)>,
+    records: mpsc::Sender<Entry>,
     written: u64,
     durable: watch::Receiver<u64>,
 }
@@ -160,9 +167,13 @@ impl Store {
         prepare_directory(dir)?;
         let lock = lock_directory(dir)?;
         let file = dir.join("journal.sqlite");
-        if !is_ours(&file)? {
-            create(&file).await?;
-        }
+        let version = match version(&file)? {
+            Some(version) => version,
+            None => {
+                create(&file).await?;
+                SCHEMA_VERSION
+            }
+        };
         let options = SqliteConnectOptions::new()
             .filename(&file)
             .create_if_missing(false)
@@ -197,6 +208,7 @@ impl Store {
             connection,
             file,
             last,
+            version,
             _lock: lock,
         })
     }
@@ -228,8 +240,43 @@ impl Store {
         Ok(records)
     }
 
-    /// Makes records durable, all of them or none: when this returns, they survive a crash.
-    pub async fn append(&mut self, batch: &[(u64, Record)], at: Time) -> Result<(), StoreError> {
+    /// Compares the transfers that were written with those that the journal means. A journal from before there were any gets them.
+    pub(crate) async fn keep_transfers(&mut self, meant: &[Transfer]) -> Result<(), StoreError> {
+        let found = if self.version == WITHOUT_TRANSFERS {
+            self.upgrade(meant).await.map(|()| None)
+        } else {
+            transfers::difference(&mut self.connection, meant).await
+        };
+        match found.map_err(|error| sqlite(&self.file, error))? {
+            None => Ok(()),
+            Some(reason) => Err(StoreError::Damaged {
+                file: self.file.clone(),
+                reason,
+            }),
+        }
+    }
+
+    async fn upgrade(&mut self, meant: &[Transfer]) -> Result<(), sqlx::Error> {
+        let mut transaction = self.connection.begin_with("BEGIN IMMEDIATE").await?;
+        sqlx::raw_sql(transfers::SCHEMA)
+            .execute(&mut *transaction)
+            .await?;
+        transfers::insert(&mut transaction, meant).await?;
+        sqlx::raw_sql(sqlx::AssertSqlSafe(mark()))
+            .execute(&mut *transaction)
+            .await?;
+        transaction.commit().await?;
+        self.version = SCHEMA_VERSION;
+        Ok(())
+    }
+
+    /// Makes records durable, all of them or none, with the transfers that they mean: when this returns, they survive a crash.
+    pub async fn append(
+        &mut self,
+        batch: &[(u64, Record)],
+        transfers: &[Transfer],
+        at: Time,
+    ) -> Result<(), StoreError> {
         let mut rows = Vec::with_capacity(batch.len());
         let mut consumed = Vec::new();
         let mut last = self.last;
@@ -246,7 +293,7 @@ impl Store {
             rows.push((last, body));
             consumed.extend(record.consumes().map(|key| (last, key)));
         }
-        let written = self.insert(&rows, &consumed, at).await;
+        let written = self.insert(&rows, &consumed, transfers, at).await;
         written
             .map_err(|error| sqlite(&self.file, error))?
             .map_err(|(sequence, key)| StoreError::ConsumedTwice {
@@ -262,6 +309,7 @@ impl Store {
         &mut self,
         rows: &[(u64, String)],
         consumed: &[(u64, &'k PaymentKey)],
+        transfers: &[Transfer],
         at: Time,
     ) -> Result<Result<(), (u64, &'k PaymentKey)>, sqlx::Error> {
         // All rows in one statement: a call to SQLite costs more than a row.
@@ -292,6 +340,7 @@ impl Store {
                 other => other?,
             };
         }
+        transfers::insert(&mut transaction, transfers).await?;
         transaction.commit().await?;
         Ok(Ok(()))
     }
@@ -350,15 +399,20 @@ impl Store {
 
     async fn write(
         mut self,
-        mut queue: mpsc::Receiver<(u64, Record)>,
+        mut queue: mpsc::Receiver<Entry>,
         through: watch::Sender<u64>,
         clock: Clock,
     ) -> Result<(), StoreError> {
         let mut batch = Vec::with_capacity(BATCH);
         while queue.recv_many(&mut batch, BATCH).await > 0 {
-            self.append(&batch, clock.now()).await?;
+            let mut transfers = Vec::new();
+            let mut records = Vec::with_capacity(batch.len());
+            for (sequence, record, means) in batch.drain(..) {
+                records.push((sequence, record));
+                transfers.extend(means);
+            }
+            self.append(&records, &transfers, clock.now()).await?;
             through.send_replace(self.last);
-            batch.clear();
         }
         self.connection
             .close()
@@ -369,9 +423,17 @@ impl Store {
 
 impl Journal {
     /// Queues a record; waits while the disk is behind. `false` when the writer has stopped.
-    pub(crate) async fn append(&mut self, sequence: u64, record: Record) -> bool {
+    pub(crate) async fn append(
+        &mut self,
+        sequence: u64,
+        record: Record,
+        transfers: Vec<Transfer>,
+    ) -> bool {
         self.written = sequence;
-        self.records.send((sequence, record)).await.is_ok()
+        self.records
+            .send((sequence, record, transfers))
+            .await
+            .is_ok()
     }
 
     /// The number of the newest queued record.
@@ -444,14 +506,14 @@ fn lock_directory(dir: &Path) -> Result<File, StoreError> {
     Ok(lock)
 }
 
-/// Whether the file is a journal that this version can read; `false` when there is none yet. Reads the
-/// database header (SQLite file format, section 1.3), so that a file that is not ours is not touched.
-fn is_ours(file: &Path) -> Result<bool, StoreError> {
+/// The version of a journal that this program can read; `None` when there is none yet. Reads the database header (SQLite file
+/// format, section 1.3), so that a file that is not ours is not touched.
+fn version(file: &Path) -> Result<Option<u32>, StoreError> {
     let mut header = Vec::new();
     match File::open(file).and_then(|opened| opened.take(100).read_to_end(&mut header)) {
-        Ok(0) => return Ok(false),
+        Ok(0) => return Ok(None),
         Ok(_) => {}
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => {
             return Err(StoreError::File {
                 path: file.to_owned(),
@@ -473,7 +535,7 @@ fn is_ours(file: &Path) -> Result<bool, StoreError> {
         return Err(alien());
     }
     match word(60).ok_or_else(alien)? {
-        SCHEMA_VERSION => Ok(true),
+        found @ (WITHOUT_TRANSFERS | SCHEMA_VERSION) => Ok(Some(found)),
         found if found > SCHEMA_VERSION => Err(StoreError::Newer {
             file: file.to_owned(),
             found,
@@ -493,17 +555,21 @@ async fn create(file: &Path) -> Result<(), StoreError> {
     let make = async {
         let mut connection = SqliteConnection::connect_with(&options).await?;
         let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
-        sqlx::raw_sql(SCHEMA).execute(&mut *transaction).await?;
-        let mark = format!(
-            "PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {SCHEMA_VERSION}"
-        );
-        sqlx::raw_sql(sqlx::AssertSqlSafe(mark))
+        for schema in [SCHEMA, transfers::SCHEMA] {
+            sqlx::raw_sql(schema).execute(&mut *transaction).await?;
+        }
+        sqlx::raw_sql(sqlx::AssertSqlSafe(mark()))
             .execute(&mut *transaction)
             .await?;
         transaction.commit().await?;
         connection.close().await
     };
     make.await.map_err(|error| sqlite(file, error))
+}
+
+/// What the header says of a file of this version.
+fn mark() -> String {
+    format!("PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {SCHEMA_VERSION}")
 }
 
 /// `SQLITE_CORRUPT` (11) and `SQLITE_NOTADB` (26), with their extended codes, are damage; the rest is told as it is.
@@ -523,3 +589,4 @@ fn sqlite(file: &Path, error: sqlx::Error) -> StoreError {
 
 #[cfg(test)]
 mod tests;
+mod transfers;

@@ -329,6 +329,7 @@ fn what_was_let_in_and_not_delivered_is_credited_as_the_time_it_needs_and_stands
 fn a_shortfall_that_was_found_outlives_the_controller() {
     let mut desk = open();
     let number = desk.buy();
+    desk.wait(Duration::from_secs(5));
     let fell_short = |short_bytes| NetworkEvent::Counted {
         flow: FlowId {
             reservation: number.0,

@@ -4,7 +4,7 @@ use std::{
     process::{Command, Stdio},
 };
 
-use payflow_payment::Amount;
+use payflow_payment::{Account, Amount, TransferId};
 
 use super::*;
 use crate::core::document::ReservationNumber;
@@ -47,8 +47,8 @@ async fn what_was_appended_is_loaded_in_order_after_reopening() {
     let mut store = Store::open(&dir).await.unwrap();
     assert_eq!(store.load().await.unwrap(), []);
     let (first, second) = records.split_at(3);
-    store.append(first, AT).await.unwrap();
-    store.append(second, AT).await.unwrap();
+    store.append(first, &[], AT).await.unwrap();
+    store.append(second, &[], AT).await.unwrap();
     drop(store);
     let mut store = Store::open(&dir).await.unwrap();
     assert_eq!(store.last(), 4);
@@ -61,7 +61,7 @@ async fn an_operator_can_query_the_journal_by_kind_and_reservation() {
     let (_outer, dir) = data_dir();
     let mut store = Store::open(&dir).await.unwrap();
     store
-        .append(&numbered([followed(1), paid(17, "d1")]), AT)
+        .append(&numbered([followed(1), paid(17, "d1")]), &[], AT)
         .await
         .unwrap();
     let row =
@@ -75,9 +75,9 @@ async fn an_operator_can_query_the_journal_by_kind_and_reservation() {
 async fn a_payment_that_would_buy_twice_stops_the_store_and_writes_nothing() {
     let (_outer, dir) = data_dir();
     let mut store = Store::open(&dir).await.unwrap();
-    store.append(&[(1, paid(1, "d1"))], AT).await.unwrap();
+    store.append(&[(1, paid(1, "d1"))], &[], AT).await.unwrap();
     let twice = [(2, followed(1)), (3, paid(2, "d1"))];
-    let error = store.append(&twice, AT).await.unwrap_err();
+    let error = store.append(&twice, &[], AT).await.unwrap_err();
     assert!(
         matches!(error, StoreError::ConsumedTwice { sequence: 3, .. }),
         "{error}"
@@ -90,7 +90,7 @@ async fn records_out_of_order_are_refused() {
     let (_outer, dir) = data_dir();
     let mut store = Store::open(&dir).await.unwrap();
     let error = store
-        .append(&[(1, followed(1)), (3, followed(2))], AT)
+        .append(&[(1, followed(1)), (3, followed(2))], &[], AT)
         .await
         .unwrap_err();
     assert!(
@@ -111,7 +111,7 @@ async fn a_gap_in_the_journal_is_told_and_not_skipped() {
     let (_outer, dir) = data_dir();
     let mut store = Store::open(&dir).await.unwrap();
     store
-        .append(&numbered([followed(1), followed(2), followed(3)]), AT)
+        .append(&numbered([followed(1), followed(2), followed(3)]), &[], AT)
         .await
         .unwrap();
     sqlx::query("DELETE FROM journal WHERE sequence = 2")
@@ -186,7 +186,7 @@ async fn a_file_that_is_not_a_journal_is_refused_and_not_touched() {
 async fn a_journal_of_a_newer_version_is_refused() {
     let (_outer, dir) = data_dir();
     let mut store = Store::open(&dir).await.unwrap();
-    sqlx::raw_sql("PRAGMA user_version = 2")
+    sqlx::raw_sql("PRAGMA user_version = 3")
         .execute(&mut store.connection)
         .await
         .unwrap();
@@ -194,7 +194,7 @@ async fn a_journal_of_a_newer_version_is_refused() {
     drop(store._lock);
     let error = Store::open(&dir).await.unwrap_err();
     assert!(
-        matches!(error, StoreError::Newer { found: 2, .. }),
+        matches!(error, StoreError::Newer { found: 3, .. }),
         "{error}"
     );
 }
@@ -204,7 +204,7 @@ async fn a_torn_file_is_told_as_damaged() {
     let (_outer, dir) = data_dir();
     let mut store = Store::open(&dir).await.unwrap();
     let many: Vec<_> = numbered((0..2_000).map(followed));
-    store.append(&many, AT).await.unwrap();
+    store.append(&many, &[], AT).await.unwrap();
     store.connection.close().await.unwrap();
     drop(store._lock);
     let file = dir.join("journal.sqlite");
@@ -235,7 +235,11 @@ async fn the_writer_makes_everything_queued_durable_before_it_ends() {
     let (mut journal, writer) = Store::open(&dir).await.unwrap().start(Clock::starting(AT));
     let count = 3 * BATCH as u64;
     for sequence in 1..=count {
-        assert!(journal.append(sequence, followed(sequence)).await);
+        assert!(
+            journal
+                .append(sequence, followed(sequence), Vec::new())
+                .await
+        );
     }
     let durable = journal.durable();
     drop(journal);
@@ -252,13 +256,13 @@ async fn the_writer_makes_everything_queued_durable_before_it_ends() {
 async fn a_failed_write_ends_the_writer_and_nothing_more_is_taken() {
     let (_outer, dir) = data_dir();
     let (mut journal, writer) = Store::open(&dir).await.unwrap().start(Clock::starting(AT));
-    assert!(journal.append(1, paid(1, "d1")).await);
-    assert!(journal.append(2, paid(2, "d1")).await);
+    assert!(journal.append(1, paid(1, "d1"), Vec::new()).await);
+    assert!(journal.append(2, paid(2, "d1"), Vec::new()).await);
     assert!(matches!(
         writer.await.unwrap(),
         Err(StoreError::ConsumedTwice { .. })
     ));
-    assert!(!journal.append(3, followed(1)).await);
+    assert!(!journal.append(3, followed(1), Vec::new()).await);
     assert!(journal.durable().changed().await.is_ok() || *journal.durable().borrow() <= 1);
 }
 
@@ -284,7 +288,11 @@ async fn child_that_appends_until_it_is_killed() {
     for sequence in 1.. {
         assert!(
             journal
-                .append(sequence, paid(sequence, &format!("d{sequence}")))
+                .append(
+                    sequence,
+                    paid(sequence, &format!("d{sequence}")),
+                    Vec::new()
+                )
                 .await
         );
     }
@@ -340,6 +348,91 @@ async fn a_killed_writer_loses_nothing_that_was_reported() {
         }
         // And it goes on where it stopped.
         let next = store.last() + 1;
-        store.append(&[(next, followed(1))], AT).await.unwrap();
+        store.append(&[(next, followed(1))], &[], AT).await.unwrap();
     }
+}
+
+fn transfer(record: u64, amount: u64) -> Transfer {
+    Transfer {
+        id: TransferId { record, part: 0 },
+        from: Account::Treasury,
+        to: Account::Gas,
+        amount: Amount(amount),
+    }
+}
+
+#[tokio::test]
+async fn transfers_are_kept_with_their_records_and_compared_with_what_the_journal_means() {
+    let (_outer, dir) = data_dir();
+    let mut store = Store::open(&dir).await.unwrap();
+    let means = [transfer(2, 70), transfer(3, 7)];
+    store
+        .append(
+            &numbered([followed(1), paid(1, "d1"), paid(2, "d2")]),
+            &means,
+            AT,
+        )
+        .await
+        .unwrap();
+    drop(store);
+    let mut store = Store::open(&dir).await.unwrap();
+    store.keep_transfers(&means).await.unwrap();
+    let row = sqlx::query("SELECT balance FROM account WHERE account = 'gas'");
+    let balance: i64 = row.fetch_one(&mut store.connection).await.unwrap().get(0);
+    assert_eq!(balance, 77);
+    let wrong: [&[Transfer]; 4] = [
+        &means[..1],
+        &[means[0], means[1], transfer(4, 1)],
+        &[means[0], transfer(3, 8)],
+        &[],
+    ];
+    for wrong in wrong {
+        let error = store.keep_transfers(wrong).await.unwrap_err();
+        assert!(matches!(error, StoreError::Damaged { .. }), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn a_transfer_can_be_neither_changed_nor_deleted() {
+    let (_outer, dir) = data_dir();
+    let mut store = Store::open(&dir).await.unwrap();
+    store
+        .append(&[(1, paid(1, "d1"))], &[transfer(1, 7)], AT)
+        .await
+        .unwrap();
+    for wrong in [
+        "UPDATE transfer SET amount = 8",
+        "DELETE FROM transfer",
+        "INSERT INTO transfer VALUES (1, 1, 'treasury', 'gas', 0)",
+        "INSERT INTO transfer VALUES (1, 0, 'treasury', 'gas', 1)",
+    ] {
+        let tried = sqlx::raw_sql(wrong).execute(&mut store.connection).await;
+        assert!(tried.is_err(), "{wrong}");
+    }
+    store.keep_transfers(&[transfer(1, 7)]).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_journal_from_before_there_were_transfers_gets_those_that_it_means() {
+    let (_outer, dir) = data_dir();
+    let mut store = Store::open(&dir).await.unwrap();
+    store.append(&[(1, paid(1, "d1"))], &[], AT).await.unwrap();
+    sqlx::raw_sql("DROP VIEW account; DROP TABLE transfer; PRAGMA user_version = 1")
+        .execute(&mut store.connection)
+        .await
+        .unwrap();
+    drop(store);
+    let mut store = Store::open(&dir).await.unwrap();
+    store.keep_transfers(&[transfer(1, 7)]).await.unwrap();
+    store
+        .append(&[(2, paid(2, "d2"))], &[transfer(2, 8)], AT)
+        .await
+        .unwrap();
+    drop(store);
+    let mut store = Store::open(&dir).await.unwrap();
+    assert_eq!(store.last(), 2);
+    store
+        .keep_transfers(&[transfer(1, 7), transfer(2, 8)])
+        .await
+        .unwrap();
 }

@@ -111,7 +111,9 @@ impl World {
                     .update(format!("{} {output:?}\n", self.now.millis()));
             }
             match output {
-                Output::Journal { sequence, record } => {
+                Output::Journal {
+                    sequence, record, ..
+                } => {
                     if self.disk.take(sequence, &record) {
                         let life = self.lives;
                         let pause = self.chance.millis(0, 3);

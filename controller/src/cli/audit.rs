@@ -1,0 +1,522 @@
+//! `payflow audit`: do the books add up, in themselves, with the reservations, and with the ledger?
+
+use std::collections::BTreeMap;
+
+use clap::Args;
+use futures::{StreamExt as _, stream};
+use payflow_payment::{
+    Account, Accounts, Address, Amount, Asset, ChainId, Credit, Evidence, Transfer, TxDigest,
+    ledger::{Lookup, iota::HostLedger},
+};
+use serde_json::{Value, json};
+
+use super::{
+    Common, Out, buy, client::Client, error::CliError, operator::TokenArgs, show,
+    units::show_amount, wallet,
+};
+use crate::core::{
+    document::{ReservationView, Status, TransferView},
+    reply::{AccountView, AccountsDocument, Books, TransfersDocument},
+};
+
+/// Questions to the ledger at a time.
+const AT_ONCE: usize = 8;
+
+/// `payflow audit`.
+#[derive(Debug, Args)]
+pub(super) struct AuditArgs {
+    #[command(flatten)]
+    token: TokenArgs,
+    /// Ask this ledger, in place of the one that the controller names, about every payment and transfer.
+    #[arg(long, value_name = "URL", conflicts_with = "no_ledger")]
+    ledger: Option<String>,
+    /// Do not ask the ledger.
+    #[arg(long)]
+    no_ledger: bool,
+}
+
+/// `payflow accounts` and `payflow transfers`.
+#[derive(Debug, Args)]
+pub(super) struct ListArgs {
+    #[command(flatten)]
+    token: TokenArgs,
+    /// As comma-separated values, with a line of names first.
+    #[arg(long)]
+    csv: bool,
+}
+
+/// `payflow accounts`.
+pub(super) async fn accounts(args: &ListArgs, common: &Common, out: Out) -> Result<(), CliError> {
+    let client = args.token.client(common)?;
+    let document: AccountsDocument = client.get("/v1/accounts").await?;
+    let titles = ["account", "came", "left", "balance"].map(str::to_owned);
+    if args.csv {
+        let rows = document.accounts.iter().map(|it| {
+            [
+                it.account.to_string(),
+                it.came.to_string(),
+                it.left.to_string(),
+                it.balance.to_string(),
+            ]
+        });
+        return out.text(&csv(titles, rows));
+    }
+    out.print(&document, || {
+        let rows = document.accounts.iter().map(|it| {
+            [
+                it.account.to_string(),
+                show_amount(Amount(it.came)),
+                show_amount(Amount(it.left)),
+                signed(it.balance),
+            ]
+        });
+        show::columns(&std::iter::once(titles).chain(rows).collect::<Vec<_>>())
+    })
+}
+
+/// `payflow transfers`.
+pub(super) async fn transfers(args: &ListArgs, common: &Common, out: Out) -> Result<(), CliError> {
+    let client = args.token.client(common)?;
+    let transfers = all_transfers(&client).await?;
+    let titles = ["transfer", "from", "to", "amount"].map(str::to_owned);
+    let rows = |amount: fn(Amount) -> String| {
+        let row = move |it: &Transfer| {
+            [
+                it.id.to_string(),
+                it.from.to_string(),
+                it.to.to_string(),
+                amount(it.amount),
+            ]
+        };
+        transfers.iter().map(row)
+    };
+    if args.csv {
+        return out.text(&csv(titles, rows(|amount| amount.to_string())));
+    }
+    out.print(&transfers, || {
+        show::columns(
+            &std::iter::once(titles)
+                .chain(rows(show_amount))
+                .collect::<Vec<_>>(),
+        )
+    })
+}
+
+/// No name or number of ours has a comma, a quotation mark or a line break (RFC 4180).
+fn csv<const N: usize>(titles: [String; N], rows: impl Iterator<Item = [String; N]>) -> String {
+    let lines = std::iter::once(titles).chain(rows);
+    lines.map(|line| line.join(",") + "\r\n").collect()
+}
+
+async fn all_transfers(client: &Client) -> Result<Vec<Transfer>, CliError> {
+    let mut all: Vec<Transfer> = Vec::new();
+    loop {
+        let after = all.last().map(|it| format!("?after={}", it.id));
+        let path = format!("/v1/transfers{}", after.unwrap_or_default());
+        let document: TransfersDocument = client.get(&path).await?;
+        let more = document.more && !document.transfers.is_empty();
+        all.extend(document.transfers);
+        if !more {
+            return Ok(all);
+        }
+    }
+}
+
+/// The books, and whether they add up.
+pub(super) async fn audit(args: &AuditArgs, common: &Common, out: Out) -> Result<(), CliError> {
+    let client = args.token.client(common)?;
+    // What happens meanwhile would look like a difference; so the newest comes last, and is cut off.
+    let accounts: AccountsDocument = client.get("/v1/accounts").await?;
+    let document: Value = client.get("/v1/reservations").await?;
+    let views = buy::reservations(&client, &document)?;
+    let books: Books = client.get("/v1/books").await?;
+    let mut transfers = all_transfers(&client).await?;
+    let has_moved = transfers.last().map(|it| it.id) != accounts.last;
+    transfers.retain(|it| accounts.last.is_some_and(|last| it.id <= last));
+
+    let mut findings = of_books(&books, &views);
+    findings.extend(of_transfers(&accounts.accounts, &transfers));
+    if !has_moved {
+        findings.extend(of_accounts(&accounts.accounts, &books, &views));
+    }
+    let asked = match args.ledger_url(&client).await? {
+        None => 0,
+        Some((url, chain)) => {
+            let (ledger, _) = wallet::connect(&url, Some(&chain)).await?;
+            let claims = claims(&views);
+            let asked = claims.len();
+            findings.extend(of_ledger(&ledger, claims).await?);
+            asked
+        }
+    };
+    let report = json!({
+        "books": books,
+        "reservations": views.len(),
+        "transfers": transfers.len(),
+        "asked_of_ledger": asked,
+        "balanced": findings.is_empty(),
+        "findings": findings,
+    });
+    out.print(&report, || {
+        let mut text = show::columns(&[
+            ["paid".to_owned(), show_amount(books.paid)],
+            ["  earned".to_owned(), show_amount(books.earned)],
+            ["  fees".to_owned(), show_amount(books.fees)],
+            ["  refunded".to_owned(), show_amount(books.refunded)],
+            ["  held".to_owned(), show_amount(books.held)],
+            ["  credited".to_owned(), show_amount(books.credited)],
+            ["gas".to_owned(), signed(books.gas_nanos)],
+            [
+                "transfers not final".to_owned(),
+                books.payouts_open.to_string(),
+            ],
+            ["asked of the ledger".to_owned(), asked.to_string()],
+        ]);
+        if findings.is_empty() {
+            text.push_str("\nThe books balance.");
+        }
+        text
+    })?;
+    match findings.as_slice() {
+        [] => Ok(()),
+        findings => Err(CliError::Failed(format!(
+            "the books do not balance: {}",
+            findings.join("; ")
+        ))),
+    }
+}
+
+impl AuditArgs {
+    /// Which ledger to ask, and which chain it must be; none where that is not wanted.
+    async fn ledger_url(&self, client: &Client) -> Result<Option<(String, ChainId)>, CliError> {
+        if self.no_ledger {
+            return Ok(None);
+        }
+        let known = client.well_known().await?;
+        let url = self.ledger.clone().or(known.ledger_url).ok_or_else(|| {
+            CliError::Usage(
+                "the controller names no ledger; say which with --ledger URL, or --no-ledger"
+                    .to_owned(),
+            )
+        })?;
+        Ok(Some((url, known.chain_id)))
+    }
+}
+
+fn signed(nanos: i64) -> String {
+    let sign = if nanos < 0 { "-" } else { "" };
+    format!("{sign}{}", show_amount(Amount(nanos.unsigned_abs())))
+}
+
+/// What does not add up in the books alone, or with the receipts. Sums are of 128 bits, which no supply fills.
+fn of_books(books: &Books, views: &[ReservationView]) -> Vec<String> {
+    let mut findings = Vec::new();
+    let parts = [
+        books.earned,
+        books.fees,
+        books.refunded,
+        books.held,
+        books.credited,
+    ];
+    let parts: u128 = parts.into_iter().sum();
+    if u128::from(books.paid.0) != parts {
+        findings.push(format!("paid is {} and its parts are {parts}", books.paid));
+    }
+    for view in views {
+        let Some(receipt) = view.receipt.as_ref().map(|receipt| &receipt.document) else {
+            let is_paid = view.payment.as_ref().is_some_and(|it| it.amount.is_some());
+            if view.status == Status::Settled && is_paid {
+                findings.push(format!("{} is settled without a receipt", view.id));
+            }
+            continue;
+        };
+        let parts = [receipt.earned, receipt.fee, receipt.refunded];
+        let parts: u128 = parts.into_iter().sum();
+        if u128::from(receipt.paid.0) != parts {
+            findings.push(format!(
+                "{}: paid is {} and its parts are {parts}",
+                view.id, receipt.paid
+            ));
+        }
+        if receipt.fee > view.quote.payment.cancellation_fee {
+            findings.push(format!("{}: the fee is more than the quote says", view.id));
+        }
+    }
+    findings
+}
+
+/// The accounts are what the transfers make of them, and nothing is lost on the way.
+fn of_transfers(shown: &[AccountView], transfers: &[Transfer]) -> Vec<String> {
+    let mut findings = Vec::new();
+    let mut accounts = Accounts::default();
+    for transfer in transfers {
+        if let Err(error) = accounts.book(transfer) {
+            findings.push(format!("transfer {}: {error}", transfer.id));
+        }
+    }
+    let shown: BTreeMap<Account, &AccountView> = shown.iter().map(|it| (it.account, it)).collect();
+    for (account, turnover) in accounts.iter() {
+        let balance = shown.get(account).map_or(0, |it| it.balance);
+        if i128::from(balance) != turnover.balance() {
+            findings.push(format!(
+                "{account} is shown with {balance}, and its transfers make {}",
+                turnover.balance()
+            ));
+        }
+    }
+    let sum: i128 = shown.values().map(|it| i128::from(it.balance)).sum();
+    if sum != 0 {
+        findings.push(format!("the sum of all accounts is {sum}"));
+    }
+    findings
+}
+
+/// The accounts agree with what the reservations say of themselves.
+fn of_accounts(shown: &[AccountView], books: &Books, views: &[ReservationView]) -> Vec<String> {
+    let mut findings = Vec::new();
+    let mut differs = |what: &str, account: i128, other: u128| {
+        if i128::try_from(other) != Ok(account) {
+            findings.push(format!(
+                "{what}: the accounts say {account}, the reservations {other}"
+            ));
+        }
+    };
+    let sum = |of: &dyn Fn(&AccountView) -> Option<i128>| shown.iter().filter_map(of).sum::<i128>();
+    let came = |which: Account| sum(&|it| (it.account == which).then_some(i128::from(it.came)));
+    differs("earned", came(Account::Earned), books.earned.0.into());
+    differs("fees", came(Account::Fees), books.fees.0.into());
+    let held = sum(&|it| matches!(it.account, Account::Held(_)).then_some(i128::from(it.balance)));
+    differs("held", held, books.held.0.into());
+    let credited = |it: &AccountView| {
+        matches!(it.account, Account::Credited(_)).then_some(i128::from(it.balance))
+    };
+    differs("credited", sum(&credited), books.credited.0.into());
+    let due =
+        sum(&|it| matches!(it.account, Account::RefundsDue(_)).then_some(i128::from(it.balance)));
+    let open = views
+        .iter()
+        .flat_map(outgoing)
+        .filter(|it| it.checkpoint.is_none());
+    differs("refunds due", due, open.map(|it| it.amount).sum());
+    findings
+}
+
+/// Every transfer out of a reservation.
+fn outgoing(view: &ReservationView) -> impl Iterator<Item = &TransferView> {
+    view.settlement.iter().chain(&view.other_refunds)
+}
+
+/// What the controller says that the ledger has.
+struct Claim {
+    /// For people.
+    of: String,
+    digest: TxDigest,
+    checkpoint: u64,
+    /// Who received how much of what, if anything.
+    credit: Option<(Address, Amount, Asset)>,
+}
+
+fn claims(views: &[ReservationView]) -> Vec<Claim> {
+    let mut claims = Vec::new();
+    for view in views {
+        let asset = &view.quote.payment.asset;
+        if let Some(payment) = &view.payment
+            && let (Some(amount), Some(checkpoint)) = (payment.amount, payment.checkpoint)
+        {
+            claims.push(Claim {
+                of: format!("the payment of {}", view.id),
+                digest: payment.digest.clone(),
+                checkpoint,
+                credit: Some((view.quote.payment.pay_to.clone(), amount, asset.clone())),
+            });
+        }
+        for transfer in outgoing(view) {
+            if let (Some(digest), Some(checkpoint)) = (&transfer.digest, transfer.checkpoint) {
+                let (to, amount) = (transfer.to.clone(), transfer.amount);
+                claims.push(Claim {
+                    of: format!("a transfer of {}", view.id),
+                    digest: digest.clone(),
+                    checkpoint,
+                    credit: (!amount.is_zero()).then(|| (to, amount, asset.clone())),
+                });
+            }
+        }
+    }
+    claims
+}
+
+/// What the ledger says otherwise. An error where it says nothing: what is unknown is no finding.
+async fn of_ledger(ledger: &HostLedger, claims: Vec<Claim>) -> Result<Vec<String>, CliError> {
+    let mut answers = stream::iter(claims)
+        .map(|claim| async move {
+            let found = ledger.lookup(&claim.digest).await;
+            (claim, found)
+        })
+        .buffered(AT_ONCE);
+    let mut findings = Vec::new();
+    while let Some((claim, found)) = answers.next().await {
+        match found {
+            Lookup::Found(evidence) => findings.extend(claim.contradiction(&evidence)),
+            Lookup::NotFound => {
+                findings.push(format!(
+                    "{}, {}, is not on the ledger",
+                    claim.of, claim.digest
+                ));
+            }
+            Lookup::Unknown { reason } => {
+                return Err(CliError::Failed(format!(
+                    "the ledger does not say what became of {}: {reason}",
+                    claim.digest
+                )));
+            }
+        }
+    }
+    Ok(findings)
+}
+
+impl Claim {
+    fn contradiction(&self, evidence: &Evidence) -> Option<String> {
+        let name = format!("{}, {}", self.of, self.digest);
+        if !evidence.succeeded {
+            return Some(format!("{name}, failed on the ledger"));
+        }
+        if evidence.checkpoint != Some(self.checkpoint) {
+            return Some(format!(
+                "{name}, is in checkpoint {:?} and not in {}",
+                evidence.checkpoint, self.checkpoint
+            ));
+        }
+        let (to, amount, asset) = self.credit.as_ref()?;
+        let received = Credit::sum(&evidence.credits, to, asset);
+        (received != *amount).then(|| format!("{name}, gave {received} to {to} and not {amount}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use payflow_payment::{PublicKey, TransferId};
+
+    const HOST: Account = Account::Host(PublicKey([7; 32]));
+
+    fn transfer(record: u64, from: Account, to: Account, amount: u64) -> Transfer {
+        let id = TransferId { record, part: 0 };
+        let amount = Amount(amount);
+        Transfer {
+            id,
+            from,
+            to,
+            amount,
+        }
+    }
+
+    fn shown(account: Account, came: u64, left: u64) -> AccountView {
+        let balance = i64::try_from(came).unwrap() - i64::try_from(left).unwrap();
+        AccountView {
+            account,
+            came,
+            left,
+            balance,
+        }
+    }
+
+    #[test]
+    fn a_nano_that_is_missing_is_found() {
+        let books = Books {
+            paid: Amount(10),
+            earned: Amount(5),
+            refunded: Amount(5),
+            ..Books::default()
+        };
+        assert_eq!(of_books(&books, &[]), Vec::<String>::new());
+        let books = Books {
+            refunded: Amount(4),
+            ..books
+        };
+        assert_eq!(of_books(&books, &[]), ["paid is 10 and its parts are 9"]);
+    }
+
+    #[test]
+    fn accounts_that_are_not_what_their_transfers_make_of_them_are_found() {
+        let transfers = [
+            transfer(1, HOST, Account::Held(1), 10),
+            transfer(2, Account::Held(1), Account::Earned, 10),
+        ];
+        let right = [
+            shown(HOST, 0, 10),
+            shown(Account::Held(1), 10, 10),
+            shown(Account::Earned, 10, 0),
+        ];
+        assert_eq!(of_transfers(&right, &transfers), Vec::<String>::new());
+        let books = Books {
+            paid: Amount(10),
+            earned: Amount(10),
+            ..Books::default()
+        };
+        assert_eq!(of_accounts(&right, &books, &[]), Vec::<String>::new());
+        let less = [right[0], right[1], shown(Account::Earned, 9, 0)];
+        assert_eq!(
+            of_transfers(&less, &transfers),
+            [
+                "earned is shown with 9, and its transfers make 10",
+                "the sum of all accounts is -1"
+            ]
+        );
+        assert_eq!(
+            of_accounts(&less, &books, &[]),
+            ["earned: the accounts say 9, the reservations 10"]
+        );
+        let overdrawn = [
+            transfers[0],
+            transfer(2, Account::Held(1), Account::Earned, 11),
+        ];
+        let found = of_transfers(&right, &overdrawn);
+        assert!(
+            found
+                .iter()
+                .any(|it| it.starts_with("transfer 2.0: held:r1 has 10")),
+            "{found:?}"
+        );
+    }
+
+    #[test]
+    fn what_the_ledger_says_otherwise_is_found() {
+        let claim = Claim {
+            of: "the payment of r1".to_owned(),
+            digest: TxDigest::new("d"),
+            checkpoint: 7,
+            credit: Some((Address::new("a"), Amount(10), Asset::iota())),
+        };
+        let credit = |amount| Credit {
+            address: Address::new("a"),
+            asset: Asset::iota(),
+            amount: Amount(amount),
+        };
+        let right = Evidence {
+            digest: TxDigest::new("d"),
+            succeeded: true,
+            checkpoint: Some(7),
+            timestamp: None,
+            sender: None,
+            credits: vec![credit(4), credit(6)],
+        };
+        assert_eq!(claim.contradiction(&right), None);
+        let wrong = [
+            Evidence {
+                succeeded: false,
+                ..right.clone()
+            },
+            Evidence {
+                checkpoint: None,
+                ..right.clone()
+            },
+            Evidence {
+                credits: vec![credit(11)],
+                ..right
+            },
+        ];
+        for wrong in wrong {
+            assert!(claim.contradiction(&wrong).is_some(), "{wrong:?}");
+        }
+    }
+}
