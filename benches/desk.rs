@@ -17,6 +17,7 @@ use payflow_controller::core::{
         FlowId, FlowPlan, Host, MacAddr, NetworkEvent, NetworkInput, NetworkOutput, Protocol,
         SwitchView,
     },
+    receipts::ReceiptPolicy,
     reply::Answer,
 };
 use payflow_payment::{
@@ -251,6 +252,7 @@ fn destination(host: u8) -> IpAddr {
 /// As shipped. Time stands still while the core is measured, so no hold expires.
 fn config() -> CoreConfig {
     CoreConfig {
+        receipts: ReceiptPolicy::default(),
         chain_id: CHAIN.into(),
         asset: Asset::iota(),
         pricing: Pricing::Fixed(Tariff {

@@ -20,6 +20,7 @@ use payflow_qos::{
 use crate::core::{
     document::BuyerKey,
     network::{MacAddr, PortFacts, PortRole, openflow_name},
+    receipts::ReceiptPolicy,
 };
 
 mod file;
@@ -49,6 +50,8 @@ pub struct Config {
     pub prices: Prices,
     /// `[quotes]`: what every quote says.
     pub quotes: QuoteConfig,
+    /// `[receipts]`: what is signed beside the receipt at the end, and when.
+    pub receipts: ReceiptPolicy,
     /// `[network]`.
     pub network: NetworkOptions,
     /// `[[switch]]`: whose certificates are right for a datapath id.

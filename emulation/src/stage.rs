@@ -16,6 +16,10 @@ use crate::entry::{self, Entry};
 use crate::mininet::{Done, Lab, LabError, Proc, Stream};
 use crate::trial::Tools;
 
+mod operator;
+
+pub use operator::{AccountBook, Audited, Operator};
+
 /// The API's address in the network.
 const API: &str = "http://10.0.0.254:8080";
 const LEDGER: &str = "http://10.0.0.254:50051";
@@ -27,7 +31,9 @@ const COMMAND_LIMIT: Duration = Duration::from_secs(90);
 /// How long a killed process may take to be gone.
 const KILL_LIMIT: Duration = Duration::from_secs(10);
 /// Exit status of `payflow` when the controller refused.
-const REFUSED: i32 = 3;
+pub(crate) const REFUSED: i32 = 3;
+/// The API's address for the operator, beside the controller.
+const LOCAL_API: &str = "http://127.0.0.1:8080";
 
 /// What a stranger would write: where things are kept, and the API's address in the network.
 const CONFIG: &str = r#"data_dir = "@DIR@/data"
@@ -118,6 +124,17 @@ impl<'a> Stage<'a> {
         })
     }
 
+    /// The same, for those who only buy: what becomes of the controller is not theirs.
+    #[must_use]
+    pub fn without_controller(&self) -> Self {
+        Self {
+            lab: self.lab,
+            tools: self.tools,
+            dir: self.dir.clone(),
+            controller: None,
+        }
+    }
+
     /// Starts the controller, and waits until it can sell on `switches` switches.
     ///
     /// # Errors
@@ -157,7 +174,7 @@ impl<'a> Stage<'a> {
                 .lab
                 .program(
                     "root",
-                    ["curl", "-s", "-m", "2", "http://127.0.0.1:8080/readyz"],
+                    ["curl", "-s", "-m", "2", &format!("{LOCAL_API}/readyz")],
                 )
                 .run(Duration::from_secs(5))?;
             match serde_json::from_str::<Ready>(&done.stdout) {

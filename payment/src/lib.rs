@@ -10,6 +10,7 @@ mod evidence;
 mod ids;
 pub mod ledger;
 pub mod memo;
+mod receipt_chain;
 mod settlement;
 mod signed;
 mod terms;
@@ -20,6 +21,7 @@ pub use amount::Amount;
 pub use canonical::{CanonicalError, DocumentHash, canonical_bytes};
 pub use evidence::{Credit, Evidence, PaymentKey, Verdict, judge};
 pub use ids::{Address, Asset, ChainId, TxDigest, UnixMillis};
+pub use receipt_chain::ChainEnd;
 pub use settlement::{
     CancellationFee, Mispayment, Settlement, SettlementError, settle, settle_mispayment,
 };

@@ -1,11 +1,12 @@
 //! What stands behind the question mark of a path, with errors that say what to write instead.
 
-use payflow_payment::TransferId;
+use std::str::FromStr;
+
 use serde::Deserialize;
 
 use crate::core::problem::{Problem, ProblemKind};
 
-/// `?after=12.0&limit=100`: which of many.
+/// `?after=12.0&limit=100`: which of many, where `after` names one of them.
 #[derive(Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Page {
@@ -25,7 +26,7 @@ impl Page {
         serde_urlencoded::from_str(query.unwrap_or_default()).map_err(|error| {
             Problem::new(
                 ProblemKind::MalformedRequest,
-                format!("the query is not like ?after=12.0&limit=100: {error}"),
+                format!("the query is not like ?after=12&limit=100: {error}"),
             )
         })
     }
@@ -33,15 +34,12 @@ impl Page {
     /// Those after this one; all when absent.
     ///
     /// # Errors
-    /// When it names no transfer.
-    pub(super) fn after(&self) -> Result<Option<TransferId>, Problem> {
+    /// When it is not of the kind of `example`.
+    pub(super) fn after<T: FromStr>(&self, example: &str) -> Result<Option<T>, Problem> {
         let parse = |text: &String| {
             text.parse().map_err(|_| {
-                Problem::new(
-                    ProblemKind::InvalidField,
-                    "after must be the name of a transfer, such as 12.0",
-                )
-                .with("field", "after")
+                let detail = format!("after must be the number of one of these, such as {example}");
+                Problem::new(ProblemKind::InvalidField, detail).with("field", "after")
             })
         };
         self.after.as_ref().map(parse).transpose()
@@ -56,6 +54,7 @@ impl Page {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use payflow_payment::TransferId;
 
     #[test]
     fn what_cannot_be_read_is_told() {
@@ -65,18 +64,21 @@ mod tests {
             part: 3,
         };
         assert_eq!(
-            (page.after().unwrap(), page.most()),
+            (page.after("12.0").unwrap(), page.most()),
             (Some(after), Page::MOST)
         );
         let page = Page::read(None).unwrap();
-        assert_eq!((page.after().unwrap(), page.most()), (None, Page::MOST));
+        assert_eq!(
+            (page.after::<TransferId>("12.0").unwrap(), page.most()),
+            (None, Page::MOST)
+        );
         for wrong in ["after=1&after=2", "limit=-1", "limit=x", "other=1", "%ff=1"] {
             let problem = Page::read(Some(wrong)).unwrap_err();
             assert_eq!(problem.kind, ProblemKind::MalformedRequest, "{wrong}");
         }
         for wrong in ["12", "12.", ".3", "12.3.4", "-1.0", "012.0", "x.y"] {
             let page = Page::read(Some(&format!("after={wrong}"))).unwrap();
-            assert!(page.after().is_err(), "{wrong}");
+            assert!(page.after::<TransferId>("12.0").is_err(), "{wrong}");
         }
     }
 }

@@ -63,6 +63,8 @@ enum Resource {
     Books,
     Accounts,
     Transfers,
+    ReservationReceipts(String),
+    Receipts,
     Health,
     Readiness,
     WellKnown,
@@ -94,6 +96,8 @@ impl Resource {
             },
             ["v1", "books"] => Self::Books,
             ["v1", "accounts"] => Self::Accounts,
+            ["v1", "receipts"] => Self::Receipts,
+            ["v1", "reservations", it, "receipts"] => Self::ReservationReceipts(id(it)),
             ["v1", "transfers"] => Self::Transfers,
             ["healthz"] => Self::Health,
             ["readyz"] => Self::Readiness,
@@ -201,6 +205,16 @@ impl Api {
                 allow(&head, &[Method::GET])?;
                 let received = head.receive(body, settings).await?;
                 self.accounts(received.buyer_or_operator(settings)?).await
+            }
+            Resource::Receipts => {
+                allow(&head, &[Method::GET])?;
+                self.chain(head.receive(body, settings).await?).await
+            }
+            Resource::ReservationReceipts(id) => {
+                allow(&head, &[Method::GET])?;
+                let received = head.receive(body, settings).await?;
+                let received = received.buyer_or_operator(settings)?;
+                self.receipts(reservation_number(&id)?, received).await
             }
             Resource::Transfers => {
                 allow(&head, &[Method::GET])?;
@@ -602,10 +616,34 @@ impl Api {
         }
     }
 
+    async fn chain(&self, received: Received) -> Result<HttpResponse, Failed> {
+        let page = Page::read(received.head.query.as_deref())?;
+        let request = Request::Chain {
+            after: page.after("12")?.unwrap_or_default(),
+            most: page.most(),
+        };
+        match self.desk.request(received.caller, request).await? {
+            Answer::Chain(chain) => Ok(document(StatusCode::OK, &chain)),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    async fn receipts(
+        &self,
+        number: ReservationNumber,
+        received: Received,
+    ) -> Result<HttpResponse, Failed> {
+        let request = Request::Receipts(number);
+        match self.desk.request(received.caller, request).await? {
+            Answer::Receipts(receipts) => Ok(document(StatusCode::OK, &receipts)),
+            other => Err(unexpected(&other)),
+        }
+    }
+
     async fn transfers(&self, received: Received) -> Result<HttpResponse, Failed> {
         let page = Page::read(received.head.query.as_deref())?;
         let request = Request::Transfers {
-            after: page.after()?,
+            after: page.after("12.0")?,
             most: page.most(),
         };
         match self.desk.request(received.caller, request).await? {

@@ -422,9 +422,7 @@ pub(super) async fn status(args: StatusArgs, common: &Common, out: Out) -> Resul
     let (client, _) = greet(common, &wallet, &TrustArgs { operator_key: None }).await?;
     match args.id {
         Some(id) => {
-            let view: ReservationView = client
-                .get(&format!("/v1/reservations/{}", id.reservation_id()))
-                .await?;
+            let view = shown(&client, id).await?;
             out.print(&view, || show::reservation(&view))
         }
         None => {
@@ -433,6 +431,23 @@ pub(super) async fn status(args: StatusArgs, common: &Common, out: Out) -> Resul
             out.print(&document, || show::reservations(&views))
         }
     }
+}
+
+/// One reservation of a wallet, and whom it was asked of.
+pub(super) async fn one(
+    id: ReservationNumber,
+    wallet: &WalletArgs,
+    common: &Common,
+) -> Result<(Client, WellKnown, ReservationView), CliError> {
+    let wallet = wallet.load()?;
+    let (client, known) = greet(common, &wallet, &TrustArgs { operator_key: None }).await?;
+    let view = shown(&client, id).await?;
+    Ok((client, known, view))
+}
+
+async fn shown(client: &Client, id: ReservationNumber) -> Result<ReservationView, CliError> {
+    let path = format!("/v1/reservations/{}", id.reservation_id());
+    client.get(&path).await
 }
 
 /// Ends a reservation early.
@@ -648,7 +663,7 @@ fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
-fn parse_id(text: &str) -> Result<ReservationNumber, String> {
+pub(super) fn parse_id(text: &str) -> Result<ReservationNumber, String> {
     ReservationNumber::from_reservation_id(text)
         .ok_or_else(|| "write the id of a reservation, such as r17".to_owned())
 }

@@ -19,6 +19,7 @@ mod expected;
 mod flow;
 mod operator;
 mod purchase;
+mod receipts;
 mod serve;
 mod show;
 mod units;
@@ -89,6 +90,10 @@ enum Command {
     Change(buy::ChangeArgs),
     /// Show a reservation, or all of this wallet's.
     Status(buy::StatusArgs),
+    /// Fetch what the operator has signed of a reservation, and what is needed to check it later.
+    Receipts(receipts::ReceiptsArgs),
+    /// Check what `payflow --json receipts` printed, without any controller.
+    VerifyReceipt(receipts::VerifyArgs),
     /// End a reservation early; what is unserved is refunded, less the fee that the quote printed.
     Cancel(buy::CancelArgs),
     /// Switches and their ports.
@@ -187,6 +192,8 @@ async fn run(cli: Cli, out: Out) -> Result<(), CliError> {
         Command::Reserve(args) => buy::reserve(args, common, out).await,
         Command::Change(args) => buy::change(args, common, out).await,
         Command::Status(args) => buy::status(args, common, out).await,
+        Command::Receipts(args) => receipts::receipts(&args, common, out).await,
+        Command::VerifyReceipt(args) => receipts::verify_receipt(&args, out).await,
         Command::Cancel(args) => buy::cancel(args, common, out).await,
         Command::Switches => operator::switches(common, out).await,
         Command::ForgetSwitch(args) => operator::forget_switch(&args, common, out).await,

@@ -15,7 +15,7 @@ use super::{
     ApiPort, Config, ConfigProblem, DataDir, Enrolled, HttpConfig, LedgerConfig, NetworkOptions,
     OpenFlowConfig, OvsdbConfig, OvsdbTls, PortConfig, QuoteConfig, SwitchConfig, TlsFiles,
 };
-use crate::core::network::PortRole;
+use crate::core::{network::PortRole, receipts::ReceiptPolicy};
 
 mod prices;
 
@@ -58,6 +58,7 @@ fn read_root(mut root: Section<'_>) -> Config {
         ledger: read_ledger(root.section("ledger")),
         prices: read_prices(root.section("prices")),
         quotes: read_quotes(root.section("quotes")),
+        receipts: read_receipts(root.section("receipts")),
         network: read_network(root.section("network")),
         switches: root
             .sections("switch")
@@ -566,6 +567,20 @@ fn integer<T: TryFrom<u64>>(value: &DeValue<'_>) -> Result<T, String> {
 
 fn per_mille(value: &DeValue<'_>) -> Result<PerMille, String> {
     PerMille::try_from(integer::<u16>(value)?).map_err(|error| error.to_string())
+}
+
+fn read_receipts(mut section: Section<'_>) -> ReceiptPolicy {
+    let defaults = ReceiptPolicy::default();
+    ReceiptPolicy {
+        statements: section.or("statement_interval_s", interval, defaults.statements),
+        anchors: section.or("anchor_interval_s", interval, defaults.anchors),
+    }
+}
+
+/// Zero is never.
+fn interval(value: &DeValue<'_>) -> Result<Option<Duration>, String> {
+    let interval = seconds(value)?;
+    Ok(Some(interval).filter(|it| !it.is_zero()))
 }
 
 fn seconds(value: &DeValue<'_>) -> Result<Duration, String> {

@@ -73,6 +73,9 @@ fn every_key_is_read() {
         [[enrolled]]
         key = "0101010101010101010101010101010101010101010101010101010101010101"
         name = "studio"
+        [receipts]
+        statement_interval_s = 9
+        anchor_interval_s = 0
     "#;
     let config = Config::parse(text).unwrap();
     let port = |switch, name: &str, capacity, role| PortConfig {
@@ -139,6 +142,10 @@ fn every_key_is_read() {
             cancellation_fee: Amount(6),
             mispayment_fee: Amount(7),
             max_duration: Duration::from_secs(8),
+        },
+        receipts: ReceiptPolicy {
+            statements: Some(Duration::from_secs(9)),
+            anchors: None,
         },
         network: NetworkOptions {
             discover_trunks: true,

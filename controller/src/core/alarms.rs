@@ -19,6 +19,10 @@ pub(super) enum Alarm {
     Payout,
     /// Let the base price follow demand.
     BasePrice,
+    /// Say what was given so far.
+    Statement(ReservationNumber),
+    /// Write the end of the chain of receipts on the ledger.
+    Anchor,
     /// Ask for the treasury's balance again.
     Treasury,
 }

@@ -41,7 +41,8 @@ struct Deal {
 
 #[derive(Clone, Copy, Debug)]
 struct Outgoing {
-    number: u64,
+    /// Of which reservation; none where it only says something.
+    number: Option<u64>,
     amount: Amount,
     settles: bool,
 }
@@ -132,7 +133,7 @@ impl Bookkeeper {
                 deal.fees = entry.sum(deal.fees, *fee)?;
                 entry.transfer(buyer, Account::Fees, *fee);
                 entry.transfer(buyer, Account::RefundsDue(number), *refund);
-                self.send(*payout, number, *refund, false);
+                self.send(*payout, Some(number), *refund, false);
             }
             Record::Settled {
                 number,
@@ -151,23 +152,26 @@ impl Bookkeeper {
                 entry.transfer(from, Account::Earned, account.earned);
                 entry.transfer(from, Account::Fees, account.fee);
                 entry.transfer(from, Account::RefundsDue(number), account.refunded);
-                self.send(*payout, number, account.refunded, true);
+                self.send(*payout, Some(number), account.refunded, true);
             }
+            Record::Anchored { payout, .. } => self.send(*payout, None, Amount::ZERO, false),
             Record::PayoutDead { gas_nanos, .. } => entry.gas(*gas_nanos),
             Record::PayoutFinal {
                 payout, gas_nanos, ..
             } => {
                 let sent = self.payouts.remove(payout);
                 let sent = sent.ok_or_else(|| entry.unknown(format!("transfer {payout}")))?;
-                let deal = self.known(entry, sent.number)?;
-                let due = Account::RefundsDue(sent.number);
-                entry.transfer(due, Account::Host(deal.buyer), sent.amount);
-                // What else lies there is not earned yet as long as something is held, and stays until that is settled.
-                if sent.settles || deal.held.is_zero() {
-                    let earned = std::mem::take(&mut deal.earned);
-                    let fees = std::mem::take(&mut deal.fees);
-                    entry.transfer(Account::Earned, Account::Treasury, earned);
-                    entry.transfer(Account::Fees, Account::Treasury, fees);
+                if let Some(number) = sent.number {
+                    let deal = self.known(entry, number)?;
+                    let due = Account::RefundsDue(number);
+                    entry.transfer(due, Account::Host(deal.buyer), sent.amount);
+                    // What else lies there is not earned yet as long as something is held, and stays until that is settled.
+                    if sent.settles || deal.held.is_zero() {
+                        let earned = std::mem::take(&mut deal.earned);
+                        let fees = std::mem::take(&mut deal.fees);
+                        entry.transfer(Account::Earned, Account::Treasury, earned);
+                        entry.transfer(Account::Fees, Account::Treasury, fees);
+                    }
                 }
                 entry.gas(*gas_nanos);
             }
@@ -178,6 +182,7 @@ impl Bookkeeper {
             | Record::Suspended { .. }
             | Record::Resumed { .. }
             | Record::FellShort { .. }
+            | Record::Stated { .. }
             | Record::Moved(_)
             | Record::Displaced { .. }
             | Record::Ended { .. }
@@ -221,7 +226,7 @@ impl Bookkeeper {
         Ok(())
     }
 
-    fn send(&mut self, payout: u64, number: u64, amount: Amount, settles: bool) {
+    fn send(&mut self, payout: u64, number: Option<u64>, amount: Amount, settles: bool) {
         let outgoing = Outgoing {
             number,
             amount,

@@ -2,7 +2,9 @@
 
 use std::net::IpAddr;
 
-use payflow_payment::{Address, Amount, PaymentTerms, Signed, TxDigest, UnixMillis};
+use payflow_payment::{
+    Address, Amount, ChainEnd, DocumentHash, PaymentTerms, Signed, TxDigest, UnixMillis,
+};
 use payflow_qos::{BitRate, Bounds, Bytes, Class, PortRef, Reason, SoldRate, price::Charge};
 use serde::{Deserialize, Serialize};
 
@@ -394,6 +396,13 @@ pub struct TransferView {
 /// What was paid, given and given back: signed by the operator, its hash written on the ledger.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Receipt {
+    /// Its number among all receipts and statements of the operator, from 1 on. Absent, as `previous` is, where it was made
+    /// before there was a chain of them.
+    #[serde(default, skip_serializing_if = "is_nothing")]
+    pub sequence: u64,
+    /// The end of the chain before it: see [`payflow_payment::ChainEnd`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub previous: Option<DocumentHash>,
     /// `r` and the number.
     pub reservation: String,
     /// Hash of the signed quote.
@@ -435,6 +444,66 @@ pub struct Receipt {
 impl Receipt {
     /// The domain under which receipts are signed (see [`Signed`]).
     pub const DOMAIN: &str = "payflow-receipt";
+
+    /// The end of the chain that it says to follow; nothing of one from before there was a chain.
+    #[must_use]
+    pub fn place(&self) -> Option<ChainEnd> {
+        Some(ChainEnd {
+            sequence: self.sequence.checked_sub(1)?,
+            hash: self.previous?,
+        })
+    }
+}
+
+/// What was given of a reservation so far, while it runs: signed by the operator now and then, a link of the same chain as receipts.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Statement {
+    /// As in [`Receipt::sequence`].
+    pub sequence: u64,
+    /// As in [`Receipt::previous`].
+    pub previous: DocumentHash,
+    /// `r` and the number.
+    pub reservation: String,
+    /// Hash of the signed quote.
+    pub quote_hash: String,
+    /// Who bought.
+    pub buyer: BuyerKey,
+    /// Chain of the payment.
+    pub chain_id: payflow_payment::ChainId,
+    /// The payment.
+    pub payment_digest: TxDigest,
+    /// Up to when it tells.
+    pub at: UnixMillis,
+    /// Paid time given so far, not counting time credited.
+    pub served_ms: u64,
+    /// Of that, what is credited for what was let in and not delivered.
+    #[serde(default, skip_serializing_if = "is_nothing")]
+    pub shortfall_ms: u64,
+    /// What switches have counted, as far as the controller knows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub usage: Option<FlowCounters>,
+    /// Paid time bought.
+    pub duration_ms: u64,
+    /// Sold rate.
+    pub rate_bps: u64,
+    /// What was paid.
+    pub paid: Amount,
+    /// Charge of the time served so far. What is left of `paid` is not earned yet.
+    pub charged: Amount,
+}
+
+impl Statement {
+    /// The domain under which statements are signed (see [`Signed`]).
+    pub const DOMAIN: &str = "payflow-statement";
+
+    /// The end of the chain that it follows. One without a number follows nothing that can be.
+    #[must_use]
+    pub fn place(&self) -> ChainEnd {
+        ChainEnd {
+            sequence: self.sequence.wrapping_sub(1),
+            hash: self.previous,
+        }
+    }
 }
 
 impl ReservationNumber {

@@ -172,6 +172,15 @@ pub enum Request {
     Books,
     /// `GET /v1/accounts`: the operator's and everybody's, or what a buyer has a part in.
     Accounts,
+    /// `GET /v1/reservations/{id}/receipts`.
+    Receipts(ReservationNumber),
+    /// `GET /v1/receipts`: what anybody may know of them all.
+    Chain {
+        /// The number of the last one that is known.
+        after: u64,
+        /// So many at most.
+        most: usize,
+    },
     /// `GET /v1/transfers` (operator): some of those that come after one.
     Transfers {
         /// The last one that is known.

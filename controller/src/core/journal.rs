@@ -6,7 +6,7 @@ use payflow_qos::{Path, PortNo, PortRef, SwitchId, Time, price::BasePrice};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    document::{QuoteDocument, Receipt, ReservationNumber},
+    document::{QuoteDocument, Receipt, ReservationNumber, Statement},
     io::Idempotency,
     network::{KeyFingerprint, MacAddr},
 };
@@ -122,6 +122,20 @@ pub enum Record {
         /// So many bytes, since it began.
         short_bytes: u64,
         /// When that was found.
+        at: Time,
+    },
+    /// What was given of a reservation so far, while it runs.
+    Stated {
+        /// Which reservation.
+        number: ReservationNumber,
+        /// Signed.
+        statement: Box<Signed<Statement>>,
+    },
+    /// The end of the chain of receipts is to be written on the ledger.
+    Anchored {
+        /// The transfer that does.
+        payout: u64,
+        /// When.
         at: Time,
     },
     /// It has another path from now on, on which its capacity is booked.

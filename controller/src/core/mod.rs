@@ -13,6 +13,7 @@
 //! | `changing` | another rate or duration for what is carried |
 //! | `draining` | links and switches that go out of service |
 //! | `moving` | which path a flow has when the one it had is gone |
+//! | [`receipts`] | signed accounts while a reservation runs and at its end, one chain of them all |
 //! | `payouts` | refunds and sweeps, one at a time |
 //! | [`reservation`] | the life of a reservation, as two tables |
 //! | [`bookkeeping`] | which transfers between accounts a record means |
@@ -52,6 +53,7 @@ pub mod pricing;
 pub(crate) mod printable;
 pub mod problem;
 mod quoting;
+pub mod receipts;
 mod register;
 pub mod reply;
 pub mod reservation;
@@ -71,6 +73,7 @@ use network::{FlowCounters, FlowId, FlowPlan, NetworkInput, NetworkOutput};
 use paying::PendingPayment;
 use payouts::PayoutProgress;
 use problem::Problem;
+use receipts::ReceiptPolicy;
 use register::{Register, Reservation};
 use reply::Answer;
 
@@ -106,6 +109,8 @@ pub struct CoreConfig {
     pub treasury_minimum: Amount,
     /// What part of what links can carry is for sale.
     pub shares: Shares,
+    /// When which receipts are made.
+    pub receipts: ReceiptPolicy,
     /// Keys that may buy for any flow.
     pub enrolled: BTreeSet<BuyerKey>,
 }
@@ -299,6 +304,8 @@ impl Core {
                 Alarm::Moves => self.try_moves(),
                 Alarm::Payout => self.advance_payout(),
                 Alarm::BasePrice => self.follow_demand(),
+                Alarm::Statement(number) => self.state_account(number),
+                Alarm::Anchor => self.anchor(),
                 Alarm::Treasury => self.order(LedgerOrder::TreasuryBalance),
             }
         }

@@ -15,7 +15,7 @@ use super::{
     io::{LedgerOrder, Output},
     journal::Record,
     planted::{Fault, is_planted},
-    register::Payout,
+    register::{Payout, PayoutFor},
 };
 
 /// Where the transfer at the head of the queue is. Forgotten at a restart, and begun again.
@@ -121,15 +121,15 @@ impl Core {
         let Some(payout) = self.register.payouts.get(&id) else {
             return;
         };
-        let line = (!payout.amount.is_zero()).then(|| Line {
-            to: payout.to.clone(),
+        let to = payout.to.clone().filter(|_| !payout.amount.is_zero());
+        let line = to.map(|to| Line {
+            to,
             amount: payout.amount,
         });
         let order = PayoutOrder {
-            from: if from_treasury {
-                PayoutSource::Treasury
-            } else {
-                PayoutSource::Receive(payout.number.0)
+            from: match payout.of.reservation().filter(|_| !from_treasury) {
+                Some(number) => PayoutSource::Receive(number.0),
+                None => PayoutSource::Treasury,
             },
             payouts: line.into_iter().collect(),
             remainder_to: self.remainder_of(payout),
@@ -145,13 +145,12 @@ impl Core {
     /// What a transfer leaves over is the operator's, unless it sends back one payment while another, which bought
     /// something, lies at the same address: that one is not earned yet and stays.
     fn remainder_of(&self, payout: &Payout) -> Address {
-        let unsettled = self
-            .register
-            .reservations
-            .get(&payout.number)
-            .is_some_and(|it| it.paid.is_some() && it.receipt.is_none());
-        if unsettled && !payout.settles {
-            self.keys.receive_address(payout.number.0)
+        let PayoutFor::Mispayment(number) = payout.of else {
+            return self.keys.treasury_address();
+        };
+        let beside = self.register.reservations.get(&number);
+        if beside.is_some_and(|it| it.paid.is_some() && it.receipt.is_none()) {
+            self.keys.receive_address(number.0)
         } else {
             self.keys.treasury_address()
         }
@@ -283,7 +282,8 @@ impl Core {
         };
         let id = progress.id;
         if succeeded {
-            let number = self.register.payouts.get(&id).map(|payout| payout.number);
+            let payout = self.register.payouts.get(&id);
+            let number = payout.and_then(|payout| payout.of.reservation());
             self.record(Record::PayoutFinal {
                 payout: id,
                 checkpoint,

@@ -9,10 +9,11 @@ use payflow_payment::{Address, Amount, PaymentKey, Signed, SignedTransaction, Tx
 use payflow_qos::{PortNo, PortRef, SwitchId, Time, price::BasePrice};
 
 use super::{
-    document::{BuyerKey, QuoteDocument, Receipt, ReservationNumber},
+    document::{BuyerKey, QuoteDocument, Receipt, ReservationNumber, Statement},
     journal::{EndCause, Moved, QuoteIssued, Record},
     network::{FlowId, KeyFingerprint},
     planted::{Fault, is_planted},
+    receipts::Chain,
     reservation::{Fact, State, next},
 };
 
@@ -38,6 +39,8 @@ pub(super) struct Register {
     carried_as: BTreeMap<FlowId, ReservationNumber>,
     /// What prices were multiplied by last, where they follow demand.
     pub(super) base_price: BasePrice,
+    /// Every receipt, in order.
+    pub(super) chain: Chain,
     /// The last checkpoint that was seen whole.
     pub(super) followed: Option<u64>,
 }
@@ -70,6 +73,8 @@ pub(super) struct Reservation {
     pub(super) ended_at: Option<Time>,
     /// When it was settled, a switch that may still carry it could not be reached.
     pub(super) lingers: bool,
+    /// What was said of it while it ran.
+    pub(super) statements: Vec<Signed<Statement>>,
     pub(super) receipt: Option<Signed<Receipt>>,
     pub(super) settlement: Option<u64>,
     pub(super) mispaid: Vec<Mispaid>,
@@ -117,17 +122,37 @@ pub(super) struct Mispaid {
 /// An outgoing transfer.
 #[derive(Clone, Debug)]
 pub(super) struct Payout {
-    pub(super) number: ReservationNumber,
-    pub(super) to: Address,
+    pub(super) of: PayoutFor,
+    /// Nobody, where it only says something.
+    pub(super) to: Option<Address>,
     /// May be zero: then the transfer only collects and writes the memo.
     pub(super) amount: Amount,
     pub(super) memo: Option<Vec<u8>>,
     pub(super) signed: Option<(TxDigest, SignedTransaction)>,
     pub(super) done: Option<PayoutDone>,
-    /// Whether it settles its reservation, or sends back a payment that bought nothing.
-    pub(super) settles: bool,
     /// Gas burned by earlier attempts that failed on the ledger.
     pub(super) wasted_gas: i64,
+}
+
+/// What an outgoing transfer is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum PayoutFor {
+    /// It settles this reservation.
+    Settlement(ReservationNumber),
+    /// It sends back a payment that bought nothing, made to the address of this one.
+    Mispayment(ReservationNumber),
+    /// It writes the end of the chain of receipts on the ledger.
+    Chain,
+}
+
+impl PayoutFor {
+    /// Which reservation it concerns.
+    pub(super) const fn reservation(self) -> Option<ReservationNumber> {
+        match self {
+            Self::Settlement(number) | Self::Mispayment(number) => Some(number),
+            Self::Chain => None,
+        }
+    }
 }
 
 /// A final outgoing transfer.
@@ -250,7 +275,10 @@ impl Register {
                 reservation.detail = Some(reason.clone());
                 let to = reservation.issued.quote.document.payment.refund_to.clone();
                 match payout {
-                    Some(id) => self.plan(*id, Payout::new(*number, to, *refund, None, false)),
+                    Some(id) => {
+                        let of = PayoutFor::Mispayment(*number);
+                        self.plan(*id, Payout::new(of, to, *refund, None))
+                    }
                     None => Ok(()),
                 }
             }
@@ -291,6 +319,8 @@ impl Register {
                 self.of(*number)?.short_bytes = *short_bytes;
                 Ok(())
             }
+            Record::Stated { number, statement } => self.stated(*number, statement),
+            Record::Anchored { payout, .. } => self.anchored(*payout),
             Record::Moved(moved) => self.moved(moved),
             Record::Displaced { number, reason, .. } => {
                 let reservation = self.carried(*number)?;
@@ -322,12 +352,12 @@ impl Register {
                 reservation.settlement = Some(*payout);
                 let hash = receipt.hash().map_err(|error| error.to_string())?;
                 let account = &receipt.document;
+                self.chain.link(account.place(), hash)?;
                 let payout_record = Payout::new(
-                    *number,
+                    PayoutFor::Settlement(*number),
                     account.refund_to.clone(),
                     account.refunded,
                     Some(memo::encode(&hash)),
-                    true,
                 );
                 self.plan(*payout, payout_record)
             }
@@ -363,8 +393,7 @@ impl Register {
                     checkpoint: *checkpoint,
                     gas_nanos: gas_nanos.saturating_add(payout.wasted_gas),
                 });
-                if payout.settles {
-                    let number = payout.number;
+                if let PayoutFor::Settlement(number) = payout.of {
                     self.follow(number, Fact::SettlementFinal)?;
                 }
                 Ok(())
@@ -521,7 +550,7 @@ impl Register {
         }
     }
 
-    fn of(&mut self, number: ReservationNumber) -> Result<&mut Reservation, String> {
+    pub(super) fn of(&mut self, number: ReservationNumber) -> Result<&mut Reservation, String> {
         self.reservations
             .get_mut(&number)
             .ok_or_else(|| format!("{} is not known", number.reservation_id()))
@@ -584,7 +613,7 @@ impl Register {
         Ok(reservation)
     }
 
-    fn plan(&mut self, id: u64, payout: Payout) -> Result<(), String> {
+    pub(super) fn plan(&mut self, id: u64, payout: Payout) -> Result<(), String> {
         if id != self.next_payout() {
             return Err(format!("payout {id} is not the next number"));
         }
@@ -618,6 +647,7 @@ impl Reservation {
             ended_at: None,
             short_bytes: 0,
             lingers: false,
+            statements: Vec::new(),
             receipt: None,
             settlement: None,
             mispaid: Vec::new(),
@@ -697,21 +727,14 @@ impl Active {
 }
 
 impl Payout {
-    fn new(
-        number: ReservationNumber,
-        to: Address,
-        amount: Amount,
-        memo: Option<Vec<u8>>,
-        settles: bool,
-    ) -> Self {
+    fn new(of: PayoutFor, to: Address, amount: Amount, memo: Option<Vec<u8>>) -> Self {
         Self {
-            number,
-            to,
+            of,
+            to: Some(to),
             amount,
             memo,
             signed: None,
             done: None,
-            settles,
             wasted_gas: 0,
         }
     }

@@ -1,11 +1,16 @@
 //! Answers to requests; the API turns them into JSON.
 
-use payflow_payment::{Account, Amount, Signed, Transfer, TransferId};
+use payflow_payment::{
+    Account, Amount, ChainEnd, DocumentHash, Signed, Transfer, TransferId, TxDigest,
+};
 use payflow_qos::{PortNo, PortRef, SwitchId};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    document::{GroupDocument, OutlookDocument, PriceDocument, QuoteDocument, ReservationView},
+    document::{
+        GroupDocument, OutlookDocument, PriceDocument, QuoteDocument, Receipt, ReservationView,
+        Statement,
+    },
     network::{Host, KeyFingerprint, SwitchView},
 };
 
@@ -34,6 +39,10 @@ pub enum Answer {
     Drain(Drain),
     /// The books.
     Books(Books),
+    /// Everything that was signed of a reservation.
+    Receipts(ReceiptsDocument),
+    /// The chain of all receipts.
+    Chain(ChainDocument),
     /// Accounts, in order.
     Accounts(AccountsDocument),
     /// Transfers, in order.
@@ -116,6 +125,52 @@ pub struct Books {
     pub gas_nanos: i64,
     /// Outgoing transfers that are not final.
     pub payouts_open: usize,
+}
+
+/// What the operator has signed of a reservation.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReceiptsDocument {
+    /// While it ran, in order.
+    pub statements: Vec<Signed<Statement>>,
+    /// At its end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub receipt: Option<Signed<Receipt>>,
+}
+
+/// The chain of all receipts, as far as anybody may see it: hashes, which say nothing of what is in them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChainDocument {
+    /// Some of them, in order.
+    pub receipts: Vec<ReceiptHash>,
+    /// Whether there are others after these.
+    pub more: bool,
+    /// The end of the chain now.
+    pub end: ChainEnd,
+    /// Ends after those that are known, which were written on the ledger.
+    pub anchors: Vec<AnchorView>,
+}
+
+/// A receipt or statement in the chain.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReceiptHash {
+    /// Its number.
+    pub sequence: u64,
+    /// Its hash.
+    pub hash: DocumentHash,
+}
+
+/// An end of the chain on the ledger.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AnchorView {
+    /// Which end.
+    #[serde(flatten)]
+    pub end: ChainEnd,
+    /// The transaction whose memo it is, once signed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub digest: Option<TxDigest>,
+    /// The checkpoint that contains it, once final.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub checkpoint: Option<u64>,
 }
 
 /// What has come to an account and left it, in the smallest unit. Sums that are not above 2^53 - 1 for any supply.

@@ -2,16 +2,15 @@
 
 use std::collections::BTreeSet;
 
-use payflow_payment::{Amount, CancellationFee, Signed, settle};
+use payflow_payment::{CancellationFee, Signed, settle};
 use payflow_qos::{CommitmentId, PortRef, Time, Window};
 
 use super::{
     Alarm, Core, Effect, SERVICE_TAIL, commitment,
-    delivery::{shortfall_ms, without_shortfall},
     document::{Receipt, ReservationNumber},
     io::{Caller, LedgerOrder},
     journal::{EndCause, Record},
-    network::{Certificate, FlowCounters, FlowId, NetworkEvent, NetworkInput},
+    network::{Certificate, FlowId, NetworkEvent, NetworkInput},
     plan,
     planted::{Fault, is_planted},
     problem::{Problem, ProblemKind},
@@ -55,6 +54,7 @@ impl Core {
                 State::Pending => self.pursue(number),
                 State::Installing => self.install(number),
                 State::Active | State::Suspended => {
+                    self.expect_statement(number);
                     let reservation = self.register.reservations.get(&number);
                     let (Some(active), Some(reservation)) = (active, reservation) else {
                         continue;
@@ -80,6 +80,7 @@ impl Core {
             }
         }
         self.resume_groups();
+        self.anchor();
     }
 
     /// Tells the network what the ports are called through which something is sold, so that it can follow them.
@@ -297,6 +298,7 @@ impl Core {
             Fact::Activated => {
                 let ends = at.plus(duration);
                 self.record(Record::Activated { number, at, ends });
+                self.expect_statement(number);
                 self.trim(number, ends.plus(SERVICE_TAIL));
                 self.gate.queue(Effect::SetEnd(flow, ends));
                 self.changes_begin(number);
@@ -437,12 +439,9 @@ impl Core {
         let terms = &quote.payment;
         let paid = reservation.paid.as_ref()?;
         let cause = reservation.ended_by()?;
-        let served = reservation.served(reservation.ended_at?);
-        let served_ms = served.iter().map(|it| it.end - it.start).sum();
-        let usage = self.usage(reservation.issued.number);
-        let shortfall_ms = usage.map_or(0, |it| shortfall_ms(&it, quote.rate_bps, served_ms));
-        let delivered = without_shortfall(served, shortfall_ms);
-        let served = Amount(quote.spread()?.earned(delivered));
+        reservation.ended_at?;
+        let given = self.given(reservation)?;
+        let served = given.charge;
         let unserved = terms.price.checked_sub(served)?;
         let fee = match cause {
             EndCause::Cancelled => CancellationFee::AtMost(terms.cancellation_fee),
@@ -451,16 +450,19 @@ impl Core {
             }
         };
         let account = settle(paid.amount, served, unserved, fee).ok()?;
+        let end = self.register.chain.end;
         let receipt = Receipt {
+            sequence: end.sequence + 1,
+            previous: Some(end.hash),
             reservation: reservation.issued.number.reservation_id(),
             quote_hash: hex::encode(reservation.issued.quote.hash().ok()?.as_bytes()),
             buyer: quote.buyer,
             chain_id: terms.chain_id.clone(),
             payment_digest: paid.digest.clone(),
             ended_by: cause.word().to_owned(),
-            served_ms,
-            shortfall_ms,
-            usage: usage.map(FlowCounters::signable),
+            served_ms: given.served_ms,
+            shortfall_ms: given.shortfall_ms,
+            usage: given.usage,
             duration_ms: quote.duration_ms,
             rate_bps: quote.rate_bps,
             paid: account.paid(),

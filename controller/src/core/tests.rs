@@ -20,6 +20,7 @@ mod changing;
 mod grouping;
 mod moving;
 mod pricing;
+mod receipting;
 mod scheduling;
 
 use super::{
@@ -35,6 +36,7 @@ use super::{
         NetworkOutput, Peer, PortRange, Protocol, SwitchView,
     },
     problem::{Problem, ProblemKind},
+    receipts::ReceiptPolicy,
     reply::{AccountView, Answer, Books},
 };
 
@@ -308,6 +310,7 @@ fn start_with(
         lingering: Vec::new(),
     };
     let mut config = CoreConfig {
+        receipts: ReceiptPolicy::AT_THE_END,
         chain_id: CHAIN.into(),
         asset: Asset::iota(),
         pricing: Pricing::Fixed(Tariff {

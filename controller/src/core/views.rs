@@ -47,6 +47,8 @@ impl Core {
                 drained,
             } => self.drain(caller, switch, port, drained),
             Request::Books => operator(caller).map(|()| Answer::Books(self.books())),
+            Request::Receipts(number) => self.receipts(caller, number).map(Answer::Receipts),
+            Request::Chain { after, most } => Ok(Answer::Chain(self.chain(after, most))),
             Request::Accounts => self.accounts(caller).map(Answer::Accounts),
             Request::Transfers { after, most } => {
                 operator(caller).map(|()| Answer::Transfers(self.transfers_after(after, most)))
@@ -255,7 +257,7 @@ fn reservation(it: &Reservation, register: &Register) -> ReservationView {
         }),
         (None, None) => None,
     };
-    let transfer = |id: u64| register.payouts.get(&id).map(transfer);
+    let transfer = |id: u64| register.payouts.get(&id).and_then(transfer);
     ReservationView {
         id: it.issued.number.reservation_id(),
         status: it.state.status(),
@@ -284,14 +286,14 @@ fn reservation(it: &Reservation, register: &Register) -> ReservationView {
     }
 }
 
-fn transfer(payout: &Payout) -> TransferView {
-    TransferView {
+fn transfer(payout: &Payout) -> Option<TransferView> {
+    Some(TransferView {
         digest: payout.signed.as_ref().map(|(digest, _)| digest.clone()),
-        to: payout.to.clone(),
+        to: payout.to.clone()?,
         amount: payout.amount,
         checkpoint: payout.done.map(|done| done.checkpoint),
         gas_nanos: payout.done.map(|done| done.gas_nanos),
-    }
+    })
 }
 
 pub(super) fn operator(caller: &Caller) -> Result<(), Problem> {

@@ -440,6 +440,7 @@ fn core_config(config: &Config, chain_id: ChainId) -> CoreConfig {
                 .filter_map(|port| Some(((port.switch, port.name.clone()), port.share?)))
                 .collect(),
         },
+        receipts: config.receipts,
         enrolled: config
             .enrolled
             .iter()

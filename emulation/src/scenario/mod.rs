@@ -1,4 +1,4 @@
-//! Named scenarios: `payflow-lab run crowd`, `run cut`, `run resize`.
+//! Named scenarios: `payflow-lab run crowd`, `run cut`, `run resize`, `run kill-money`.
 //!
 //! Each builds a network of its own, buys what it needs on the development ledger, measures, and writes `report.json` and
 //! plots into its directory. Verdicts are computed from the figures beside them.
@@ -6,6 +6,7 @@
 pub mod ceiling;
 pub mod crowd;
 pub mod cut;
+pub mod kill_money;
 pub mod losses;
 pub mod purchase;
 pub mod resize;
@@ -27,6 +28,8 @@ pub enum Scenario {
     Crowd(crowd::CrowdArgs),
     /// A trunk under fifty paid flows is cut: who can move is back within a second, the others are credited
     Cut(cut::CutArgs),
+    /// The controller is killed fifty times while hosts buy: every nano is where the books say, on the ledger as well
+    KillMoney(kill_money::KillMoneyArgs),
     /// A paid flow changes from 5 to 10 Mbit/s and back without losing a packet
     Resize(resize::ResizeArgs),
 }
@@ -71,6 +74,12 @@ pub fn run(scenario: &Scenario) -> anyhow::Result<()> {
             let report = cut::run(args, &dir)?;
             print!("{}", report.tables());
             finish(&dir, &report, &report.bars(), report.passed)
+        }
+        Scenario::KillMoney(args) => {
+            let dir = args.output.dir("kill-money")?;
+            let report = kill_money::run(args, &dir)?;
+            print!("{}", report.tables());
+            finish(&dir, &report, &report.bars, report.passed)
         }
         Scenario::Resize(args) => {
             let dir = args.output.dir("resize")?;

@@ -6,6 +6,7 @@ use std::time::Duration;
 use payflow_controller::core::document::ReservationNumber;
 use payflow_controller::core::io::{Caller, Input, Output, Request, RequestId};
 use payflow_controller::core::network::{Network, NetworkConfig};
+use payflow_controller::core::receipts::ReceiptPolicy;
 use payflow_controller::core::{Core, CoreConfig, OperatorKeys, Shares};
 use payflow_payment::{Address, Amount, Asset, SigningKey};
 use sha2::Digest;
@@ -215,6 +216,10 @@ fn network_config(life: u32) -> NetworkConfig {
 
 fn config(prices: &Prices) -> CoreConfig {
     CoreConfig {
+        receipts: ReceiptPolicy {
+            statements: Some(Duration::from_secs(7)),
+            anchors: Some(Duration::from_secs(30)),
+        },
         chain_id: CHAIN.into(),
         asset: Asset::iota(),
         pricing: prices.pricing.clone(),

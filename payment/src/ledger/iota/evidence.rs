@@ -6,7 +6,7 @@ use iota_sdk_types::{Owner, Transaction, TransactionEffects, TransactionEffectsV
 
 use super::super::{GasCost, Lookup};
 use super::client::{CallError, Client};
-use super::neutral_address;
+use super::{inspect, neutral_address};
 use crate::{Amount, Asset, Credit, Evidence, TxDigest, UnixMillis};
 
 /// Asks for a transaction and reads it.
@@ -104,4 +104,19 @@ fn read_credit(change: &BalanceChange) -> Result<Option<Credit>, CallError> {
         asset: Asset::new(coin_type.to_string()),
         amount: Amount(u64::try_from(amount)?),
     }))
+}
+
+/// What a transaction says beside what it does; see [`crate::memo`]. `None` also where there is no such transaction.
+pub(super) async fn memo_of(
+    client: &Client,
+    digest: &TxDigest,
+) -> Result<Option<Vec<u8>>, CallError> {
+    let Some(executed) = client
+        .transaction(digest, &[Field::TRANSACTION_BCS])
+        .await?
+    else {
+        return Ok(None);
+    };
+    let transaction = executed.transaction()?.transaction()?;
+    Ok(inspect::memo(&transaction))
 }

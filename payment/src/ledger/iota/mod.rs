@@ -17,8 +17,8 @@ use futures::stream::BoxStream;
 use iota_sdk_grpc_client::read_mask_fields::TransactionField as Field;
 use tokio::sync::watch;
 
+use self::client::Client;
 pub use self::client::EndpointError;
-use self::client::{CallError, Client};
 pub use self::inspect::inspect;
 pub use self::wallet::{HostLedger, WalletError};
 use super::keys::Keyring;
@@ -107,18 +107,7 @@ impl Ledger for IotaLedger {
         &'a self,
         digest: &'a TxDigest,
     ) -> BoxFuture<'a, Result<Option<Vec<u8>>, Unavailable>> {
-        Box::pin(async {
-            let found = self
-                .client
-                .transaction(digest, &[Field::TRANSACTION_BCS])
-                .await?;
-            let Some(executed) = found else {
-                return Ok(None);
-            };
-            let transaction = executed.transaction().map_err(CallError::from)?;
-            let transaction = transaction.transaction().map_err(CallError::from)?;
-            Ok(inspect::memo(&transaction))
-        })
+        Box::pin(async { Ok(evidence::memo_of(&self.client, digest).await?) })
     }
 
     fn gas_of<'a>(

@@ -134,6 +134,11 @@ impl HostLedger {
         evidence::lookup(&self.client, digest).await
     }
 
+    /// What a transaction says beside what it does; see [`crate::memo`].
+    pub async fn memo_of(&self, digest: &TxDigest) -> Result<Option<Vec<u8>>, WalletError> {
+        Ok(evidence::memo_of(&self.client, digest).await?)
+    }
+
     /// What an address holds.
     pub async fn balance(&self, address: &Address) -> Result<Amount, WalletError> {
         Ok(self.client.balance(address).await?)
