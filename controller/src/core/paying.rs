@@ -56,7 +56,7 @@ const SLOWEST_QUESTION: Duration = Duration::from_secs(5);
 const MOST_OFFERS: u32 = 8;
 
 /// The largest integer of a signed document (RFC 8785 section 3.2.2.3): 9 million IOTA in nanos.
-const MOST_SIGNED: u64 = (1 << 53) - 1;
+pub(super) const MOST_SIGNED: u64 = (1 << 53) - 1;
 
 /// A cursor is written at the latest after so many checkpoints without a payment, so that a restart
 /// need not read the chain from long ago. Seeing a payment again is harmless.
