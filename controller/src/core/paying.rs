@@ -404,7 +404,13 @@ impl Core {
                 amount,
                 Some(format!("{amount} is more than a receipt can name")),
             ),
-            Verdict::Paid { amount, .. } => (Stimulus::PaymentFinal, amount, None),
+            Verdict::Paid { amount, .. } => {
+                // A change is carried as the next generation of its flow, and there is none left.
+                match self.register.next_generation(reservation.root) {
+                    Ok(_) => (Stimulus::PaymentFinal, amount, None),
+                    Err(why) => (Stimulus::PaymentUseless, amount, Some(why)),
+                }
+            }
             Verdict::TooLittle { paid } => (
                 Stimulus::PaymentUseless,
                 paid,
