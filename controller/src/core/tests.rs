@@ -20,6 +20,7 @@ mod grouping;
 mod moving;
 mod pricing;
 mod scheduling;
+mod stories;
 
 use super::{
     Core, CoreConfig, DataPlane, OperatorKeys, Shares,
