@@ -129,6 +129,8 @@ struct Story {
     pricing: Pricing,
     /// Quotes that were told, in groups.
     quotes: Vec<Vec<QuoteDocument>>,
+    /// How many transactions were made.
+    made: usize,
     /// What is on the ledger: a controller that was killed reads it again.
     payments: Vec<Evidence>,
     capacities: BTreeMap<usize, u64>,
@@ -151,6 +153,7 @@ impl Story {
             desk: Self::start(&pricing, Vec::new(), now, true),
             pricing,
             quotes: Vec::new(),
+            made: 0,
             payments: Vec::new(),
             capacities: BTreeMap::new(),
             kill_after: None,
@@ -166,18 +169,17 @@ impl Story {
     fn tell(&mut self, event: &Event) {
         let kill_after = self.kill_after.take();
         let before = self.desk.journal.len();
-        let in_time = self.desk.now;
         self.desk.durable = kill_after.is_none();
         self.happens(event);
         if let (Some(records), false) = (kill_after, matches!(event, Event::Crash { .. })) {
-            self.restart(before + records, in_time);
+            self.restart(before + records);
         }
         self.desk.durable = true;
         self.desk.books();
     }
 
     /// Kills the controller, with so many records durable at most, and starts another one.
-    fn restart(&mut self, records: usize, _: Time) {
+    fn restart(&mut self, records: usize) {
         let mut journal = std::mem::take(&mut self.desk.journal);
         journal.truncate(records);
         let confirms = *self.desk.confirms.lock().unwrap();
@@ -232,14 +234,15 @@ impl Story {
         self.desk.replies.remove(&id)
     }
 
-    fn evidence(&self, quotes: &[QuoteDocument], more: i64) -> Evidence {
+    fn evidence(&mut self, quotes: &[QuoteDocument], more: i64) -> Evidence {
+        self.made += 1;
         let credit = |it: &QuoteDocument| Credit {
             address: it.payment.pay_to.clone(),
             asset: Asset::iota(),
             amount: Amount(it.payment.price.0.saturating_add_signed(more).max(1)),
         };
         Evidence {
-            digest: TxDigest::new(format!("paid {}", self.payments.len())),
+            digest: TxDigest::new(format!("paid {}", self.made)),
             credits: quotes.iter().map(credit).collect(),
             ..self.desk.evidence("", ReservationNumber(1), 0)
         }
@@ -321,8 +324,9 @@ impl Story {
                     self.payments.push(payment.clone());
                     self.desk.ledger(LedgerEvent::LookedUp {
                         digest: payment.digest.clone(),
-                        result: Lookup::Found(payment),
+                        result: Lookup::Found(payment.clone()),
                     });
+                    self.desk.checkpoint(1, vec![payment]);
                 }
             }
             Event::Change {
