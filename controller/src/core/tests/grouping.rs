@@ -193,15 +193,21 @@ fn bytes_that_were_handed_over_for_one_buy_all() {
         transaction: bytes("group"),
         inspected,
     };
+    let offered = desk.journal.len();
     desk.reserve(numbers(&group)[1], Some(proof)).unwrap();
     assert!(desk.submitted(&digest));
     assert_eq!(statuses(&mut desk, &group), [Status::Pending; 2]);
-    let found = evidence(&desk, credits(&group.quotes));
-    desk.ledger(LedgerEvent::LookedUp {
-        digest,
-        result: Lookup::Found(found),
-    });
-    assert_eq!(statuses(&mut desk, &group), [Status::Active; 2]);
+    // Also where the ledger takes until after the expiry, and a crash came between the records of the two.
+    for records in offered + 1..=desk.journal.len() {
+        let mut desk = start(LINE, desk.journal[..records].to_vec(), desk.now, true);
+        desk.wait(Duration::from_secs(35));
+        let found = evidence(&desk, credits(&group.quotes));
+        desk.ledger(LedgerEvent::LookedUp {
+            digest: digest.clone(),
+            result: Lookup::Found(found),
+        });
+        assert_eq!(statuses(&mut desk, &group), [Status::Active; 2]);
+    }
 }
 
 #[test]
