@@ -1,6 +1,7 @@
 //! Whatever buyers, switches, the operator and crashes do, in any order: the accounts are exact, groups are all or none, and in
 //! the end nothing stays booked.
 
+use payflow_qos::price::{Congestion, Following, MinuteOfDay, Period, TimeOfDay};
 use proptest::prelude::*;
 
 use super::*;
@@ -71,6 +72,14 @@ enum Event {
         link: usize,
         drained: bool,
     },
+    /// The host at the far end is found at another switch, or where it was.
+    Moves {
+        away: bool,
+    },
+    /// A port is gone for good.
+    GivenUp {
+        link: usize,
+    },
     /// Whether switches confirm at once.
     Confirms(bool),
     /// A switch is out of reach, or there again.
@@ -116,6 +125,8 @@ fn event() -> impl Strategy<Value = Event> {
         2 => which.prop_map(|which| Event::Mend { which }),
         2 => (link.clone(), 0..=100_u64).prop_map(|(link, per_cent)| Event::Capacity { link, per_cent }),
         1 => (link, any::<bool>()).prop_map(|(link, drained)| Event::Drain { link, drained }),
+        1 => any::<bool>().prop_map(|away| Event::Moves { away }),
+        1 => (0..8_usize).prop_map(|link| Event::GivenUp { link }),
         2 => any::<bool>().prop_map(Event::Confirms),
         1 => any::<bool>().prop_map(Event::Away),
         6 => (0..40_000_u64).prop_map(|ms| Event::Wait { ms }),
@@ -149,7 +160,7 @@ fn links() -> Vec<(PortRef, u64)> {
 impl Story {
     fn begin(pricing: Pricing) -> Self {
         let now = Time::from_millis(1_000_000);
-        Story {
+        let mut story = Story {
             desk: Self::start(&pricing, Vec::new(), now, true),
             pricing,
             quotes: Vec::new(),
@@ -157,12 +168,22 @@ impl Story {
             payments: Vec::new(),
             capacities: BTreeMap::new(),
             kill_after: None,
-        }
+        };
+        story.second_edge_port();
+        story
+    }
+
+    /// Where the host at the far end may be found as well.
+    fn second_edge_port(&mut self) {
+        let (link, capacity) = (port(2, 1), Some(BitRate(1_000_000_000)));
+        self.network(NetworkEvent::Capacity { link, capacity });
     }
 
     fn start(pricing: &Pricing, journal: Vec<(u64, Record)>, now: Time, confirms: bool) -> Desk {
         start_with(DIAMOND, journal, now, confirms, |config| {
             config.pricing = pricing.clone();
+            let interval = Duration::from_secs(60);
+            config.following = Some(Following::new(interval, 100, 200, 500, 4_000).unwrap());
         })
     }
 
@@ -184,6 +205,7 @@ impl Story {
         journal.truncate(records);
         let confirms = *self.desk.confirms.lock().unwrap();
         self.desk = Self::start(&self.pricing, journal, self.desk.now, confirms);
+        self.second_edge_port();
         for (link, per_cent) in self.capacities.clone() {
             self.capacity(link, per_cent);
         }
@@ -398,6 +420,21 @@ impl Story {
                 };
                 self.desk.post(&operator, request);
             }
+            Event::Moves { away } => {
+                let host = Host {
+                    address: ip(4),
+                    mac: MacAddr([2, 0, 0, 0, 0, 4]),
+                    port: if *away { port(2, 1) } else { port(3, 1) },
+                    since: self.desk.now,
+                };
+                let hosts = &self.desk.hosts;
+                hosts.lock().unwrap().insert(ip(4), host.clone());
+                self.network(NetworkEvent::Host(host));
+            }
+            Event::GivenUp { link } => {
+                let (port, _) = links()[*link];
+                self.network(NetworkEvent::PortGivenUp { port });
+            }
             Event::Confirms(confirms) => *self.desk.confirms.lock().unwrap() = *confirms,
             Event::Away(away) => {
                 let connection = crate::core::network::ConnectionId(1);
@@ -476,8 +513,24 @@ impl Story {
     }
 }
 
+/// Another price in every second minute of the first hour.
+fn by_minutes() -> Vec<Period> {
+    let minute = |it| MinuteOfDay::new(it).unwrap();
+    let period = |from, to, factor| Period {
+        from: minute(from),
+        to: minute(to),
+        factor_per_mille: Some(factor),
+        steady_nanos_per_mbit_second: None,
+        elastic_nanos_per_mbit_second: None,
+    };
+    let dear = |it: u16| period(it, it + 1, 333 + 700 * u32::from(it % 2));
+    (0..60)
+        .map(dear)
+        .chain([period(60, 1_440, 1_000)])
+        .collect()
+}
+
 fn pricings() -> impl Strategy<Value = Pricing> {
-    use payflow_qos::price::Congestion;
     let tariff = |minimum_nanos| Tariff {
         steady_nanos_per_mbit_second: 1_001_000,
         elastic_nanos_per_mbit_second: 1_000_000,
@@ -486,6 +539,9 @@ fn pricings() -> impl Strategy<Value = Pricing> {
     prop_oneof![
         Just(Pricing::Fixed(tariff(10_000_000))),
         Just(Pricing::Fixed(tariff(0))),
+        Just(Pricing::TimeOfDay(
+            TimeOfDay::new(tariff(0), 0, by_minutes()).unwrap()
+        )),
         Just(Pricing::Congestion(
             Congestion::new(tariff(1_000), 50).unwrap()
         )),
