@@ -29,7 +29,7 @@ pub(super) struct PaymentBody {
 }
 
 /// What to write, by field.
-const HINTS: [(&str, &str); 15] = [
+const HINTS: [(&str, &str); 25] = [
     ("source", "an IP address as text, such as \"10.0.0.1\""),
     ("destination", "an IP address as text, such as \"10.0.0.4\""),
     ("protocol", "\"udp\" or \"tcp\""),
@@ -42,6 +42,24 @@ const HINTS: [(&str, &str); 15] = [
         "a whole number from 1 to 65535, or a range of them as text such as \"5000-5010\"",
     ),
     ("rate_bps", "a whole number of bit/s, such as 10000000"),
+    (
+        "payload",
+        "{\"rate_bps\": 8000000, \"packet_bytes\": 1000} in place of rate_bps, or leave it out",
+    ),
+    (
+        "packet_bytes",
+        "the payload bytes of each packet, such as 1000",
+    ),
+    (
+        "bounds",
+        "{\"hops\": 3, \"delay_ms\": 50}, one of them, or leave it out",
+    ),
+    ("hops", "the most switches of the path, such as 3"),
+    ("delay_ms", "the most milliseconds in buffers, such as 50"),
+    (
+        "start_at",
+        "milliseconds since 1970 (UTC), or leave it out to begin at once",
+    ),
     ("duration_s", "a whole number of seconds, such as 30"),
     ("class", "\"steady\" or \"elastic\", or leave it out"),
     (
@@ -50,6 +68,13 @@ const HINTS: [(&str, &str); 15] = [
     ),
     ("refund_to", "an address on the ledger, as text"),
     ("quote", "the id of a quote, such as \"q17\""),
+    ("quotes", "a list of objects, each as in POST /v1/quotes"),
+    (
+        "outlook",
+        "{\"step_s\": 900, \"count\": 24}, or leave it out",
+    ),
+    ("step_s", "a whole number of seconds, such as 900"),
+    ("count", "how many starts to look at, from 1 to 96"),
     (
         "payment",
         "{\"transaction\": ...} or {\"digest\": \"...\"}, or leave it out to be told how to pay",
@@ -122,11 +147,11 @@ fn explain(path: &str, error: &serde_json::Error) -> Problem {
     problem.with("line", line).with("column", column)
 }
 
+/// By the whole path, or else by its last part: `quotes[1].rate_bps` is a rate.
 fn hint(field: &str) -> Option<&'static str> {
-    HINTS
-        .iter()
-        .find(|(name, _)| *name == field)
-        .map(|(_, hint)| *hint)
+    let of = |path: &str| HINTS.iter().find(|(name, _)| *name == path);
+    let last = field.rsplit_once('.').map_or(field, |(_, last)| last);
+    of(field).or_else(|| of(last)).map(|(_, hint)| *hint)
 }
 
 #[cfg(test)]
@@ -243,6 +268,16 @@ mod tests {
             "{}",
             problem.detail
         );
+    }
+
+    #[test]
+    fn a_wrong_value_of_a_group_is_named_by_its_path_with_what_to_write() {
+        let second = GOOD.replace("10000000", "\"10Mbit\"");
+        let group = format!("{{\"quotes\":[{GOOD},{second}]}}");
+        let problem = parse::<crate::core::document::GroupRequest>(group.as_bytes()).unwrap_err();
+        let named = Some(&Value::from("quotes[1].rate_bps"));
+        assert_eq!(problem.extensions.get("field"), named);
+        assert!(problem.detail.contains("10000000"), "{}", problem.detail);
     }
 
     #[test]

@@ -212,6 +212,7 @@ fn check_all(
         .try_for_each(|(quote, request)| {
             let expected = Expected {
                 request,
+                replaces: order.replaces.as_deref(),
                 buyer: wallet.buyer(),
                 known,
             };
@@ -277,6 +278,7 @@ pub(super) async fn change(args: ChangeArgs, common: &Common, out: Out) -> Resul
         path: format!("{path}/quotes"),
         body: body_of(&wanted)?,
         requests: vec![request],
+        replaces: Some(args.id.reservation_id()),
     };
     buy(order, &wallet, &args.pay, common, out).await
 }
@@ -287,6 +289,8 @@ struct Order {
     body: Value,
     /// What the quotes have to be for; several for a group.
     requests: Vec<QuoteRequest>,
+    /// The reservation that it takes the place of.
+    replaces: Option<String>,
 }
 
 impl Order {
@@ -295,6 +299,7 @@ impl Order {
             path: "/v1/quotes".to_owned(),
             body: body_of(&request)?,
             requests: vec![request],
+            replaces: None,
         })
     }
 
@@ -304,6 +309,7 @@ impl Order {
             path: "/v1/groups".to_owned(),
             body: body_of(&group)?,
             requests: group.quotes,
+            replaces: None,
         })
     }
 }

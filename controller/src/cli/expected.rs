@@ -16,6 +16,8 @@ pub(super) const WHAT_IS_LEFT: u64 = 0;
 /// What a quote must say before anything is paid.
 pub(super) struct Expected<'a> {
     pub(super) request: &'a QuoteRequest,
+    /// The reservation that it has to take the place of, if any: what else it replaced would end.
+    pub(super) replaces: Option<&'a str>,
     pub(super) buyer: PublicKey,
     pub(super) known: &'a WellKnown,
 }
@@ -44,6 +46,10 @@ impl Expected<'_> {
             (
                 "the rate",
                 document.rate() == BitRate(wanted_bps(request, flow.source)).to_sold(),
+            ),
+            (
+                "what it takes the place of",
+                document.replaces.as_deref() == self.replaces,
             ),
             ("the bounds", document.bounds == request.bounds),
             ("the start", document.start_at == request.start_at),
@@ -100,7 +106,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        api::testing::{buyer_key, operator_key, quote, quote_request},
+        api::testing::{buyer_key, operator_key, quote, quote_document, quote_request, sign_quote},
         core::{network::Protocol, payload::Payload},
     };
 
@@ -128,6 +134,7 @@ mod tests {
         assert_eq!(
             Expected {
                 request: &request,
+                replaces: None,
                 buyer: buyer_key(),
                 known: &known
             }
@@ -221,6 +228,7 @@ mod tests {
         for (what, request) in changed {
             let error = Expected {
                 request: &request,
+                replaces: None,
                 buyer: buyer_key(),
                 known: &known(),
             }
@@ -238,6 +246,7 @@ mod tests {
         assert!(
             Expected {
                 request: &asked,
+                replaces: None,
                 buyer: other_buyer,
                 known: &known()
             }
@@ -247,6 +256,7 @@ mod tests {
         assert!(
             Expected {
                 request: &asked,
+                replaces: None,
                 buyer: buyer_key(),
                 known: &other_chain
             }
@@ -256,10 +266,37 @@ mod tests {
     }
 
     #[test]
+    fn a_quote_that_takes_the_place_of_another_reservation_than_the_one_that_is_changed_is_not_paid()
+     {
+        let (request, known) = (request(), known());
+        let check = |offered: Option<&str>, replaces| {
+            let mut document = quote_document();
+            document["replaces"] = serde_json::json!(offered);
+            Expected {
+                request: &request,
+                replaces,
+                buyer: buyer_key(),
+                known: &known,
+            }
+            .check(&sign_quote(document))
+        };
+        assert_eq!(check(Some("r1"), Some("r1")), Ok(()));
+        for (offered, asked) in [
+            (Some("r2"), Some("r1")),
+            (None, Some("r1")),
+            (Some("r1"), None),
+        ] {
+            let error = check(offered, asked).unwrap_err();
+            assert!(error.contains("the place of"), "{error}");
+        }
+    }
+
+    #[test]
     fn a_quote_signed_by_another_or_changed_is_not_paid() {
         let (request, known) = (request(), known());
         let expected = Expected {
             request: &request,
+            replaces: None,
             buyer: buyer_key(),
             known: &known,
         };

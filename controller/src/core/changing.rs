@@ -57,6 +57,18 @@ impl Core {
                 "only what is active can be changed",
             ));
         };
+        if let Some(other) = self.awaited(reservation) {
+            return Err(Problem::new(
+                ProblemKind::WrongState,
+                format!(
+                    "{} of its group has not begun yet; once it has, each of them can be changed",
+                    other.reservation_id()
+                ),
+            ));
+        }
+        if let Err(why) = self.register.next_generation(reservation.root) {
+            return Err(Problem::new(ProblemKind::WrongState, why));
+        }
         if let Some(other) = self.open_change(number) {
             return Err(Problem::new(
                 ProblemKind::FlowConflict,

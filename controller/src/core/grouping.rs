@@ -4,11 +4,11 @@
 //! transaction that pays each of them at its address, and bought in one record. Until every one of them has begun, one that
 //! cannot be given ends all; from then on each lives for itself.
 
-use payflow_payment::{Amount, Evidence};
+use payflow_payment::{Amount, Evidence, Signed};
 
 use super::{
     Core, commitment,
-    document::{GroupDocument, GroupRequest, ReservationNumber},
+    document::{GroupDocument, GroupRequest, QuoteDocument, ReservationNumber},
     io::{Caller, Idempotency},
     journal::{Bought, EndCause, QuoteIssued, Record},
     paying::Weighed,
@@ -75,13 +75,13 @@ impl Core {
                 }
             }
         }
-        let price = total(issued.iter().map(|it| it.quote.document.payment.price));
+        let price = total(issued.iter().map(|it| &it.quote));
         if let Some(problem) = too_dear(price, body.max_price) {
             self.withdraw(&issued);
             return Err(problem);
         }
         let answer = Answer::Group(Box::new(GroupDocument {
-            price: price.unwrap_or_default(),
+            price,
             quotes: issued.iter().map(|it| it.quote.clone()).collect(),
         }));
         self.offer(issued);
@@ -101,9 +101,8 @@ impl Core {
             .iter()
             .filter_map(|it| self.register.reservations.get(it));
         let quotes: Vec<_> = reservations.map(|it| it.issued.quote.clone()).collect();
-        let prices = quotes.iter().map(|it| it.document.payment.price);
         GroupDocument {
-            price: total(prices).unwrap_or_default(),
+            price: total(&quotes),
             quotes,
         }
     }
@@ -142,13 +141,14 @@ impl Core {
             }
             return;
         }
-        let is_whole = weighed.len() == members.len();
+        let pays_its_flow = |it: &Weighed| {
+            let reservation = self.register.reservations.get(&it.number);
+            reservation.is_some_and(|flow| it.amount >= flow.quote().payment.price)
+        };
+        let is_whole = weighed.len() == members.len() && weighed.iter().all(pays_its_flow);
         for mut it in weighed {
-            if !is_whole || it.stimulus == Stimulus::PaymentFinal {
-                let why = "it did not pay every flow of its group, or one of them could not be bought any more";
-                it.reason.get_or_insert_with(|| why.to_owned());
-                it.stimulus = Stimulus::PaymentUseless;
-            }
+            let why = "it did not pay every flow of its group, or one of them could not be bought any more";
+            it.reason.get_or_insert_with(|| why.to_owned());
             self.is_useless(it, is_whole, evidence);
         }
     }
@@ -184,6 +184,14 @@ impl Core {
         }
     }
 
+    /// One of its group that has not begun: until that has, the group is all or none.
+    pub(super) fn awaited(&self, reservation: &Reservation) -> Option<ReservationNumber> {
+        let members = reservation.issued.group.iter();
+        let mut members = members.filter_map(|it| self.register.reservations.get(it));
+        let awaited = members.find(|it| it.active.is_none() && it.ended_by().is_none());
+        awaited.map(|it| it.issued.number)
+    }
+
     /// Goes on with what a crash has interrupted.
     pub(super) fn resume_groups(&mut self) {
         let reservations = self.register.reservations.values();
@@ -207,20 +215,13 @@ impl Core {
     }
 }
 
-/// `None` where no amount says it.
-fn total(prices: impl IntoIterator<Item = Amount>) -> Option<Amount> {
-    prices
-        .into_iter()
-        .try_fold(Amount::ZERO, Amount::checked_add)
+/// Each price can be signed, so that it is below 2^53, and their sum below 2^57.
+fn total<'q>(quotes: impl IntoIterator<Item = &'q Signed<QuoteDocument>>) -> Amount {
+    let prices = quotes.into_iter().map(|it| it.document.payment.price);
+    Amount::checked_sum(prices).unwrap_or(Amount(u64::MAX))
 }
 
-fn too_dear(price: Option<Amount>, most: Option<Amount>) -> Option<Problem> {
-    let Some(price) = price else {
-        return Some(field(
-            "quotes",
-            "the group costs more than 18.4 billion IOTA; ask for less",
-        ));
-    };
+fn too_dear(price: Amount, most: Option<Amount>) -> Option<Problem> {
     let most = most.filter(|most| *most < price)?;
     let detail =
         format!("the price of the group is {price}, above the {most} that max_price allows");

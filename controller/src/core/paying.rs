@@ -56,7 +56,7 @@ const SLOWEST_QUESTION: Duration = Duration::from_secs(5);
 const MOST_OFFERS: u32 = 8;
 
 /// The largest integer of a signed document (RFC 8785 section 3.2.2.3): 9 million IOTA in nanos.
-const MOST_SIGNED: u64 = (1 << 53) - 1;
+pub(super) const MOST_SIGNED: u64 = (1 << 53) - 1;
 
 /// A cursor is written at the latest after so many checkpoints without a payment, so that a restart
 /// need not read the chain from long ago. Seeing a payment again is harmless.
@@ -388,7 +388,7 @@ impl Core {
     /// What a transaction that is in a checkpoint means for this quote; `None` if nothing, or nothing new.
     pub(super) fn weigh(&self, number: ReservationNumber, evidence: &Evidence) -> Option<Weighed> {
         let reservation = self.register.reservations.get(&number)?;
-        let terms = reservation.terms_for(evidence);
+        let terms = self.terms_for(reservation, evidence);
         let key = PaymentKey {
             chain_id: self.config.chain_id.clone(),
             digest: evidence.digest.clone(),
@@ -404,7 +404,13 @@ impl Core {
                 amount,
                 Some(format!("{amount} is more than a receipt can name")),
             ),
-            Verdict::Paid { amount, .. } => (Stimulus::PaymentFinal, amount, None),
+            Verdict::Paid { amount, .. } => {
+                // A change is carried as the next generation of its flow, and there is none left.
+                match self.register.next_generation(reservation.root) {
+                    Ok(_) => (Stimulus::PaymentFinal, amount, None),
+                    Err(why) => (Stimulus::PaymentUseless, amount, Some(why)),
+                }
+            }
             Verdict::TooLittle { paid } => (
                 Stimulus::PaymentUseless,
                 paid,
@@ -434,7 +440,7 @@ impl Core {
         let Some(reservation) = self.register.reservations.get(&weighed.number) else {
             return;
         };
-        let terms = reservation.terms_for(evidence);
+        let terms = self.terms_for(reservation, evidence);
         let in_time = evidence
             .timestamp
             .is_some_and(|made_at| made_at <= terms.expires_at);
@@ -546,7 +552,7 @@ impl Core {
         let Some(reservation) = self.register.reservations.get(&number) else {
             return;
         };
-        let terms = reservation.terms_for(evidence);
+        let terms = self.terms_for(reservation, evidence);
         let reason = match judge(&terms, evidence, self.unix_now()) {
             Verdict::Failed => "the transaction failed on the ledger".to_owned(),
             Verdict::NotToUs => format!("the transaction paid nothing to {}", terms.pay_to),
@@ -561,6 +567,21 @@ impl Core {
             Verdict::NotFinal | Verdict::Paid { .. } => return,
         };
         self.payment_dead(number, reason);
+    }
+
+    /// The terms under which a transaction is judged. Handing over the signed bytes before the expiry is in time,
+    /// even when the checkpoint comes after it, as long as it comes within the grace: the wait is ours, not the buyer's.
+    /// What was handed over for one of a group was so for all; a crash may have come between their records.
+    fn terms_for(&self, reservation: &Reservation, evidence: &Evidence) -> PaymentTerms {
+        let mut terms = reservation.quote().payment.clone();
+        let group = reservation.issued.group.iter();
+        let mut group = group.filter_map(|it| self.register.reservations.get(it));
+        let in_time = |it: &Reservation| it.was_handed_over_in_time(&evidence.digest);
+        if in_time(reservation) || group.any(in_time) {
+            terms.expires_at = terms.expires_at.saturating_add_ms(terms.grace_ms);
+            terms.grace_ms = 0;
+        }
+        terms
     }
 
     fn payment_dead(&mut self, number: ReservationNumber, reason: String) {
@@ -594,20 +615,13 @@ impl Reservation {
                 .is_some_and(|paid| paid.digest == *digest)
     }
 
-    /// The terms under which a transaction is judged. Handing over the signed bytes before the expiry is in time,
-    /// even when the checkpoint comes after it, as long as it comes within the grace: the wait is ours, not the buyer's.
-    fn terms_for(&self, evidence: &Evidence) -> PaymentTerms {
-        let mut terms = self.quote().payment.clone();
-        let handed_over_in_time = self.offered.as_ref().is_some_and(|offered| {
-            offered.digest == evidence.digest
+    /// Whether the signed bytes were handed over before the expiry.
+    fn was_handed_over_in_time(&self, digest: &TxDigest) -> bool {
+        self.offered.as_ref().is_some_and(|offered| {
+            offered.digest == *digest
                 && offered.transaction.is_some()
-                && unix(offered.at) <= terms.expires_at
-        });
-        if handed_over_in_time {
-            terms.expires_at = terms.expires_at.saturating_add_ms(terms.grace_ms);
-            terms.grace_ms = 0;
-        }
-        terms
+                && unix(offered.at) <= self.quote().payment.expires_at
+        })
     }
 }
 

@@ -15,6 +15,7 @@ use super::{
     document::{Chance, OutlookDocument, OutlookRequest, PriceDocument, PriceRequest},
     io::Caller,
     journal::Record,
+    paying::MOST_SIGNED,
     problem::Problem,
     quoting::{Wanted, field, key_of, millis, refused},
     reply::Answer,
@@ -119,10 +120,11 @@ impl Core {
                     .pricing
                     .charge(&self.book, &purchase, self.base_factor())
             })
+            .filter(|charge| charge.total() <= MOST_SIGNED)
             .ok_or_else(|| {
                 field(
                     "rate_bps",
-                    "so much for so long costs more than 18.4 billion IOTA; ask for less",
+                    "so much for so long costs more than 9 million IOTA, the most that a quote can name; ask for less",
                 )
             })
     }

@@ -122,13 +122,11 @@ impl Core {
         match self.register.idempotency.get(&key) {
             None => Ok(None),
             Some((fingerprint, number)) if *fingerprint == idempotency.fingerprint => {
-                match self.members(*number).as_slice() {
-                    [_] => self.get_quote(caller, *number).map(Some),
-                    members => {
-                        self.visible(caller, *number)?;
-                        Ok(Some(Answer::Group(Box::new(self.group_document(members)))))
-                    }
-                }
+                let issued = &self.visible(caller, *number)?.issued;
+                Ok(Some(match issued.group.as_slice() {
+                    [] => Answer::Quote(Box::new(issued.quote.clone())),
+                    members => Answer::Group(Box::new(self.group_document(members))),
+                }))
             }
             Some(_) => Err(Problem::new(
                 ProblemKind::IdempotencyConflict,

@@ -572,10 +572,9 @@ impl Register {
         let last = self.carried_as.range(flow(0)..=flow(u16::MAX)).next_back();
         match last {
             None => Ok(0),
-            Some((last, _)) => last
-                .generation
-                .checked_add(1)
-                .ok_or_else(|| "a flow cannot have another path".to_owned()),
+            Some((last, _)) => last.generation.checked_add(1).ok_or_else(|| {
+                "it has been changed or moved 65535 times, and cannot be again".to_owned()
+            }),
         }
     }
 

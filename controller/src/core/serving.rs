@@ -511,7 +511,12 @@ impl Core {
             State::Scheduled | State::Installing | State::Active | State::Suspended => {
                 self.make_way(number, detail);
             }
-            State::Stopping(_) | State::Settling(_) | State::Over(_) => {}
+            // Ended meanwhile, by another of its group: what switches may still carry of it is not free elsewhere yet.
+            State::Stopping(_) | State::Settling(_) | State::Over(_) => {
+                if self.generations.anywhere(number) {
+                    self.rebook(number);
+                }
+            }
         }
     }
 

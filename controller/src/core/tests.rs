@@ -22,6 +22,7 @@ mod moving;
 mod pricing;
 mod receipting;
 mod scheduling;
+mod stories;
 
 use super::{
     Core, CoreConfig, DataPlane, OperatorKeys, Shares,

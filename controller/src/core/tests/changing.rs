@@ -250,3 +250,31 @@ fn what_a_switch_may_still_carry_stays_booked_when_its_change_is_not_paid() {
     }));
     assert_eq!(booked(&desk), 0);
 }
+
+#[test]
+fn a_flow_that_has_had_every_path_it_can_have_is_not_changed_and_its_payment_goes_back() {
+    let (mut desk, number) = running();
+    let quote = change(&mut desk, number, Some(12_000_000), None).unwrap();
+    let issued = desk.core.register.reservations[&number].issued.clone();
+    for generation in 1..=u16::MAX {
+        let moved = crate::core::journal::Moved {
+            number,
+            generation,
+            path: issued.path.clone(),
+            ingress: issued.ingress,
+            source_mac: issued.source_mac,
+            destination_mac: issued.destination_mac,
+            reason: String::new(),
+            at: desk.now,
+        };
+        let moved = Record::Moved(Box::new(moved));
+        desk.core.register.apply(&moved).unwrap();
+    }
+    let other = pay(&mut desk, &quote);
+    assert_eq!(desk.view(other).status, Status::Held);
+    assert_eq!(desk.pay_out().1, quote.payment.price);
+    desk.ask(&buyer(), Request::Cancel(other)).unwrap();
+    let again = change(&mut desk, number, Some(12_000_000), None);
+    assert_eq!(kind(again), ProblemKind::WrongState);
+    desk.books();
+}

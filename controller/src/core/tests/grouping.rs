@@ -193,15 +193,21 @@ fn bytes_that_were_handed_over_for_one_buy_all() {
         transaction: bytes("group"),
         inspected,
     };
+    let offered = desk.journal.len();
     desk.reserve(numbers(&group)[1], Some(proof)).unwrap();
     assert!(desk.submitted(&digest));
     assert_eq!(statuses(&mut desk, &group), [Status::Pending; 2]);
-    let found = evidence(&desk, credits(&group.quotes));
-    desk.ledger(LedgerEvent::LookedUp {
-        digest,
-        result: Lookup::Found(found),
-    });
-    assert_eq!(statuses(&mut desk, &group), [Status::Active; 2]);
+    // Also where the ledger takes until after the expiry, and a crash came between the records of the two.
+    for records in offered + 1..=desk.journal.len() {
+        let mut desk = start(LINE, desk.journal[..records].to_vec(), desk.now, true);
+        desk.wait(Duration::from_secs(35));
+        let found = evidence(&desk, credits(&group.quotes));
+        desk.ledger(LedgerEvent::LookedUp {
+            digest: digest.clone(),
+            result: Lookup::Found(found),
+        });
+        assert_eq!(statuses(&mut desk, &group), [Status::Active; 2]);
+    }
 }
 
 #[test]
@@ -306,4 +312,99 @@ fn a_crash_after_any_record_of_a_group_sells_all_or_none() {
         }
         desk.books();
     }
+}
+
+#[test]
+fn a_group_of_one_is_a_group_whenever_it_is_asked_for() {
+    let mut desk = open();
+    let request = || Request::Group {
+        body: GroupRequest {
+            quotes: vec![there()],
+            max_price: None,
+        },
+        idempotency: Some(Idempotency {
+            key: "k".to_owned(),
+            fingerprint: "f".to_owned(),
+        }),
+    };
+    let first = desk.ask(&buyer(), request()).unwrap();
+    assert!(matches!(first, Answer::Group(_)), "{first:?}");
+    assert_eq!(desk.ask(&buyer(), request()), Ok(first));
+}
+
+#[test]
+fn what_is_short_for_one_flow_of_a_group_costs_the_fee_at_every_address() {
+    let mut desk = open();
+    let group = both_ways(&mut desk);
+    let mut short = credits(&group.quotes);
+    short[1].amount = Amount(PRICE - 1);
+    let short = evidence(&desk, short);
+    desk.checkpoint(1, vec![short]);
+    assert_eq!(statuses(&mut desk, &group), [Status::Held; 2]);
+    assert_eq!(desk.pay_out().1, Amount(PRICE - 2_000_000));
+    assert_eq!(desk.pay_out().1, Amount(PRICE - 1 - 2_000_000));
+    desk.books();
+}
+
+#[test]
+fn a_flow_of_a_group_that_has_not_begun_whole_is_not_changed() {
+    let mut desk = open();
+    let later = QuoteRequest {
+        start_at: Some(UnixMillis(desk.now.millis() + 600_000)),
+        ..back()
+    };
+    let now = QuoteRequest {
+        duration_s: 1_200,
+        ..there()
+    };
+    let group = ask_group(&mut desk, vec![now, later]).unwrap();
+    let [first, second] = <[_; 2]>::try_from(pay(&mut desk, &group)).unwrap();
+    assert_eq!(
+        statuses(&mut desk, &group),
+        [Status::Active, Status::Scheduled]
+    );
+    let change = || Request::Change {
+        number: first,
+        body: crate::core::document::ChangeRequest {
+            rate_bps: Some(5_000_000),
+            ..Default::default()
+        },
+        idempotency: None,
+    };
+    let refused = desk.ask(&buyer(), change());
+    assert_eq!(kind(refused), ProblemKind::WrongState);
+    desk.wait(Duration::from_secs(601));
+    assert_eq!(statuses(&mut desk, &group), [Status::Active; 2]);
+    assert!(desk.ask(&buyer(), change()).is_ok());
+    desk.ask(&buyer(), Request::Cancel(second)).unwrap();
+    desk.books();
+}
+
+#[test]
+fn what_switches_may_still_carry_of_a_group_that_lost_its_capacity_stays_booked() {
+    let mut desk = open();
+    *desk.confirms.lock().unwrap() = false;
+    let flow = |port: u16| QuoteRequest {
+        destination_port: Some(port.into()),
+        rate_bps: 500_000,
+        ..there()
+    };
+    let group = ask_group(&mut desk, vec![flow(5000), flow(5002)]).unwrap();
+    pay(&mut desk, &group);
+    assert_eq!(statuses(&mut desk, &group), [Status::Installing; 2]);
+    let connection = crate::core::network::ConnectionId(1);
+    desk.feed(Input::Network(NetworkInput::Closed { connection }));
+    let trunk = port(2, 13);
+    let capacity = Some(BitRate(10_000));
+    let shrunk = NetworkEvent::Capacity {
+        link: trunk,
+        capacity,
+    };
+    desk.core.network_event(shrunk);
+    desk.drain();
+    desk.wait(Duration::from_secs(1));
+    for number in numbers(&group) {
+        assert_eq!(desk.view(number).ended_by.as_deref(), Some("failed"));
+    }
+    assert_eq!(booked(&desk), [1_000_000, 0], "a switch is away");
 }

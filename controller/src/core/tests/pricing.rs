@@ -357,3 +357,18 @@ fn a_shortfall_that_was_found_outlives_the_controller() {
     assert_eq!(receipt.refunded, Amount(PRICE / 10));
     desk.books();
 }
+
+#[test]
+fn a_price_that_no_signed_document_can_name_is_refused_as_such() {
+    let mut desk = start_with(LINE, Vec::new(), NOW, true, |config| {
+        config.pricing = Pricing::Fixed(Tariff {
+            steady_nanos_per_mbit_second: 1 << 50,
+            ..tariff()
+        });
+    });
+    let refused = desk.quote_with(|_| ()).unwrap_err();
+    assert_eq!(refused.kind, ProblemKind::InvalidField, "{refused:?}");
+    assert_eq!(booked(&desk, desk.now), 0);
+    let asked = desk.ask(&buyer(), Request::Price(price_request()));
+    assert_eq!(kind(asked), ProblemKind::InvalidField);
+}
