@@ -29,6 +29,6 @@ pub use signed::{PublicKey, Signature, Signed, SignedError, SigningKey};
 pub use terms::PaymentTerms;
 pub use transaction::{SignedTransaction, TransactionDecodeError};
 pub use transfer::{
-    Account, Accounts, Transfer, TransferError, TransferId, Turnover, UnknownAccount,
+    BookAccount, BookAccounts, Transfer, TransferError, TransferId, Turnover, UnknownBookAccount,
     UnknownTransfer,
 };

@@ -23,7 +23,7 @@ use crate::{Amount, PublicKey};
 /// Where money lies. In text as in the table of this module.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub enum Account {
+pub enum BookAccount {
     /// With a buyer, outside.
     Host(PublicKey),
     /// Of a reservation that is not settled.
@@ -42,7 +42,7 @@ pub enum Account {
     Gas,
 }
 
-impl Account {
+impl BookAccount {
     /// Whether more may have left it than has come.
     #[must_use]
     pub const fn may_be_negative(&self) -> bool {
@@ -50,7 +50,7 @@ impl Account {
     }
 }
 
-impl fmt::Display for Account {
+impl fmt::Display for BookAccount {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Host(key) => write!(f, "host:{key}"),
@@ -68,13 +68,13 @@ impl fmt::Display for Account {
 /// This text is no account.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0:?} is no account")]
-pub struct UnknownAccount(String);
+pub struct UnknownBookAccount(String);
 
-impl FromStr for Account {
-    type Err = UnknownAccount;
+impl FromStr for BookAccount {
+    type Err = UnknownBookAccount;
 
-    fn from_str(text: &str) -> Result<Self, UnknownAccount> {
-        let unknown = || UnknownAccount(text.to_owned());
+    fn from_str(text: &str) -> Result<Self, UnknownBookAccount> {
+        let unknown = || UnknownBookAccount(text.to_owned());
         let number = |of: &str| {
             let digits = of.strip_prefix("r").ok_or_else(unknown)?;
             let number: u64 = digits.parse().map_err(|_| unknown())?;
@@ -103,16 +103,16 @@ impl FromStr for Account {
     }
 }
 
-impl TryFrom<String> for Account {
-    type Error = UnknownAccount;
+impl TryFrom<String> for BookAccount {
+    type Error = UnknownBookAccount;
 
-    fn try_from(text: String) -> Result<Self, UnknownAccount> {
+    fn try_from(text: String) -> Result<Self, UnknownBookAccount> {
         text.parse()
     }
 }
 
-impl From<Account> for String {
-    fn from(account: Account) -> Self {
+impl From<BookAccount> for String {
+    fn from(account: BookAccount) -> Self {
         account.to_string()
     }
 }
@@ -159,9 +159,9 @@ pub struct Transfer {
     #[serde(flatten)]
     pub id: TransferId,
     /// Where it was.
-    pub from: Account,
+    pub from: BookAccount,
     /// Where it is.
-    pub to: Account,
+    pub to: BookAccount,
     /// How much, in the smallest unit; never zero.
     pub amount: Amount,
 }
@@ -191,7 +191,7 @@ pub enum TransferError {
     #[error("{from} has {balance}, and {amount} would leave it")]
     Overdrawn {
         /// Which account.
-        from: Account,
+        from: BookAccount,
         /// What is there.
         balance: i128,
         /// What would leave.
@@ -207,12 +207,12 @@ pub enum TransferError {
 
 /// Every account, as all transfers so far have left it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Accounts {
-    accounts: BTreeMap<Account, Turnover>,
+pub struct BookAccounts {
+    accounts: BTreeMap<BookAccount, Turnover>,
     last: Option<TransferId>,
 }
 
-impl Accounts {
+impl BookAccounts {
     /// Books a transfer: both sides of it, or, with an error, neither.
     ///
     /// # Errors
@@ -246,12 +246,12 @@ impl Accounts {
 
     /// What has come to an account and left it; nothing for one that nobody has used.
     #[must_use]
-    pub fn turnover(&self, account: &Account) -> Turnover {
+    pub fn turnover(&self, account: &BookAccount) -> Turnover {
         self.accounts.get(account).copied().unwrap_or_default()
     }
 
     /// Every account that was ever used, in order.
-    pub fn iter(&self) -> impl Iterator<Item = (&Account, &Turnover)> {
+    pub fn iter(&self) -> impl Iterator<Item = (&BookAccount, &Turnover)> {
         self.accounts.iter()
     }
 
@@ -273,25 +273,25 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn account() -> impl Strategy<Value = Account> {
+    fn account() -> impl Strategy<Value = BookAccount> {
         prop_oneof![
-            any::<[u8; 32]>().prop_map(|key| Account::Host(PublicKey(key))),
-            any::<u64>().prop_map(Account::Held),
-            any::<u64>().prop_map(Account::RefundsDue),
-            any::<u64>().prop_map(Account::Credited),
-            Just(Account::Earned),
-            Just(Account::Fees),
-            Just(Account::Treasury),
-            Just(Account::Gas),
+            any::<[u8; 32]>().prop_map(|key| BookAccount::Host(PublicKey(key))),
+            any::<u64>().prop_map(BookAccount::Held),
+            any::<u64>().prop_map(BookAccount::RefundsDue),
+            any::<u64>().prop_map(BookAccount::Credited),
+            Just(BookAccount::Earned),
+            Just(BookAccount::Fees),
+            Just(BookAccount::Treasury),
+            Just(BookAccount::Gas),
         ]
     }
 
-    fn few() -> impl Strategy<Value = Account> {
+    fn few() -> impl Strategy<Value = BookAccount> {
         prop_oneof![
-            Just(Account::Host(PublicKey([1; 32]))),
-            Just(Account::Held(1)),
-            Just(Account::Earned),
-            Just(Account::Treasury),
+            Just(BookAccount::Host(PublicKey([1; 32]))),
+            Just(BookAccount::Held(1)),
+            Just(BookAccount::Earned),
+            Just(BookAccount::Treasury),
         ]
     }
 
@@ -305,8 +305,8 @@ mod tests {
         fn the_sum_is_zero_and_nothing_is_overdrawn_whatever_is_tried(
             tried in prop::collection::vec((few(), few(), 0..1_000_u64, 0..3_u64), 0..60),
         ) {
-            let mut accounts = Accounts::default();
-            let mut model: BTreeMap<Account, i128> = BTreeMap::new();
+            let mut accounts = BookAccounts::default();
+            let mut model: BTreeMap<BookAccount, i128> = BTreeMap::new();
             let mut record = 1;
             for (from, to, amount, step) in tried {
                 record += step;
@@ -344,7 +344,7 @@ mod tests {
             "Earned",
             "held:r18446744073709551616",
         ] {
-            assert!(text.parse::<Account>().is_err(), "{text}");
+            assert!(text.parse::<BookAccount>().is_err(), "{text}");
         }
     }
 }

@@ -61,7 +61,7 @@ enum Resource {
     SwitchKey(String),
     Drain(String, Option<PortNo>),
     Books,
-    Accounts,
+    BookAccounts,
     Transfers,
     ReservationReceipts(String),
     Receipts,
@@ -95,10 +95,10 @@ impl Resource {
                 Err(_) => Self::Unknown,
             },
             ["v1", "books"] => Self::Books,
-            ["v1", "accounts"] => Self::Accounts,
+            ["v1", "books", "accounts"] => Self::BookAccounts,
             ["v1", "receipts"] => Self::Receipts,
             ["v1", "reservations", it, "receipts"] => Self::ReservationReceipts(id(it)),
-            ["v1", "transfers"] => Self::Transfers,
+            ["v1", "books", "transfers"] => Self::Transfers,
             ["healthz"] => Self::Health,
             ["readyz"] => Self::Readiness,
             [".well-known", "payflow"] => Self::WellKnown,
@@ -201,7 +201,7 @@ impl Api {
                 self.books(head.receive(body, settings).await?.operator()?)
                     .await
             }
-            Resource::Accounts => {
+            Resource::BookAccounts => {
                 allow(&head, &[Method::GET])?;
                 let received = head.receive(body, settings).await?;
                 self.accounts(received.buyer_or_operator(settings)?).await
@@ -608,10 +608,10 @@ impl Api {
     async fn accounts(&self, received: Received) -> Result<HttpResponse, Failed> {
         match self
             .desk
-            .request(received.caller, Request::Accounts)
+            .request(received.caller, Request::BookAccounts)
             .await?
         {
-            Answer::Accounts(accounts) => Ok(document(StatusCode::OK, &accounts)),
+            Answer::BookAccounts(accounts) => Ok(document(StatusCode::OK, &accounts)),
             other => Err(unexpected(&other)),
         }
     }

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use clap::Args;
 use futures::{StreamExt as _, stream};
 use payflow_payment::{
-    Account, Accounts, Address, Amount, Asset, ChainId, Credit, Evidence, Transfer, TxDigest,
+    Address, Amount, Asset, BookAccount, BookAccounts, ChainId, Credit, Evidence, Transfer,
+    TxDigest,
     ledger::{Lookup, iota::HostLedger},
 };
 use serde_json::{Value, json};
@@ -16,7 +17,7 @@ use super::{
 };
 use crate::core::{
     document::{ReservationView, Status, TransferView},
-    reply::{AccountView, AccountsDocument, Books, TransfersDocument},
+    reply::{BookAccountView, BookAccountsDocument, Books, TransfersDocument},
 };
 
 /// Questions to the ledger at a time.
@@ -48,7 +49,7 @@ pub(super) struct ListArgs {
 /// `payflow accounts`.
 pub(super) async fn accounts(args: &ListArgs, common: &Common, out: Out) -> Result<(), CliError> {
     let client = args.token.client(common)?;
-    let document: AccountsDocument = client.get("/v1/accounts").await?;
+    let document: BookAccountsDocument = client.get("/v1/books/accounts").await?;
     let titles = ["account", "came", "left", "balance"].map(str::to_owned);
     if args.csv {
         let rows = document.accounts.iter().map(|it| {
@@ -112,7 +113,7 @@ async fn all_transfers(client: &Client) -> Result<Vec<Transfer>, CliError> {
     let mut all: Vec<Transfer> = Vec::new();
     loop {
         let after = all.last().map(|it| format!("?after={}", it.id));
-        let path = format!("/v1/transfers{}", after.unwrap_or_default());
+        let path = format!("/v1/books/transfers{}", after.unwrap_or_default());
         let document: TransfersDocument = client.get(&path).await?;
         let more = document.more && !document.transfers.is_empty();
         all.extend(document.transfers);
@@ -126,7 +127,7 @@ async fn all_transfers(client: &Client) -> Result<Vec<Transfer>, CliError> {
 pub(super) async fn audit(args: &AuditArgs, common: &Common, out: Out) -> Result<(), CliError> {
     let client = args.token.client(common)?;
     // What happens meanwhile would look like a difference; so the newest comes last, and is cut off.
-    let accounts: AccountsDocument = client.get("/v1/accounts").await?;
+    let accounts: BookAccountsDocument = client.get("/v1/books/accounts").await?;
     let document: Value = client.get("/v1/reservations").await?;
     let views = buy::reservations(&client, &document)?;
     let books: Books = client.get("/v1/books").await?;
@@ -246,15 +247,16 @@ fn of_books(books: &Books, views: &[ReservationView]) -> Vec<String> {
 }
 
 /// The accounts are what the transfers make of them, and nothing is lost on the way.
-fn of_transfers(shown: &[AccountView], transfers: &[Transfer]) -> Vec<String> {
+fn of_transfers(shown: &[BookAccountView], transfers: &[Transfer]) -> Vec<String> {
     let mut findings = Vec::new();
-    let mut accounts = Accounts::default();
+    let mut accounts = BookAccounts::default();
     for transfer in transfers {
         if let Err(error) = accounts.book(transfer) {
             findings.push(format!("transfer {}: {error}", transfer.id));
         }
     }
-    let shown: BTreeMap<Account, &AccountView> = shown.iter().map(|it| (it.account, it)).collect();
+    let shown: BTreeMap<BookAccount, &BookAccountView> =
+        shown.iter().map(|it| (it.account, it)).collect();
     for (account, turnover) in accounts.iter() {
         let balance = shown.get(account).map_or(0, |it| it.balance);
         if i128::from(balance) != turnover.balance() {
@@ -272,7 +274,7 @@ fn of_transfers(shown: &[AccountView], transfers: &[Transfer]) -> Vec<String> {
 }
 
 /// The accounts agree with what the reservations say of themselves.
-fn of_accounts(shown: &[AccountView], books: &Books, views: &[ReservationView]) -> Vec<String> {
+fn of_accounts(shown: &[BookAccountView], books: &Books, views: &[ReservationView]) -> Vec<String> {
     let mut findings = Vec::new();
     let mut differs = |what: &str, account: i128, other: u128| {
         if i128::try_from(other) != Ok(account) {
@@ -281,18 +283,21 @@ fn of_accounts(shown: &[AccountView], books: &Books, views: &[ReservationView]) 
             ));
         }
     };
-    let sum = |of: &dyn Fn(&AccountView) -> Option<i128>| shown.iter().filter_map(of).sum::<i128>();
-    let came = |which: Account| sum(&|it| (it.account == which).then_some(i128::from(it.came)));
-    differs("earned", came(Account::Earned), books.earned.0.into());
-    differs("fees", came(Account::Fees), books.fees.0.into());
-    let held = sum(&|it| matches!(it.account, Account::Held(_)).then_some(i128::from(it.balance)));
+    let sum =
+        |of: &dyn Fn(&BookAccountView) -> Option<i128>| shown.iter().filter_map(of).sum::<i128>();
+    let came = |which: BookAccount| sum(&|it| (it.account == which).then_some(i128::from(it.came)));
+    differs("earned", came(BookAccount::Earned), books.earned.0.into());
+    differs("fees", came(BookAccount::Fees), books.fees.0.into());
+    let held =
+        sum(&|it| matches!(it.account, BookAccount::Held(_)).then_some(i128::from(it.balance)));
     differs("held", held, books.held.0.into());
-    let credited = |it: &AccountView| {
-        matches!(it.account, Account::Credited(_)).then_some(i128::from(it.balance))
+    let credited = |it: &BookAccountView| {
+        matches!(it.account, BookAccount::Credited(_)).then_some(i128::from(it.balance))
     };
     differs("credited", sum(&credited), books.credited.0.into());
-    let due =
-        sum(&|it| matches!(it.account, Account::RefundsDue(_)).then_some(i128::from(it.balance)));
+    let due = sum(&|it| {
+        matches!(it.account, BookAccount::RefundsDue(_)).then_some(i128::from(it.balance))
+    });
     let open = views
         .iter()
         .flat_map(outgoing)
@@ -397,9 +402,9 @@ mod tests {
     use super::*;
     use payflow_payment::{PublicKey, TransferId};
 
-    const HOST: Account = Account::Host(PublicKey([7; 32]));
+    const HOST: BookAccount = BookAccount::Host(PublicKey([7; 32]));
 
-    fn transfer(record: u64, from: Account, to: Account, amount: u64) -> Transfer {
+    fn transfer(record: u64, from: BookAccount, to: BookAccount, amount: u64) -> Transfer {
         let id = TransferId { record, part: 0 };
         let amount = Amount(amount);
         Transfer {
@@ -410,9 +415,9 @@ mod tests {
         }
     }
 
-    fn shown(account: Account, came: u64, left: u64) -> AccountView {
+    fn shown(account: BookAccount, came: u64, left: u64) -> BookAccountView {
         let balance = i64::try_from(came).unwrap() - i64::try_from(left).unwrap();
-        AccountView {
+        BookAccountView {
             account,
             came,
             left,
@@ -439,13 +444,13 @@ mod tests {
     #[test]
     fn accounts_that_are_not_what_their_transfers_make_of_them_are_found() {
         let transfers = [
-            transfer(1, HOST, Account::Held(1), 10),
-            transfer(2, Account::Held(1), Account::Earned, 10),
+            transfer(1, HOST, BookAccount::Held(1), 10),
+            transfer(2, BookAccount::Held(1), BookAccount::Earned, 10),
         ];
         let right = [
             shown(HOST, 0, 10),
-            shown(Account::Held(1), 10, 10),
-            shown(Account::Earned, 10, 0),
+            shown(BookAccount::Held(1), 10, 10),
+            shown(BookAccount::Earned, 10, 0),
         ];
         assert_eq!(of_transfers(&right, &transfers), Vec::<String>::new());
         let books = Books {
@@ -454,7 +459,7 @@ mod tests {
             ..Books::default()
         };
         assert_eq!(of_accounts(&right, &books, &[]), Vec::<String>::new());
-        let less = [right[0], right[1], shown(Account::Earned, 9, 0)];
+        let less = [right[0], right[1], shown(BookAccount::Earned, 9, 0)];
         assert_eq!(
             of_transfers(&less, &transfers),
             [
@@ -468,7 +473,7 @@ mod tests {
         );
         let overdrawn = [
             transfers[0],
-            transfer(2, Account::Held(1), Account::Earned, 11),
+            transfer(2, BookAccount::Held(1), BookAccount::Earned, 11),
         ];
         let found = of_transfers(&right, &overdrawn);
         assert!(

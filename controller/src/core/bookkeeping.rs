@@ -16,14 +16,16 @@
 
 use std::collections::BTreeMap;
 
-use payflow_payment::{Account, Accounts, Amount, PublicKey, Transfer, TransferError, TransferId};
+use payflow_payment::{
+    Amount, BookAccount, BookAccounts, PublicKey, Transfer, TransferError, TransferId,
+};
 
 use super::journal::Record;
 
 /// Makes the transfers of one record after another.
 #[derive(Clone, Debug, Default)]
 pub struct Bookkeeper {
-    accounts: Accounts,
+    accounts: BookAccounts,
     deals: BTreeMap<u64, Deal>,
     /// Outgoing transfers that are not final.
     payouts: BTreeMap<u64, Outgoing>,
@@ -76,7 +78,7 @@ pub enum BookkeepingError {
 impl Bookkeeper {
     /// Every account, after all records so far.
     #[must_use]
-    pub fn accounts(&self) -> &Accounts {
+    pub fn accounts(&self) -> &BookAccounts {
         &self.accounts
     }
 
@@ -124,15 +126,15 @@ impl Bookkeeper {
             } => {
                 let number = number.0;
                 let deal = self.known(entry, number)?;
-                let buyer = Account::Host(deal.buyer);
+                let buyer = BookAccount::Host(deal.buyer);
                 let Some(payout) = payout else {
-                    entry.transfer(buyer, Account::Credited(number), *amount);
+                    entry.transfer(buyer, BookAccount::Credited(number), *amount);
                     return Ok(());
                 };
                 entry.is_whole(*amount, &[*fee, *refund])?;
                 deal.fees = entry.sum(deal.fees, *fee)?;
-                entry.transfer(buyer, Account::Fees, *fee);
-                entry.transfer(buyer, Account::RefundsDue(number), *refund);
+                entry.transfer(buyer, BookAccount::Fees, *fee);
+                entry.transfer(buyer, BookAccount::RefundsDue(number), *refund);
                 self.send(*payout, Some(number), *refund, false);
             }
             Record::Settled {
@@ -148,10 +150,10 @@ impl Bookkeeper {
                 entry.is_whole(held, &[account.earned, account.fee, account.refunded])?;
                 deal.earned = entry.sum(deal.earned, account.earned)?;
                 deal.fees = entry.sum(deal.fees, account.fee)?;
-                let from = Account::Held(number);
-                entry.transfer(from, Account::Earned, account.earned);
-                entry.transfer(from, Account::Fees, account.fee);
-                entry.transfer(from, Account::RefundsDue(number), account.refunded);
+                let from = BookAccount::Held(number);
+                entry.transfer(from, BookAccount::Earned, account.earned);
+                entry.transfer(from, BookAccount::Fees, account.fee);
+                entry.transfer(from, BookAccount::RefundsDue(number), account.refunded);
                 self.send(*payout, Some(number), account.refunded, true);
             }
             Record::Anchored { payout, .. } => self.send(*payout, None, Amount::ZERO, false),
@@ -163,14 +165,14 @@ impl Bookkeeper {
                 let sent = sent.ok_or_else(|| entry.unknown(format!("transfer {payout}")))?;
                 if let Some(number) = sent.number {
                     let deal = self.known(entry, number)?;
-                    let due = Account::RefundsDue(number);
-                    entry.transfer(due, Account::Host(deal.buyer), sent.amount);
+                    let due = BookAccount::RefundsDue(number);
+                    entry.transfer(due, BookAccount::Host(deal.buyer), sent.amount);
                     // What else lies there is not earned yet as long as something is held, and stays until that is settled.
                     if sent.settles || deal.held.is_zero() {
                         let earned = std::mem::take(&mut deal.earned);
                         let fees = std::mem::take(&mut deal.fees);
-                        entry.transfer(Account::Earned, Account::Treasury, earned);
-                        entry.transfer(Account::Fees, Account::Treasury, fees);
+                        entry.transfer(BookAccount::Earned, BookAccount::Treasury, earned);
+                        entry.transfer(BookAccount::Fees, BookAccount::Treasury, fees);
                     }
                 }
                 entry.gas(*gas_nanos);
@@ -222,7 +224,11 @@ impl Bookkeeper {
     ) -> Result<(), BookkeepingError> {
         let deal = self.known(entry, number)?;
         deal.held = entry.sum(deal.held, amount)?;
-        entry.transfer(Account::Host(deal.buyer), Account::Held(number), amount);
+        entry.transfer(
+            BookAccount::Host(deal.buyer),
+            BookAccount::Held(number),
+            amount,
+        );
         Ok(())
     }
 
@@ -244,7 +250,7 @@ struct Entry {
 
 impl Entry {
     /// Nothing is not moved.
-    fn transfer(&mut self, from: Account, to: Account, amount: Amount) {
+    fn transfer(&mut self, from: BookAccount, to: BookAccount, amount: Amount) {
         if !amount.is_zero() {
             let part = u32::try_from(self.transfers.len()).unwrap_or(u32::MAX);
             let id = TransferId {
@@ -263,9 +269,9 @@ impl Entry {
     fn gas(&mut self, nanos: i64) {
         let amount = Amount(nanos.unsigned_abs());
         if nanos < 0 {
-            self.transfer(Account::Gas, Account::Treasury, amount);
+            self.transfer(BookAccount::Gas, BookAccount::Treasury, amount);
         } else {
-            self.transfer(Account::Treasury, Account::Gas, amount);
+            self.transfer(BookAccount::Treasury, BookAccount::Gas, amount);
         }
     }
 

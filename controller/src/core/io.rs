@@ -170,8 +170,8 @@ pub enum Request {
     },
     /// `GET /v1/books` (operator): every sum of money.
     Books,
-    /// `GET /v1/accounts`: the operator's and everybody's, or what a buyer has a part in.
-    Accounts,
+    /// `GET /v1/books/accounts`: the operator's and everybody's, or what a buyer has a part in.
+    BookAccounts,
     /// `GET /v1/reservations/{id}/receipts`.
     Receipts(ReservationNumber),
     /// `GET /v1/receipts`: what anybody may know of them all.
@@ -181,7 +181,7 @@ pub enum Request {
         /// So many at most.
         most: usize,
     },
-    /// `GET /v1/transfers` (operator): some of those that come after one.
+    /// `GET /v1/books/transfers` (operator): some of those that come after one.
     Transfers {
         /// The last one that is known.
         after: Option<TransferId>,

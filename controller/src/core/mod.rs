@@ -30,9 +30,9 @@ use payflow_qos::{
     price::{BasePrice, Following, Pricing},
 };
 
-mod accounts;
 mod alarms;
 pub mod bookkeeping;
+mod books;
 mod changing;
 mod data_plane;
 mod delivery;

@@ -1,7 +1,7 @@
 //! Answers to requests; the API turns them into JSON.
 
 use payflow_payment::{
-    Account, Amount, ChainEnd, DocumentHash, Signed, Transfer, TransferId, TxDigest,
+    Amount, BookAccount, ChainEnd, DocumentHash, Signed, Transfer, TransferId, TxDigest,
 };
 use payflow_qos::{PortNo, PortRef, SwitchId};
 use serde::{Deserialize, Serialize};
@@ -43,8 +43,8 @@ pub enum Answer {
     Receipts(ReceiptsDocument),
     /// The chain of all receipts.
     Chain(ChainDocument),
-    /// Accounts, in order.
-    Accounts(AccountsDocument),
+    /// BookAccounts, in order.
+    BookAccounts(BookAccountsDocument),
     /// Transfers, in order.
     Transfers(TransfersDocument),
     /// Whether the controller can sell.
@@ -175,9 +175,9 @@ pub struct AnchorView {
 
 /// What has come to an account and left it, in the smallest unit. Sums that are not above 2^53 - 1 for any supply.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct AccountView {
+pub struct BookAccountView {
     /// Which.
-    pub account: Account,
+    pub account: BookAccount,
     /// All that has come.
     pub came: u64,
     /// All that has left.
@@ -186,11 +186,11 @@ pub struct AccountView {
     pub balance: i64,
 }
 
-/// Accounts. Balances of all accounts together are zero.
+/// BookAccounts. Balances of all accounts together are zero.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct AccountsDocument {
+pub struct BookAccountsDocument {
     /// In order of their names' kinds and numbers.
-    pub accounts: Vec<AccountView>,
+    pub accounts: Vec<BookAccountView>,
     /// The last transfer that they tell of; absent if there was none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last: Option<TransferId>,

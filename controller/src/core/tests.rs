@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use payflow_payment::{
-    Account, Address, Amount, Asset, Credit, Evidence, Signed, SignedTransaction, SigningKey,
+    Address, Amount, Asset, BookAccount, Credit, Evidence, Signed, SignedTransaction, SigningKey,
     TxDigest, UnixMillis,
     ledger::{BuildError, Inspected, Lookup, Outgoing, Submission},
 };
@@ -38,7 +38,7 @@ use super::{
     },
     problem::{Problem, ProblemKind},
     receipts::ReceiptPolicy,
-    reply::{AccountView, Answer, Books},
+    reply::{Answer, BookAccountView, Books},
 };
 
 const CHAIN: &str = "devchain";
@@ -542,20 +542,21 @@ impl Desk {
                     "{books:?}"
                 );
                 // In double entry it is the same, and sums up to nothing.
-                let sum = |of: &dyn Fn(&AccountView) -> Option<i64>| {
+                let sum = |of: &dyn Fn(&BookAccountView) -> Option<i64>| {
                     accounts.iter().filter_map(of).sum::<i64>()
                 };
                 let signed = |nanos: u64| i64::try_from(nanos).unwrap();
-                let came =
-                    |which| move |it: &AccountView| (it.account == which).then(|| signed(it.came));
+                let came = |which| {
+                    move |it: &BookAccountView| (it.account == which).then(|| signed(it.came))
+                };
                 assert_eq!(sum(&|it| Some(it.balance)), 0);
-                assert_eq!(sum(&came(Account::Earned)), signed(earned.0));
-                assert_eq!(sum(&came(Account::Fees)), signed(fees.0));
+                assert_eq!(sum(&came(BookAccount::Earned)), signed(earned.0));
+                assert_eq!(sum(&came(BookAccount::Fees)), signed(fees.0));
                 let in_hand =
-                    sum(&|it| matches!(it.account, Account::Held(_)).then_some(it.balance));
+                    sum(&|it| matches!(it.account, BookAccount::Held(_)).then_some(it.balance));
                 assert_eq!(in_hand, signed(held.0));
                 let credit =
-                    sum(&|it| matches!(it.account, Account::Credited(_)).then_some(it.balance));
+                    sum(&|it| matches!(it.account, BookAccount::Credited(_)).then_some(it.balance));
                 assert_eq!(credit, signed(credited.0));
                 books
             }
@@ -563,9 +564,9 @@ impl Desk {
         }
     }
 
-    fn accounts(&mut self, caller: &Caller) -> Vec<AccountView> {
-        match self.ask(caller, Request::Accounts).unwrap() {
-            Answer::Accounts(document) => document.accounts,
+    fn accounts(&mut self, caller: &Caller) -> Vec<BookAccountView> {
+        match self.ask(caller, Request::BookAccounts).unwrap() {
+            Answer::BookAccounts(document) => document.accounts,
             other => panic!("{other:?}"),
         }
     }

@@ -49,7 +49,7 @@ impl Core {
             Request::Books => operator(caller).map(|()| Answer::Books(self.books())),
             Request::Receipts(number) => self.receipts(caller, number).map(Answer::Receipts),
             Request::Chain { after, most } => Ok(Answer::Chain(self.chain(after, most))),
-            Request::Accounts => self.accounts(caller).map(Answer::Accounts),
+            Request::BookAccounts => self.book_accounts(caller).map(Answer::BookAccounts),
             Request::Transfers { after, most } => {
                 operator(caller).map(|()| Answer::Transfers(self.transfers_after(after, most)))
             }

@@ -1,7 +1,7 @@
 //! What an operator asks of a controller in a lab.
 
 use anyhow::Context as _;
-use payflow_controller::core::{document::ReservationView, reply::AccountsDocument};
+use payflow_controller::core::{document::ReservationView, reply::BookAccountsDocument};
 use serde::{Deserialize, de::DeserializeOwned};
 
 use super::{COMMAND_LIMIT, LOCAL_API, Stage};
@@ -23,7 +23,7 @@ pub struct Audited {
 /// The books.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(transparent)]
-pub struct AccountBook(AccountsDocument);
+pub struct AccountBook(BookAccountsDocument);
 
 impl AccountBook {
     /// What some accounts have together, in nanos.

@@ -1,6 +1,6 @@
 //! The books in double entry: what each account has after a history, and who may see it.
 
-use payflow_payment::{Account, Accounts, Transfer, TransferId};
+use payflow_payment::{BookAccount, BookAccounts, Transfer, TransferId};
 
 use super::*;
 use crate::core::bookkeeping::Bookkeeper;
@@ -13,7 +13,7 @@ fn operator() -> Caller {
 }
 
 impl Desk {
-    fn balance(&mut self, account: Account) -> i64 {
+    fn balance(&mut self, account: BookAccount) -> i64 {
         let accounts = self.accounts(&operator());
         let found = accounts.iter().find(|it| it.account == account);
         found.map_or(0, |it| it.balance)
@@ -50,44 +50,50 @@ fn money_moves_from_the_buyer_to_what_is_held_to_what_is_earned_and_on_to_the_tr
     let (mut desk, number) = a_history();
     let receipt = desk.view(number).receipt.unwrap().document;
     assert!(receipt.earned.0 > 0 && receipt.fee.0 > 0 && receipt.refunded.0 > 0);
-    let held = Account::Held(number.0);
-    let due = Account::RefundsDue(number.0);
+    let held = BookAccount::Held(number.0);
+    let due = BookAccount::RefundsDue(number.0);
     let signed = |amount: Amount| i64::try_from(amount.0).unwrap();
     // The fee of the short payment was not swept, as what lay beside it was not earned yet.
     assert_eq!(desk.balance(held), 0);
     assert_eq!(desk.balance(due), signed(receipt.refunded));
-    assert_eq!(desk.balance(Account::Earned), signed(receipt.earned));
-    assert_eq!(desk.balance(Account::Fees), signed(receipt.fee) + 2_000_000);
-    assert_eq!(desk.balance(Account::Treasury), -1_980_400);
+    assert_eq!(desk.balance(BookAccount::Earned), signed(receipt.earned));
+    assert_eq!(
+        desk.balance(BookAccount::Fees),
+        signed(receipt.fee) + 2_000_000
+    );
+    assert_eq!(desk.balance(BookAccount::Treasury), -1_980_400);
     desk.pay_out();
     assert_eq!(desk.balance(due), 0);
     assert_eq!(
-        (desk.balance(Account::Earned), desk.balance(Account::Fees)),
+        (
+            desk.balance(BookAccount::Earned),
+            desk.balance(BookAccount::Fees)
+        ),
         (0, 0)
     );
-    assert_eq!(desk.balance(Account::Credited(number.0)), 1_000_000);
-    assert_eq!(desk.balance(Account::Gas), 2 * 1_980_400);
+    assert_eq!(desk.balance(BookAccount::Credited(number.0)), 1_000_000);
+    assert_eq!(desk.balance(BookAccount::Gas), 2 * 1_980_400);
     assert_eq!(
-        desk.balance(Account::Treasury),
+        desk.balance(BookAccount::Treasury),
         signed(receipt.earned) + signed(receipt.fee) + 2_000_000 - 2 * 1_980_400
     );
     let kept = signed(receipt.earned) + signed(receipt.fee) + 2_000_000 + 1_000_000;
-    assert_eq!(desk.balance(Account::Host(BUYER)), -kept);
+    assert_eq!(desk.balance(BookAccount::Host(BUYER)), -kept);
     desk.books();
 }
 
 #[test]
 fn a_buyer_sees_its_own_accounts_and_nobody_elses_transfers() {
     let (mut desk, number) = a_history();
-    let of = |accounts: Vec<AccountView>| {
+    let of = |accounts: Vec<BookAccountView>| {
         let names = accounts.into_iter().map(|it| it.account);
         names.collect::<Vec<_>>()
     };
     let own = [
-        Account::Host(BUYER),
-        Account::Held(number.0),
-        Account::RefundsDue(number.0),
-        Account::Credited(number.0),
+        BookAccount::Host(BUYER),
+        BookAccount::Held(number.0),
+        BookAccount::RefundsDue(number.0),
+        BookAccount::Credited(number.0),
     ];
     assert_eq!(of(desk.accounts(&buyer())), own);
     let stranger = Caller {
@@ -100,7 +106,7 @@ fn a_buyer_sees_its_own_accounts_and_nobody_elses_transfers() {
         ..buyer()
     };
     assert_eq!(
-        kind(desk.ask(&nobody, Request::Accounts)),
+        kind(desk.ask(&nobody, Request::BookAccounts)),
         ProblemKind::Unauthenticated
     );
     let all = Request::Transfers {
@@ -134,7 +140,7 @@ fn transfers_come_in_pages_with_names_that_stay_and_make_the_accounts() {
         .iter()
         .flat_map(|(sequence, record)| bookkeeper.book(*sequence, record).unwrap());
     assert_eq!(again.collect::<Vec<_>>(), all);
-    let mut accounts = Accounts::default();
+    let mut accounts = BookAccounts::default();
     for transfer in &all {
         accounts.book(transfer).unwrap();
     }

@@ -4,7 +4,7 @@ use std::{
     process::{Command, Stdio},
 };
 
-use payflow_payment::{Account, Amount, TransferId};
+use payflow_payment::{Amount, BookAccount, TransferId};
 
 use super::*;
 use crate::core::document::ReservationNumber;
@@ -355,8 +355,8 @@ async fn a_killed_writer_loses_nothing_that_was_reported() {
 fn transfer(record: u64, amount: u64) -> Transfer {
     Transfer {
         id: TransferId { record, part: 0 },
-        from: Account::Treasury,
-        to: Account::Gas,
+        from: BookAccount::Treasury,
+        to: BookAccount::Gas,
         amount: Amount(amount),
     }
 }

@@ -1,6 +1,6 @@
 //! The books as they are shown: accounts and transfers.
 
-use payflow_payment::{Account, TransferId, Turnover};
+use payflow_payment::{BookAccount, TransferId, Turnover};
 
 use super::{
     Core,
@@ -8,12 +8,12 @@ use super::{
     io::Caller,
     problem::Problem,
     quoting::key_of,
-    reply::{AccountView, AccountsDocument, TransfersDocument},
+    reply::{BookAccountView, BookAccountsDocument, TransfersDocument},
 };
 
 impl Core {
     /// Every account for the operator; for a buyer its own, and those of what it has bought.
-    pub(super) fn accounts(&self, caller: &Caller) -> Result<AccountsDocument, Problem> {
+    pub(super) fn book_accounts(&self, caller: &Caller) -> Result<BookAccountsDocument, Problem> {
         let buyer = match caller.operator {
             true => None,
             false => Some(key_of(caller)?),
@@ -22,7 +22,7 @@ impl Core {
         let theirs = books
             .iter()
             .filter(|(account, _)| buyer.is_none_or(|key| self.concerns(account, key)));
-        Ok(AccountsDocument {
+        Ok(BookAccountsDocument {
             accounts: theirs
                 .map(|(account, turnover)| view(*account, *turnover))
                 .collect(),
@@ -30,14 +30,18 @@ impl Core {
         })
     }
 
-    fn concerns(&self, account: &Account, buyer: BuyerKey) -> bool {
+    fn concerns(&self, account: &BookAccount, buyer: BuyerKey) -> bool {
         match account {
-            Account::Host(key) => *key == buyer,
-            Account::Held(number) | Account::RefundsDue(number) | Account::Credited(number) => {
+            BookAccount::Host(key) => *key == buyer,
+            BookAccount::Held(number)
+            | BookAccount::RefundsDue(number)
+            | BookAccount::Credited(number) => {
                 let of = self.register.reservations.get(&ReservationNumber(*number));
                 of.is_some_and(|it| it.quote().buyer == buyer)
             }
-            Account::Earned | Account::Fees | Account::Treasury | Account::Gas => false,
+            BookAccount::Earned | BookAccount::Fees | BookAccount::Treasury | BookAccount::Gas => {
+                false
+            }
         }
     }
 
@@ -58,8 +62,8 @@ impl Core {
     }
 }
 
-fn view(account: Account, turnover: Turnover) -> AccountView {
-    AccountView {
+fn view(account: BookAccount, turnover: Turnover) -> BookAccountView {
+    BookAccountView {
         account,
         came: u64::try_from(turnover.came).unwrap_or(u64::MAX),
         left: u64::try_from(turnover.left).unwrap_or(u64::MAX),
