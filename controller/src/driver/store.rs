@@ -167,13 +167,9 @@ impl Store {
         prepare_directory(dir)?;
         let lock = lock_directory(dir)?;
         let file = dir.join("journal.sqlite");
-        let version = match version(&file)? {
-            Some(version) => version,
-            None => {
-                create(&file).await?;
-                SCHEMA_VERSION
-            }
-        };
+        if !is_ours(&file)? {
+            create(&file).await?;
+        }
         let options = SqliteConnectOptions::new()
             .filename(&file)
             .create_if_missing(false)
@@ -194,6 +190,13 @@ impl Store {
                 reason: verdict,
             });
         }
+        // The header may be behind the write-ahead log.
+        let version = sqlx::query("PRAGMA user_version")
+            .fetch_one(&mut connection)
+            .await;
+        let version: u32 = version
+            .and_then(|row| row.try_get(0))
+            .map_err(|error| sqlite(&file, error))?;
         let last = sqlx::query("SELECT coalesce(max(sequence), 0) FROM journal")
             .fetch_one(&mut connection)
             .await;
@@ -506,14 +509,14 @@ fn lock_directory(dir: &Path) -> Result<File, StoreError> {
     Ok(lock)
 }
 
-/// The version of a journal that this program can read; `None` when there is none yet. Reads the database header (SQLite file
+/// Whether the file is a journal that this program can read; `false` when there is none yet. Reads the database header (SQLite file
 /// format, section 1.3), so that a file that is not ours is not touched.
-fn version(file: &Path) -> Result<Option<u32>, StoreError> {
+fn is_ours(file: &Path) -> Result<bool, StoreError> {
     let mut header = Vec::new();
     match File::open(file).and_then(|opened| opened.take(100).read_to_end(&mut header)) {
-        Ok(0) => return Ok(None),
+        Ok(0) => return Ok(false),
         Ok(_) => {}
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
         Err(error) => {
             return Err(StoreError::File {
                 path: file.to_owned(),
@@ -535,7 +538,7 @@ fn version(file: &Path) -> Result<Option<u32>, StoreError> {
         return Err(alien());
     }
     match word(60).ok_or_else(alien)? {
-        found @ (WITHOUT_TRANSFERS | SCHEMA_VERSION) => Ok(Some(found)),
+        WITHOUT_TRANSFERS | SCHEMA_VERSION => Ok(true),
         found if found > SCHEMA_VERSION => Err(StoreError::Newer {
             file: file.to_owned(),
             found,
