@@ -17,7 +17,7 @@ use payflow_payment::{Address, Amount, Evidence, SignedTransaction, TxDigest};
 use tokio::sync::watch;
 
 /// Long enough for a loaded machine, short enough to notice a hang.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Storage deposit of one coin, and computation of one transaction, in nanos.
 pub(crate) const DEPOSIT: u64 = 980_400;

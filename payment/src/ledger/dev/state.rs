@@ -1,20 +1,19 @@
 //! What the ledger holds, and which transactions it takes.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use iota_sdk_crypto::{IotaVerifier as _, UserSignatureVerifier};
 use iota_sdk_types::{
     Address, EpochId, GasCostSummary, Input, Object, ObjectId, ObjectReference, Owner,
     ProgrammableTransaction, SignedTransaction, Transaction, TransactionDigest, TransactionEffects,
-    TransactionExpiration, TransactionKind, TransactionV1, Version,
+    TransactionExpiration, TransactionKind, TransactionV1, ValidatorCommitteeMember, Version,
 };
 
-use super::checkpoint::Checkpoint;
+use super::checkpoint::{Checkpoint, Stamp};
 use super::coin;
+use super::epoch::{self, Epoch};
 use super::execute::execute;
-
-/// The one epoch this ledger has.
-pub(super) const EPOCH: EpochId = 0;
 
 /// The largest pure input, in bytes (`max_pure_argument_size`).
 const MAX_PURE_BYTES: usize = 16 * 1024;
@@ -48,6 +47,8 @@ pub(super) enum Rejection {
     Unavailable(String),
     /// This development ledger cannot do what it asks; a real one may.
     Unsupported(String),
+    /// The epoch is ending. Later it is taken, perhaps.
+    Ending,
 }
 
 /// Everything the ledger holds. Changes only through [`State::apply`] and [`State::seal`], deterministically.
@@ -59,8 +60,26 @@ pub(super) struct State {
     transactions: BTreeMap<TransactionDigest, Executed>,
     /// Executed, in order, and not yet in a checkpoint.
     pending: Vec<TransactionDigest>,
-    pub(super) checkpoints: Vec<Checkpoint>,
-    pub(super) rolling_gas: GasCostSummary,
+    pub(super) checkpoints: Vec<Arc<Checkpoint>>,
+    /// All epochs; the last is the one there is now.
+    epochs: Vec<Epoch>,
+    /// Takes nothing more until the epoch has ended.
+    ending: bool,
+    /// Of this epoch so far.
+    rolling_gas: GasCostSummary,
+    /// For computation, in nanos, in all checkpoints.
+    burned: u64,
+}
+
+/// A checkpoint that is to be made.
+pub(super) struct Seal {
+    /// How many of the pending transactions go in.
+    pub(super) count: usize,
+    pub(super) timestamp_ms: u64,
+    /// Ends the epoch: who signs in the next.
+    pub(super) next_committee: Option<Vec<ValidatorCommitteeMember>>,
+    /// See [`Stamp::salt`].
+    pub(super) salt: Vec<u8>,
 }
 
 impl State {
@@ -87,6 +106,9 @@ impl State {
         }
         verify_signatures(&signed)?;
         let plan = self.plan(&signed.transaction, true)?;
+        if self.ending {
+            return Err(Rejection::Ending);
+        }
         let executed = execute(signed, &plan);
         for object in &executed.inputs {
             self.delete(object.id());
@@ -128,34 +150,90 @@ impl State {
             .collect()
     }
 
-    /// Makes a checkpoint of the first `count` pending transactions.
-    pub(super) fn seal(&mut self, count: usize, timestamp_ms: u64, chain_salt: Vec<u8>) {
-        let digests: Vec<_> = self
+    /// Makes a checkpoint.
+    pub(super) fn seal(&mut self, seal: Seal) {
+        let Seal {
+            count,
+            timestamp_ms,
+            next_committee,
+            salt,
+        } = seal;
+        let number = u64::try_from(self.checkpoints.len()).unwrap_or(u64::MAX);
+        let epoch = self.epoch();
+        if self.epochs.is_empty() {
+            self.begin_epoch(number, timestamp_ms);
+        }
+        let mut digests: Vec<_> = self
             .pending
             .drain(..count.min(self.pending.len()))
             .collect();
-        let number = u64::try_from(self.checkpoints.len()).unwrap_or(u64::MAX);
+        for digest in &digests {
+            if let Some(TransactionEffects::V1(effects)) = self
+                .transactions
+                .get(digest)
+                .map(|executed| &executed.effects)
+            {
+                self.rolling_gas += &effects.gas_cost_summary;
+                self.burned += effects.gas_cost_summary.computation_cost_burned;
+            }
+        }
+        if next_committee.is_some() {
+            let last = epoch::end_of_epoch(epoch, &self.rolling_gas, timestamp_ms);
+            let digest = last.signed.transaction.digest();
+            self.transactions.insert(digest, last);
+            digests.push(digest);
+        }
         for digest in &digests {
             if let Some(executed) = self.transactions.get_mut(digest) {
                 executed.checkpoint = Some((number, timestamp_ms));
-                let TransactionEffects::V1(effects) = &executed.effects else {
-                    continue;
-                };
-                self.rolling_gas += &effects.gas_cost_summary;
             }
         }
         let executed: Vec<_> = digests
             .iter()
             .filter_map(|digest| self.transactions.get(digest))
             .collect();
-        let checkpoint = Checkpoint::following(
-            self.checkpoints.last(),
-            &executed,
-            &self.rolling_gas,
+        let ends_epoch = next_committee.is_some();
+        let stamp = Stamp {
+            epoch,
             timestamp_ms,
-            chain_salt,
-        );
-        self.checkpoints.push(checkpoint);
+            rolling_gas: self.rolling_gas.clone(),
+            next_committee,
+            salt,
+        };
+        let previous = self.checkpoints.last().map(Arc::as_ref);
+        let checkpoint = Checkpoint::following(previous, &executed, stamp);
+        self.checkpoints.push(Arc::new(checkpoint));
+        if ends_epoch {
+            if let Some(current) = self.epochs.last_mut() {
+                current.end = Some((number, timestamp_ms));
+            }
+            self.begin_epoch(number.saturating_add(1), timestamp_ms);
+        }
+    }
+
+    fn begin_epoch(&mut self, first_checkpoint: u64, start_ms: u64) {
+        self.epochs.push(Epoch {
+            first_checkpoint,
+            start_ms,
+            end: None,
+        });
+        self.rolling_gas = GasCostSummary::default();
+        self.ending = false;
+    }
+
+    /// The epoch there is now.
+    pub(super) fn epoch(&self) -> EpochId {
+        u64::try_from(self.epochs.len().saturating_sub(1)).unwrap_or(u64::MAX)
+    }
+
+    /// An epoch that is or was.
+    pub(super) fn epoch_at(&self, epoch: EpochId) -> Option<&Epoch> {
+        self.epochs.get(usize::try_from(epoch).ok()?)
+    }
+
+    /// Takes no transactions until the epoch has ended, or not for now.
+    pub(super) fn set_ending(&mut self, ending: bool) {
+        self.ending = ending;
     }
 
     pub(super) fn transaction(&self, digest: &TransactionDigest) -> Option<&Executed> {
@@ -190,6 +268,11 @@ impl State {
                 let balance = coin::balance(object).unwrap_or_default();
                 (coins + balance, deposits + object.storage_rebate)
             })
+    }
+
+    /// Burned for computation, in checkpoints.
+    pub(super) fn burned(&self) -> u64 {
+        self.burned
     }
 
     fn put(&mut self, object: Object) {
@@ -243,9 +326,15 @@ impl State {
                 "only programmable transactions are accepted from users",
             ));
         };
-        // Nothing expires: there is one epoch, the first.
+        let epoch = self.epoch();
         match v1.expiration {
-            TransactionExpiration::None | TransactionExpiration::Epoch(_) => {}
+            TransactionExpiration::None => {}
+            TransactionExpiration::Epoch(last) if last >= epoch => {}
+            TransactionExpiration::Epoch(last) => {
+                return Err(invalid(format!(
+                    "the transaction expired after epoch {last}, and this is epoch {epoch}"
+                )));
+            }
             _ => return Err(invalid("an expiration that is not known")),
         }
         if program.commands.is_empty() {
@@ -263,6 +352,7 @@ impl State {
         let gas = self.plan_gas(v1, strict, &mut seen)?;
         let owned = self.plan_inputs(v1, program, &mut seen)?;
         Ok(Plan {
+            epoch,
             v1: v1.clone(),
             program: program.clone(),
             gas,
@@ -368,6 +458,7 @@ impl State {
 
 /// A transaction with the objects it spends, ready to be executed.
 pub(super) struct Plan {
+    pub(super) epoch: EpochId,
     pub(super) v1: TransactionV1,
     pub(super) program: ProgrammableTransaction,
     /// Not empty.
