@@ -12,10 +12,10 @@ use super::epoch::{PROTOCOL_VERSION, Validators};
 use super::state::Executed;
 
 /// One checkpoint.
+#[derive(Clone)]
 pub(super) struct Checkpoint {
     pub(super) summary: CheckpointSummary,
     pub(super) contents: CheckpointContents,
-    pub(super) transactions: Vec<TransactionDigest>,
     /// Made when it is first wanted: it takes some milliseconds.
     signature: OnceLock<ValidatorAggregatedSignature>,
 }
@@ -35,10 +35,6 @@ pub(super) struct Stamp {
 impl Checkpoint {
     /// The checkpoint after `previous`; the first if there is none.
     pub(super) fn following(previous: Option<&Self>, executed: &[&Executed], stamp: Stamp) -> Self {
-        let transactions: Vec<_> = executed
-            .iter()
-            .map(|executed| executed.signed.transaction.digest())
-            .collect();
         let contents = CheckpointContents::new_v1(CheckpointContentsV1::new(
             executed
                 .iter()
@@ -57,7 +53,7 @@ impl Checkpoint {
                 Some(summary.digest()),
             )
         });
-        let count = u64::try_from(transactions.len()).unwrap_or(u64::MAX);
+        let count = u64::try_from(executed.len()).unwrap_or(u64::MAX);
         let end_of_epoch = stamp.next_committee.map(|committee| EndOfEpochData {
             next_epoch_committee: committee,
             next_epoch_protocol_version: PROTOCOL_VERSION,
@@ -76,12 +72,21 @@ impl Checkpoint {
             end_of_epoch,
             stamp.salt,
         );
+        Self::of(summary, contents)
+    }
+
+    pub(super) fn of(summary: CheckpointSummary, contents: CheckpointContents) -> Self {
         Self {
             summary,
             contents,
-            transactions,
             signature: OnceLock::new(),
         }
+    }
+
+    /// Its transactions, in their order.
+    pub(super) fn transactions(&self) -> impl Iterator<Item = &TransactionDigest> {
+        let infos = self.contents.transactions().iter();
+        infos.map(|info| &info.transaction)
     }
 
     pub(super) fn signature(&self, validators: &Validators) -> &ValidatorAggregatedSignature {

@@ -38,9 +38,10 @@ pub(super) struct Epoch {
 }
 
 /// The validators of all epochs, derived from the ledger's seed.
+#[derive(Clone)]
 pub(super) struct Validators {
     seed: [u8; 32],
-    known: Mutex<BTreeMap<EpochId, Arc<Signers>>>,
+    known: Arc<Mutex<BTreeMap<EpochId, Arc<Signers>>>>,
 }
 
 struct Signers {
@@ -52,7 +53,7 @@ impl Validators {
     pub(super) fn new(seed: [u8; 32]) -> Self {
         Self {
             seed,
-            known: Mutex::default(),
+            known: Arc::default(),
         }
     }
 

@@ -16,6 +16,7 @@ mod coin;
 mod epoch;
 mod execute;
 mod faucet;
+mod faults;
 mod grpc;
 mod log;
 mod program;
@@ -26,22 +27,24 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use blake2::digest::consts::U32;
 use blake2::{Blake2b, Digest as _};
 use iota_sdk_crypto::ed25519::Ed25519PrivateKey;
-use iota_sdk_types::{EpochId, ObjectId, TransactionDigest, ValidatorCommittee};
+use iota_sdk_types::{EpochId, ObjectId, SignedTransaction, TransactionDigest};
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
 use self::epoch::Validators;
 use self::log::{Genesis, Log, Sealed};
-use self::state::{Seal, State};
-use super::iota::neutral_address;
+use self::state::{Rejection, Seal, State};
+use super::iota::{Committee, neutral_address};
 use crate::{Address, Amount, ChainId};
 
 pub use self::faucet::{FAUCET_AMOUNT, FaucetError, Grant};
+pub use self::faults::{Faults, Lie};
 pub use self::log::OpenError;
 pub use self::server::{DEFAULT_CHECKPOINT_INTERVAL, Handle, serve};
 
@@ -68,6 +71,8 @@ pub struct DevLedger {
     grants: Mutex<BTreeMap<String, Grant>>,
     newest: watch::Sender<u64>,
     faults: watch::Sender<Faults>,
+    /// Frames of checkpoint streams, for those faults that hit one of so many.
+    frames: AtomicU64,
 }
 
 /// How a ledger is run; nothing of it is stored.
@@ -83,17 +88,6 @@ impl Default for Options {
             epoch_length: Duration::from_secs(24 * 60 * 60),
         }
     }
-}
-
-/// What a test can make go wrong.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Faults {
-    /// Make no checkpoints: transactions execute and never become final.
-    pub no_checkpoints: bool,
-    /// Wait this much longer before each checkpoint.
-    pub checkpoint_delay: Duration,
-    /// Answer every call as a node does that is shutting down, and end the streams.
-    pub refuse_calls: bool,
 }
 
 /// Where the money is. The three add up to the same at every checkpoint.
@@ -168,6 +162,7 @@ impl DevLedger {
             grants: Mutex::default(),
             newest: watch::Sender::new(newest),
             faults: watch::Sender::new(Faults::default()),
+            frames: AtomicU64::new(0),
         }
     }
 
@@ -216,7 +211,27 @@ impl DevLedger {
 
     /// Makes things go wrong from now on, or right again.
     pub fn set_faults(&self, faults: Faults) {
-        self.faults.send_replace(faults);
+        let before = self.faults.send_replace(faults);
+        if before.hold_votes && !faults.hold_votes {
+            self.state.lock().decide();
+        }
+    }
+
+    /// What goes wrong now.
+    #[must_use]
+    pub fn faults(&self) -> Faults {
+        *self.faults.borrow()
+    }
+
+    /// Takes a transaction as validators do.
+    fn submit(&self, signed: SignedTransaction) -> Result<TransactionDigest, Rejection> {
+        let held = self.faults.borrow().hold_votes;
+        let mut state = self.state.lock();
+        if held {
+            state.hold(signed)
+        } else {
+            state.apply(signed)
+        }
     }
 
     /// The epoch there is now.
@@ -227,8 +242,8 @@ impl DevLedger {
 
     /// Who signs the checkpoints of an epoch. That of epoch 0 is what somebody who verifies this ledger trusts.
     #[must_use]
-    pub fn committee(&self, epoch: EpochId) -> ValidatorCommittee {
-        self.validators.committee(epoch)
+    pub fn committee(&self, epoch: EpochId) -> Committee {
+        Committee::new(self.validators.committee(epoch)).expect("its own keys are keys")
     }
 
     /// Makes a checkpoint of everything that has been executed. It is on the disk before it can be seen. After an
@@ -265,7 +280,8 @@ impl DevLedger {
             self.state.lock().set_ending(false);
             return Err(error);
         }
-        let next_committee = ends_epoch.then(|| self.committee(epoch.saturating_add(1)).members);
+        let next = epoch.saturating_add(1);
+        let next_committee = ends_epoch.then(|| self.validators.committee(next).members);
         let newest = {
             let mut state = self.state.lock();
             state.seal(Seal {

@@ -47,8 +47,12 @@ pub(super) enum Rejection {
     Unavailable(String),
     /// This development ledger cannot do what it asks; a real one may.
     Unsupported(String),
+    /// Another transaction over the same version of an object was signed in this epoch.
+    Locked(String),
     /// The epoch is ending. Later it is taken, perhaps.
     Ending,
+    /// Validators have not decided. Later it is taken, perhaps.
+    Undecided,
 }
 
 /// Everything the ledger holds. Changes only through [`State::apply`] and [`State::seal`], deterministically.
@@ -60,6 +64,10 @@ pub(super) struct State {
     transactions: BTreeMap<TransactionDigest, Executed>,
     /// Executed, in order, and not yet in a checkpoint.
     pending: Vec<TransactionDigest>,
+    /// Who holds the version of an object, from when validators signed until the epoch ends.
+    locks: BTreeMap<ObjectReference, Lock>,
+    /// Signed by validators, in order, and not decided.
+    held: Vec<SignedTransaction>,
     pub(super) checkpoints: Vec<Arc<Checkpoint>>,
     /// All epochs; the last is the one there is now.
     epochs: Vec<Epoch>,
@@ -69,6 +77,14 @@ pub(super) struct State {
     rolling_gas: GasCostSummary,
     /// For computation, in nanos, in all checkpoints.
     burned: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Lock {
+    /// The only transaction over it.
+    By(TransactionDigest),
+    /// Two transactions over it were signed, so that neither gets a quorum.
+    Contested,
 }
 
 /// A checkpoint that is to be made.
@@ -104,13 +120,11 @@ impl State {
         if self.transactions.contains_key(&digest) {
             return Ok(digest);
         }
-        verify_signatures(&signed)?;
-        let plan = self.plan(&signed.transaction, true)?;
-        if self.ending {
-            return Err(Rejection::Ending);
-        }
+        let plan = self.accept(&signed)?;
         let executed = execute(signed, &plan);
         for object in &executed.inputs {
+            // This version is gone, and so nobody needs to be kept from it.
+            self.locks.remove(&object.object_ref());
             self.delete(object.id());
         }
         for object in &executed.outputs {
@@ -119,6 +133,56 @@ impl State {
         self.transactions.insert(digest, executed);
         self.pending.push(digest);
         Ok(digest)
+    }
+
+    /// Takes a transaction and does not decide on it. It locks what it spends against every other.
+    pub(super) fn hold(
+        &mut self,
+        signed: SignedTransaction,
+    ) -> Result<TransactionDigest, Rejection> {
+        let digest = signed.transaction.digest();
+        if self.transactions.contains_key(&digest) {
+            return Ok(digest);
+        }
+        self.accept(&signed)?;
+        if !self.held.contains(&signed) {
+            self.held.push(signed);
+        }
+        Err(Rejection::Undecided)
+    }
+
+    /// Executes everything that is held and in conflict with nothing.
+    pub(super) fn decide(&mut self) {
+        for signed in std::mem::take(&mut self.held) {
+            // Whoever asks is told why not when they submit it again.
+            let _ = self.apply(signed);
+        }
+    }
+
+    /// What a validator does before it signs: checks everything, and locks what the transaction spends.
+    fn accept(&mut self, signed: &SignedTransaction) -> Result<Plan, Rejection> {
+        verify_signatures(signed)?;
+        let plan = self.plan(&signed.transaction, true)?;
+        if self.ending {
+            return Err(Rejection::Ending);
+        }
+        let digest = signed.transaction.digest();
+        let mut conflict = None;
+        for object in plan.gas.iter().chain(plan.owned.values()) {
+            let reference = object.object_ref();
+            let lock = self.locks.entry(reference).or_insert(Lock::By(digest));
+            if *lock != Lock::By(digest) {
+                *lock = Lock::Contested;
+                conflict = Some(reference);
+            }
+        }
+        match conflict {
+            None => Ok(plan),
+            Some(reference) => Err(Rejection::Locked(format!(
+                "object {} version {} is locked until the epoch ends: two transactions that spend it were signed",
+                reference.object_id, reference.version
+            ))),
+        }
     }
 
     /// What a transaction would do now. Relaxed, gas budget and balance are not checked, for estimating them.
@@ -219,6 +283,8 @@ impl State {
         });
         self.rolling_gas = GasCostSummary::default();
         self.ending = false;
+        self.locks.clear();
+        self.held.clear();
     }
 
     /// The epoch there is now.
@@ -245,6 +311,15 @@ impl State {
             Some(version) => self.history.get(&(id, version)),
             None => self.live.get(&id),
         }
+    }
+
+    /// The transactions of a checkpoint, in their order.
+    pub(super) fn transactions_of<'a>(
+        &'a self,
+        checkpoint: &'a Checkpoint,
+    ) -> impl Iterator<Item = &'a Executed> {
+        let digests = checkpoint.transactions();
+        digests.filter_map(|digest| self.transactions.get(digest))
     }
 
     /// The objects of an address in the order of their ids.

@@ -1,6 +1,8 @@
 //! `LedgerService`: who the node is, objects, transactions, checkpoints.
 
+use std::num::NonZeroU32;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use futures::StreamExt as _;
@@ -23,6 +25,7 @@ use iota_sdk_grpc_types::v1::transaction::ExecutedTransactions;
 use iota_sdk_types::{CheckpointDigest, ObjectId, TransactionDigest, Version};
 
 use super::super::epoch::PROTOCOL_VERSION;
+use super::super::faults::{self, Lie};
 use super::super::{CHAIN_NAME, SERVER_NAME, coin};
 use super::{Answers, Service, filter, malformed, mask, not_found, one, render};
 
@@ -99,6 +102,7 @@ impl LedgerService for Service {
     ) -> Result<Response<Self::GetTransactionsStream>, Status> {
         let request = request.into_inner();
         let mask = mask(request.read_mask, read_masks::GET_TRANSACTIONS_READ_MASK)?;
+        let lie = self.ledger.faults().lie;
         let state = self.ledger.state.lock();
         let mut results = Vec::new();
         for wanted in request.requests.unwrap_or_default().requests {
@@ -108,8 +112,9 @@ impl LedgerService for Service {
                 .and_then(|digest| TransactionDigest::try_from(digest).ok())
                 .ok_or_else(|| malformed("digest"))?;
             results.push(match state.transaction(&digest) {
-                Some(executed) => TransactionResult::default()
-                    .with_executed_transaction(render::executed(executed, &mask)),
+                Some(executed) => TransactionResult::default().with_executed_transaction(
+                    render::executed(&faults::shown_transaction(executed, lie), &mask),
+                ),
                 None => TransactionResult::default()
                     .with_error(not_found(&format!("Transaction {digest}"))),
             });
@@ -175,7 +180,7 @@ impl LedgerService for Service {
             epoch.end = Some(render::timestamp(end_ms));
         }
         if mask.contains("committee") {
-            epoch.committee = Some(self.ledger.committee(number).into());
+            epoch.committee = Some(self.ledger.validators.committee(number).into());
         }
         epoch.protocol_config = Some(protocol_config());
         Ok(Response::new(GetEpochResponse::default().with_epoch(epoch)))
@@ -209,25 +214,26 @@ impl Service {
             .ok_or_else(|| Status::not_found(format!("Checkpoint {number} not found")))?;
         let checkpoint = Arc::clone(checkpoint);
         let mut wanted = Vec::new();
-        for digest in &checkpoint.transactions {
-            let executed = state
-                .transaction(digest)
-                .ok_or_else(|| Status::internal(format!("{digest} is in a checkpoint only")))?;
-            let passes = filter.map_or(Ok(true), |filter| filter::matches(filter, executed))?;
-            if passes {
+        for executed in state.transactions_of(&checkpoint) {
+            if filter.map_or(Ok(true), |filter| filter::matches(filter, executed))? {
                 wanted.push(executed);
             }
         }
         let any = !wanted.is_empty();
+        let lie = self.ledger.faults().lie;
+        if lie == Some(Lie::Omission) {
+            wanted.clear();
+        }
         let transactions = mask.subtree("transactions").map(|mask| {
             let rendered = wanted
                 .iter()
-                .map(|executed| render::executed(executed, &mask));
+                .map(|executed| render::executed(&faults::shown_transaction(executed, lie), &mask));
             ExecutedTransactions::default().with_executed_transactions(rendered.collect())
         });
         drop(state);
-        let summary: pb_checkpoint::Checkpoint =
-            render::checkpoint(&checkpoint, &self.ledger.validators, mask);
+        let (checkpoint, signers) =
+            faults::shown_checkpoint(&checkpoint, &self.ledger.validators, lie);
+        let summary: pb_checkpoint::Checkpoint = render::checkpoint(&checkpoint, &signers, mask);
         let mut frames = vec![frame(Payload::Checkpoint(summary))];
         frames.extend(transactions.map(|some| frame(Payload::ExecutedTransactions(some))));
         frames.push(frame(Payload::EndMarker(
@@ -252,6 +258,7 @@ impl Service {
             .max(LEAST_PROGRESS_INTERVAL_MS);
         let progress = Duration::from_millis(u64::from(progress));
         Box::pin(async_stream::try_stream! {
+            let mut sent = 0;
             while next <= last {
                 if *self.stopped.borrow() || faults.borrow_and_update().refuse_calls {
                     break;
@@ -260,10 +267,16 @@ impl Service {
                     let (frames, any) = self.frames(next, &mask, request.transactions_filter.as_ref())?;
                     if any || !filtered {
                         for frame in frames {
-                            yield frame;
+                            for _ in 0..self.times_sent() {
+                                yield frame.clone();
+                            }
                         }
                     }
-                    next += 1;
+                    next += if self.ledger.faults().lie == Some(Lie::Gap) { 2 } else { 1 };
+                    sent += 1;
+                    if self.ledger.faults().end_stream_after.is_some_and(|most| sent >= most.get()) {
+                        break;
+                    }
                     continue;
                 }
                 tokio::select! {
@@ -278,6 +291,24 @@ impl Service {
                 }
             }
         })
+    }
+}
+
+impl Service {
+    /// How often the next frame of a checkpoint stream is sent: once, unless something goes wrong.
+    fn times_sent(&self) -> usize {
+        let n = self.ledger.frames.fetch_add(1, Ordering::Relaxed) + 1;
+        let faults = self.ledger.faults();
+        let hit = |each: Option<NonZeroU32>| {
+            each.is_some_and(|each| n.is_multiple_of(u64::from(each.get())))
+        };
+        if hit(faults.lose_frame) {
+            0
+        } else if hit(faults.repeat_frame) {
+            2
+        } else {
+            1
+        }
     }
 }
 
