@@ -109,6 +109,7 @@ async fn epochs_end_by_the_clock_and_are_the_same_after_a_restart() {
     let dir = tempfile::tempdir().unwrap();
     let options = Options {
         epoch_length: Duration::from_millis(50),
+        ..Options::default()
     };
     let dev = DevLedger::open_with(Some(dir.path()), options).unwrap();
     let at = SocketAddr::from(([127, 0, 0, 1], 0));

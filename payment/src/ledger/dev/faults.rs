@@ -28,10 +28,9 @@ pub struct Faults {
     /// Take transactions and decide on none, as validators that do not agree yet: nobody is answered. Two transactions
     /// over the same version of a coin lock it until the epoch ends. What is not in conflict executes when this ends.
     pub hold_votes: bool,
-    /// Of all frames of checkpoint streams, each so many is not sent. A checkpoint takes three frames, so with 4 and
-    /// more a follower gets on.
+    /// Of all frames of checkpoint streams, one in so many is not sent. A checkpoint takes three frames.
     pub lose_frame: Option<NonZeroU32>,
-    /// Of all frames of checkpoint streams, each so many is sent twice.
+    /// Of all frames of checkpoint streams, one in so many is sent twice.
     pub repeat_frame: Option<NonZeroU32>,
     /// A checkpoint stream ends after so many checkpoints, without a word.
     pub end_stream_after: Option<NonZeroU32>,
@@ -55,6 +54,28 @@ pub enum Lie {
     Gap,
     /// Every transaction has paid more than it did, as far as balances and objects say.
     Amount,
+}
+
+impl Faults {
+    /// How often frame `n` of all checkpoint streams is sent. Which are hit is irregular, so that nobody who tries again
+    /// meets the same fault for ever, and the same in every run.
+    pub(super) fn times_sent(&self, n: u64) -> usize {
+        // SplitMix64 (Steele, Lea and Flood, 2014).
+        let mut mixed = n.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^= mixed >> 31;
+        let hit = |one_in: Option<NonZeroU32>| {
+            one_in.is_some_and(|one_in| mixed.is_multiple_of(u64::from(one_in.get())))
+        };
+        if hit(self.lose_frame) {
+            0
+        } else if hit(self.repeat_frame) {
+            2
+        } else {
+            1
+        }
+    }
 }
 
 /// What [`Lie::Amount`] adds to every coin that a transaction wrote.

@@ -13,6 +13,7 @@
 
 mod checkpoint;
 mod coin;
+mod control;
 mod epoch;
 mod execute;
 mod faucet;
@@ -80,12 +81,15 @@ pub struct DevLedger {
 pub struct Options {
     /// After this time an epoch ends, by the ledger's clock. A day, as on IOTA's networks.
     pub epoch_length: Duration,
+    /// Whether [`Faults`] can be set, and epochs ended, over HTTP beside the faucet, by anybody who reaches it.
+    pub faults_over_http: bool,
 }
 
 impl Default for Options {
     fn default() -> Self {
         Self {
             epoch_length: Duration::from_secs(24 * 60 * 60),
+            faults_over_http: false,
         }
     }
 }
@@ -290,8 +294,13 @@ impl DevLedger {
                 next_committee,
                 salt: Vec::new(),
             });
-            newest(&state)
+            state.checkpoints.last().map(Arc::clone)
         };
+        // Signed here, where nobody is kept waiting.
+        let newest = newest.map_or(0, |newest| {
+            newest.signature(&self.validators);
+            newest.summary.sequence_number
+        });
         self.newest.send_replace(newest);
         Ok(newest)
     }

@@ -30,7 +30,7 @@ const KEPT: usize = 4;
 ///
 /// As text it is the JSON of the SDK's type: `{"epoch": "0", "members": [{"public_key": "<base64>", "stake": "2500"},
 /// ...]}`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Committee(ValidatorCommittee);
 
 /// Not a committee that can sign anything.

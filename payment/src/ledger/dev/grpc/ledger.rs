@@ -1,6 +1,5 @@
 //! `LedgerService`: who the node is, objects, transactions, checkpoints.
 
-use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -267,7 +266,8 @@ impl Service {
                     let (frames, any) = self.frames(next, &mask, request.transactions_filter.as_ref())?;
                     if any || !filtered {
                         for frame in frames {
-                            for _ in 0..self.times_sent() {
+                            let n = self.ledger.frames.fetch_add(1, Ordering::Relaxed);
+                            for _ in 0..self.ledger.faults().times_sent(n) {
                                 yield frame.clone();
                             }
                         }
@@ -291,24 +291,6 @@ impl Service {
                 }
             }
         })
-    }
-}
-
-impl Service {
-    /// How often the next frame of a checkpoint stream is sent: once, unless something goes wrong.
-    fn times_sent(&self) -> usize {
-        let n = self.ledger.frames.fetch_add(1, Ordering::Relaxed) + 1;
-        let faults = self.ledger.faults();
-        let hit = |each: Option<NonZeroU32>| {
-            each.is_some_and(|each| n.is_multiple_of(u64::from(each.get())))
-        };
-        if hit(faults.lose_frame) {
-            0
-        } else if hit(faults.repeat_frame) {
-            2
-        } else {
-            1
-        }
     }
 }
 
