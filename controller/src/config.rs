@@ -135,6 +135,10 @@ pub enum LedgerConfig {
         url: String,
         /// The chain it must be, so that money of one chain never passes for money of another.
         chain_id: ChainId,
+        /// `committee`: a file with the validators that are trusted, as `payflow ledger` writes it and `payflow committee`
+        /// asks it of a node. Whatever the node says is then believed only if they, or validators that they and their
+        /// successors appointed, signed it. Without it the node is believed whatever it says.
+        committee: Option<PathBuf>,
     },
 }
 

@@ -169,6 +169,23 @@ async fn what_is_wrong_is_refused_and_costs_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_transaction_is_taken_in_its_last_epoch_and_never_after() {
+    let net = Net::funded(None).await;
+    net.dev.end_epoch().unwrap();
+    let to = net.operator.receive_address(0);
+    let expiring = async |epoch| {
+        let mut transaction = raw(coin(&net, sender()).await, &to, 1);
+        let iota::Transaction::V1(v1) = &mut transaction else {
+            panic!("a version that is not known");
+        };
+        v1.expiration = iota::TransactionExpiration::Epoch(epoch);
+        net.operator.submit(&sign(&transaction, &[&key()])).await
+    };
+    rejected(&expiring(0).await, "expired");
+    assert_eq!(expiring(1).await, Submission::Accepted);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_payment_beyond_ones_means_is_on_the_ledger_and_pays_only_gas() {
     let net = Net::funded(None).await;
     let to = net.operator.receive_address(0);

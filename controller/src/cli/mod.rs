@@ -68,6 +68,8 @@ enum Command {
     Controller(serve::ControllerArgs),
     /// Run the development ledger alone. Its money is worth nothing.
     Ledger(serve::LedgerArgs),
+    /// Ask a node which validators sign, to pin them with `ledger.committee`. Nobody vouches for what it says.
+    Committee(serve::CommitteeArgs),
     /// Check a configuration file and say everything that is wrong with it, and whether the keys and certificates that it
     /// names can be used.
     CheckConfig {
@@ -184,6 +186,7 @@ async fn run(cli: Cli, out: Out) -> Result<(), CliError> {
     match cli.command {
         Command::Controller(args) => serve::controller(args).await,
         Command::Ledger(args) => serve::ledger(args, out).await,
+        Command::Committee(args) => serve::committee(&args).await,
         Command::CheckConfig { file } => serve::check_config(&file, out),
         Command::RemoveQueues(args) => serve::remove_queues(&args, out).await,
         Command::Wallet(command) => wallet::run(command, common, out).await,

@@ -5,10 +5,14 @@ use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
     sync::Arc,
+    time::Duration,
 };
 
 use clap::Args;
-use payflow_payment::ledger::dev::{BANNER, DEFAULT_CHECKPOINT_INTERVAL, DevLedger, serve};
+use payflow_payment::ledger::{
+    dev::{self, BANNER, DEFAULT_CHECKPOINT_INTERVAL, DevLedger, serve},
+    iota::IotaLedger,
+};
 use serde_json::json;
 use tokio::{
     net::TcpListener,
@@ -59,6 +63,27 @@ pub(super) struct LedgerArgs {
     /// Where it gives money away.
     #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:9123")]
     faucet: SocketAddr,
+    /// Where to write the committee of epoch 0, for `ledger.committee` of controllers; committee.json in --dir when not said.
+    #[arg(long, value_name = "FILE")]
+    committee: Option<PathBuf>,
+    /// After how many seconds an epoch ends, and other validators sign.
+    #[arg(long, value_name = "SECONDS", default_value_t = 86_400, value_parser = clap::value_parser!(u64).range(1..))]
+    epoch_s: u64,
+    /// Let anybody make it go wrong, for tests: PUT JSON to /v1/faults beside the faucet. Everything can be found in the
+    /// documentation of `Faults` in payflow-payment.
+    #[arg(long)]
+    faults: bool,
+}
+
+/// `payflow committee`.
+#[derive(Debug, Args)]
+pub(super) struct CommitteeArgs {
+    /// gRPC endpoint of a node, such as http://127.0.0.1:50051.
+    url: String,
+    /// Of which epoch. What was before it can then not be verified, so a controller that has followed already wants the epoch
+    /// that it is in, or one before.
+    #[arg(long, default_value_t = 0)]
+    epoch: u64,
 }
 
 /// Whose queues go.
@@ -193,7 +218,19 @@ pub(super) async fn ledger(args: LedgerArgs, out: Out) -> Result<(), CliError> {
             .create(dir)
             .map_err(|error| CliError::Failed(format!("{}: {error}", dir.display())))?;
     }
-    let ledger = DevLedger::open(args.dir.as_deref()).map_err(|error| failed(&error))?;
+    let options = dev::Options {
+        epoch_length: Duration::from_secs(args.epoch_s),
+        faults_over_http: args.faults,
+    };
+    let ledger =
+        DevLedger::open_with(args.dir.as_deref(), options).map_err(|error| failed(&error))?;
+    let committee = ledger.committee(0);
+    let in_dir = || args.dir.as_ref().map(|dir| dir.join("committee.json"));
+    let committee_file = args.committee.clone().or_else(in_dir);
+    if let Some(file) = &committee_file {
+        std::fs::write(file, committee.to_json() + "\n")
+            .map_err(|error| CliError::Failed(format!("{}: {error}", file.display())))?;
+    }
     let serving = serve(
         Arc::clone(&ledger),
         args.grpc,
@@ -208,14 +245,22 @@ pub(super) async fn ledger(args: LedgerArgs, out: Out) -> Result<(), CliError> {
         ))
     })?;
     let document = json!({
-        "grpc": serving.grpc_url(), "faucet": serving.faucet_url(), "chain_id": ledger.chain_id()
+        "grpc": serving.grpc_url(), "faucet": serving.faucet_url(), "chain_id": ledger.chain_id(),
+        "chain_name": dev::CHAIN_NAME, "committee": committee_file,
+        "committee_fingerprint": committee.fingerprint()
     });
     out.print(&document, || {
+        let file = committee_file.as_ref().map_or_else(
+            || "with --dir or --committee it is written to a file".to_owned(),
+            |file| file.display().to_string(),
+        );
         format!(
-            "{BANNER}\n  ledger    {}\n  faucet    {}\n  chain id  {}",
+            "{BANNER}\n  ledger     {}\n  faucet     {}\n  chain      {}\n  chain id   {}\n  committee  {} ({file})",
             serving.grpc_url(),
             serving.faucet_url(),
-            ledger.chain_id()
+            dev::CHAIN_NAME,
+            ledger.chain_id(),
+            committee.fingerprint(),
         )
     })?;
     stop.await;
@@ -223,10 +268,31 @@ pub(super) async fn ledger(args: LedgerArgs, out: Out) -> Result<(), CliError> {
     Ok(())
 }
 
+/// Asks a node for a committee and prints it, for `ledger.committee`. The node vouches for itself, so the fingerprint goes to
+/// stderr, to be compared with what somebody else says.
+pub(super) async fn committee(args: &CommitteeArgs) -> Result<(), CliError> {
+    let failed = |error: &dyn std::fmt::Display| CliError::Failed(error.to_string());
+    let chain_id = IotaLedger::discover_chain_id(&args.url)
+        .await
+        .map_err(|error| failed(&error))?;
+    let committee = IotaLedger::claimed_committee(&args.url, chain_id.clone(), args.epoch)
+        .await
+        .map_err(|error| failed(&error))?;
+    eprintln!(
+        "This is what the node says, and nobody has vouched for it. Before you trust it, compare with other nodes:\n  \
+         chain id     {chain_id}\n  epoch        {}\n  fingerprint  {}",
+        committee.epoch(),
+        committee.fingerprint()
+    );
+    println!("{}", committee.to_json());
+    Ok(())
+}
+
 /// Says everything that is wrong with a file, and what is wrong with the keys and certificates that it names.
 pub(super) fn check_config(file: &Path, out: Out) -> Result<(), CliError> {
     let config = Config::load(file).map_err(|error| CliError::Failed(error.to_string()))?;
     driver::check_files(&config).map_err(|error| CliError::Failed(error.to_string()))?;
+    driver::check_committee(&config).map_err(|error| CliError::Failed(error.to_string()))?;
     out.print(&json!({ "file": file, "valid": true }), || {
         format!("{} is valid", file.display())
     })

@@ -199,6 +199,11 @@ fn read_ledger(mut section: Section<'_>) -> LedgerConfig {
     if embedded {
         section.optional("url", text);
         section.optional("chain_id", text);
+        if let Some(at) = section.position("committee") {
+            let problem = "the embedded ledger's committee is known; remove this, or give a url and a chain_id";
+            section.problem(at, "committee", problem);
+        }
+        section.optional("committee", |_| Ok(()));
         let any = |port| SocketAddr::from(([0, 0, 0, 0], port));
         LedgerConfig::Embedded {
             grpc: section.or("grpc", socket("0.0.0.0:50051"), any(50051)),
@@ -215,6 +220,7 @@ fn read_ledger(mut section: Section<'_>) -> LedgerConfig {
             text,
             "the id of the chain, as the node or `payflow ledger` says it",
         );
+        let committee = section.optional("committee", file);
         for key in ["grpc", "faucet"] {
             if let Some(at) = section.position(key) {
                 section.problem(
@@ -228,6 +234,7 @@ fn read_ledger(mut section: Section<'_>) -> LedgerConfig {
         LedgerConfig::Remote {
             url: url.unwrap_or_default(),
             chain_id: ChainId::new(chain_id.unwrap_or_default()),
+            committee,
         }
     }
 }

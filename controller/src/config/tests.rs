@@ -45,6 +45,7 @@ fn every_key_is_read() {
         embedded = false
         url = "https://node.example:443"
         chain_id = "abc"
+        committee = "/committee.json"
         [prices]
         steady_nanos_per_mbit_second = 1
         elastic_nanos_per_mbit_second = 2
@@ -127,6 +128,7 @@ fn every_key_is_read() {
         ledger: LedgerConfig::Remote {
             url: "https://node.example:443".into(),
             chain_id: "abc".into(),
+            committee: Some("/committee.json".into()),
         },
         prices: Prices {
             pricing: Pricing::Fixed(Tariff {
@@ -266,8 +268,15 @@ fn an_embedded_and_a_remote_ledger_exclude_each_other() {
         remote.ledger,
         LedgerConfig::Remote {
             url: "http://127.0.0.1:1".into(),
-            chain_id: "x".into()
+            chain_id: "x".into(),
+            committee: None,
         }
+    );
+    assert_eq!(
+        problems("[ledger]\ncommittee = \"/committee.json\"\n"),
+        [
+            "line 2: ledger.committee: the embedded ledger's committee is known; remove this, or give a url and a chain_id"
+        ]
     );
 }
 

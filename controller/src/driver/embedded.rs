@@ -7,11 +7,11 @@ use payflow_payment::{
     ledger::{
         Ledger,
         dev::{DEFAULT_CHECKPOINT_INTERVAL, DevLedger, Handle, serve},
-        iota::IotaLedger,
+        iota::{Committee, IotaLedger},
         keys::Keyring,
     },
 };
-use tracing::info;
+use tracing::{info, warn};
 
 use super::StartError;
 use crate::config::LedgerConfig;
@@ -21,6 +21,9 @@ const TREASURY_LOW: Amount = Amount(10_000_000_000);
 
 /// What the faucet then gives: a thousand IOTA.
 const TREASURY_GIFT: Amount = Amount(1_000_000_000_000);
+
+/// Where the committees are kept that were followed, beside the journal that has the cursor.
+const FOLLOWED: &str = "committees.json";
 
 /// The ledger, and the server of it when it is embedded.
 pub(super) struct LedgerAccess {
@@ -36,15 +39,36 @@ pub(super) async fn reach(
 ) -> Result<LedgerAccess, StartError> {
     let failed = |reason: String| StartError::Ledger { reason };
     match config {
-        LedgerConfig::Remote { url, chain_id } => {
+        LedgerConfig::Remote {
+            url,
+            chain_id,
+            committee,
+        } => {
             let ledger = adapter(url, chain_id.clone(), keys)?;
+            let ledger = if let Some(path) = committee {
+                let pinned = read_committee(path)?;
+                let (epoch, fingerprint) = (pinned.epoch(), pinned.fingerprint());
+                info!(
+                    epoch,
+                    fingerprint, "what the ledger says is verified from this committee on"
+                );
+                verifying(ledger, pinned, &dir.join(FOLLOWED))?
+            } else {
+                warn!(
+                    url,
+                    "THE LEDGER IS NOT VERIFIED: whatever this node says is believed, also that somebody has paid; \
+                     set ledger.committee, or let the node be your own"
+                );
+                ledger
+            };
             Ok(LedgerAccess {
-                ledger,
+                ledger: Arc::new(ledger),
                 embedded: None,
             })
         }
         LedgerConfig::Embedded { grpc, faucet } => {
             let dir = dir.join("ledger");
+            let kept = dir.join(FOLLOWED);
             // Every transaction is executed again: seconds, for a long ledger.
             let opened = tokio::task::spawn_blocking(move || {
                 std::fs::create_dir_all(&dir)
@@ -70,6 +94,8 @@ pub(super) async fn reach(
                 development.chain_id(),
                 keys,
             )?;
+            // It is our own, and verified all the same, as any other would be.
+            let ledger = verifying(ledger, development.committee(0), &kept)?;
             let treasury = ledger.treasury_address();
             if development.balance_of(&treasury) < TREASURY_LOW {
                 development
@@ -78,24 +104,38 @@ pub(super) async fn reach(
                 info!(%treasury, nanos = TREASURY_GIFT.get(), "the faucet has filled the treasury");
             }
             Ok(LedgerAccess {
-                ledger,
+                ledger: Arc::new(ledger),
                 embedded: Some(server),
             })
         }
     }
 }
 
-fn adapter(
-    url: &str,
-    chain_id: ChainId,
-    keys: Arc<Keyring>,
-) -> Result<Arc<dyn Ledger>, StartError> {
-    match IotaLedger::new(url, chain_id, keys) {
-        Ok(ledger) => Ok(Arc::new(ledger)),
-        Err(error) => Err(StartError::Ledger {
+fn adapter(url: &str, chain_id: ChainId, keys: Arc<Keyring>) -> Result<IotaLedger, StartError> {
+    IotaLedger::new(url, chain_id, keys).map_err(|error| StartError::Ledger {
+        reason: error.to_string(),
+    })
+}
+
+fn verifying(
+    ledger: IotaLedger,
+    pinned: Committee,
+    followed: &Path,
+) -> Result<IotaLedger, StartError> {
+    ledger
+        .verifying(pinned, Some(followed))
+        .map_err(|error| StartError::Ledger {
             reason: error.to_string(),
-        }),
-    }
+        })
+}
+
+/// Reads the file that `ledger.committee` names.
+pub(super) fn read_committee(path: &Path) -> Result<Committee, StartError> {
+    let failed = |error: &dyn std::fmt::Display| StartError::Ledger {
+        reason: format!("ledger.committee: {}: {error}", path.display()),
+    };
+    let text = std::fs::read_to_string(path).map_err(|error| failed(&error))?;
+    Committee::from_json(&text).map_err(|error| failed(&error))
 }
 
 /// An address to connect to, for one that is listened on.

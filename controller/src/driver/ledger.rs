@@ -271,6 +271,10 @@ async fn follow_from(
                     health.followed(checkpoint)
                 }
                 Some(FollowEvent::Interrupted(error)) => health.lost(error.reason),
+                Some(FollowEvent::Unproven(unproven)) => {
+                    error!(%unproven, "the ledger's node shows what is not proven; nothing of it counts");
+                    health.lost(unproven.to_string())
+                }
                 None => {
                     time::sleep(RETRY).await;
                     checkpoints = ledger.follow(health.next, addresses.clone());

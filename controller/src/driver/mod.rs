@@ -40,7 +40,7 @@ use self::{
     switches::{ListenError, Switches},
 };
 use crate::{
-    config::{Config, ConfigError, Listener, OvsdbEndpoint},
+    config::{Config, ConfigError, LedgerConfig, Listener, OvsdbEndpoint},
     core::{
         Contradiction, Core, CoreConfig, OperatorKeys, Shares,
         io::Input,
@@ -170,6 +170,20 @@ pub fn check_files(config: &Config) -> Result<(), TlsError> {
         ovsdb::check_files(files)?;
     }
     Ok(())
+}
+
+/// Whether the committee that the configuration names can be used.
+///
+/// # Errors
+/// Says which file, and what is wrong with it.
+pub fn check_committee(config: &Config) -> Result<(), StartError> {
+    match &config.ledger {
+        LedgerConfig::Remote {
+            committee: Some(path),
+            ..
+        } => embedded::read_committee(path).map(drop),
+        LedgerConfig::Remote { .. } | LedgerConfig::Embedded { .. } => Ok(()),
+    }
 }
 
 /// Takes the class queues off every port in the databases of the configuration, for a controller that will not come back;

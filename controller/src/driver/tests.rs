@@ -169,12 +169,58 @@ async fn a_first_start_without_its_ledger_says_so() {
     config.ledger = LedgerConfig::Remote {
         url: "http://127.0.0.1:1".to_owned(),
         chain_id,
+        committee: None,
     };
     let error = run(config).await.unwrap_err();
     assert!(
         matches!(&error, StartError::Ledger { reason } if reason.contains("first start")),
         "{error}"
     );
+}
+
+#[tokio::test]
+async fn a_ledger_elsewhere_is_verified_from_the_committee_of_a_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let any = SocketAddr::from(([127, 0, 0, 1], 0));
+    let development = dev::DevLedger::open(None).unwrap();
+    let interval = Duration::from_millis(20);
+    let serving = dev::serve(development.clone(), any, any, interval).await;
+    let serving = serving.unwrap();
+    let file = dir.path().join("committee.json");
+    let mut config = config(dir.path());
+    config.ledger = LedgerConfig::Remote {
+        url: serving.grpc_url(),
+        chain_id: development.chain_id(),
+        committee: Some(file.clone()),
+    };
+    for text in [None, Some("{}")] {
+        if let Some(text) = text {
+            std::fs::write(&file, text).unwrap();
+        }
+        let error = run(config.clone()).await.unwrap_err().to_string();
+        assert!(
+            error.contains("ledger.committee") && error.contains("committee.json"),
+            "{error}"
+        );
+        assert!(
+            check_committee(&config).is_err(),
+            "check-config says so too"
+        );
+    }
+    std::fs::write(&file, development.committee(0).to_json()).unwrap();
+    check_committee(&config).unwrap();
+    let controller = run(config).await.unwrap();
+    while !readiness(&controller).await.ledger {
+        time::sleep(Duration::from_millis(20)).await;
+    }
+    // The committee that an epoch appoints is kept beside the journal.
+    development.end_epoch().unwrap();
+    let kept = dir.path().join("data").join("committees.json");
+    while !std::fs::read_to_string(&kept).is_ok_and(|text| text.contains("\"epoch\": \"1\"")) {
+        time::sleep(Duration::from_millis(20)).await;
+    }
+    controller.shutdown().await.unwrap();
+    serving.shutdown().await;
 }
 
 #[tokio::test]

@@ -89,6 +89,57 @@ pub struct Unavailable {
     pub reason: String,
 }
 
+/// What a node showed does not prove what it says. Never a payment, whatever it says; another node may be honest.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Unproven {
+    /// Not the checkpoint that comes next: a number is missing or repeated, or it does not name the one before it.
+    #[error("checkpoint {checkpoint} does not follow on: {reason}")]
+    Gap {
+        /// Which came.
+        checkpoint: u64,
+        /// For people and logs.
+        reason: String,
+    },
+    /// Nobody who is trusted has appointed the committee that is said to sign.
+    #[error(
+        "checkpoint {checkpoint} is of epoch {epoch}, whose committee was not handed over: {reason}"
+    )]
+    NotHandedOver {
+        /// Which.
+        checkpoint: u64,
+        /// Of which epoch it says it is.
+        epoch: u64,
+        /// For people and logs.
+        reason: String,
+    },
+    /// Not signed by a quorum of the committee of its epoch.
+    #[error("checkpoint {checkpoint} is not signed by the committee of epoch {epoch}: {reason}")]
+    WrongSignature {
+        /// Which.
+        checkpoint: u64,
+        /// Of which epoch.
+        epoch: u64,
+        /// For people and logs.
+        reason: String,
+    },
+    /// Its transactions are not those that were signed.
+    #[error("checkpoint {checkpoint} does not contain what is shown with it: {reason}")]
+    WrongContents {
+        /// Which.
+        checkpoint: u64,
+        /// For people and logs.
+        reason: String,
+    },
+    /// What a transaction did to balances is not what its objects say.
+    #[error("transaction {digest} did not do what is shown with it: {reason}")]
+    WrongEffects {
+        /// Which.
+        digest: TxDigest,
+        /// For people and logs.
+        reason: String,
+    },
+}
+
 /// How far the ledger has got.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LedgerStatus {
@@ -179,6 +230,8 @@ pub enum FollowEvent {
     Checkpoint(Followed),
     /// The connection is lost or the answers are unusable; the stream is trying again by itself.
     Interrupted(Unavailable),
+    /// A checkpoint came that is not proven. It counts for nothing, and is asked for again.
+    Unproven(Unproven),
 }
 
 /// One checkpoint.

@@ -12,12 +12,12 @@ use futures::stream::BoxStream;
 use payflow_payment::ledger::dev::{DevLedger, Handle, serve};
 use payflow_payment::ledger::iota::{HostLedger, IotaLedger};
 use payflow_payment::ledger::keys::{Keyring, Wallet};
-use payflow_payment::ledger::{FollowEvent, Followed, Ledger as _, Lookup, Submission};
+use payflow_payment::ledger::{FollowEvent, Followed, Ledger as _, Lookup, Submission, Unproven};
 use payflow_payment::{Address, Amount, Evidence, SignedTransaction, TxDigest};
 use tokio::sync::watch;
 
 /// Long enough for a loaded machine, short enough to notice a hang.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Storage deposit of one coin, and computation of one transaction, in nanos.
 pub(crate) const DEPOSIT: u64 = 980_400;
@@ -59,6 +59,15 @@ impl Net {
         }
     }
 
+    /// The operator's ledger, believing only what follows from the committee of epoch 0.
+    pub(crate) fn verifying(&self, kept: Option<&Path>) -> IotaLedger {
+        let keys = Arc::new(Keyring::from_seed([1; 32]));
+        IotaLedger::new(&self.handle.grpc_url(), self.dev.chain_id(), keys)
+            .unwrap()
+            .verifying(self.dev.committee(0), kept)
+            .unwrap()
+    }
+
     /// Money for the host and for the operator's gas.
     pub(crate) async fn funded(directory: Option<&Path>) -> Self {
         let net = Self::start(directory).await;
@@ -97,12 +106,7 @@ impl Net {
     }
 
     pub(crate) fn follow(&self, from: u64, addresses: &[Address]) -> Follower {
-        let (sender, receiver) =
-            watch::channel(Arc::new(addresses.iter().cloned().collect::<BTreeSet<_>>()));
-        Follower {
-            addresses: sender,
-            events: self.operator.follow(from, receiver),
-        }
+        follow(&self.operator, from, addresses)
     }
 
     /// Everything there ever was is still there.
@@ -114,6 +118,15 @@ impl Net {
             4_600_000_000 * IOTA + DEPOSIT,
             "{supply:?}"
         );
+    }
+}
+
+pub(crate) fn follow(ledger: &IotaLedger, from: u64, addresses: &[Address]) -> Follower {
+    let (sender, receiver) =
+        watch::channel(Arc::new(addresses.iter().cloned().collect::<BTreeSet<_>>()));
+    Follower {
+        addresses: sender,
+        events: ledger.follow(from, receiver),
     }
 }
 
@@ -140,6 +153,18 @@ impl Follower {
                 }
                 FollowEvent::Checkpoint(_) => {}
                 FollowEvent::Interrupted(_) => interruptions += 1,
+                FollowEvent::Unproven(unproven) => panic!("{unproven}"),
+            }
+        }
+    }
+
+    /// The first thing that is not believed; no payment may come before it.
+    pub(crate) async fn unproven(&mut self) -> Unproven {
+        loop {
+            match self.next().await {
+                FollowEvent::Unproven(unproven) => return unproven,
+                FollowEvent::Checkpoint(followed) => assert_eq!(followed.payments, []),
+                FollowEvent::Interrupted(_) => {}
             }
         }
     }

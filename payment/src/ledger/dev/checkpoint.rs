@@ -1,37 +1,40 @@
-//! Checkpoints, chained by digest and signed by a committee of one.
+//! Checkpoints, chained by digest and signed by their epoch's committee.
 
-use iota_sdk_crypto::bls12381::Bls12381PrivateKey;
-use iota_sdk_crypto::validator::ValidatorCommitteeSignatureAggregator;
+use std::sync::OnceLock;
+
 use iota_sdk_types::{
     CheckpointContents, CheckpointContentsV1, CheckpointSummary, CheckpointTransactionInfo,
-    GasCostSummary, TransactionDigest, ValidatorAggregatedSignature, ValidatorCommittee,
+    EndOfEpochData, EpochId, GasCostSummary, TransactionDigest, ValidatorAggregatedSignature,
     ValidatorCommitteeMember,
 };
 
-use super::state::{EPOCH, Executed};
+use super::epoch::{PROTOCOL_VERSION, Validators};
+use super::state::Executed;
 
 /// One checkpoint.
 #[derive(Clone)]
 pub(super) struct Checkpoint {
     pub(super) summary: CheckpointSummary,
     pub(super) contents: CheckpointContents,
-    pub(super) transactions: Vec<TransactionDigest>,
+    /// Made when it is first wanted: it takes some milliseconds.
+    signature: OnceLock<ValidatorAggregatedSignature>,
+}
+
+/// What a checkpoint says beside its transactions.
+pub(super) struct Stamp {
+    pub(super) epoch: EpochId,
+    pub(super) timestamp_ms: u64,
+    /// Of the epoch so far.
+    pub(super) rolling_gas: GasCostSummary,
+    /// Who signs from the next checkpoint on, if this is the last of its epoch.
+    pub(super) next_committee: Option<Vec<ValidatorCommitteeMember>>,
+    /// Makes otherwise equal ones differ: in the first checkpoint it makes the chain id this ledger's own.
+    pub(super) salt: Vec<u8>,
 }
 
 impl Checkpoint {
-    /// The checkpoint after `previous`; the first if there is none. `salt` makes otherwise equal ones differ: in
-    /// the first it makes the chain id this ledger's own.
-    pub(super) fn following(
-        previous: Option<&Self>,
-        executed: &[&Executed],
-        rolling_gas: &GasCostSummary,
-        timestamp_ms: u64,
-        salt: Vec<u8>,
-    ) -> Self {
-        let transactions: Vec<_> = executed
-            .iter()
-            .map(|executed| executed.signed.transaction.digest())
-            .collect();
+    /// The checkpoint after `previous`; the first if there is none.
+    pub(super) fn following(previous: Option<&Self>, executed: &[&Executed], stamp: Stamp) -> Self {
         let contents = CheckpointContents::new_v1(CheckpointContentsV1::new(
             executed
                 .iter()
@@ -50,60 +53,44 @@ impl Checkpoint {
                 Some(summary.digest()),
             )
         });
-        let count = u64::try_from(transactions.len()).unwrap_or(u64::MAX);
+        let count = u64::try_from(executed.len()).unwrap_or(u64::MAX);
+        let end_of_epoch = stamp.next_committee.map(|committee| EndOfEpochData {
+            next_epoch_committee: committee,
+            next_epoch_protocol_version: PROTOCOL_VERSION,
+            epoch_commitments: Vec::new(),
+            epoch_supply_change: 0,
+        });
         let summary = CheckpointSummary::new(
-            EPOCH,
+            stamp.epoch,
             number,
             total_before + count,
             contents.digest(),
             previous_digest,
-            rolling_gas.clone(),
-            timestamp_ms,
+            stamp.rolling_gas,
+            stamp.timestamp_ms,
             Vec::new(),
-            None,
-            salt,
+            end_of_epoch,
+            stamp.salt,
         );
+        Self::of(summary, contents)
+    }
+
+    pub(super) fn of(summary: CheckpointSummary, contents: CheckpointContents) -> Self {
         Self {
             summary,
             contents,
-            transactions,
+            signature: OnceLock::new(),
         }
     }
-}
 
-/// The one validator, with all the stake.
-pub(super) struct Validator {
-    key: Bls12381PrivateKey,
-    committee: ValidatorCommittee,
-}
-
-impl Validator {
-    pub(super) fn new(key: Bls12381PrivateKey) -> Self {
-        const STAKE: u64 = 10_000;
-        let member = ValidatorCommitteeMember {
-            public_key: key.public_key(),
-            stake: STAKE,
-        };
-        let committee = ValidatorCommittee::new(EPOCH, vec![member])
-            .expect("one member with the full stake is a committee");
-        Self { key, committee }
+    /// Its transactions, in their order.
+    pub(super) fn transactions(&self) -> impl Iterator<Item = &TransactionDigest> {
+        let infos = self.contents.transactions().iter();
+        infos.map(|info| &info.transaction)
     }
 
-    pub(super) fn committee(&self) -> &ValidatorCommittee {
-        &self.committee
-    }
-
-    /// Signs a checkpoint. BLS signatures are deterministic, so one is made whenever it is asked for.
-    pub(super) fn sign(&self, summary: &CheckpointSummary) -> ValidatorAggregatedSignature {
-        let invariant = "the only validator is a quorum";
-        let mut aggregator = ValidatorCommitteeSignatureAggregator::new_checkpoint_summary(
-            self.committee.clone(),
-            summary,
-        )
-        .expect(invariant);
-        aggregator
-            .add_signature(self.key.sign_checkpoint_summary(summary))
-            .expect(invariant);
-        aggregator.finish().expect(invariant)
+    pub(super) fn signature(&self, validators: &Validators) -> &ValidatorAggregatedSignature {
+        self.signature
+            .get_or_init(|| validators.sign(&self.summary))
     }
 }

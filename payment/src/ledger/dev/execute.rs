@@ -3,14 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use iota_sdk_types::{
-    ChangedObject, ExecutionError, ExecutionStatus, GasCostSummary, IdOperation, Object, ObjectId,
-    ObjectIn, ObjectOut, SignedTransaction, TransactionDigest, TransactionEffects,
+    ChangedObject, EpochId, ExecutionError, ExecutionStatus, GasCostSummary, IdOperation, Object,
+    ObjectId, ObjectIn, ObjectOut, SignedTransaction, TransactionDigest, TransactionEffects,
     TransactionEffectsV1, Version,
 };
 
 use super::coin;
 use super::program::{self, Outcome};
-use super::state::{EPOCH, Executed, Plan};
+use super::state::{Executed, Plan};
 
 /// Executes. Deterministic: the same transaction on the same objects gives the same effects, byte for byte.
 pub(super) fn execute(signed: SignedTransaction, plan: &Plan) -> Executed {
@@ -24,7 +24,14 @@ pub(super) fn execute(signed: SignedTransaction, plan: &Plan) -> Executed {
     let (status, outcome, gas_cost) = run(plan, digest, &inputs);
     let version = Version::lamport_increment(inputs.iter().map(Object::version))
         .expect("versions count the ledger's transactions, far below 2^64");
-    let (outputs, effects) = effects(digest, &inputs, outcome, status, gas_cost, version);
+    let run = Run {
+        epoch: plan.epoch,
+        digest,
+        status,
+        gas_cost,
+        version,
+    };
+    let (outputs, effects) = effects(run, &inputs, outcome);
     Executed {
         signed,
         effects,
@@ -99,14 +106,24 @@ fn charge(mut outcome: Outcome, cost: &GasCostSummary) -> Outcome {
     outcome
 }
 
-fn effects(
+/// What is known of a transaction that has run, beside its objects.
+struct Run {
+    epoch: EpochId,
     digest: TransactionDigest,
-    inputs: &[Object],
-    outcome: Outcome,
     status: ExecutionStatus,
     gas_cost: GasCostSummary,
+    /// Of everything it wrote.
     version: Version,
-) -> (Vec<Object>, TransactionEffects) {
+}
+
+fn effects(run: Run, inputs: &[Object], outcome: Outcome) -> (Vec<Object>, TransactionEffects) {
+    let Run {
+        epoch,
+        digest,
+        status,
+        gas_cost,
+        version,
+    } = run;
     let before: BTreeMap<ObjectId, &Object> =
         inputs.iter().map(|object| (object.id(), object)).collect();
     let mut outputs = Vec::new();
@@ -153,7 +170,7 @@ fn effects(
         .collect();
     let effects = TransactionEffectsV1 {
         status,
-        epoch: EPOCH,
+        epoch,
         gas_cost_summary: gas_cost,
         transaction_digest: digest,
         gas_object_index,

@@ -13,14 +13,14 @@ use warp::reply::{self, Reply, WithStatus};
 use warp::{Filter, Rejection};
 
 use super::state::State;
-use super::{DevLedger, coin, neutral_address};
+use super::{DevLedger, coin, control, neutral_address};
 use crate::{Address, Amount, TxDigest};
 
 /// What the faucet gives at a time: 10 IOTA.
 pub const FAUCET_AMOUNT: Amount = Amount(10_000_000_000);
 
 /// The largest request that is read, in bytes.
-const MAX_REQUEST_BYTES: u64 = 4_096;
+pub(super) const MAX_REQUEST_BYTES: u64 = 4_096;
 
 const GAS_BUDGET: u64 = 10_000_000;
 
@@ -131,6 +131,7 @@ struct FixedAmountRequest {
 pub(super) fn routes(
     ledger: Arc<DevLedger>,
 ) -> impl Filter<Extract = (impl Reply,), Error = Infallible> + Clone + Send + Sync + 'static {
+    let control = control::routes(Arc::clone(&ledger));
     let ledger = warp::any().map(move || ledger.clone());
     let gas = warp::path!("v1" / "gas")
         .and(warp::post())
@@ -145,7 +146,13 @@ pub(super) fn routes(
     let health = warp::path::end()
         .and(warp::get())
         .map(|| answer(StatusCode::OK, &json!("OK")));
-    gas.or(status).unify().or(health).unify().recover(refuse)
+    gas.or(status)
+        .unify()
+        .or(health)
+        .unify()
+        .or(control)
+        .unify()
+        .recover(refuse)
 }
 
 fn give(ledger: &DevLedger, request: &GasRequest) -> WithStatus<reply::Json> {
@@ -213,6 +220,6 @@ async fn refuse(rejection: Rejection) -> Result<WithStatus<reply::Json>, Infalli
     Ok(answer(status, &json!({ "task": null, "error": error })))
 }
 
-fn answer(status: StatusCode, body: &Value) -> WithStatus<reply::Json> {
+pub(super) fn answer(status: StatusCode, body: &Value) -> WithStatus<reply::Json> {
     reply::with_status(reply::json(body), status)
 }

@@ -31,6 +31,22 @@ pub(super) struct Genesis {
 pub(super) struct Sealed {
     pub(super) timestamp_ms: u64,
     pub(super) transactions: Vec<SignedTransaction>,
+    /// Whether it is the last of its epoch.
+    pub(super) ends_epoch: bool,
+}
+
+impl Sealed {
+    /// Also as it was written before there were epochs: BCS lets neither form pass for the other.
+    fn read(body: &[u8]) -> Result<Self, bcs::Error> {
+        bcs::from_bytes(body).or_else(|error| match bcs::from_bytes(body) {
+            Ok((timestamp_ms, transactions)) => Ok(Self {
+                timestamp_ms,
+                transactions,
+                ends_epoch: false,
+            }),
+            Err(_) => Err(error),
+        })
+    }
 }
 
 /// Why a stored ledger cannot be opened.
@@ -113,7 +129,7 @@ impl Log {
             if genesis.is_none() {
                 genesis = Some(bcs::from_bytes(body).map_err(unreadable)?);
             } else {
-                checkpoints.push(bcs::from_bytes(body).map_err(unreadable)?);
+                checkpoints.push(Sealed::read(body).map_err(unreadable)?);
             }
             at += HEADER_BYTES + body.len();
         }
@@ -199,6 +215,7 @@ mod tests {
         Sealed {
             timestamp_ms,
             transactions: vec![],
+            ends_epoch: false,
         }
     }
 
@@ -256,6 +273,17 @@ mod tests {
             matches!(times(dir.path()), Err(OpenError::Damaged { offset, .. })
             if offset == u64::try_from(first).unwrap())
         );
+    }
+
+    #[test]
+    fn a_log_from_before_there_were_epochs_is_read() {
+        let dir = tempfile::tempdir().unwrap();
+        let (mut log, _) = Log::open(dir.path(), &genesis()).unwrap();
+        log.append(&(10u64, Vec::<SignedTransaction>::new()))
+            .unwrap();
+        log.append(&sealed(11)).unwrap();
+        drop(log);
+        assert_eq!(times(dir.path()).unwrap(), [10, 11]);
     }
 
     #[test]

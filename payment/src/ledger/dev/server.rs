@@ -147,12 +147,13 @@ async fn make_checkpoints(
             () = &mut stop => return,
             () = tokio::time::sleep(interval + faults.checkpoint_delay) => {}
         }
-        let due = ledger.has_pending() || last.elapsed() >= EMPTY_CHECKPOINT_INTERVAL;
+        let ends_epoch = ledger.epoch_is_over();
+        let due = ends_epoch || ledger.has_pending() || last.elapsed() >= EMPTY_CHECKPOINT_INTERVAL;
         if ledger.faults.borrow().no_checkpoints || !due {
             continue;
         }
         let maker = ledger.clone();
-        match tokio::task::spawn_blocking(move || maker.make_checkpoint()).await {
+        match tokio::task::spawn_blocking(move || maker.seal(ends_epoch)).await {
             Ok(Ok(_)) => last = Instant::now(),
             Ok(Err(error)) => {
                 tracing::error!(%error, "no checkpoint could be stored; trying again")

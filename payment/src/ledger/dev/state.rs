@@ -1,20 +1,19 @@
 //! What the ledger holds, and which transactions it takes.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use iota_sdk_crypto::{IotaVerifier as _, UserSignatureVerifier};
 use iota_sdk_types::{
     Address, EpochId, GasCostSummary, Input, Object, ObjectId, ObjectReference, Owner,
     ProgrammableTransaction, SignedTransaction, Transaction, TransactionDigest, TransactionEffects,
-    TransactionExpiration, TransactionKind, TransactionV1, Version,
+    TransactionExpiration, TransactionKind, TransactionV1, ValidatorCommitteeMember, Version,
 };
 
-use super::checkpoint::Checkpoint;
+use super::checkpoint::{Checkpoint, Stamp};
 use super::coin;
+use super::epoch::{self, Epoch};
 use super::execute::execute;
-
-/// The one epoch this ledger has.
-pub(super) const EPOCH: EpochId = 0;
 
 /// The largest pure input, in bytes (`max_pure_argument_size`).
 const MAX_PURE_BYTES: usize = 16 * 1024;
@@ -48,6 +47,12 @@ pub(super) enum Rejection {
     Unavailable(String),
     /// This development ledger cannot do what it asks; a real one may.
     Unsupported(String),
+    /// Another transaction over the same version of an object was signed in this epoch.
+    Locked(String),
+    /// The epoch is ending. Later it is taken, perhaps.
+    Ending,
+    /// Validators have not decided. Later it is taken, perhaps.
+    Undecided,
 }
 
 /// Everything the ledger holds. Changes only through [`State::apply`] and [`State::seal`], deterministically.
@@ -59,8 +64,38 @@ pub(super) struct State {
     transactions: BTreeMap<TransactionDigest, Executed>,
     /// Executed, in order, and not yet in a checkpoint.
     pending: Vec<TransactionDigest>,
-    pub(super) checkpoints: Vec<Checkpoint>,
-    pub(super) rolling_gas: GasCostSummary,
+    /// Who holds the version of an object, from when validators signed until the epoch ends.
+    locks: BTreeMap<ObjectReference, Lock>,
+    /// Signed by validators, in order, and not decided.
+    held: Vec<SignedTransaction>,
+    pub(super) checkpoints: Vec<Arc<Checkpoint>>,
+    /// All epochs; the last is the one there is now.
+    epochs: Vec<Epoch>,
+    /// Takes nothing more until the epoch has ended.
+    ending: bool,
+    /// Of this epoch so far.
+    rolling_gas: GasCostSummary,
+    /// For computation, in nanos, in all checkpoints.
+    burned: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Lock {
+    /// The only transaction over it.
+    By(TransactionDigest),
+    /// Two transactions over it were signed, so that neither gets a quorum.
+    Contested,
+}
+
+/// A checkpoint that is to be made.
+pub(super) struct Seal {
+    /// How many of the pending transactions go in.
+    pub(super) count: usize,
+    pub(super) timestamp_ms: u64,
+    /// Ends the epoch: who signs in the next.
+    pub(super) next_committee: Option<Vec<ValidatorCommitteeMember>>,
+    /// See [`Stamp::salt`].
+    pub(super) salt: Vec<u8>,
 }
 
 impl State {
@@ -85,10 +120,11 @@ impl State {
         if self.transactions.contains_key(&digest) {
             return Ok(digest);
         }
-        verify_signatures(&signed)?;
-        let plan = self.plan(&signed.transaction, true)?;
+        let plan = self.accept(&signed)?;
         let executed = execute(signed, &plan);
         for object in &executed.inputs {
+            // This version is gone, and so nobody needs to be kept from it.
+            self.locks.remove(&object.object_ref());
             self.delete(object.id());
         }
         for object in &executed.outputs {
@@ -97,6 +133,56 @@ impl State {
         self.transactions.insert(digest, executed);
         self.pending.push(digest);
         Ok(digest)
+    }
+
+    /// Takes a transaction and does not decide on it. It locks what it spends against every other.
+    pub(super) fn hold(
+        &mut self,
+        signed: SignedTransaction,
+    ) -> Result<TransactionDigest, Rejection> {
+        let digest = signed.transaction.digest();
+        if self.transactions.contains_key(&digest) {
+            return Ok(digest);
+        }
+        self.accept(&signed)?;
+        if !self.held.contains(&signed) {
+            self.held.push(signed);
+        }
+        Err(Rejection::Undecided)
+    }
+
+    /// Executes everything that is held and in conflict with nothing.
+    pub(super) fn decide(&mut self) {
+        for signed in std::mem::take(&mut self.held) {
+            // Whoever asks is told why not when they submit it again.
+            let _ = self.apply(signed);
+        }
+    }
+
+    /// What a validator does before it signs: checks everything, and locks what the transaction spends.
+    fn accept(&mut self, signed: &SignedTransaction) -> Result<Plan, Rejection> {
+        verify_signatures(signed)?;
+        let plan = self.plan(&signed.transaction, true)?;
+        if self.ending {
+            return Err(Rejection::Ending);
+        }
+        let digest = signed.transaction.digest();
+        let mut conflict = None;
+        for object in plan.gas.iter().chain(plan.owned.values()) {
+            let reference = object.object_ref();
+            let lock = self.locks.entry(reference).or_insert(Lock::By(digest));
+            if *lock != Lock::By(digest) {
+                *lock = Lock::Contested;
+                conflict = Some(reference);
+            }
+        }
+        match conflict {
+            None => Ok(plan),
+            Some(reference) => Err(Rejection::Locked(format!(
+                "object {} version {} is locked until the epoch ends: two transactions that spend it were signed",
+                reference.object_id, reference.version
+            ))),
+        }
     }
 
     /// What a transaction would do now. Relaxed, gas budget and balance are not checked, for estimating them.
@@ -128,34 +214,92 @@ impl State {
             .collect()
     }
 
-    /// Makes a checkpoint of the first `count` pending transactions.
-    pub(super) fn seal(&mut self, count: usize, timestamp_ms: u64, chain_salt: Vec<u8>) {
-        let digests: Vec<_> = self
+    /// Makes a checkpoint.
+    pub(super) fn seal(&mut self, seal: Seal) {
+        let Seal {
+            count,
+            timestamp_ms,
+            next_committee,
+            salt,
+        } = seal;
+        let number = u64::try_from(self.checkpoints.len()).unwrap_or(u64::MAX);
+        let epoch = self.epoch();
+        if self.epochs.is_empty() {
+            self.begin_epoch(number, timestamp_ms);
+        }
+        let mut digests: Vec<_> = self
             .pending
             .drain(..count.min(self.pending.len()))
             .collect();
-        let number = u64::try_from(self.checkpoints.len()).unwrap_or(u64::MAX);
+        for digest in &digests {
+            if let Some(TransactionEffects::V1(effects)) = self
+                .transactions
+                .get(digest)
+                .map(|executed| &executed.effects)
+            {
+                self.rolling_gas += &effects.gas_cost_summary;
+                self.burned += effects.gas_cost_summary.computation_cost_burned;
+            }
+        }
+        if next_committee.is_some() {
+            let last = epoch::end_of_epoch(epoch, &self.rolling_gas, timestamp_ms);
+            let digest = last.signed.transaction.digest();
+            self.transactions.insert(digest, last);
+            digests.push(digest);
+        }
         for digest in &digests {
             if let Some(executed) = self.transactions.get_mut(digest) {
                 executed.checkpoint = Some((number, timestamp_ms));
-                let TransactionEffects::V1(effects) = &executed.effects else {
-                    continue;
-                };
-                self.rolling_gas += &effects.gas_cost_summary;
             }
         }
         let executed: Vec<_> = digests
             .iter()
             .filter_map(|digest| self.transactions.get(digest))
             .collect();
-        let checkpoint = Checkpoint::following(
-            self.checkpoints.last(),
-            &executed,
-            &self.rolling_gas,
+        let ends_epoch = next_committee.is_some();
+        let stamp = Stamp {
+            epoch,
             timestamp_ms,
-            chain_salt,
-        );
-        self.checkpoints.push(checkpoint);
+            rolling_gas: self.rolling_gas.clone(),
+            next_committee,
+            salt,
+        };
+        let previous = self.checkpoints.last().map(Arc::as_ref);
+        let checkpoint = Checkpoint::following(previous, &executed, stamp);
+        self.checkpoints.push(Arc::new(checkpoint));
+        if ends_epoch {
+            if let Some(current) = self.epochs.last_mut() {
+                current.end = Some((number, timestamp_ms));
+            }
+            self.begin_epoch(number.saturating_add(1), timestamp_ms);
+        }
+    }
+
+    fn begin_epoch(&mut self, first_checkpoint: u64, start_ms: u64) {
+        self.epochs.push(Epoch {
+            first_checkpoint,
+            start_ms,
+            end: None,
+        });
+        self.rolling_gas = GasCostSummary::default();
+        self.ending = false;
+        self.locks.clear();
+        self.held.clear();
+    }
+
+    /// The epoch there is now.
+    pub(super) fn epoch(&self) -> EpochId {
+        u64::try_from(self.epochs.len().saturating_sub(1)).unwrap_or(u64::MAX)
+    }
+
+    /// An epoch that is or was.
+    pub(super) fn epoch_at(&self, epoch: EpochId) -> Option<&Epoch> {
+        self.epochs.get(usize::try_from(epoch).ok()?)
+    }
+
+    /// Takes no transactions until the epoch has ended, or not for now.
+    pub(super) fn set_ending(&mut self, ending: bool) {
+        self.ending = ending;
     }
 
     pub(super) fn transaction(&self, digest: &TransactionDigest) -> Option<&Executed> {
@@ -167,6 +311,15 @@ impl State {
             Some(version) => self.history.get(&(id, version)),
             None => self.live.get(&id),
         }
+    }
+
+    /// The transactions of a checkpoint, in their order.
+    pub(super) fn transactions_of<'a>(
+        &'a self,
+        checkpoint: &'a Checkpoint,
+    ) -> impl Iterator<Item = &'a Executed> {
+        let digests = checkpoint.transactions();
+        digests.filter_map(|digest| self.transactions.get(digest))
     }
 
     /// The objects of an address in the order of their ids.
@@ -190,6 +343,11 @@ impl State {
                 let balance = coin::balance(object).unwrap_or_default();
                 (coins + balance, deposits + object.storage_rebate)
             })
+    }
+
+    /// Burned for computation, in checkpoints.
+    pub(super) fn burned(&self) -> u64 {
+        self.burned
     }
 
     fn put(&mut self, object: Object) {
@@ -243,9 +401,15 @@ impl State {
                 "only programmable transactions are accepted from users",
             ));
         };
-        // Nothing expires: there is one epoch, the first.
+        let epoch = self.epoch();
         match v1.expiration {
-            TransactionExpiration::None | TransactionExpiration::Epoch(_) => {}
+            TransactionExpiration::None => {}
+            TransactionExpiration::Epoch(last) if last >= epoch => {}
+            TransactionExpiration::Epoch(last) => {
+                return Err(invalid(format!(
+                    "the transaction expired after epoch {last}, and this is epoch {epoch}"
+                )));
+            }
             _ => return Err(invalid("an expiration that is not known")),
         }
         if program.commands.is_empty() {
@@ -263,6 +427,7 @@ impl State {
         let gas = self.plan_gas(v1, strict, &mut seen)?;
         let owned = self.plan_inputs(v1, program, &mut seen)?;
         Ok(Plan {
+            epoch,
             v1: v1.clone(),
             program: program.clone(),
             gas,
@@ -368,6 +533,7 @@ impl State {
 
 /// A transaction with the objects it spends, ready to be executed.
 pub(super) struct Plan {
+    pub(super) epoch: EpochId,
     pub(super) v1: TransactionV1,
     pub(super) program: ProgrammableTransaction,
     /// Not empty.

@@ -1,22 +1,70 @@
 //! From a node's answer to [`Evidence`].
 
-use iota_sdk_grpc_client::read_mask_fields::TransactionField as Field;
+use iota_sdk_grpc_client::read_mask_fields::{CheckpointResponseField, TransactionField as Field};
 use iota_sdk_grpc_types::v1::transaction::{BalanceChange, ExecutedTransaction};
-use iota_sdk_types::{Owner, Transaction, TransactionEffects, TransactionEffectsV1, TypeTag};
+use iota_sdk_types::{Owner, Transaction, TypeTag};
 
 use super::super::{GasCost, Lookup};
 use super::client::{CallError, Client};
+use super::committees::Committees;
+use super::proof::{self, Contents, Done, Doubt};
 use super::{inspect, neutral_address};
 use crate::{Amount, Asset, Credit, Evidence, TxDigest, UnixMillis};
 
-/// Asks for a transaction and reads it.
-pub(super) async fn lookup(client: &Client, digest: &TxDigest) -> Lookup {
-    let found = client.transaction(digest, FIELDS).await;
-    match found.and_then(|found| found.map(|executed| read(&executed, None)).transpose()) {
+/// Asks for a transaction and reads it. With `committees`, one that is in a checkpoint is believed if it is proven.
+pub(super) async fn lookup(
+    client: &Client,
+    committees: Option<&Committees>,
+    digest: &TxDigest,
+) -> Lookup {
+    match find(client, committees, digest).await {
         Ok(Some(evidence)) => Lookup::Found(evidence),
         Ok(None) => Lookup::NotFound,
-        Err(CallError(reason)) => Lookup::Unknown { reason },
+        Err(Doubt::Call(CallError(reason))) => Lookup::Unknown { reason },
+        Err(Doubt::Unproven(unproven)) => {
+            tracing::error!(%digest, %unproven, "a node shows a transaction that is not proven");
+            Lookup::Unknown {
+                reason: unproven.to_string(),
+            }
+        }
     }
+}
+
+async fn find(
+    client: &Client,
+    committees: Option<&Committees>,
+    digest: &TxDigest,
+) -> Result<Option<Evidence>, Doubt> {
+    let Some(committees) = committees else {
+        let found = client.transaction(digest, FIELDS).await?;
+        return Ok(found.map(|executed| read(&executed, None)).transpose()?);
+    };
+    let fields = [FIELDS, OBJECTS].concat();
+    let Some(executed) = client.transaction(digest, &fields).await? else {
+        return Ok(None);
+    };
+    let (done, effects) = Done::read(&executed)?;
+    let credits = proof::credits(&done, &executed)?;
+    // Without a checkpoint it is not final, and nobody has vouched for it.
+    let Ok(number) = executed.checkpoint_sequence_number() else {
+        return Ok(Some(evidence(&done, None, credits)));
+    };
+    let checkpoint = client
+        .call(async {
+            let query = client.grpc().checkpoint_by_sequence_number(number);
+            Ok(query.read_mask(PROOF).await?.into_inner())
+        })
+        .await?;
+    let signed = checkpoint.signed_summary()?;
+    let summary = &signed.checkpoint;
+    if summary.sequence_number != number {
+        let came = summary.sequence_number;
+        return Err(CallError(format!("checkpoint {came} came for {number}")).into());
+    }
+    committees.verify(client, &signed).await?;
+    Contents::read(&checkpoint, summary)?.prove(&done, effects)?;
+    let at = (number, UnixMillis(summary.timestamp_ms));
+    Ok(Some(evidence(&done, Some(at), credits)))
 }
 
 /// What must be asked for so that [`read`] can answer.
@@ -28,57 +76,85 @@ const FIELDS: &[Field] = &[
     Field::TIMESTAMP,
 ];
 
-/// Reads a transaction as evidence. `checkpoint` is given where the transaction came as part of one, which is
-/// then its number and time.
+/// What [`proof::credits`] computes from.
+const OBJECTS: &[Field] = &[Field::INPUT_OBJECTS_BCS, Field::OUTPUT_OBJECTS_BCS];
+
+/// What proves a checkpoint.
+const PROOF: [CheckpointResponseField; 3] = [
+    CheckpointResponseField::CHECKPOINT_SUMMARY_BCS,
+    CheckpointResponseField::CHECKPOINT_SIGNATURE,
+    CheckpointResponseField::CHECKPOINT_CONTENTS_BCS,
+];
+
+/// Asks for the objects of a transaction that is known to be in a checkpoint, and says whom it credited.
+pub(super) async fn proven(
+    client: &Client,
+    done: &Done,
+    checkpoint: (u64, UnixMillis),
+) -> Result<Evidence, Doubt> {
+    let digest = TxDigest::new(done.digest.to_string());
+    let shown = client
+        .transaction(&digest, OBJECTS)
+        .await?
+        .ok_or_else(|| CallError(format!("the node does not know {digest} of its checkpoint")))?;
+    let credits = proof::credits(done, &shown)?;
+    Ok(evidence(done, Some(checkpoint), credits))
+}
+
+/// Reads a transaction as evidence, with credits as the node says. `checkpoint` is given where the transaction came as
+/// part of one, which is then its number and time.
 pub(super) fn read(
     executed: &ExecutedTransaction,
     checkpoint: Option<(u64, UnixMillis)>,
 ) -> Result<Evidence, CallError> {
-    let transaction = executed.transaction()?.transaction()?;
-    let sender = match &transaction {
-        Transaction::V1(v1) => Some(neutral_address(&v1.sender)),
-        _ => None,
-    };
-    let effects = read_effects(executed)?;
-    let digest = transaction.digest();
-    if effects.transaction_digest != digest {
-        return Err(CallError(format!(
-            "effects of another transaction than {digest}"
-        )));
+    let (done, _) = Done::read(executed)?;
+    let credits = credits(executed)?;
+    let mut evidence = evidence(&done, checkpoint, credits);
+    if checkpoint.is_none() {
+        evidence.checkpoint = executed.checkpoint_sequence_number().ok();
+        evidence.timestamp = executed.timestamp_ms().ok().map(UnixMillis);
     }
+    Ok(evidence)
+}
+
+/// Who was credited what, as the node says.
+pub(super) fn credits(executed: &ExecutedTransaction) -> Result<Vec<Credit>, CallError> {
     let mut credits = Vec::new();
     for change in &executed.balance_changes()?.balance_changes {
         credits.extend(read_credit(change)?);
     }
-    Ok(Evidence {
-        digest: TxDigest::new(digest.to_string()),
-        succeeded: effects.status.is_success(),
-        checkpoint: checkpoint
-            .map(|(number, _)| number)
-            .or_else(|| executed.checkpoint_sequence_number().ok()),
-        timestamp: checkpoint
-            .map(|(_, time)| time)
-            .or_else(|| executed.timestamp_ms().ok().map(UnixMillis)),
-        sender,
+    Ok(credits)
+}
+
+pub(super) fn evidence(
+    done: &Done,
+    checkpoint: Option<(u64, UnixMillis)>,
+    credits: Vec<Credit>,
+) -> Evidence {
+    Evidence {
+        digest: TxDigest::new(done.digest.to_string()),
+        succeeded: done.effects.status.is_success(),
+        checkpoint: checkpoint.map(|(number, _)| number),
+        timestamp: checkpoint.map(|(_, time)| time),
+        sender: match &done.transaction {
+            Transaction::V1(v1) => Some(neutral_address(&v1.sender)),
+            _ => None,
+        },
         credits,
-    })
+    }
 }
 
 /// What the transaction cost.
 pub(super) fn gas(executed: &ExecutedTransaction) -> Result<GasCost, CallError> {
-    let gas = read_effects(executed)?.gas_cost_summary;
+    let iota_sdk_types::TransactionEffects::V1(effects) = executed.effects()?.effects()? else {
+        return Err(CallError("effects of a version that is not known".into()));
+    };
+    let gas = effects.gas_cost_summary;
     Ok(GasCost {
         computation: Amount(gas.computation_cost),
         storage: Amount(gas.storage_cost),
         storage_rebate: Amount(gas.storage_rebate),
     })
-}
-
-fn read_effects(executed: &ExecutedTransaction) -> Result<TransactionEffectsV1, CallError> {
-    match executed.effects()?.effects()? {
-        TransactionEffects::V1(effects) => Ok(*effects),
-        _ => Err(CallError("effects of a version that is not known".into())),
-    }
 }
 
 /// A positive change of an address's balance; what left an address, or went to an object, is nobody's credit.

@@ -14,9 +14,11 @@ use iota_sdk_grpc_client::CheckpointResponse;
 use iota_sdk_grpc_client::read_mask_fields::CheckpointResponseField as Field;
 use tokio::sync::watch;
 
-use super::super::{FollowEvent, Followed, Unavailable};
+use super::super::{FollowEvent, Followed, Unavailable, Unproven};
 use super::client::{CallError, Client};
+use super::committees::Committees;
 use super::evidence;
+use super::proof::{Contents, Doubt, Trail};
 use crate::{Address, UnixMillis};
 
 /// Networks make a checkpoint about every 3 s at most; after this much silence the connection counts as lost.
@@ -27,39 +29,52 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
 const FIELDS: &[Field] = &[
     Field::CHECKPOINT_SUMMARY_BCS,
+    Field::CHECKPOINT_SIGNATURE,
+    Field::CHECKPOINT_CONTENTS_BCS,
     Field::TRANSACTIONS_TRANSACTION_BCS,
     Field::TRANSACTIONS_EFFECTS_BCS,
     Field::TRANSACTIONS_BALANCE_CHANGES,
 ];
 
+/// Follows the chain. Every checkpoint must contain what is shown with it and follow on the one before; with
+/// `committees` it must be signed by its epoch's, and what was paid is computed from proven objects.
 pub(super) fn follow(
     client: Client,
+    committees: Option<Arc<Committees>>,
     from_checkpoint: u64,
     addresses: watch::Receiver<Arc<BTreeSet<Address>>>,
 ) -> BoxStream<'static, FollowEvent> {
     Box::pin(async_stream::stream! {
         let mut next = from_checkpoint;
+        let mut trail = Trail::default();
         let mut pause = FIRST_PAUSE;
         loop {
-            let lost = match subscribe(&client, next).await {
-                Err(error) => error,
+            let doubt = match subscribe(&client, next).await {
+                Err(error) => error.into(),
                 Ok(mut checkpoints) => loop {
                     let checkpoint = match read_next(&mut checkpoints, next).await {
                         Ok(checkpoint) => checkpoint,
-                        Err(error) => break error,
+                        Err(doubt) => break doubt,
                     };
-                    let addresses = addresses.borrow().clone();
-                    match read(&checkpoint, &addresses) {
+                    let read = Reading {
+                        client: &client,
+                        committees: committees.as_deref(),
+                        addresses: addresses.borrow().clone(),
+                    };
+                    match read.checkpoint(&checkpoint, &mut trail).await {
                         Ok(followed) => {
                             next = next.saturating_add(1);
                             pause = FIRST_PAUSE;
                             yield FollowEvent::Checkpoint(followed);
                         }
-                        Err(error) => break error,
+                        Err(doubt) => break doubt,
                     }
                 },
             };
-            yield FollowEvent::Interrupted(Unavailable::from(lost));
+            yield match doubt {
+                Doubt::Call(lost) => FollowEvent::Interrupted(Unavailable::from(lost)),
+                Doubt::Unproven(unproven) => FollowEvent::Unproven(unproven),
+            };
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(LONGEST_PAUSE);
         }
@@ -93,43 +108,73 @@ async fn subscribe(client: &Client, from: u64) -> Result<Checkpoints, CallError>
     Ok(stream.boxed())
 }
 
-async fn read_next(
-    stream: &mut Checkpoints,
-    expected: u64,
-) -> Result<CheckpointResponse, CallError> {
+async fn read_next(stream: &mut Checkpoints, expected: u64) -> Result<CheckpointResponse, Doubt> {
     let checkpoint = tokio::time::timeout(SILENCE_LIMIT, stream.next())
         .await
         .map_err(|_| CallError(format!("no checkpoint within {SILENCE_LIMIT:?}")))?
         .ok_or_else(|| CallError("the node ended the stream".into()))??;
     let number = checkpoint.sequence_number();
     if number != expected {
-        return Err(CallError(format!(
-            "checkpoint {number} came where {expected} was next"
-        )));
+        let reason = format!("{expected} was next");
+        let checkpoint = number;
+        return Err(Unproven::Gap { checkpoint, reason }.into());
     }
     Ok(checkpoint)
 }
 
-fn read(
-    checkpoint: &CheckpointResponse,
-    addresses: &BTreeSet<Address>,
-) -> Result<Followed, CallError> {
-    let number = checkpoint.sequence_number();
-    let timestamp = UnixMillis(checkpoint.summary()?.summary()?.timestamp_ms);
-    let mut payments = Vec::new();
-    for executed in checkpoint.executed_transactions() {
-        let evidence = evidence::read(executed, Some((number, timestamp)))?;
-        let concerns_us = evidence
-            .credits
-            .iter()
-            .any(|credit| addresses.contains(&credit.address));
-        if concerns_us {
-            payments.push(evidence);
+struct Reading<'a> {
+    client: &'a Client,
+    committees: Option<&'a Committees>,
+    addresses: Arc<BTreeSet<Address>>,
+}
+
+impl Reading<'_> {
+    async fn checkpoint(
+        &self,
+        checkpoint: &CheckpointResponse,
+        trail: &mut Trail,
+    ) -> Result<Followed, Doubt> {
+        let number = checkpoint.sequence_number();
+        let summary = checkpoint.summary()?.summary()?;
+        if summary.sequence_number != number {
+            let reason = format!("its summary is of {}", summary.sequence_number);
+            let checkpoint = number;
+            return Err(Unproven::Gap { checkpoint, reason }.into());
         }
+        trail.check(&summary)?;
+        if let Some(committees) = self.committees {
+            let signed = checkpoint.signed_summary()?;
+            committees.verify(self.client, &signed).await?;
+        }
+        let contents = Contents::read(checkpoint, &summary)?;
+        let timestamp = UnixMillis(summary.timestamp_ms);
+        let at = (number, timestamp);
+        let mut payments = Vec::new();
+        for (done, shown) in contents.prove_all(checkpoint.executed_transactions())? {
+            if !done
+                .receivers()
+                .any(|receiver| self.addresses.contains(&receiver))
+            {
+                continue;
+            }
+            let evidence = match self.committees {
+                Some(_) => evidence::proven(self.client, &done, at).await?,
+                None => evidence::evidence(&done, Some(at), evidence::credits(shown)?),
+            };
+            let concerns_us = evidence
+                .credits
+                .iter()
+                .any(|credit| self.addresses.contains(&credit.address));
+            if concerns_us {
+                payments.push(evidence);
+            }
+        }
+        // Only now: what could not be read for want of an answer is read again, from the same place.
+        trail.advance(&summary);
+        Ok(Followed {
+            checkpoint: number,
+            timestamp,
+            payments,
+        })
     }
-    Ok(Followed {
-        checkpoint: number,
-        timestamp,
-        payments,
-    })
 }

@@ -3,13 +3,16 @@
 //! Mainnet, testnet, a local node and [the development ledger](super::dev) differ in URL and chain id only.
 
 mod client;
+mod committees;
 mod evidence;
 mod follow;
 mod inspect;
 mod payout;
+mod proof;
 mod wallet;
 
 use std::collections::BTreeSet;
+use std::path::Path;
 use std::sync::Arc;
 
 use futures::future::BoxFuture;
@@ -17,8 +20,10 @@ use futures::stream::BoxStream;
 use iota_sdk_grpc_client::read_mask_fields::TransactionField as Field;
 use tokio::sync::watch;
 
-use self::client::Client;
 pub use self::client::EndpointError;
+use self::client::{CallError, Client};
+use self::committees::Committees;
+pub use self::committees::{Committee, CommitteeError};
 pub use self::inspect::inspect;
 pub use self::wallet::{HostLedger, WalletError};
 use super::keys::Keyring;
@@ -31,6 +36,7 @@ use crate::{Address, Amount, ChainId, SignedTransaction, TxDigest};
 /// An IOTA network through one node's gRPC endpoint, with the operator's keys.
 pub struct IotaLedger {
     client: Client,
+    committees: Option<Arc<Committees>>,
     keys: Arc<Keyring>,
 }
 
@@ -40,8 +46,34 @@ impl IotaLedger {
     pub fn new(url: &str, chain_id: ChainId, keys: Arc<Keyring>) -> Result<Self, EndpointError> {
         Ok(Self {
             client: Client::new(url, chain_id)?,
+            committees: None,
             keys,
         })
+    }
+
+    /// Believes from now on only what `pinned`, or a committee that it and its successors appointed, has signed. Which
+    /// committees have been followed is kept in `file`, so that a restart need not follow all of them again.
+    ///
+    /// Without this the node at `url` is believed whatever it says, so it should be the operator's own.
+    pub fn verifying(
+        mut self,
+        pinned: Committee,
+        file: Option<&Path>,
+    ) -> Result<Self, CommitteeError> {
+        let chain_id = self.client.chain_id().clone();
+        self.committees = Some(Arc::new(Committees::new(chain_id, pinned, file)?));
+        Ok(self)
+    }
+
+    /// What the node at `url` says is the committee of an epoch. It vouches for itself here: compare the fingerprint
+    /// with what others say before pinning it.
+    pub async fn claimed_committee(
+        url: &str,
+        chain_id: ChainId,
+        epoch: u64,
+    ) -> Result<Committee, Unavailable> {
+        let client = Client::new(url, chain_id).map_err(CallError::from)?;
+        Ok(committees::claimed(&client, epoch).await?)
     }
 
     /// Asks the endpoint at `url` which chain it is on. For the embedded ledger, and for people setting up; in
@@ -81,7 +113,11 @@ impl Ledger for IotaLedger {
     }
 
     fn lookup<'a>(&'a self, digest: &'a TxDigest) -> BoxFuture<'a, Lookup> {
-        Box::pin(evidence::lookup(&self.client, digest))
+        Box::pin(evidence::lookup(
+            &self.client,
+            self.committees.as_deref(),
+            digest,
+        ))
     }
 
     fn follow(
@@ -89,7 +125,12 @@ impl Ledger for IotaLedger {
         from_checkpoint: u64,
         addresses: watch::Receiver<Arc<BTreeSet<Address>>>,
     ) -> BoxStream<'static, FollowEvent> {
-        follow::follow(self.client.clone(), from_checkpoint, addresses)
+        follow::follow(
+            self.client.clone(),
+            self.committees.clone(),
+            from_checkpoint,
+            addresses,
+        )
     }
 
     fn build_payout<'a>(

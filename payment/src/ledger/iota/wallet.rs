@@ -131,7 +131,7 @@ impl HostLedger {
 
     /// What the ledger knows about a payment.
     pub async fn lookup(&self, digest: &TxDigest) -> Lookup {
-        evidence::lookup(&self.client, digest).await
+        evidence::lookup(&self.client, None, digest).await
     }
 
     /// What a transaction says beside what it does; see [`crate::memo`].

@@ -1,5 +1,7 @@
 //! `LedgerService`: who the node is, objects, transactions, checkpoints.
 
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use futures::StreamExt as _;
@@ -21,16 +23,14 @@ use iota_sdk_grpc_types::v1::ledger_service::{
 use iota_sdk_grpc_types::v1::transaction::ExecutedTransactions;
 use iota_sdk_types::{CheckpointDigest, ObjectId, TransactionDigest, Version};
 
-use super::super::state::EPOCH;
+use super::super::epoch::PROTOCOL_VERSION;
+use super::super::faults::{self, Lie};
 use super::super::{CHAIN_NAME, SERVER_NAME, coin};
 use super::{Answers, Service, filter, malformed, mask, not_found, one, render};
 
 /// Between two signs of life on a filtered stream, at least.
 const LEAST_PROGRESS_INTERVAL_MS: u32 = 500;
 const DEFAULT_PROGRESS_INTERVAL_MS: u32 = 2_000;
-
-/// Any version that clients know; nothing here depends on it.
-const PROTOCOL_VERSION: u64 = 24;
 
 #[tonic::async_trait]
 impl LedgerService for Service {
@@ -58,7 +58,7 @@ impl LedgerService for Service {
             GetServiceInfoResponse::default()
                 .with_chain_id(chain_id)
                 .with_chain(CHAIN_NAME.to_owned())
-                .with_epoch(EPOCH)
+                .with_epoch(state.epoch())
                 .with_executed_checkpoint_height(newest.summary.sequence_number)
                 .with_executed_checkpoint_timestamp(render::timestamp(newest.summary.timestamp_ms))
                 .with_lowest_available_checkpoint(0)
@@ -101,6 +101,7 @@ impl LedgerService for Service {
     ) -> Result<Response<Self::GetTransactionsStream>, Status> {
         let request = request.into_inner();
         let mask = mask(request.read_mask, read_masks::GET_TRANSACTIONS_READ_MASK)?;
+        let lie = self.ledger.faults().lie;
         let state = self.ledger.state.lock();
         let mut results = Vec::new();
         for wanted in request.requests.unwrap_or_default().requests {
@@ -110,8 +111,9 @@ impl LedgerService for Service {
                 .and_then(|digest| TransactionDigest::try_from(digest).ok())
                 .ok_or_else(|| malformed("digest"))?;
             results.push(match state.transaction(&digest) {
-                Some(executed) => TransactionResult::default()
-                    .with_executed_transaction(render::executed(executed, &mask)),
+                Some(executed) => TransactionResult::default().with_executed_transaction(
+                    render::executed(&faults::shown_transaction(executed, lie), &mask),
+                ),
                 None => TransactionResult::default()
                     .with_error(not_found(&format!("Transaction {digest}"))),
             });
@@ -160,18 +162,24 @@ impl LedgerService for Service {
         request: Request<GetEpochRequest>,
     ) -> Result<Response<GetEpochResponse>, Status> {
         let request = request.into_inner();
-        if request.epoch.is_some_and(|epoch| epoch != EPOCH) {
-            return Err(Status::not_found(
-                "this development ledger has one epoch, 0",
-            ));
-        }
         let mask = mask(request.read_mask, read_masks::GET_EPOCH_READ_MASK)?;
+        let (number, found) = {
+            let state = self.ledger.state.lock();
+            let number = request.epoch.unwrap_or_else(|| state.epoch());
+            (number, state.epoch_at(number).copied())
+        };
+        let found = found.ok_or_else(|| Status::not_found(format!("Epoch {number} not found")))?;
         let mut epoch = Epoch::default();
-        epoch.epoch = Some(EPOCH);
+        epoch.epoch = Some(number);
         epoch.reference_gas_price = Some(coin::REFERENCE_GAS_PRICE);
-        epoch.first_checkpoint = Some(0);
+        epoch.first_checkpoint = Some(found.first_checkpoint);
+        epoch.start = Some(render::timestamp(found.start_ms));
+        if let Some((last_checkpoint, end_ms)) = found.end {
+            epoch.last_checkpoint = Some(last_checkpoint);
+            epoch.end = Some(render::timestamp(end_ms));
+        }
         if mask.contains("committee") {
-            epoch.committee = Some(self.ledger.validator.committee().clone().into());
+            epoch.committee = Some(self.ledger.validators.committee(number).into());
         }
         epoch.protocol_config = Some(protocol_config());
         Ok(Response::new(GetEpochResponse::default().with_epoch(epoch)))
@@ -203,31 +211,34 @@ impl Service {
             .ok()
             .and_then(|number| state.checkpoints.get(number))
             .ok_or_else(|| Status::not_found(format!("Checkpoint {number} not found")))?;
+        let checkpoint = Arc::clone(checkpoint);
         let mut wanted = Vec::new();
-        for digest in &checkpoint.transactions {
-            let executed = state
-                .transaction(digest)
-                .ok_or_else(|| Status::internal(format!("{digest} is in a checkpoint only")))?;
-            let passes = filter.map_or(Ok(true), |filter| filter::matches(filter, executed))?;
-            if passes {
+        for executed in state.transactions_of(&checkpoint) {
+            if filter.map_or(Ok(true), |filter| filter::matches(filter, executed))? {
                 wanted.push(executed);
             }
         }
-        let summary: pb_checkpoint::Checkpoint =
-            render::checkpoint(checkpoint, &self.ledger.validator, mask);
-        let mut frames = vec![frame(Payload::Checkpoint(summary))];
-        if let Some(mask) = mask.subtree("transactions") {
+        let any = !wanted.is_empty();
+        let lie = self.ledger.faults().lie;
+        if lie == Some(Lie::Omission) {
+            wanted.clear();
+        }
+        let transactions = mask.subtree("transactions").map(|mask| {
             let rendered = wanted
                 .iter()
-                .map(|executed| render::executed(executed, &mask));
-            frames.push(frame(Payload::ExecutedTransactions(
-                ExecutedTransactions::default().with_executed_transactions(rendered.collect()),
-            )));
-        }
+                .map(|executed| render::executed(&faults::shown_transaction(executed, lie), &mask));
+            ExecutedTransactions::default().with_executed_transactions(rendered.collect())
+        });
+        drop(state);
+        let (checkpoint, signers) =
+            faults::shown_checkpoint(&checkpoint, &self.ledger.validators, lie);
+        let summary: pb_checkpoint::Checkpoint = render::checkpoint(&checkpoint, &signers, mask);
+        let mut frames = vec![frame(Payload::Checkpoint(summary))];
+        frames.extend(transactions.map(|some| frame(Payload::ExecutedTransactions(some))));
         frames.push(frame(Payload::EndMarker(
             EndMarker::default().with_sequence_number(number),
         )));
-        Ok((frames, !wanted.is_empty()))
+        Ok((frames, any))
     }
 
     fn stream(
@@ -246,6 +257,7 @@ impl Service {
             .max(LEAST_PROGRESS_INTERVAL_MS);
         let progress = Duration::from_millis(u64::from(progress));
         Box::pin(async_stream::try_stream! {
+            let mut sent = 0;
             while next <= last {
                 if *self.stopped.borrow() || faults.borrow_and_update().refuse_calls {
                     break;
@@ -254,10 +266,17 @@ impl Service {
                     let (frames, any) = self.frames(next, &mask, request.transactions_filter.as_ref())?;
                     if any || !filtered {
                         for frame in frames {
-                            yield frame;
+                            let n = self.ledger.frames.fetch_add(1, Ordering::Relaxed);
+                            for _ in 0..self.ledger.faults().times_sent(n) {
+                                yield frame.clone();
+                            }
                         }
                     }
-                    next += 1;
+                    next += if self.ledger.faults().lie == Some(Lie::Gap) { 2 } else { 1 };
+                    sent += 1;
+                    if self.ledger.faults().end_stream_after.is_some_and(|most| sent >= most.get()) {
+                        break;
+                    }
                     continue;
                 }
                 tokio::select! {

@@ -80,6 +80,9 @@ impl From<Rejection> for Status {
             Rejection::Invalid(reason) => Self::invalid_argument(reason),
             Rejection::Unavailable(reason) => Self::failed_precondition(reason),
             Rejection::Unsupported(reason) => Self::unimplemented(reason),
+            Rejection::Locked(reason) => Self::failed_precondition(reason),
+            Rejection::Undecided => Self::deadline_exceeded("the validators have not decided"),
+            Rejection::Ending => Self::unavailable("the epoch is ending; try again"),
         }
     }
 }

@@ -9,7 +9,8 @@ use iota_sdk_grpc_types::v1::{checkpoint, object, signatures, transaction};
 use iota_sdk_types::{Object, TransactionEffects};
 use serde::Serialize;
 
-use super::super::checkpoint::{Checkpoint, Validator};
+use super::super::checkpoint::Checkpoint;
+use super::super::epoch::Validators;
 use super::super::state::Executed;
 
 pub(super) fn timestamp(ms: u64) -> Timestamp {
@@ -114,7 +115,7 @@ fn balance_changes(executed: &Executed) -> transaction::BalanceChanges {
 
 pub(super) fn checkpoint(
     held: &Checkpoint,
-    validator: &Validator,
+    validators: &Validators,
     mask: &FieldMaskTree,
 ) -> checkpoint::Checkpoint {
     let mut out = checkpoint::Checkpoint::default();
@@ -130,7 +131,7 @@ pub(super) fn checkpoint(
         out.summary = Some(part);
     }
     if mask.contains("checkpoint.signature") {
-        out.signature = Some(validator.sign(&held.summary).into());
+        out.signature = Some(held.signature(validators).clone().into());
     }
     if let Some(mask) = mask.subtree("checkpoint.contents") {
         let mut part = checkpoint::CheckpointContents::default();
