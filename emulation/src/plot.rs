@@ -7,8 +7,14 @@ use plotters::prelude::*;
 use crate::traffic::series::Series;
 
 const SIZE: (u32, u32) = (1100, 420);
-/// The legend stands to the right of the curves, never over them.
-const ROOM_FOR_LEGEND: f64 = 1.13;
+/// What is left for the curves between margins and labels of the axes, in pixels.
+const PLOT: (f64, f64) = (1028.0, 333.0);
+/// A character of the small letters, in pixels: rather too wide than too narrow.
+const CHARACTER: f64 = 6.6;
+/// A row of names of phases, in pixels.
+const ROW: f64 = 15.0;
+/// What a legend takes beside its letters, in pixels.
+const LEGEND: f64 = 72.0;
 /// One colour a line, distinguishable also by people who do not see red and green apart (Okabe and Ito).
 const COLOURS: [RGBColor; 6] = [
     RGBColor(0, 114, 178),
@@ -86,10 +92,21 @@ impl ThroughputPlot {
             .collect();
         let all = || points.iter().flatten().flatten();
         let end = all().map(|point| point.0).fold(1.0, f64::max);
-        let top = all()
+        let highest = all()
             .map(|point| point.1)
-            .fold(mbit(self.capacity_bps), f64::max)
-            * 1.1;
+            .fold(mbit(self.capacity_bps), f64::max);
+        // The legend stands to the right of the curves, never over them, and the phases are named above.
+        let labels = self.lines.iter().map(|line| line.label.as_str());
+        let legend = labels.chain(["capacity"]).map(width).fold(0.0, f64::max) + LEGEND;
+        let right = end * PLOT.0 / (PLOT.0 - legend);
+        let starts = self.phases.iter();
+        let starts: Vec<f64> = starts
+            .map(|it| seconds(it.start_unix_ms.saturating_sub(zero_ms)))
+            .collect();
+        let rows = rows(&self.phases, &starts, right / PLOT.0);
+        let most = rows.iter().max().map_or(0.0, |most| f64::from(most + 1));
+        let row = ROW / PLOT.1;
+        let top = highest * 1.04 / (1.0 - most * row);
 
         let area = SVGBackend::new(path, SIZE).into_drawing_area();
         area.fill(&WHITE)?;
@@ -98,7 +115,7 @@ impl ThroughputPlot {
             .margin(12)
             .x_label_area_size(36)
             .y_label_area_size(48)
-            .build_cartesian_2d(0.0..end * ROOM_FOR_LEGEND, 0.0..top)?;
+            .build_cartesian_2d(0.0..right, 0.0..top)?;
         chart
             .configure_mesh()
             .light_line_style(WHITE)
@@ -118,14 +135,12 @@ impl ThroughputPlot {
             .draw_series(DashedLineSeries::new(capacity, 6, 4, BLACK.stroke_width(1)))?
             .label("capacity")
             .legend(|(x, y)| PathElement::new([(x, y), (x + 18, y)], BLACK));
-        for (number, phase) in self.phases.iter().enumerate() {
-            let at = seconds(phase.start_unix_ms.saturating_sub(zero_ms));
-            chart.draw_series(LineSeries::new([(at, 0.0), (at, top)], grey))?;
-            // Neighbouring labels on different heights, so that they can be read.
-            let height = top * if number % 2 == 0 { 0.99 } else { 0.94 };
+        for ((phase, at), number) in self.phases.iter().zip(starts).zip(rows) {
+            let height = top * (1.0 - (most - 1.0 - f64::from(number)) * row);
+            chart.draw_series(LineSeries::new([(at, 0.0), (at, height)], grey))?;
             chart.draw_series([Text::new(
                 phase.label.clone(),
-                (at + end * 0.004, height),
+                (at + right * 3.0 / PLOT.0, height),
                 ("sans-serif", 12),
             )])?;
         }
@@ -153,6 +168,25 @@ impl ThroughputPlot {
         area.present()?;
         Ok(())
     }
+}
+
+/// Of a name, in pixels.
+fn width(name: &str) -> f64 {
+    let characters = u32::try_from(name.chars().count()).unwrap_or(u32::MAX);
+    f64::from(characters) * CHARACTER
+}
+
+/// The row in which each phase is named, from the lowest on: above all that begin under its name, so that no line and no name
+/// goes through another name.
+fn rows(phases: &[Phase], starts: &[f64], seconds_per_pixel: f64) -> Vec<u32> {
+    let mut rows: Vec<u32> = vec![0; phases.len()];
+    for (number, phase) in phases.iter().enumerate().rev() {
+        let (from, later) = (starts[number], number + 1..phases.len());
+        let until = from + (width(&phase.label) + 6.0) * seconds_per_pixel;
+        let under = later.filter(|it| starts[*it] < until);
+        rows[number] = under.map(|it| rows[it] + 1).max().unwrap_or(0);
+    }
+    rows
 }
 
 /// What is averaged for one point: long enough that a TCP flow's bursts do not hide the picture.
@@ -188,6 +222,25 @@ mod tests {
     #![allow(clippy::unwrap_used)]
 
     use super::*;
+
+    #[test]
+    fn no_name_of_a_phase_is_crossed_by_a_line_or_a_name() {
+        let phase = |(label, start_s): (&str, u64)| Phase {
+            label: label.to_owned(),
+            start_unix_ms: start_s * 1_000,
+        };
+        let phases = [
+            ("first", 0),
+            ("a long name", 50),
+            ("another", 60),
+            ("near", 90),
+        ];
+        let phases = phases.map(phase);
+        let starts = [0.0, 50.0, 60.0, 90.0];
+        assert_eq!(rows(&phases, &starts, 1.0), [0, 2, 1, 0]);
+        assert_eq!(rows(&phases, &starts, 0.1), [0, 0, 0, 0]);
+        assert_eq!(rows(&[], &[], 1.0), [0; 0]);
+    }
 
     #[test]
     fn a_plot_shows_its_lines_and_phases() {
