@@ -1,7 +1,7 @@
 //! Money, quotes, receipts and refunds; the IOTA adapter and the development ledger.
 //!
-//! The heart of the crate is pure: [`Amount`], [`PaymentTerms`], [`judge`], [`Settlement`], [`Signed`] documents
-//! and receipt [`memo`]s know no socket, task or clock, and no ledger's own types. Everything that talks to a
+//! The heart of the crate is pure: [`Amount`], [`PaymentTerms`], [`judge`], [`Settlement`], [`Signed`] documents,
+//! receipt [`memo`]s and [`voucher`]s know no socket, task or clock, and no ledger's own types. Everything that talks to a
 //! ledger is in [`ledger`], behind the [`ledger::Ledger`] trait.
 
 mod amount;
@@ -14,6 +14,7 @@ mod settlement;
 mod signed;
 mod terms;
 mod transaction;
+pub mod voucher;
 
 pub use amount::Amount;
 pub use canonical::{CanonicalError, DocumentHash, canonical_bytes};
