@@ -1,9 +1,10 @@
 //! Money, quotes, receipts and refunds; the IOTA adapter and the development ledger.
 //!
 //! The heart of the crate is pure: [`Amount`], [`PaymentTerms`], [`judge`], [`Settlement`], [`Signed`] documents,
-//! receipt [`memo`]s and [`voucher`]s know no socket, task or clock, and no ledger's own types. Everything that talks to a
+//! receipt [`memo`]s, [`voucher`]s and prepaid [`account`]s know no socket, task or clock, and no ledger's own types. Everything that talks to a
 //! ledger is in [`ledger`], behind the [`ledger::Ledger`] trait.
 
+pub mod account;
 mod amount;
 mod canonical;
 mod evidence;
