@@ -7,6 +7,7 @@ use payflow_qos::{BitRate, Bounds, Bytes, Class, PortRef, Reason, SoldRate, pric
 use serde::{Deserialize, Serialize};
 
 use super::{
+    accounts::document::FromAccount,
     network::{FlowCounters, PortRange, Protocol, Selector},
     payload::Payload,
 };
@@ -356,8 +357,12 @@ fn is_zero(moves: &u16) -> bool {
 /// A payment as seen on the ledger.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PaymentView {
-    /// The transaction.
-    pub digest: TxDigest,
+    /// The transaction; absent where it was paid from an account.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub digest: Option<TxDigest>,
+    /// The account and voucher that paid, where one did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from_account: Option<FromAccount>,
     /// What arrived, once final.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub amount: Option<Amount>,
@@ -402,8 +407,12 @@ pub struct Receipt {
     pub buyer: BuyerKey,
     /// Chain of the payment.
     pub chain_id: payflow_payment::ChainId,
-    /// The payment.
-    pub payment_digest: TxDigest,
+    /// The payment; absent where it was paid from an account.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub payment_digest: Option<TxDigest>,
+    /// The account and voucher that paid, where one did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from_account: Option<FromAccount>,
     /// `expired`, `cancelled`, `failed` or `replaced`.
     pub ended_by: String,
     /// Paid time given, not counting time credited.
@@ -426,7 +435,7 @@ pub struct Receipt {
     pub unserved_charge: Amount,
     /// Cancellation fee kept, at most what the quote printed.
     pub fee: Amount,
-    /// What goes back to `refund_to`.
+    /// What goes back to `refund_to`; or is free again in the account, where it was paid from one.
     pub refunded: Amount,
     /// Where it goes.
     pub refund_to: Address,

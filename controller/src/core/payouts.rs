@@ -15,7 +15,7 @@ use super::{
     io::{LedgerOrder, Output},
     journal::Record,
     planted::{Fault, is_planted},
-    register::Payout,
+    register::{PaidFor, Payout},
 };
 
 /// Where the transfer at the head of the queue is. Forgotten at a restart, and begun again.
@@ -129,7 +129,7 @@ impl Core {
             from: if from_treasury {
                 PayoutSource::Treasury
             } else {
-                PayoutSource::Receive(payout.number.0)
+                PayoutSource::Receive(payout.paid_for.receive_index())
             },
             payouts: line.into_iter().collect(),
             remainder_to: self.remainder_of(payout),
@@ -145,13 +145,18 @@ impl Core {
     /// What a transfer leaves over is the operator's, unless it sends back one payment while another, which bought
     /// something, lies at the same address: that one is not earned yet and stays.
     fn remainder_of(&self, payout: &Payout) -> Address {
-        let unsettled = self
-            .register
-            .reservations
-            .get(&payout.number)
-            .is_some_and(|it| it.paid.is_some() && it.receipt.is_none());
+        let unsettled = match payout.paid_for {
+            PaidFor::Reservation(number) => {
+                let reservation = self.register.reservations.get(&number);
+                reservation.is_some_and(|it| it.paid.is_some() && it.receipt.is_none())
+            }
+            PaidFor::Account(account) => {
+                let account = self.register.accounts.get(&account);
+                account.is_some_and(|it| it.statement.is_none())
+            }
+        };
         if unsettled && !payout.settles {
-            self.keys.receive_address(payout.number.0)
+            self.keys.receive_address(payout.paid_for.receive_index())
         } else {
             self.keys.treasury_address()
         }
@@ -283,14 +288,14 @@ impl Core {
         };
         let id = progress.id;
         if succeeded {
-            let number = self.register.payouts.get(&id).map(|payout| payout.number);
+            let paid_for = self.register.payouts.get(&id).map(|payout| payout.paid_for);
             self.record(Record::PayoutFinal {
                 payout: id,
                 checkpoint,
                 gas_nanos,
             });
             self.payout = None;
-            if let Some(number) = number {
+            if let Some(PaidFor::Reservation(number)) = paid_for {
                 self.changed(number);
             }
         } else {

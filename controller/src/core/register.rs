@@ -5,10 +5,13 @@ use std::{
     ops::Range,
 };
 
-use payflow_payment::{Address, Amount, PaymentKey, Signed, SignedTransaction, TxDigest, memo};
+use payflow_payment::{
+    Address, Amount, PaymentKey, Signed, SignedTransaction, TxDigest, memo, voucher::AccountNumber,
+};
 use payflow_qos::{PortNo, PortRef, SwitchId, Time, price::BasePrice};
 
 use super::{
+    accounts::{self, register::Prepaid},
     document::{BuyerKey, QuoteDocument, Receipt, ReservationNumber},
     journal::{EndCause, Moved, QuoteIssued, Record},
     network::{FlowId, KeyFingerprint},
@@ -40,6 +43,12 @@ pub(super) struct Register {
     pub(super) base_price: BasePrice,
     /// The last checkpoint that was seen whole.
     pub(super) followed: Option<u64>,
+    pub(super) accounts: BTreeMap<AccountNumber, Prepaid>,
+    /// Which account an address was made for.
+    pub(super) account_by_address: BTreeMap<Address, AccountNumber>,
+    pub(super) account_idempotency: BTreeMap<(BuyerKey, String), (String, AccountNumber)>,
+    /// What vouchers have bought: the first of a group.
+    pub(super) bought_with: BTreeMap<(AccountNumber, u64), ReservationNumber>,
 }
 
 /// One reservation, from quote to settlement.
@@ -85,9 +94,13 @@ pub(super) struct Offered {
 /// The payment that bought it.
 #[derive(Clone, Debug)]
 pub(super) struct Paid {
-    pub(super) digest: TxDigest,
+    /// The transaction; none where it was paid from an account.
+    pub(super) digest: Option<TxDigest>,
+    /// The account and the number of the voucher, where it was.
+    pub(super) from: Option<(AccountNumber, u64)>,
     pub(super) amount: Amount,
-    pub(super) checkpoint: u64,
+    /// Of the transaction.
+    pub(super) checkpoint: Option<u64>,
     pub(super) at: Time,
 }
 
@@ -115,7 +128,7 @@ pub(super) struct Mispaid {
 /// An outgoing transfer.
 #[derive(Clone, Debug)]
 pub(super) struct Payout {
-    pub(super) number: ReservationNumber,
+    pub(super) paid_for: PaidFor,
     pub(super) to: Address,
     /// May be zero: then the transfer only collects and writes the memo.
     pub(super) amount: Amount,
@@ -126,6 +139,13 @@ pub(super) struct Payout {
     pub(super) settles: bool,
     /// Gas burned by earlier attempts that failed on the ledger.
     pub(super) wasted_gas: i64,
+}
+
+/// What an outgoing transfer settles, or what the payment was made for that it sends back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum PaidFor {
+    Reservation(ReservationNumber),
+    Account(AccountNumber),
 }
 
 /// A final outgoing transfer.
@@ -240,8 +260,9 @@ impl Register {
                 });
                 reservation.detail = Some(reason.clone());
                 let to = reservation.issued.quote.document.payment.refund_to.clone();
+                let paid_for = PaidFor::Reservation(*number);
                 match payout {
-                    Some(id) => self.plan(*id, Payout::new(*number, to, *refund, None, false)),
+                    Some(id) => self.plan(*id, Payout::new(paid_for, to, *refund, None, false)),
                     None => Ok(()),
                 }
             }
@@ -306,7 +327,7 @@ impl Register {
                 let hash = receipt.hash().map_err(|error| error.to_string())?;
                 let account = &receipt.document;
                 let payout_record = Payout::new(
-                    *number,
+                    PaidFor::Reservation(*number),
                     account.refund_to.clone(),
                     account.refunded,
                     Some(memo::encode(&hash)),
@@ -346,11 +367,12 @@ impl Register {
                     checkpoint: *checkpoint,
                     gas_nanos: gas_nanos.saturating_add(payout.wasted_gas),
                 });
-                if payout.settles {
-                    let number = payout.number;
-                    self.follow(number, Fact::SettlementFinal)?;
+                match payout.paid_for {
+                    PaidFor::Reservation(number) if payout.settles => {
+                        self.follow(number, Fact::SettlementFinal).map(drop)
+                    }
+                    PaidFor::Reservation(_) | PaidFor::Account(_) => Ok(()),
                 }
-                Ok(())
             }
             Record::PortNamed { port, name, .. } => {
                 self.port_names.insert(*port, name.clone());
@@ -399,6 +421,15 @@ impl Register {
                 self.followed = self.followed.max(Some(*checkpoint));
                 Ok(())
             }
+            Record::AccountOpened(_)
+            | Record::Deposited(_)
+            | Record::DepositReturned(_)
+            | Record::Vouchers { .. }
+            | Record::VoucherForked { .. }
+            | Record::BoughtFromAccount(_)
+            | Record::SettledToAccount { .. }
+            | Record::AccountClosing { .. }
+            | Record::AccountClosed(_) => self.apply_to_account(record),
         }
     }
 
@@ -437,10 +468,22 @@ impl Register {
         at: Time,
     ) -> Result<(), String> {
         self.consume(key)?;
+        let paid = Paid {
+            digest: Some(key.digest.clone()),
+            from: None,
+            amount,
+            checkpoint: Some(checkpoint),
+            at,
+        };
+        self.sold(number, paid)
+    }
+
+    /// It is paid, one way or another.
+    pub(super) fn sold(&mut self, number: ReservationNumber, paid: Paid) -> Result<(), String> {
         let root = self.root(number)?;
         let generation = self.next_generation(root)?;
         let starts_at = self.of(number)?.issued.starts_at;
-        let later = starts_at.is_some_and(|start| start > at);
+        let later = starts_at.is_some_and(|start| start > paid.at);
         let fact = if later { Fact::Booked } else { Fact::Paid };
         let reservation = self.follow(number, fact)?;
         reservation.generation = generation;
@@ -451,12 +494,7 @@ impl Register {
         if let Some(offered) = &mut reservation.offered {
             offered.transaction = None;
         }
-        reservation.paid = Some(Paid {
-            digest: key.digest.clone(),
-            amount,
-            checkpoint,
-            at,
-        });
+        reservation.paid = Some(paid);
         reservation.detail = None;
         Ok(())
     }
@@ -539,7 +577,7 @@ impl Register {
     }
 
     /// Consumes a payment key. A second time is refused: a payment buys once.
-    fn consume(&mut self, key: &PaymentKey) -> Result<(), String> {
+    pub(super) fn consume(&mut self, key: &PaymentKey) -> Result<(), String> {
         if self.is_consumed(key) {
             return Err(format!("payment {} is consumed twice", key.digest));
         }
@@ -556,7 +594,7 @@ impl Register {
         self.consumed.contains(key)
     }
 
-    fn follow(
+    pub(super) fn follow(
         &mut self,
         number: ReservationNumber,
         fact: Fact,
@@ -567,7 +605,7 @@ impl Register {
         Ok(reservation)
     }
 
-    fn plan(&mut self, id: u64, payout: Payout) -> Result<(), String> {
+    pub(super) fn plan(&mut self, id: u64, payout: Payout) -> Result<(), String> {
         if id != self.next_payout() {
             return Err(format!("payout {id} is not the next number"));
         }
@@ -678,16 +716,26 @@ impl Active {
     }
 }
 
+impl PaidFor {
+    /// The receive key that was paid.
+    pub(super) fn receive_index(self) -> u64 {
+        match self {
+            Self::Reservation(number) => number.0,
+            Self::Account(account) => accounts::receive_index(account),
+        }
+    }
+}
+
 impl Payout {
-    fn new(
-        number: ReservationNumber,
+    pub(super) fn new(
+        paid_for: PaidFor,
         to: Address,
         amount: Amount,
         memo: Option<Vec<u8>>,
         settles: bool,
     ) -> Self {
         Self {
-            number,
+            paid_for,
             to,
             amount,
             memo,

@@ -5,8 +5,10 @@ use payflow_qos::{PortNo, PortRef, SwitchId};
 use serde::{Deserialize, Serialize};
 
 use super::{
+    accounts::document::{AccountView, Counted},
     document::{GroupDocument, OutlookDocument, PriceDocument, QuoteDocument, ReservationView},
     network::{Host, KeyFingerprint, SwitchView},
+    problem::Problem,
 };
 
 /// An answer to a [`super::io::Request`].
@@ -24,6 +26,12 @@ pub enum Answer {
     Reservation(Box<ReservationView>),
     /// Reservations, newest first.
     Reservations(Vec<ReservationView>),
+    /// A prepaid account as it is now.
+    Account(Box<AccountView>),
+    /// Prepaid accounts, newest first.
+    Accounts(Vec<AccountView>),
+    /// What became of each voucher, in their order.
+    Vouchers(Vec<Result<Counted, Problem>>),
     /// Switches and links.
     Topology(TopologyView),
     /// Hosts by address.
@@ -104,8 +112,11 @@ pub struct Books {
     pub fees: Amount,
     /// Sent back, or signed and on its way.
     pub refunded: Amount,
-    /// Of reservations that are not settled.
+    /// Of reservations that are not settled, and what is free in prepaid accounts.
     pub held: Amount,
+    /// Of what is held: what is free in prepaid accounts.
+    #[serde(default)]
+    pub prepaid: Amount,
     /// Payments that bought nothing and are too small to be sent back.
     pub credited: Amount,
     /// Net gas of outgoing transfers that are final, in nanos.

@@ -79,6 +79,7 @@ impl Core {
             }
         }
         self.resume_groups();
+        self.resume_accounts();
     }
 
     /// Tells the network what the ports are called through which something is sold, so that it can follow them.
@@ -416,13 +417,28 @@ impl Core {
         };
         let payout = self.register.next_payout();
         self.counted.remove(&number);
-        self.record(Record::Settled {
-            number,
-            receipt: Box::new(receipt),
-            payout,
-            lingers: self.generations.anywhere(number),
-            at: self.now,
+        let lingers = self.generations.anywhere(number);
+        let (receipt, at) = (Box::new(receipt), self.now);
+        let paid = self.register.reservations.get(&number);
+        let from = paid.and_then(|it| it.paid.as_ref()?.from);
+        self.record(match from {
+            None => Record::Settled {
+                number,
+                receipt,
+                payout,
+                lingers,
+                at,
+            },
+            Some(_) => Record::SettledToAccount {
+                number,
+                receipt,
+                lingers,
+                at,
+            },
         });
+        if let Some((account, _)) = from {
+            self.try_close(account);
+        }
         if self.generations.anywhere(number) {
             self.change_is_over(number);
             self.rebook(number);
@@ -455,6 +471,7 @@ impl Core {
             buyer: quote.buyer,
             chain_id: terms.chain_id.clone(),
             payment_digest: paid.digest.clone(),
+            from_account: paid.from_account(),
             ended_by: cause.word().to_owned(),
             served_ms,
             shortfall_ms,

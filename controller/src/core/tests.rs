@@ -14,6 +14,7 @@ use payflow_qos::{
     BitRate, Bounds, Path, PortNo, PortRef, SwitchId, Tariff, Time, Topology, price::Pricing,
 };
 
+mod accounts;
 mod asking;
 mod changing;
 mod grouping;

@@ -324,10 +324,19 @@ impl Account {
 
     /// Whether a voucher takes the place of the highest.
     pub fn may_promise(&self, voucher: &Checked) -> Result<(), Refusal> {
-        self.follows(voucher.voucher())
+        self.follows(self.highest(), voucher.voucher())
     }
 
-    fn follows(&self, voucher: &Voucher) -> Result<(), Refusal> {
+    /// The same after one that may be promised and has not been yet.
+    pub fn may_promise_after(
+        &self,
+        waiting: Option<&Voucher>,
+        voucher: &Checked,
+    ) -> Result<(), Refusal> {
+        self.follows(waiting.or(self.highest()), voucher.voucher())
+    }
+
+    fn follows(&self, last: Option<&Voucher>, voucher: &Voucher) -> Result<(), Refusal> {
         if voucher.signer != self.owner {
             return Err(Refusal::WrongSigner {
                 signer: voucher.signer,
@@ -338,8 +347,11 @@ impl Account {
             return Err(Refusal::NotOpen);
         }
         let sequence = voucher.promise.sequence;
-        let (highest, amount) = (self.sequence(), voucher.promise.amount);
-        match &self.highest {
+        let amount = voucher.promise.amount;
+        let (highest, promised) = last.map_or((0, Amount::ZERO), |it| {
+            (it.promise.sequence, it.promise.amount)
+        });
+        match last {
             Some(first) if sequence == highest && amount == first.promise.amount => {
                 return Err(Refusal::Replayed { sequence });
             }
@@ -352,11 +364,11 @@ impl Account {
             _ if sequence <= highest => return Err(Refusal::Superseded { sequence, highest }),
             _ => {}
         }
-        if amount < self.promised() {
+        if amount < promised {
             return Err(Refusal::Decreasing {
                 sequence,
                 amount,
-                promised: self.promised(),
+                promised,
             });
         }
         if amount > self.deposited {
@@ -370,7 +382,7 @@ impl Account {
 
     /// Whether a voucher pays a price: it takes the place of the highest, and covers what is spent, what is held and the price.
     pub fn may_buy(&self, voucher: &Checked, price: Amount) -> Result<(), Refusal> {
-        match self.follows(voucher.voucher()) {
+        match self.may_promise(voucher) {
             Ok(()) => {}
             // That it cannot be bought says more than that the voucher promises what is not there.
             Err(Refusal::ExceedsDeposit { .. }) if price > self.free() => {
@@ -421,7 +433,7 @@ impl Account {
                 Ok(()) => self.deposited = Amount(self.deposited.0 + amount.0),
                 Err(refusal) => return no(&refusal),
             },
-            Event::Promised(voucher) => match self.follows(voucher) {
+            Event::Promised(voucher) => match self.follows(self.highest(), voucher) {
                 Ok(()) => self.highest = Some(voucher.clone()),
                 Err(refusal) => return no(&refusal),
             },
