@@ -11,6 +11,7 @@
 //! | 3 | refused by the controller, with a problem document |
 //! | 4 | not decided yet: nothing is lost, run the same command again |
 
+mod account;
 mod buy;
 mod client;
 mod error;
@@ -88,6 +89,9 @@ enum Command {
     Change(buy::ChangeArgs),
     /// Show a reservation, or all of this wallet's.
     Status(buy::StatusArgs),
+    /// A prepaid account: paid into once, and spent without the ledger.
+    #[command(subcommand)]
+    Account(account::AccountCommand),
     /// End a reservation early; what is unserved is refunded, less the fee that the quote printed.
     Cancel(buy::CancelArgs),
     /// Switches and their ports.
@@ -177,6 +181,7 @@ async fn run(cli: Cli, out: Out) -> Result<(), CliError> {
         Command::Reserve(args) => buy::reserve(args, common, out).await,
         Command::Change(args) => buy::change(args, common, out).await,
         Command::Status(args) => buy::status(args, common, out).await,
+        Command::Account(command) => account::run(command, common, out).await,
         Command::Cancel(args) => buy::cancel(args, common, out).await,
         Command::Switches => operator::switches(common, out).await,
         Command::ForgetSwitch(args) => operator::forget_switch(&args, common, out).await,
