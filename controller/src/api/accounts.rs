@@ -420,7 +420,7 @@ mod tests {
     #[tokio::test]
     async fn a_purchase_is_paid_with_a_voucher_that_is_checked_first() {
         let bought = || reservation("active", json!({ "active_at": 1 }));
-        let served = served(vec![Ok(bought())]).await;
+        let served = served(vec![bought()]).await;
         let mut forged = voucher_of(1, 1);
         forged.signature.0[3] ^= 1;
         let pay = |voucher: Voucher| json!({ "quote": "q7", "payment": { "voucher": voucher } });
