@@ -1,9 +1,10 @@
 //! Money, quotes, receipts and refunds; the IOTA adapter and the development ledger.
 //!
-//! The heart of the crate is pure: [`Amount`], [`PaymentTerms`], [`judge`], [`Settlement`], [`Signed`] documents
-//! and receipt [`memo`]s know no socket, task or clock, and no ledger's own types. Everything that talks to a
+//! The heart of the crate is pure: [`Amount`], [`PaymentTerms`], [`judge`], [`Settlement`], [`Signed`] documents,
+//! receipt [`memo`]s, [`voucher`]s and prepaid [`account`]s know no socket, task or clock, and no ledger's own types. Everything that talks to a
 //! ledger is in [`ledger`], behind the [`ledger::Ledger`] trait.
 
+pub mod account;
 mod amount;
 mod canonical;
 mod evidence;
@@ -16,6 +17,7 @@ mod signed;
 mod terms;
 mod transaction;
 mod transfer;
+pub mod voucher;
 
 pub use amount::Amount;
 pub use canonical::{CanonicalError, DocumentHash, canonical_bytes};
@@ -29,6 +31,6 @@ pub use signed::{PublicKey, Signature, Signed, SignedError, SigningKey};
 pub use terms::PaymentTerms;
 pub use transaction::{SignedTransaction, TransactionDecodeError};
 pub use transfer::{
-    BookAccount, BookAccounts, Transfer, TransferError, TransferId, Turnover, UnknownBookAccount,
-    UnknownTransfer,
+    BookAccount, BookAccounts, Purpose, Transfer, TransferError, TransferId, Turnover,
+    UnknownBookAccount, UnknownTransfer,
 };

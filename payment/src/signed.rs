@@ -32,6 +32,16 @@ impl SigningKey {
     pub fn public_key(&self) -> PublicKey {
         self.public
     }
+
+    /// Signs bytes as they are (RFC 8032, no prehash). Say in the bytes what they are for.
+    #[must_use]
+    pub fn sign_bytes(&self, bytes: &[u8]) -> Signature {
+        let signature: Ed25519Signature = self
+            .private
+            .try_sign(bytes)
+            .expect("ed25519 signs every message (RFC 8032 section 5.1.6)");
+        Signature(*signature.bytes())
+    }
 }
 
 /// An ed25519 public key; in text, 64 lower-case hex digits.

@@ -4,11 +4,12 @@
 //! | account | what lies there |
 //! |---|---|
 //! | `host:KEY` | what a buyer has got back less what it has paid: never above zero |
+//! | `prepaid:aN` | deposited in a prepaid account, and not used yet |
 //! | `held:rN` | paid, and not accounted for yet |
 //! | `earned` | the operator's, for time served; not collected yet |
 //! | `fees` | the operator's, of early ends and payments that bought nothing; not collected yet |
-//! | `refunds_due:rN` | a buyer's, and on its way |
-//! | `credited:rN` | a buyer's, and too little to be worth its gas |
+//! | `refunds_due:rN`, `refunds_due:aN` | a buyer's, and on its way |
+//! | `credited:rN`, `credited:aN` | a buyer's, and too little to be worth its gas |
 //! | `treasury` | collected, less gas. What the operator brings in or takes out is not part of these books, so it may be below zero |
 //! | `gas` | what transfers have cost on the ledger |
 //!
@@ -20,22 +21,56 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Amount, PublicKey};
 
+/// What a payment was made for, by its number: in text `r12` or `a3`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Purpose {
+    /// A reservation.
+    Reservation(u64),
+    /// A prepaid account.
+    Account(u64),
+}
+
+impl fmt::Display for Purpose {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Reservation(number) => write!(f, "r{number}"),
+            Self::Account(number) => write!(f, "a{number}"),
+        }
+    }
+}
+
+impl Purpose {
+    fn parse(text: &str) -> Option<Self> {
+        let digits = text.get(1..)?;
+        let number: u64 = digits.parse().ok()?;
+        let purpose = match text.as_bytes().first()? {
+            b'r' => Self::Reservation(number),
+            b'a' => Self::Account(number),
+            _ => return None,
+        };
+        // One purpose has one name.
+        (purpose.to_string() == text).then_some(purpose)
+    }
+}
+
 /// Where money lies. In text as in the table of this module.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub enum BookAccount {
     /// With a buyer, outside.
     Host(PublicKey),
+    /// Free in a prepaid account.
+    Prepaid(u64),
     /// Of a reservation that is not settled.
     Held(u64),
     /// Charges of time served.
     Earned,
     /// Fees.
     Fees,
-    /// To be sent back for a reservation.
-    RefundsDue(u64),
-    /// Recorded in favour of a reservation's buyer.
-    Credited(u64),
+    /// To be sent back.
+    RefundsDue(Purpose),
+    /// Recorded in favour of whoever paid.
+    Credited(Purpose),
     /// The operator's.
     Treasury,
     /// Spent.
@@ -54,11 +89,12 @@ impl fmt::Display for BookAccount {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Host(key) => write!(f, "host:{key}"),
+            Self::Prepaid(number) => write!(f, "prepaid:a{number}"),
             Self::Held(number) => write!(f, "held:r{number}"),
             Self::Earned => f.write_str("earned"),
             Self::Fees => f.write_str("fees"),
-            Self::RefundsDue(number) => write!(f, "refunds_due:r{number}"),
-            Self::Credited(number) => write!(f, "credited:r{number}"),
+            Self::RefundsDue(purpose) => write!(f, "refunds_due:{purpose}"),
+            Self::Credited(purpose) => write!(f, "credited:{purpose}"),
             Self::Treasury => f.write_str("treasury"),
             Self::Gas => f.write_str("gas"),
         }
@@ -75,14 +111,7 @@ impl FromStr for BookAccount {
 
     fn from_str(text: &str) -> Result<Self, UnknownBookAccount> {
         let unknown = || UnknownBookAccount(text.to_owned());
-        let number = |of: &str| {
-            let digits = of.strip_prefix("r").ok_or_else(unknown)?;
-            let number: u64 = digits.parse().map_err(|_| unknown())?;
-            // One account has one name.
-            (number.to_string() == digits)
-                .then_some(number)
-                .ok_or_else(unknown)
-        };
+        let purpose = |of: &str| Purpose::parse(of).ok_or_else(unknown);
         match text.split_once(':') {
             None => match text {
                 "earned" => Ok(Self::Earned),
@@ -95,10 +124,13 @@ impl FromStr for BookAccount {
                 let key = PublicKey::try_from(key.to_owned()).map_err(|_| unknown())?;
                 Ok(Self::Host(key))
             }
-            Some(("held", of)) => number(of).map(Self::Held),
-            Some(("refunds_due", of)) => number(of).map(Self::RefundsDue),
-            Some(("credited", of)) => number(of).map(Self::Credited),
-            Some(_) => Err(unknown()),
+            Some((kind, of)) => match (kind, purpose(of)?) {
+                ("prepaid", Purpose::Account(number)) => Ok(Self::Prepaid(number)),
+                ("held", Purpose::Reservation(number)) => Ok(Self::Held(number)),
+                ("refunds_due", purpose) => Ok(Self::RefundsDue(purpose)),
+                ("credited", purpose) => Ok(Self::Credited(purpose)),
+                _ => Err(unknown()),
+            },
         }
     }
 }
@@ -273,12 +305,20 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    fn purpose() -> impl Strategy<Value = Purpose> {
+        prop_oneof![
+            any::<u64>().prop_map(Purpose::Reservation),
+            any::<u64>().prop_map(Purpose::Account),
+        ]
+    }
+
     fn account() -> impl Strategy<Value = BookAccount> {
         prop_oneof![
             any::<[u8; 32]>().prop_map(|key| BookAccount::Host(PublicKey(key))),
+            any::<u64>().prop_map(BookAccount::Prepaid),
             any::<u64>().prop_map(BookAccount::Held),
-            any::<u64>().prop_map(BookAccount::RefundsDue),
-            any::<u64>().prop_map(BookAccount::Credited),
+            purpose().prop_map(BookAccount::RefundsDue),
+            purpose().prop_map(BookAccount::Credited),
             Just(BookAccount::Earned),
             Just(BookAccount::Fees),
             Just(BookAccount::Treasury),
@@ -339,6 +379,9 @@ mod tests {
             "held:7",
             "held:r07",
             "held:r-7",
+            "held:a7",
+            "prepaid:r7",
+            "held:é7",
             "host:ab",
             "earned:r1",
             "Earned",

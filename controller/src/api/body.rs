@@ -16,7 +16,7 @@ pub(super) struct ReserveBody {
     pub(super) payment: Option<PaymentBody>,
 }
 
-/// Exactly one of the two.
+/// Exactly one of the three.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct PaymentBody {
@@ -26,10 +26,13 @@ pub(super) struct PaymentBody {
     /// The digest of a submitted transaction.
     #[serde(default)]
     pub(super) digest: Option<String>,
+    /// A voucher of a prepaid account.
+    #[serde(default)]
+    pub(super) voucher: Option<String>,
 }
 
 /// What to write, by field.
-const HINTS: [(&str, &str); 25] = [
+const HINTS: [(&str, &str); 28] = [
     ("source", "an IP address as text, such as \"10.0.0.1\""),
     ("destination", "an IP address as text, such as \"10.0.0.4\""),
     ("protocol", "\"udp\" or \"tcp\""),
@@ -77,13 +80,19 @@ const HINTS: [(&str, &str); 25] = [
     ("count", "how many starts to look at, from 1 to 96"),
     (
         "payment",
-        "{\"transaction\": ...} or {\"digest\": \"...\"}, or leave it out to be told how to pay",
+        "{\"transaction\": ...}, {\"digest\": \"...\"} or {\"voucher\": \"...\"}, or leave it out to be told how to pay",
     ),
     (
         "payment.transaction",
         "{\"tx_bytes\": base64, \"signatures\": [base64]}, or base64 of the whole",
     ),
     ("payment.digest", "the digest of a transaction, as text"),
+    (
+        "payment.voucher",
+        "a signed voucher of an account, in base64",
+    ),
+    ("voucher", "a signed voucher of the account, in base64"),
+    ("vouchers", "a list of signed vouchers, each in base64"),
     (".", "an object with the fields of the resource"),
 ];
 

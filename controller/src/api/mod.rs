@@ -7,6 +7,10 @@
 //! | `/v1/reservations` | POST | signed |
 //! | `/v1/reservations` | GET | signed (the buyer's own), or operator (all) |
 //! | `/v1/reservations/{id}` | GET, DELETE | signed, or operator |
+//! | `/v1/accounts` | POST, GET | signed; GET also operator |
+//! | `/v1/accounts/{id}` | GET | signed by its owner, or operator |
+//! | `/v1/accounts/{id}/deposits`, `/v1/accounts/{id}/close` | POST | signed by its owner |
+//! | `/v1/accounts/{id}/vouchers`, `/v1/vouchers` | POST | signed by anybody: a voucher says itself whose it is |
 //! | `/v1/topology`, `/v1/switches` | GET | anybody |
 //! | `/v1/switches/{id}/key` | DELETE | operator |
 //! | `/v1/hosts`, `/v1/books` | GET | operator |
@@ -15,6 +19,7 @@
 //! Buyers sign their requests ([`signature`]); operators show the token of [`token`]. Every error is a problem
 //! document (RFC 9457) with a type URI `urn:payflow:problem:<name>`.
 
+mod accounts;
 mod body;
 mod desk;
 mod query;

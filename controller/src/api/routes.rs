@@ -16,6 +16,7 @@ use warp::{
 
 use super::{
     Desk, Endpoint, Settings, WellKnown,
+    accounts::{account_number, checked},
     body::{self, PaymentBody, ReserveBody},
     query::Page,
     reply::{HttpResponse, document, problem, set},
@@ -55,6 +56,12 @@ enum Resource {
     Changes(String),
     Groups,
     Prices,
+    Accounts,
+    Account(String),
+    Deposits(String),
+    AccountVouchers(String),
+    CloseAccount(String),
+    Vouchers,
     Topology,
     Switches,
     Hosts,
@@ -85,6 +92,12 @@ impl Resource {
             ["v1", "reservations"] => Self::Reservations,
             ["v1", "reservations", reservation] => Self::Reservation(id(reservation)),
             ["v1", "reservations", reservation, "quotes"] => Self::Changes(id(reservation)),
+            ["v1", "accounts"] => Self::Accounts,
+            ["v1", "accounts", account] => Self::Account(id(account)),
+            ["v1", "accounts", account, "deposits"] => Self::Deposits(id(account)),
+            ["v1", "accounts", account, "vouchers"] => Self::AccountVouchers(id(account)),
+            ["v1", "accounts", account, "close"] => Self::CloseAccount(id(account)),
+            ["v1", "vouchers"] => Self::Vouchers,
             ["v1", "topology"] => Self::Topology,
             ["v1", "switches"] => Self::Switches,
             ["v1", "hosts"] => Self::Hosts,
@@ -240,6 +253,42 @@ impl Api {
                 allow(&head, &[Method::POST])?;
                 let received = head.receive(body, settings).await?.buyer(settings)?;
                 self.price(received.json()?).await
+            }
+            Resource::Accounts if head.method == Method::POST => {
+                let received = head.receive(body, settings).await?.buyer(settings)?;
+                self.open_account(received.json()?).await
+            }
+            Resource::Accounts => {
+                allow(&head, &[Method::GET, Method::POST])?;
+                let received = head.receive(body, settings).await?;
+                self.list_accounts(received.buyer_or_operator(settings)?)
+                    .await
+            }
+            Resource::Account(id) => {
+                allow(&head, &[Method::GET])?;
+                let received = head.receive(body, settings).await?;
+                let received = received.buyer_or_operator(settings)?;
+                self.get_account(account_number(&id)?, received).await
+            }
+            Resource::Deposits(id) => {
+                allow(&head, &[Method::POST])?;
+                let received = head.receive(body, settings).await?.buyer(settings)?;
+                self.deposit(account_number(&id)?, received.json()?).await
+            }
+            Resource::AccountVouchers(id) => {
+                allow(&head, &[Method::POST])?;
+                let received = head.receive(body, settings).await?.buyer(settings)?;
+                self.voucher(account_number(&id)?, received.json()?).await
+            }
+            Resource::CloseAccount(id) => {
+                allow(&head, &[Method::POST])?;
+                let received = head.receive(body, settings).await?.buyer(settings)?;
+                self.close_account(account_number(&id)?, received).await
+            }
+            Resource::Vouchers => {
+                allow(&head, &[Method::POST])?;
+                let received = head.receive(body, settings).await?.buyer(settings)?;
+                self.vouchers(received.json()?).await
             }
             Resource::Changes(id) => {
                 allow(&head, &[Method::POST])?;
@@ -439,8 +488,12 @@ impl Api {
 
     /// Everything that the bytes alone tell is checked here, before the core sees them.
     fn proof(&self, payment: PaymentBody) -> Result<PaymentProof, Problem> {
-        match (payment.transaction, payment.digest) {
-            (Some(value), None) => {
+        match (payment.transaction, payment.digest, payment.voucher) {
+            (None, None, Some(text)) => {
+                let checked = checked(&text, &self.settings)?;
+                Ok(PaymentProof::Voucher(Box::new(checked)))
+            }
+            (Some(value), None, None) => {
                 let transaction = serde_json::from_value(value).map_err(|error| {
                     let reason = error.to_string();
                     // serde cannot say which of several forms was meant.
@@ -468,7 +521,7 @@ impl Api {
                     inspected,
                 })
             }
-            (None, Some(text)) => match self.desk.parse_digest(&text) {
+            (None, Some(text), None) => match self.desk.parse_digest(&text) {
                 Some(digest) => Ok(PaymentProof::Digest(digest)),
                 None => {
                     let problem =
@@ -479,9 +532,9 @@ impl Api {
                     })
                 }
             },
-            (Some(_), Some(_)) | (None, None) => Err(body::wrong_field(
+            _ => Err(body::wrong_field(
                 "payment",
-                "it must have a transaction or a digest, and not both",
+                "it must have a transaction, a digest or a voucher, and no two of them",
             )),
         }
     }
@@ -822,7 +875,7 @@ fn allow(head: &Head, methods: &[Method]) -> Result<(), Failed> {
     Err(Failed(Box::new(response)))
 }
 
-fn unexpected(answer: &Answer) -> Failed {
+pub(super) fn unexpected(answer: &Answer) -> Failed {
     tracing::error!(?answer, "the core has answered another question");
     Problem::new(
         ProblemKind::Internal,

@@ -9,6 +9,7 @@ use payflow_payment::{
     TxDigest,
     ledger::{Lookup, iota::HostLedger},
 };
+use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{
@@ -16,9 +17,16 @@ use super::{
     units::show_amount, wallet,
 };
 use crate::core::{
+    accounts::document::AccountView,
     document::{ReservationView, Status, TransferView},
     reply::{BookAccountView, BookAccountsDocument, Books, TransfersDocument},
 };
+
+/// `GET /v1/accounts`.
+#[derive(Debug, Deserialize)]
+struct Prepaid {
+    accounts: Vec<AccountView>,
+}
 
 /// Questions to the ledger at a time.
 const AT_ONCE: usize = 8;
@@ -130,6 +138,8 @@ pub(super) async fn audit(args: &AuditArgs, common: &Common, out: Out) -> Result
     let accounts: BookAccountsDocument = client.get("/v1/books/accounts").await?;
     let document: Value = client.get("/v1/reservations").await?;
     let views = buy::reservations(&client, &document)?;
+    let prepaid: Prepaid = client.get("/v1/accounts").await?;
+    let prepaid = prepaid.accounts;
     let books: Books = client.get("/v1/books").await?;
     let mut transfers = all_transfers(&client).await?;
     let has_moved = transfers.last().map(|it| it.id) != accounts.last;
@@ -138,13 +148,13 @@ pub(super) async fn audit(args: &AuditArgs, common: &Common, out: Out) -> Result
     let mut findings = of_books(&books, &views);
     findings.extend(of_transfers(&accounts.accounts, &transfers));
     if !has_moved {
-        findings.extend(of_accounts(&accounts.accounts, &books, &views));
+        findings.extend(of_accounts(&accounts.accounts, &books, &views, &prepaid));
     }
     let asked = match args.ledger_url(&client).await? {
         None => 0,
         Some((url, chain)) => {
             let (ledger, _) = wallet::connect(&url, Some(&chain)).await?;
-            let claims = claims(&views);
+            let claims = claims(&views, &prepaid);
             let asked = claims.len();
             findings.extend(of_ledger(&ledger, claims).await?);
             asked
@@ -274,7 +284,12 @@ fn of_transfers(shown: &[BookAccountView], transfers: &[Transfer]) -> Vec<String
 }
 
 /// The accounts agree with what the reservations say of themselves.
-fn of_accounts(shown: &[BookAccountView], books: &Books, views: &[ReservationView]) -> Vec<String> {
+fn of_accounts(
+    shown: &[BookAccountView],
+    books: &Books,
+    views: &[ReservationView],
+    prepaid: &[AccountView],
+) -> Vec<String> {
     let mut findings = Vec::new();
     let mut differs = |what: &str, account: i128, other: u128| {
         if i128::try_from(other) != Ok(account) {
@@ -288,9 +303,12 @@ fn of_accounts(shown: &[BookAccountView], books: &Books, views: &[ReservationVie
     let came = |which: BookAccount| sum(&|it| (it.account == which).then_some(i128::from(it.came)));
     differs("earned", came(BookAccount::Earned), books.earned.0.into());
     differs("fees", came(BookAccount::Fees), books.fees.0.into());
-    let held =
-        sum(&|it| matches!(it.account, BookAccount::Held(_)).then_some(i128::from(it.balance)));
-    differs("held", held, books.held.0.into());
+    let held = |it: &BookAccountView| {
+        let account = it.account;
+        matches!(account, BookAccount::Held(_) | BookAccount::Prepaid(_))
+            .then_some(i128::from(it.balance))
+    };
+    differs("held", sum(&held), books.held.0.into());
     let credited = |it: &BookAccountView| {
         matches!(it.account, BookAccount::Credited(_)).then_some(i128::from(it.balance))
     };
@@ -298,16 +316,20 @@ fn of_accounts(shown: &[BookAccountView], books: &Books, views: &[ReservationVie
     let due = sum(&|it| {
         matches!(it.account, BookAccount::RefundsDue(_)).then_some(i128::from(it.balance))
     });
-    let open = views
-        .iter()
-        .flat_map(outgoing)
-        .filter(|it| it.checkpoint.is_none());
+    let theirs = views.iter().flat_map(outgoing);
+    let all = theirs.chain(prepaid.iter().flat_map(returned));
+    let open = all.filter(|it| it.checkpoint.is_none());
     differs("refunds due", due, open.map(|it| it.amount).sum());
     findings
 }
 
 /// Every transfer out of a reservation.
 fn outgoing(view: &ReservationView) -> impl Iterator<Item = &TransferView> {
+    view.settlement.iter().chain(&view.other_refunds)
+}
+
+/// Every transfer out of a prepaid account.
+fn returned(view: &AccountView) -> impl Iterator<Item = &TransferView> {
     view.settlement.iter().chain(&view.other_refunds)
 }
 
@@ -321,33 +343,49 @@ struct Claim {
     credit: Option<(Address, Amount, Asset)>,
 }
 
-fn claims(views: &[ReservationView]) -> Vec<Claim> {
+fn claims(views: &[ReservationView], prepaid: &[AccountView]) -> Vec<Claim> {
     let mut claims = Vec::new();
     for view in views {
-        let asset = &view.quote.payment.asset;
+        let terms = &view.quote.payment;
         if let Some(payment) = &view.payment
-            && let (Some(amount), Some(checkpoint)) = (payment.amount, payment.checkpoint)
+            && let (Some(digest), Some(amount), Some(checkpoint)) =
+                (&payment.digest, payment.amount, payment.checkpoint)
         {
             claims.push(Claim {
                 of: format!("the payment of {}", view.id),
-                digest: payment.digest.clone(),
+                digest: digest.clone(),
                 checkpoint,
-                credit: Some((view.quote.payment.pay_to.clone(), amount, asset.clone())),
+                credit: Some((terms.pay_to.clone(), amount, terms.asset.clone())),
             });
         }
-        for transfer in outgoing(view) {
-            if let (Some(digest), Some(checkpoint)) = (&transfer.digest, transfer.checkpoint) {
-                let (to, amount) = (transfer.to.clone(), transfer.amount);
-                claims.push(Claim {
-                    of: format!("a transfer of {}", view.id),
-                    digest: digest.clone(),
-                    checkpoint,
-                    credit: (!amount.is_zero()).then(|| (to, amount, asset.clone())),
-                });
-            }
-        }
+        claims.extend(outgoing(view).filter_map(|it| sent(it, &view.id, &terms.asset)));
+    }
+    for view in prepaid {
+        let account = &view.account.document;
+        claims.extend(view.deposits.iter().map(|deposit| Claim {
+            of: format!("a deposit of {}", account.id),
+            digest: deposit.digest.clone(),
+            checkpoint: deposit.checkpoint,
+            credit: Some((
+                account.pay_to.clone(),
+                deposit.amount,
+                account.asset.clone(),
+            )),
+        }));
+        claims.extend(returned(view).filter_map(|it| sent(it, &account.id, &account.asset)));
     }
     claims
+}
+
+/// What is claimed of a transfer, once it is final.
+fn sent(transfer: &TransferView, of: &str, asset: &Asset) -> Option<Claim> {
+    let (to, amount) = (transfer.to.clone(), transfer.amount);
+    Some(Claim {
+        of: format!("a transfer of {of}"),
+        digest: transfer.digest.clone()?,
+        checkpoint: transfer.checkpoint?,
+        credit: (!amount.is_zero()).then(|| (to, amount, asset.clone())),
+    })
 }
 
 /// What the ledger says otherwise. An error where it says nothing: what is unknown is no finding.
@@ -458,7 +496,7 @@ mod tests {
             earned: Amount(10),
             ..Books::default()
         };
-        assert_eq!(of_accounts(&right, &books, &[]), Vec::<String>::new());
+        assert_eq!(of_accounts(&right, &books, &[], &[]), Vec::<String>::new());
         let less = [right[0], right[1], shown(BookAccount::Earned, 9, 0)];
         assert_eq!(
             of_transfers(&less, &transfers),
@@ -468,7 +506,7 @@ mod tests {
             ]
         );
         assert_eq!(
-            of_accounts(&less, &books, &[]),
+            of_accounts(&less, &books, &[], &[]),
             ["earned: the accounts say 9, the reservations 10"]
         );
         let overdrawn = [

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use clap::{ArgGroup, Args};
-use payflow_payment::{Amount, PublicKey, Signed, ledger::iota::inspect};
+use payflow_payment::{Amount, PublicKey, Signed, ledger::iota::inspect, voucher::AccountNumber};
 use payflow_qos::BitRate;
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -11,6 +11,7 @@ use tokio::time::Instant;
 
 use super::{
     Common, Out,
+    account::{self, parse_account},
     client::{Call, CallError, Client, Identity},
     error::CliError,
     expected::{Expected, WHAT_IS_LEFT, belong_together},
@@ -33,8 +34,8 @@ const TRIES: usize = 3;
 const POLL: Duration = Duration::from_millis(250);
 
 /// Whose quotes are believed.
-#[derive(Clone, Debug, Args)]
-struct TrustArgs {
+#[derive(Clone, Debug, Default, Args)]
+pub(super) struct TrustArgs {
     /// The operator's public key; quotes signed by another are refused. Without it, whatever key the controller
     /// names is believed.
     #[arg(long, env = "PAYFLOW_OPERATOR_KEY", value_name = "HEX", value_parser = parse_key)]
@@ -117,6 +118,9 @@ struct PayArgs {
     /// Pay at most this: in IOTA, such as 0.5, or as 500000000nanos. Gas comes on top.
     #[arg(long, value_name = "AMOUNT", value_parser = parse_amount, allow_hyphen_values = true)]
     max_price: Option<Amount>,
+    /// Pay from this prepaid account, such as a3, in place of a transaction.
+    #[arg(long, value_name = "ID", value_parser = parse_account)]
+    account: Option<AccountNumber>,
     /// Give up waiting after this time; the payment is remembered, and the same command goes on with it.
     #[arg(long, value_name = "TIME", value_parser = parse_duration, default_value = "2m")]
     wait: Duration,
@@ -363,6 +367,20 @@ async fn buy(
         )));
     }
 
+    if let Some(number) = args.account {
+        let ids: Vec<_> = quotes.iter().map(|quote| quote.id.clone()).collect();
+        let handing = Instant::now();
+        let from = account::PaidFrom {
+            account: number,
+            client: &client,
+            wallet,
+            known: &known,
+        };
+        let views = from.pay(&ids, price, args.wait, &progress).await?;
+        progress.done();
+        let timing = json!({ "quote": millis(quoted), "reserve": millis(handing.elapsed()) });
+        return print_bought(&views, Some(timing), out);
+    }
     let url = match &args.ledger.ledger {
         Some(url) => url.clone(),
         None => known.ledger_url.clone().ok_or_else(|| {
@@ -498,7 +516,7 @@ pub(super) fn reservations(
 }
 
 /// Asks the controller who it is, and makes a client that signs for exactly that controller.
-async fn greet(
+pub(super) async fn greet(
     common: &Common,
     wallet: &HostWallet,
     trust: &TrustArgs,
@@ -552,7 +570,10 @@ async fn ask_quotes(
 }
 
 /// Asks again when there was no answer. Only for what is one request however often it is sent.
-async fn again(client: &Client, call: &Call) -> Result<super::client::Answered, CliError> {
+pub(super) async fn again(
+    client: &Client,
+    call: &Call,
+) -> Result<super::client::Answered, CliError> {
     let mut tries = 1;
     loop {
         match client.call(call).await {
@@ -659,7 +680,7 @@ fn distrusted(reason: String) -> CliError {
     CliError::Failed(format!("{reason}; nothing has been paid"))
 }
 
-fn random_key() -> Result<String, CliError> {
+pub(super) fn random_key() -> Result<String, CliError> {
     let mut bytes = [0; 16];
     getrandom::fill(&mut bytes).map_err(|error| CliError::Failed(error.to_string()))?;
     Ok(hex::encode(bytes))

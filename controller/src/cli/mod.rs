@@ -11,6 +11,7 @@
 //! | 3 | refused by the controller, with a problem document |
 //! | 4 | not decided yet: nothing is lost, run the same command again |
 
+mod account;
 mod audit;
 mod buy;
 mod client;
@@ -96,6 +97,9 @@ enum Command {
     Receipts(receipts::ReceiptsArgs),
     /// Check what `payflow --json receipts` printed, without any controller.
     VerifyReceipt(receipts::VerifyArgs),
+    /// A prepaid account: paid into once, and spent without the ledger.
+    #[command(subcommand)]
+    Account(account::AccountCommand),
     /// End a reservation early; what is unserved is refunded, less the fee that the quote printed.
     Cancel(buy::CancelArgs),
     /// Switches and their ports.
@@ -197,6 +201,7 @@ async fn run(cli: Cli, out: Out) -> Result<(), CliError> {
         Command::Status(args) => buy::status(args, common, out).await,
         Command::Receipts(args) => receipts::receipts(&args, common, out).await,
         Command::VerifyReceipt(args) => receipts::verify_receipt(&args, out).await,
+        Command::Account(command) => account::run(command, common, out).await,
         Command::Cancel(args) => buy::cancel(args, common, out).await,
         Command::Switches => operator::switches(common, out).await,
         Command::ForgetSwitch(args) => operator::forget_switch(&args, common, out).await,

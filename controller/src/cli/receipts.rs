@@ -14,7 +14,7 @@ use super::{
     wallet::{self, WalletArgs},
 };
 use crate::core::{
-    document::{Receipt, ReservationNumber, Statement},
+    document::{InterimReceipt, Receipt, ReservationNumber},
     reply::{AnchorView, ChainDocument, ReceiptHash, ReceiptsDocument},
 };
 
@@ -62,8 +62,8 @@ struct Bundle {
 /// What was found.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 struct Verdict {
-    /// Statements whose signature is right.
-    statements: usize,
+    /// Interim receipts whose signature is right.
+    interim: usize,
     /// Whether there is a receipt, rightly signed.
     receipt: bool,
     /// How many of them stand in the chain, at their place.
@@ -111,7 +111,7 @@ pub(super) async fn receipts(
 
 /// The end of the chain before the first of them.
 fn first_place(signed: &ReceiptsDocument) -> Option<ChainEnd> {
-    let first = signed.statements.first().map(|it| it.document.place());
+    let first = signed.interim.first().map(|it| it.document.place());
     first.or_else(|| signed.receipt.as_ref()?.document.place())
 }
 
@@ -158,13 +158,13 @@ pub(super) async fn verify_receipt(args: &VerifyArgs, out: Out) -> Result<(), Cl
 fn verify(bundle: &Bundle, key: &PublicKey) -> Verdict {
     let mut verdict = Verdict::default();
     let mut places = Vec::new();
-    for signed in &bundle.signed.statements {
+    for signed in &bundle.signed.interim {
         let document = &signed.document;
-        let name = format!("statement {}", document.sequence);
-        match checked(signed, Statement::DOMAIN, key) {
+        let name = format!("interim receipt {}", document.sequence);
+        match checked(signed, InterimReceipt::DOMAIN, key) {
             Err(error) => verdict.findings.push(format!("{name}: {error}")),
             Ok(hash) => {
-                verdict.statements += 1;
+                verdict.interim += 1;
                 places.push((name.clone(), document.place(), hash));
                 if document.charged > document.paid || document.served_ms > document.duration_ms {
                     verdict
@@ -214,8 +214,8 @@ fn checked<T: Serialize>(
 
 /// What was given only grows, and all of it is of one reservation.
 fn in_order(bundle: &Bundle, verdict: &mut Verdict) {
-    let statements = bundle.signed.statements.iter().map(|it| &it.document);
-    let told = statements.map(|it| (it.sequence, it.served_ms, &it.reservation, &it.quote_hash));
+    let interim = bundle.signed.interim.iter().map(|it| &it.document);
+    let told = interim.map(|it| (it.sequence, it.served_ms, &it.reservation, &it.quote_hash));
     let receipt = bundle.signed.receipt.as_ref().map(|it| &it.document);
     let end = receipt.map(|it| (it.sequence, it.served_ms, &it.reservation, &it.quote_hash));
     let all: Vec<_> = told.chain(end).collect();
@@ -312,8 +312,8 @@ impl Verdict {
     fn text(&self) -> String {
         let receipt = if self.receipt { "the receipt and " } else { "" };
         let mut text = format!(
-            "{receipt}{} statements are signed by the operator; {} stand in the chain, {} of them before an end on the ledger",
-            self.statements, self.in_chain, self.anchored
+            "{receipt}{} interim are signed by the operator; {} stand in the chain, {} of them before an end on the ledger",
+            self.interim, self.in_chain, self.anchored
         );
         if self.asked_of_ledger > 0 {
             text.push_str(&format!(

@@ -138,11 +138,18 @@ pub(super) fn reservation(view: &ReservationView) -> String {
         let amount = payment
             .amount
             .map_or_else(|| "offered".to_owned(), show_amount);
+        if let Some(from) = &payment.from_account {
+            return format!(
+                "{amount}, voucher {} of account {}",
+                from.sequence, from.account
+            );
+        }
         let place = payment.checkpoint.map_or_else(
             || ", not final yet".to_owned(),
             |number| format!(", checkpoint {number}"),
         );
-        format!("{amount}, transaction {}{place}", payment.digest)
+        let digest = payment.digest.as_ref().map_or("", |it| it.as_str());
+        format!("{amount}, transaction {digest}{place}")
     });
     let receipt = view.receipt.as_ref().map(|signed| {
         let receipt = &signed.document;

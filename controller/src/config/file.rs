@@ -579,7 +579,7 @@ fn per_mille(value: &DeValue<'_>) -> Result<PerMille, String> {
 fn read_receipts(mut section: Section<'_>) -> ReceiptPolicy {
     let defaults = ReceiptPolicy::default();
     ReceiptPolicy {
-        statements: section.or("statement_interval_s", interval, defaults.statements),
+        interim: section.or("interim_interval_s", interval, defaults.interim),
         anchors: section.or("anchor_interval_s", interval, defaults.anchors),
     }
 }

@@ -75,7 +75,7 @@ fn every_key_is_read() {
         key = "0101010101010101010101010101010101010101010101010101010101010101"
         name = "studio"
         [receipts]
-        statement_interval_s = 9
+        interim_interval_s = 9
         anchor_interval_s = 0
     "#;
     let config = Config::parse(text).unwrap();
@@ -146,7 +146,7 @@ fn every_key_is_read() {
             max_duration: Duration::from_secs(8),
         },
         receipts: ReceiptPolicy {
-            statements: Some(Duration::from_secs(9)),
+            interim: Some(Duration::from_secs(9)),
             anchors: None,
         },
         network: NetworkOptions {

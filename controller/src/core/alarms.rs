@@ -20,7 +20,7 @@ pub(super) enum Alarm {
     /// Let the base price follow demand.
     BasePrice,
     /// Say what was given so far.
-    Statement(ReservationNumber),
+    Interim(ReservationNumber),
     /// Write the end of the chain of receipts on the ledger.
     Anchor,
     /// Ask for the treasury's balance again.

@@ -8,7 +8,10 @@
 //! |---|---|
 //! | a payment buys | buyer → held |
 //! | a payment buys nothing | buyer → fees, and → refunds due; or buyer → credited |
-//! | settled | held → earned, → fees, → refunds due |
+//! | a deposit | buyer → prepaid |
+//! | a voucher buys | prepaid → held |
+//! | settled | held → earned, → fees, → refunds due; or what is left → prepaid |
+//! | a prepaid account is closed | prepaid → fees, → refunds due |
 //! | a transfer is final | refunds due → buyer; what is left at the receive address → treasury; treasury → gas |
 //! | a transfer failed on the ledger | treasury → gas |
 //!
@@ -17,34 +20,42 @@
 use std::collections::BTreeMap;
 
 use payflow_payment::{
-    Amount, BookAccount, BookAccounts, PublicKey, Transfer, TransferError, TransferId,
+    Amount, BookAccount, BookAccounts, PublicKey, Purpose, Transfer, TransferError, TransferId,
 };
 
-use super::journal::Record;
+use super::{
+    document::Receipt,
+    journal::{QuoteIssued, Record},
+};
 
 /// Makes the transfers of one record after another.
 #[derive(Clone, Debug, Default)]
 pub struct Bookkeeper {
     accounts: BookAccounts,
-    deals: BTreeMap<u64, Deal>,
+    deals: BTreeMap<Purpose, Deal>,
+    /// Which account has paid a reservation, where one has.
+    paid_from: BTreeMap<u64, u64>,
     /// Outgoing transfers that are not final.
     payouts: BTreeMap<u64, Outgoing>,
 }
 
-/// What lies at the receive address of one quote.
+/// What lies at the receive address of one quote, or of one prepaid account.
 #[derive(Clone, Copy, Debug)]
 struct Deal {
     buyer: PublicKey,
+    /// Held, or free in the account.
     held: Amount,
     /// The operator's, and still there.
     earned: Amount,
     fees: Amount,
+    /// An account that is open keeps what it has earned.
+    open: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
 struct Outgoing {
-    /// Of which reservation; none where it only says something.
-    number: Option<u64>,
+    /// For what; nothing where it only says something.
+    purpose: Option<Purpose>,
     amount: Amount,
     settles: bool,
 }
@@ -104,16 +115,37 @@ impl Bookkeeper {
 
     fn enter(&mut self, entry: &mut Entry, record: &Record) -> Result<(), BookkeepingError> {
         match record {
-            Record::QuoteIssued(issued) => self.deal(issued.number.0, issued.quote.document.buyer),
-            Record::GroupIssued { quotes } => {
-                for issued in quotes {
-                    self.deal(issued.number.0, issued.quote.document.buyer);
+            Record::QuoteIssued(issued) => self.quoted(issued),
+            Record::GroupIssued { quotes } => quotes.iter().for_each(|it| self.quoted(it)),
+            Record::AccountOpened(opened) => {
+                let purpose = Purpose::Account(opened.account.0);
+                self.deal(purpose, opened.document.document.owner, true);
+            }
+            Record::Paid { number, amount, .. } => {
+                let purpose = Purpose::Reservation(number.0);
+                self.paid(entry, purpose, BookAccount::Held(number.0), *amount)?;
+            }
+            Record::GroupPaid { members, .. } => {
+                for it in members {
+                    let purpose = Purpose::Reservation(it.number.0);
+                    self.paid(entry, purpose, BookAccount::Held(it.number.0), it.amount)?;
                 }
             }
-            Record::Paid { number, amount, .. } => self.paid(entry, number.0, *amount)?,
-            Record::GroupPaid { members, .. } => {
-                for member in members {
-                    self.paid(entry, member.number.0, member.amount)?;
+            Record::Deposited(it) => {
+                let number = it.account.0;
+                let to = BookAccount::Prepaid(number);
+                self.paid(entry, Purpose::Account(number), to, it.amount)?;
+            }
+            Record::BoughtFromAccount(bought) => {
+                let account = bought.voucher.promise.account.0;
+                for member in &bought.members {
+                    let number = member.number.0;
+                    self.take(entry, Purpose::Account(account), member.amount)?;
+                    let deal = self.known(entry, Purpose::Reservation(number))?;
+                    deal.held = entry.sum(deal.held, member.amount)?;
+                    let (from, to) = (BookAccount::Prepaid(account), BookAccount::Held(number));
+                    entry.transfer(from, to, member.amount);
+                    self.paid_from.insert(number, account);
                 }
             }
             Record::Mispaid {
@@ -124,18 +156,12 @@ impl Bookkeeper {
                 payout,
                 ..
             } => {
-                let number = number.0;
-                let deal = self.known(entry, number)?;
-                let buyer = BookAccount::Host(deal.buyer);
-                let Some(payout) = payout else {
-                    entry.transfer(buyer, BookAccount::Credited(number), *amount);
-                    return Ok(());
-                };
-                entry.is_whole(*amount, &[*fee, *refund])?;
-                deal.fees = entry.sum(deal.fees, *fee)?;
-                entry.transfer(buyer, BookAccount::Fees, *fee);
-                entry.transfer(buyer, BookAccount::RefundsDue(number), *refund);
-                self.send(*payout, Some(number), *refund, false);
+                let purpose = Purpose::Reservation(number.0);
+                self.sent_back(entry, purpose, *amount, (*refund, *fee), *payout)?;
+            }
+            Record::DepositReturned(it) => {
+                let purpose = Purpose::Account(it.account.0);
+                self.sent_back(entry, purpose, it.amount, (it.refund, it.fee), it.payout)?;
             }
             Record::Settled {
                 number,
@@ -143,18 +169,37 @@ impl Bookkeeper {
                 payout,
                 ..
             } => {
-                let number = number.0;
-                let account = &receipt.document;
-                let deal = self.known(entry, number)?;
-                let held = std::mem::take(&mut deal.held);
-                entry.is_whole(held, &[account.earned, account.fee, account.refunded])?;
-                deal.earned = entry.sum(deal.earned, account.earned)?;
-                deal.fees = entry.sum(deal.fees, account.fee)?;
-                let from = BookAccount::Held(number);
-                entry.transfer(from, BookAccount::Earned, account.earned);
-                entry.transfer(from, BookAccount::Fees, account.fee);
-                entry.transfer(from, BookAccount::RefundsDue(number), account.refunded);
-                self.send(*payout, Some(number), account.refunded, true);
+                let purpose = Purpose::Reservation(number.0);
+                let to = BookAccount::RefundsDue(purpose);
+                self.settled(entry, number.0, &receipt.document, (purpose, to))?;
+                self.send(*payout, Some(purpose), receipt.document.refunded, true);
+            }
+            Record::SettledToAccount {
+                number, receipt, ..
+            } => {
+                let account = self.paid_from.remove(&number.0);
+                let account = account
+                    .ok_or_else(|| entry.unknown(format!("the account that paid r{}", number.0)))?;
+                let purpose = Purpose::Account(account);
+                let to = BookAccount::Prepaid(account);
+                self.settled(entry, number.0, &receipt.document, (purpose, to))?;
+                let deal = self.known(entry, purpose)?;
+                deal.held = entry.sum(deal.held, receipt.document.refunded)?;
+            }
+            Record::AccountClosed(closed) => {
+                let purpose = Purpose::Account(closed.account.0);
+                let statement = &closed.statement.document;
+                let deal = self.known(entry, purpose)?;
+                let free = std::mem::take(&mut deal.held);
+                deal.open = false;
+                entry.is_whole(free, &[statement.fee, statement.returned])?;
+                deal.fees = entry.sum(deal.fees, statement.fee)?;
+                let from = BookAccount::Prepaid(closed.account.0);
+                entry.transfer(from, BookAccount::Fees, statement.fee);
+                entry.transfer(from, BookAccount::RefundsDue(purpose), statement.returned);
+                if let Some(payout) = closed.payout {
+                    self.send(payout, Some(purpose), statement.returned, true);
+                }
             }
             Record::Anchored { payout, .. } => self.send(*payout, None, Amount::ZERO, false),
             Record::PayoutDead { gas_nanos, .. } => entry.gas(*gas_nanos),
@@ -163,17 +208,8 @@ impl Bookkeeper {
             } => {
                 let sent = self.payouts.remove(payout);
                 let sent = sent.ok_or_else(|| entry.unknown(format!("transfer {payout}")))?;
-                if let Some(number) = sent.number {
-                    let deal = self.known(entry, number)?;
-                    let due = BookAccount::RefundsDue(number);
-                    entry.transfer(due, BookAccount::Host(deal.buyer), sent.amount);
-                    // What else lies there is not earned yet as long as something is held, and stays until that is settled.
-                    if sent.settles || deal.held.is_zero() {
-                        let earned = std::mem::take(&mut deal.earned);
-                        let fees = std::mem::take(&mut deal.fees);
-                        entry.transfer(BookAccount::Earned, BookAccount::Treasury, earned);
-                        entry.transfer(BookAccount::Fees, BookAccount::Treasury, fees);
-                    }
+                if let Some(purpose) = sent.purpose {
+                    self.sent(entry, purpose, sent)?;
                 }
                 entry.gas(*gas_nanos);
             }
@@ -184,7 +220,7 @@ impl Bookkeeper {
             | Record::Suspended { .. }
             | Record::Resumed { .. }
             | Record::FellShort { .. }
-            | Record::Stated { .. }
+            | Record::Interim { .. }
             | Record::Moved(_)
             | Record::Displaced { .. }
             | Record::Ended { .. }
@@ -196,49 +232,132 @@ impl Bookkeeper {
             | Record::Drained { .. }
             | Record::BasePrice { .. }
             | Record::SwitchForgotten { .. }
+            | Record::Vouchers { .. }
+            | Record::VoucherForked { .. }
+            | Record::AccountClosing { .. }
             | Record::Followed { .. } => {}
         }
         Ok(())
     }
 
-    fn deal(&mut self, number: u64, buyer: PublicKey) {
+    fn quoted(&mut self, issued: &QuoteIssued) {
+        let purpose = Purpose::Reservation(issued.number.0);
+        self.deal(purpose, issued.quote.document.buyer, false);
+    }
+
+    fn deal(&mut self, purpose: Purpose, buyer: PublicKey, open: bool) {
         let deal = Deal {
             buyer,
             held: Amount::ZERO,
             earned: Amount::ZERO,
             fees: Amount::ZERO,
+            open,
         };
-        self.deals.insert(number, deal);
+        self.deals.insert(purpose, deal);
     }
 
-    fn known(&mut self, entry: &Entry, number: u64) -> Result<&mut Deal, BookkeepingError> {
-        let deal = self.deals.get_mut(&number);
-        deal.ok_or_else(|| entry.unknown(format!("reservation r{number}")))
+    fn known(&mut self, entry: &Entry, purpose: Purpose) -> Result<&mut Deal, BookkeepingError> {
+        let deal = self.deals.get_mut(&purpose);
+        deal.ok_or_else(|| entry.unknown(purpose.to_string()))
     }
 
     fn paid(
         &mut self,
         entry: &mut Entry,
-        number: u64,
+        purpose: Purpose,
+        to: BookAccount,
         amount: Amount,
     ) -> Result<(), BookkeepingError> {
-        let deal = self.known(entry, number)?;
+        let deal = self.known(entry, purpose)?;
         deal.held = entry.sum(deal.held, amount)?;
-        entry.transfer(
-            BookAccount::Host(deal.buyer),
-            BookAccount::Held(number),
-            amount,
-        );
+        entry.transfer(BookAccount::Host(deal.buyer), to, amount);
         Ok(())
     }
 
-    fn send(&mut self, payout: u64, number: Option<u64>, amount: Amount, settles: bool) {
+    fn take(
+        &mut self,
+        entry: &Entry,
+        purpose: Purpose,
+        amount: Amount,
+    ) -> Result<(), BookkeepingError> {
+        let deal = self.known(entry, purpose)?;
+        let whole = deal.held;
+        let rest = whole.checked_sub(amount);
+        deal.held = rest.ok_or_else(|| entry.unequal(amount.get().into(), whole))?;
+        Ok(())
+    }
+
+    /// What came and counts for nothing: to be sent back, or kept in favour of whoever paid.
+    fn sent_back(
+        &mut self,
+        entry: &mut Entry,
+        purpose: Purpose,
+        amount: Amount,
+        (refund, fee): (Amount, Amount),
+        payout: Option<u64>,
+    ) -> Result<(), BookkeepingError> {
+        let deal = self.known(entry, purpose)?;
+        let buyer = BookAccount::Host(deal.buyer);
+        let Some(payout) = payout else {
+            entry.transfer(buyer, BookAccount::Credited(purpose), amount);
+            return Ok(());
+        };
+        entry.is_whole(amount, &[fee, refund])?;
+        deal.fees = entry.sum(deal.fees, fee)?;
+        entry.transfer(buyer, BookAccount::Fees, fee);
+        entry.transfer(buyer, BookAccount::RefundsDue(purpose), refund);
+        self.send(payout, Some(purpose), refund, false);
+        Ok(())
+    }
+
+    /// Of what was held, the operator's part stays at the address of `at`, and the rest goes to an account.
+    fn settled(
+        &mut self,
+        entry: &mut Entry,
+        number: u64,
+        receipt: &Receipt,
+        (at, rest): (Purpose, BookAccount),
+    ) -> Result<(), BookkeepingError> {
+        let held = &mut self.known(entry, Purpose::Reservation(number))?.held;
+        let held = std::mem::take(held);
+        entry.is_whole(held, &[receipt.earned, receipt.fee, receipt.refunded])?;
+        let deal = self.known(entry, at)?;
+        deal.earned = entry.sum(deal.earned, receipt.earned)?;
+        deal.fees = entry.sum(deal.fees, receipt.fee)?;
+        let from = BookAccount::Held(number);
+        entry.transfer(from, BookAccount::Earned, receipt.earned);
+        entry.transfer(from, BookAccount::Fees, receipt.fee);
+        entry.transfer(from, rest, receipt.refunded);
+        Ok(())
+    }
+
+    fn send(&mut self, payout: u64, purpose: Option<Purpose>, amount: Amount, settles: bool) {
         let outgoing = Outgoing {
-            number,
+            purpose,
             amount,
             settles,
         };
         self.payouts.insert(payout, outgoing);
+    }
+
+    fn sent(
+        &mut self,
+        entry: &mut Entry,
+        purpose: Purpose,
+        sent: Outgoing,
+    ) -> Result<(), BookkeepingError> {
+        let deal = self.known(entry, purpose)?;
+        let due = BookAccount::RefundsDue(purpose);
+        entry.transfer(due, BookAccount::Host(deal.buyer), sent.amount);
+        // What else lies there is not earned yet as long as something is held, and stays until that is settled; so does all of an
+        // account that is open.
+        if sent.settles || !deal.open && deal.held.is_zero() {
+            let earned = std::mem::take(&mut deal.earned);
+            let fees = std::mem::take(&mut deal.fees);
+            entry.transfer(BookAccount::Earned, BookAccount::Treasury, earned);
+            entry.transfer(BookAccount::Fees, BookAccount::Treasury, fees);
+        }
+        Ok(())
     }
 }
 
@@ -282,23 +401,23 @@ impl Entry {
         }
     }
 
+    fn unequal(&self, parts: u128, whole: Amount) -> BookkeepingError {
+        BookkeepingError::Unequal {
+            record: self.record,
+            parts,
+            whole,
+        }
+    }
+
     fn sum(&self, one: Amount, other: Amount) -> Result<Amount, BookkeepingError> {
         one.checked_add(other)
-            .ok_or_else(|| BookkeepingError::Unequal {
-                record: self.record,
-                parts: [one, other].into_iter().sum(),
-                whole: Amount(u64::MAX),
-            })
+            .ok_or_else(|| self.unequal([one, other].into_iter().sum(), Amount(u64::MAX)))
     }
 
     fn is_whole(&self, whole: Amount, parts: &[Amount]) -> Result<(), BookkeepingError> {
         if Amount::checked_sum(parts.iter().copied()) == Some(whole) {
             return Ok(());
         }
-        Err(BookkeepingError::Unequal {
-            record: self.record,
-            parts: parts.iter().copied().sum(),
-            whole,
-        })
+        Err(self.unequal(parts.iter().copied().sum(), whole))
     }
 }

@@ -1,6 +1,6 @@
 //! The books as they are shown: accounts and transfers.
 
-use payflow_payment::{BookAccount, TransferId, Turnover};
+use payflow_payment::{BookAccount, Purpose, TransferId, Turnover, voucher::AccountNumber};
 
 use super::{
     Core,
@@ -33,14 +33,26 @@ impl Core {
     fn concerns(&self, account: &BookAccount, buyer: BuyerKey) -> bool {
         match account {
             BookAccount::Host(key) => *key == buyer,
-            BookAccount::Held(number)
-            | BookAccount::RefundsDue(number)
-            | BookAccount::Credited(number) => {
-                let of = self.register.reservations.get(&ReservationNumber(*number));
-                of.is_some_and(|it| it.quote().buyer == buyer)
+            BookAccount::Prepaid(number) => self.is_for(Purpose::Account(*number), buyer),
+            BookAccount::Held(number) => self.is_for(Purpose::Reservation(*number), buyer),
+            BookAccount::RefundsDue(purpose) | BookAccount::Credited(purpose) => {
+                self.is_for(*purpose, buyer)
             }
             BookAccount::Earned | BookAccount::Fees | BookAccount::Treasury | BookAccount::Gas => {
                 false
+            }
+        }
+    }
+
+    fn is_for(&self, purpose: Purpose, buyer: BuyerKey) -> bool {
+        match purpose {
+            Purpose::Reservation(number) => {
+                let it = self.register.reservations.get(&ReservationNumber(number));
+                it.is_some_and(|it| it.quote().buyer == buyer)
+            }
+            Purpose::Account(number) => {
+                let it = self.register.accounts.get(&AccountNumber(number));
+                it.is_some_and(|it| it.state.owner() == buyer)
             }
         }
     }

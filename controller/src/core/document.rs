@@ -9,6 +9,7 @@ use payflow_qos::{BitRate, Bounds, Bytes, Class, PortRef, Reason, SoldRate, pric
 use serde::{Deserialize, Serialize};
 
 use super::{
+    accounts::document::FromAccount,
     network::{FlowCounters, PortRange, Protocol, Selector},
     payload::Payload,
 };
@@ -358,8 +359,12 @@ fn is_zero(moves: &u16) -> bool {
 /// A payment as seen on the ledger.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PaymentView {
-    /// The transaction.
-    pub digest: TxDigest,
+    /// The transaction; absent where it was paid from an account.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub digest: Option<TxDigest>,
+    /// The account and voucher that paid, where one did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from_account: Option<FromAccount>,
     /// What arrived, once final.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub amount: Option<Amount>,
@@ -396,7 +401,7 @@ pub struct TransferView {
 /// What was paid, given and given back: signed by the operator, its hash written on the ledger.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Receipt {
-    /// Its number among all receipts and statements of the operator, from 1 on. Absent, as `previous` is, where it was made
+    /// Its number among all receipts of the operator, interim ones too, from 1 on. Absent, as `previous` is, where it was made
     /// before there was a chain of them.
     #[serde(default, skip_serializing_if = "is_nothing")]
     pub sequence: u64,
@@ -411,8 +416,12 @@ pub struct Receipt {
     pub buyer: BuyerKey,
     /// Chain of the payment.
     pub chain_id: payflow_payment::ChainId,
-    /// The payment.
-    pub payment_digest: TxDigest,
+    /// The payment; absent where it was paid from an account.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub payment_digest: Option<TxDigest>,
+    /// The account and voucher that paid, where one did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from_account: Option<FromAccount>,
     /// `expired`, `cancelled`, `failed` or `replaced`.
     pub ended_by: String,
     /// Paid time given, not counting time credited.
@@ -435,7 +444,7 @@ pub struct Receipt {
     pub unserved_charge: Amount,
     /// Cancellation fee kept, at most what the quote printed.
     pub fee: Amount,
-    /// What goes back to `refund_to`.
+    /// What goes back to `refund_to`; or is free again in the account, where it was paid from one.
     pub refunded: Amount,
     /// Where it goes.
     pub refund_to: Address,
@@ -457,7 +466,7 @@ impl Receipt {
 
 /// What was given of a reservation so far, while it runs: signed by the operator now and then, a link of the same chain as receipts.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Statement {
+pub struct InterimReceipt {
     /// As in [`Receipt::sequence`].
     pub sequence: u64,
     /// As in [`Receipt::previous`].
@@ -470,8 +479,12 @@ pub struct Statement {
     pub buyer: BuyerKey,
     /// Chain of the payment.
     pub chain_id: payflow_payment::ChainId,
-    /// The payment.
-    pub payment_digest: TxDigest,
+    /// The payment; absent where it was paid from an account.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub payment_digest: Option<TxDigest>,
+    /// The account and voucher that paid, where one did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from_account: Option<FromAccount>,
     /// Up to when it tells.
     pub at: UnixMillis,
     /// Paid time given so far, not counting time credited.
@@ -492,9 +505,9 @@ pub struct Statement {
     pub charged: Amount,
 }
 
-impl Statement {
-    /// The domain under which statements are signed (see [`Signed`]).
-    pub const DOMAIN: &str = "payflow-statement";
+impl InterimReceipt {
+    /// The domain under which they are signed (see [`Signed`]).
+    pub const DOMAIN: &str = "payflow-interim-receipt";
 
     /// The end of the chain that it follows. One without a number follows nothing that can be.
     #[must_use]

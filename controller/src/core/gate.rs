@@ -30,6 +30,11 @@ impl<T> Gate<T> {
         self.written
     }
 
+    /// The sequence number of the newest record.
+    pub(super) fn written(&self) -> u64 {
+        self.written
+    }
+
     /// Queues an effect behind every record written so far.
     pub(super) fn queue(&mut self, effect: T) {
         self.waiting.push_back((self.written, effect));

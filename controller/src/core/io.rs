@@ -6,10 +6,12 @@ use payflow_payment::{
     Address, Amount, ChainId, Evidence, SignedTransaction, Transfer, TransferId, TxDigest,
     UnixMillis,
     ledger::{BuildError, Lookup, Outgoing, PayoutOrder, Submission},
+    voucher::{AccountNumber, Checked},
 };
 use payflow_qos::{BitRate, PortNo, SwitchId};
 
 use super::{
+    accounts::document::AccountRequest,
     document::{
         BuyerKey, ChangeRequest, GroupRequest, PriceRequest, QuoteRequest, ReservationNumber,
         ReservationView,
@@ -153,6 +155,30 @@ pub enum Request {
     ListReservations,
     /// `DELETE /v1/reservations/{id}`.
     Cancel(ReservationNumber),
+    /// `POST /v1/accounts`.
+    OpenAccount {
+        /// The body.
+        body: AccountRequest,
+        /// As for [`Self::Quote`].
+        idempotency: Option<Idempotency>,
+    },
+    /// `GET /v1/accounts/{id}`.
+    GetAccount(AccountNumber),
+    /// `GET /v1/accounts`: the caller's own; all of them for the operator.
+    ListAccounts,
+    /// `POST /v1/accounts/{id}/deposits`: a transfer to submit.
+    Deposit {
+        /// To which account.
+        account: AccountNumber,
+        /// The bytes to submit.
+        transaction: SignedTransaction,
+        /// What the bytes say; signatures are verified.
+        inspected: payflow_payment::ledger::Inspected,
+    },
+    /// `POST /v1/vouchers` and `POST /v1/accounts/{id}/vouchers`: what is left when signatures are checked, in order.
+    Vouchers(Vec<Checked>),
+    /// `POST /v1/accounts/{id}/close`.
+    CloseAccount(AccountNumber),
     /// `GET /v1/topology`: switches, links, capacities and what is free now.
     Topology,
     /// `GET /v1/hosts` (operator).
@@ -214,6 +240,8 @@ pub enum PaymentProof {
     },
     /// The digest of a transaction the host has submitted itself (second mode).
     Digest(TxDigest),
+    /// A voucher of a prepaid account.
+    Voucher(Box<Checked>),
 }
 
 /// An order to the ledger. Each but `Watch` is answered by one [`LedgerEvent`].

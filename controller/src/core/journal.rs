@@ -1,12 +1,19 @@
 //! The facts that must outlive a crash. The journal is the truth: the desk's state is nothing but
 //! these records applied in order, when they happen and again after a restart.
 
-use payflow_payment::{Amount, PaymentKey, Signed, SignedTransaction, TxDigest};
+use payflow_payment::{
+    Amount, PaymentKey, Signed, SignedTransaction, TxDigest,
+    account::Fork,
+    voucher::{AccountNumber, Voucher},
+};
 use payflow_qos::{Path, PortNo, PortRef, SwitchId, Time, price::BasePrice};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    document::{QuoteDocument, Receipt, ReservationNumber, Statement},
+    accounts::document::{
+        AccountClosed, AccountOpened, BoughtFromAccount, Deposit, DepositReturned,
+    },
+    document::{InterimReceipt, QuoteDocument, Receipt, ReservationNumber},
     io::Idempotency,
     network::{KeyFingerprint, MacAddr},
 };
@@ -125,11 +132,11 @@ pub enum Record {
         at: Time,
     },
     /// What was given of a reservation so far, while it runs.
-    Stated {
+    Interim {
         /// Which reservation.
         number: ReservationNumber,
         /// Signed.
-        statement: Box<Signed<Statement>>,
+        receipt: Box<Signed<InterimReceipt>>,
     },
     /// The end of the chain of receipts is to be written on the ledger.
     Anchored {
@@ -269,6 +276,51 @@ pub enum Record {
         /// Where following resumes after a restart: the next one.
         checkpoint: u64,
     },
+    /// A prepaid account was opened.
+    AccountOpened(Box<AccountOpened>),
+    /// A deposit to an account is in a checkpoint. Written once per [`PaymentKey`].
+    Deposited(Box<Deposit>),
+    /// A deposit is in a checkpoint and does not count: the account was closed before.
+    DepositReturned(Box<DepositReturned>),
+    /// The highest vouchers of accounts, as many as came while the last such record was written.
+    Vouchers {
+        /// At most one of an account.
+        vouchers: Vec<Voucher>,
+        /// When.
+        at: Time,
+    },
+    /// The owner of an account has signed two vouchers with one number.
+    VoucherForked {
+        /// Which account.
+        account: AccountNumber,
+        /// Both of them.
+        fork: Box<Fork>,
+        /// When.
+        at: Time,
+    },
+    /// A voucher buys a reservation, or every flow of a group.
+    BoughtFromAccount(Box<BoughtFromAccount>),
+    /// The account of an ended reservation that was paid from a prepaid account: what is not charged is free there again.
+    SettledToAccount {
+        /// Which reservation.
+        number: ReservationNumber,
+        /// Signed account.
+        receipt: Box<Signed<Receipt>>,
+        /// A switch that may still carry it could not be reached: its capacity stays booked.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        lingers: bool,
+        /// When.
+        at: Time,
+    },
+    /// The owner of an account wants it closed: nothing more is promised or bought.
+    AccountClosing {
+        /// Which.
+        account: AccountNumber,
+        /// When.
+        at: Time,
+    },
+    /// Nothing of it is held any more, and what is left goes back.
+    AccountClosed(Box<AccountClosed>),
 }
 
 /// See [`Record::QuoteIssued`].
@@ -355,6 +407,8 @@ impl Record {
         let (one, several): (_, &[Bought]) = match self {
             Record::Paid { key, .. } | Record::Mispaid { key, .. } => (Some(key), &[]),
             Record::GroupPaid { members, .. } => (None, members),
+            Record::Deposited(deposit) => (Some(&deposit.key), &[]),
+            Record::DepositReturned(it) => (Some(&it.key), &[]),
             _ => (None, &[]),
         };
         one.into_iter().chain(several.iter().map(|it| &it.key))

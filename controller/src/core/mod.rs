@@ -10,6 +10,7 @@
 //! | `quoting` | who may ask for what, what it costs, whether it fits |
 //! | `paying` | which payment counts, once |
 //! | `serving` | install, suspend, end, settle |
+//! | [`accounts`] | what is paid from prepaid accounts, with vouchers |
 //! | `changing` | another rate or duration for what is carried |
 //! | `draining` | links and switches that go out of service |
 //! | `moving` | which path a flow has when the one it had is gone |
@@ -30,6 +31,7 @@ use payflow_qos::{
     price::{BasePrice, Following, Pricing},
 };
 
+pub mod accounts;
 mod alarms;
 pub mod bookkeeping;
 mod books;
@@ -174,6 +176,7 @@ pub struct Core {
     base_price: BasePrice,
     ledger_up: bool,
     treasury: Option<Amount>,
+    waiting_vouchers: accounts::vouchers::Waiting,
     outputs: std::collections::VecDeque<Output>,
 }
 
@@ -237,6 +240,7 @@ impl Core {
             counted: BTreeMap::new(),
             ledger_up: false,
             treasury: None,
+            waiting_vouchers: accounts::vouchers::Waiting::default(),
             outputs: std::collections::VecDeque::new(),
         };
         core.resume();
@@ -256,7 +260,10 @@ impl Core {
                 request,
             } => self.request(id, &caller, request),
             Input::Ledger(event) => self.ledger_event(event),
-            Input::Journaled { through } => self.gate.durable(through),
+            Input::Journaled { through } => {
+                self.gate.durable(through);
+                self.vouchers_durable(through);
+            }
             Input::DeadlineReached => self.deadline_reached(),
         }
         self.settle_down();
@@ -304,7 +311,7 @@ impl Core {
                 Alarm::Moves => self.try_moves(),
                 Alarm::Payout => self.advance_payout(),
                 Alarm::BasePrice => self.follow_demand(),
-                Alarm::Statement(number) => self.state_account(number),
+                Alarm::Interim(number) => self.give_interim(number),
                 Alarm::Anchor => self.anchor(),
                 Alarm::Treasury => self.order(LedgerOrder::TreasuryBalance),
             }

@@ -77,9 +77,13 @@ impl Core {
         let Some(proof) = payment else {
             return self.how_to_pay(number, state, &terms);
         };
+        if let PaymentProof::Voucher(checked) = &proof {
+            return self.reserve_from_account(caller, number, checked);
+        }
         let digest = match &proof {
             PaymentProof::Transaction { inspected, .. } => inspected.digest.clone(),
             PaymentProof::Digest(digest) => digest.clone(),
+            PaymentProof::Voucher(_) => return self.as_it_is(number),
         };
         if reservation.knows(&digest) {
             return self.as_it_is(number);
@@ -124,7 +128,7 @@ impl Core {
                 }
                 Some(transaction)
             }
-            PaymentProof::Digest(_) => None,
+            PaymentProof::Digest(_) | PaymentProof::Voucher(_) => None,
         };
         for number in members {
             self.record(Record::PaymentOffered {
@@ -172,7 +176,7 @@ impl Core {
         Err(problem.with("group", all))
     }
 
-    fn as_it_is(&self, number: ReservationNumber) -> Result<Answer, Problem> {
+    pub(super) fn as_it_is(&self, number: ReservationNumber) -> Result<Answer, Problem> {
         self.view(number)
             .map(|view| Answer::Reservation(Box::new(view)))
             .ok_or_else(|| Problem::new(ProblemKind::NotFound, "there is no such reservation"))
@@ -365,6 +369,14 @@ impl Core {
             .collect();
         for number in numbers {
             self.payment_for(number, evidence);
+        }
+        let accounts: Vec<_> = evidence
+            .credits
+            .iter()
+            .filter_map(|it| self.register.account_by_address.get(&it.address).copied())
+            .collect();
+        for account in accounts {
+            self.deposit_seen(account, evidence);
         }
     }
 
@@ -609,10 +621,7 @@ impl Reservation {
         self.offered
             .as_ref()
             .is_some_and(|offered| offered.digest == *digest)
-            || self
-                .paid
-                .as_ref()
-                .is_some_and(|paid| paid.digest == *digest)
+            || self.paid.as_ref().is_some_and(|paid| paid.is_by(digest))
     }
 
     /// Whether the signed bytes were handed over before the expiry.
@@ -651,7 +660,7 @@ fn pays_enough(terms: &PaymentTerms, inspected: &Inspected) -> Result<(), Proble
     Ok(())
 }
 
-fn expired(number: ReservationNumber) -> Problem {
+pub(super) fn expired(number: ReservationNumber) -> Problem {
     Problem::new(
         ProblemKind::QuoteExpired,
         format!(

@@ -127,8 +127,8 @@ impl Core {
             amount: payout.amount,
         });
         let order = PayoutOrder {
-            from: match payout.of.reservation().filter(|_| !from_treasury) {
-                Some(number) => PayoutSource::Receive(number.0),
+            from: match payout.of.receive_index().filter(|_| !from_treasury) {
+                Some(index) => PayoutSource::Receive(index),
                 None => PayoutSource::Treasury,
             },
             payouts: line.into_iter().collect(),
@@ -145,12 +145,19 @@ impl Core {
     /// What a transfer leaves over is the operator's, unless it sends back one payment while another, which bought
     /// something, lies at the same address: that one is not earned yet and stays.
     fn remainder_of(&self, payout: &Payout) -> Address {
-        let PayoutFor::Mispayment(number) = payout.of else {
-            return self.keys.treasury_address();
+        let stays = match payout.of {
+            PayoutFor::Mispayment(number) => {
+                let reservation = self.register.reservations.get(&number);
+                reservation.is_some_and(|it| it.paid.is_some() && it.receipt.is_none())
+            }
+            PayoutFor::LateDeposit(account) => {
+                let account = self.register.accounts.get(&account);
+                account.is_some_and(|it| it.statement.is_none())
+            }
+            PayoutFor::Settlement(_) | PayoutFor::Closing(_) | PayoutFor::Chain => false,
         };
-        let beside = self.register.reservations.get(&number);
-        if beside.is_some_and(|it| it.paid.is_some() && it.receipt.is_none()) {
-            self.keys.receive_address(number.0)
+        if let Some(index) = payout.of.receive_index().filter(|_| stays) {
+            self.keys.receive_address(index)
         } else {
             self.keys.treasury_address()
         }

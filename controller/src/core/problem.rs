@@ -3,6 +3,8 @@
 use serde::Serialize;
 use serde_json::{Map, Value};
 
+use super::accounts::problem::VoucherProblem;
+
 /// What is wrong with a request, and what to do.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Problem {
@@ -44,6 +46,7 @@ pub enum ProblemKind {
     LedgerUnavailable,
     NotReady,
     Internal,
+    Voucher(VoucherProblem),
 }
 
 impl ProblemKind {
@@ -72,6 +75,7 @@ impl ProblemKind {
             Self::HoldLimit | Self::TooManyRequests => 429,
             Self::Internal => 500,
             Self::LedgerUnavailable | Self::NotReady => 503,
+            Self::Voucher(problem) => problem.status(),
         }
     }
 
@@ -104,6 +108,7 @@ impl ProblemKind {
             Self::LedgerUnavailable => "ledger-unavailable",
             Self::NotReady => "not-ready",
             Self::Internal => "internal",
+            Self::Voucher(problem) => problem.name(),
         }
     }
 
@@ -136,6 +141,7 @@ impl ProblemKind {
             Self::LedgerUnavailable => "The ledger does not answer",
             Self::NotReady => "The controller is not ready",
             Self::Internal => "The controller failed",
+            Self::Voucher(problem) => problem.title(),
         }
     }
 }

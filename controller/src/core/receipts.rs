@@ -1,4 +1,4 @@
-//! Receipts: while a reservation runs, a signed statement now and then; at its end, the receipt. All of them, of all reservations,
+//! Receipts: while a reservation runs, a signed receipt now and then; at its end, the receipt. All of them, of all reservations,
 //! are one chain ([`ChainEnd`]), and its end is written on the ledger from time to time.
 
 use std::time::Duration;
@@ -8,7 +8,7 @@ use payflow_payment::{Amount, ChainEnd, DocumentHash, Signed};
 use super::{
     Alarm, Core,
     delivery::{shortfall_ms, without_shortfall},
-    document::{ReservationNumber, Statement},
+    document::{InterimReceipt, ReservationNumber},
     io::Caller,
     journal::Record,
     network::FlowCounters,
@@ -22,8 +22,8 @@ use super::{
 /// When which are made. As configuration `[receipts]`, in whole seconds; zero is never.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ReceiptPolicy {
-    /// `statement_interval_s`: between two statements on a reservation that runs; default 300 s.
-    pub statements: Option<Duration>,
+    /// `interim_interval_s`: between two interim on a reservation that runs; default 300 s.
+    pub interim: Option<Duration>,
     /// `anchor_interval_s`: between two ends of the chain on the ledger, where it has grown; default an hour. Each costs gas, about
     /// 0.001 IOTA.
     pub anchors: Option<Duration>,
@@ -32,7 +32,7 @@ pub struct ReceiptPolicy {
 impl Default for ReceiptPolicy {
     fn default() -> Self {
         Self {
-            statements: Some(Duration::from_secs(300)),
+            interim: Some(Duration::from_secs(300)),
             anchors: Some(Duration::from_secs(3_600)),
         }
     }
@@ -41,7 +41,7 @@ impl Default for ReceiptPolicy {
 impl ReceiptPolicy {
     /// The receipt at the end alone.
     pub const AT_THE_END: Self = Self {
-        statements: None,
+        interim: None,
         anchors: None,
     };
 }
@@ -109,41 +109,41 @@ impl Core {
         })
     }
 
-    /// From now on statements are made.
-    pub(super) fn expect_statement(&mut self, number: ReservationNumber) {
-        if let Some(interval) = self.config.receipts.statements {
+    /// From now on interim are made.
+    pub(super) fn expect_interim(&mut self, number: ReservationNumber) {
+        if let Some(interval) = self.config.receipts.interim {
             let next = self.now.plus(interval);
-            self.alarms.set(Alarm::Statement(number), next);
+            self.alarms.set(Alarm::Interim(number), next);
         }
     }
 
-    /// A statement is due, if it still runs.
-    pub(super) fn state_account(&mut self, number: ReservationNumber) {
+    /// A receipt is due, if it still runs.
+    pub(super) fn give_interim(&mut self, number: ReservationNumber) {
         let reservation = self.register.reservations.get(&number);
         let running = reservation.filter(|it| matches!(it.state, State::Active | State::Suspended));
-        let Some(statement) = running.map(|it| self.statement(it)) else {
+        let Some(receipt) = running.map(|it| self.interim_receipt(it)) else {
             return;
         };
-        match statement {
-            Some(statement) => {
-                self.record(Record::Stated {
+        match receipt {
+            Some(receipt) => {
+                self.record(Record::Interim {
                     number,
-                    statement: Box::new(statement),
+                    receipt: Box::new(receipt),
                 });
-                self.expect_statement(number);
+                self.expect_interim(number);
             }
             None => {
-                tracing::error!(reservation = %number.reservation_id(), "no statement can be made of it");
+                tracing::error!(reservation = %number.reservation_id(), "no receipt can be made of it");
             }
         }
     }
 
-    fn statement(&self, reservation: &Reservation) -> Option<Signed<Statement>> {
+    fn interim_receipt(&self, reservation: &Reservation) -> Option<Signed<InterimReceipt>> {
         let quote = reservation.quote();
         let given = self.given(reservation)?;
         let paid = reservation.paid.as_ref()?;
         let end = self.register.chain.end;
-        let statement = Statement {
+        let receipt = InterimReceipt {
             sequence: end.sequence + 1,
             previous: end.hash,
             reservation: reservation.issued.number.reservation_id(),
@@ -151,6 +151,7 @@ impl Core {
             buyer: quote.buyer,
             chain_id: quote.payment.chain_id.clone(),
             payment_digest: paid.digest.clone(),
+            from_account: paid.from_account(),
             at: unix(self.now),
             served_ms: given.served_ms,
             shortfall_ms: given.shortfall_ms,
@@ -160,7 +161,7 @@ impl Core {
             paid: paid.amount,
             charged: given.charge,
         };
-        Signed::sign(self.keys.signing_key(), Statement::DOMAIN, statement).ok()
+        Signed::sign(self.keys.signing_key(), InterimReceipt::DOMAIN, receipt).ok()
     }
 
     /// The end of the chain goes on the ledger, if it has grown.
@@ -185,7 +186,7 @@ impl Core {
     ) -> Result<ReceiptsDocument, Problem> {
         let reservation = self.visible(caller, number)?;
         Ok(ReceiptsDocument {
-            statements: reservation.statements.clone(),
+            interim: reservation.interim.clone(),
             receipt: reservation.receipt.clone(),
         })
     }
@@ -221,15 +222,15 @@ impl Core {
 }
 
 impl Register {
-    /// See [`Record::Stated`].
-    pub(super) fn stated(
+    /// See [`Record::Interim`].
+    pub(super) fn interim(
         &mut self,
         number: ReservationNumber,
-        statement: &Signed<Statement>,
+        receipt: &Signed<InterimReceipt>,
     ) -> Result<(), String> {
-        let hash = statement.hash().map_err(|error| error.to_string())?;
-        self.chain.link(Some(statement.document.place()), hash)?;
-        self.of(number)?.statements.push(statement.clone());
+        let hash = receipt.hash().map_err(|error| error.to_string())?;
+        self.chain.link(Some(receipt.document.place()), hash)?;
+        self.of(number)?.interim.push(receipt.clone());
         Ok(())
     }
 

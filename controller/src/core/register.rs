@@ -5,11 +5,14 @@ use std::{
     ops::Range,
 };
 
-use payflow_payment::{Address, Amount, PaymentKey, Signed, SignedTransaction, TxDigest, memo};
+use payflow_payment::{
+    Address, Amount, PaymentKey, Signed, SignedTransaction, TxDigest, memo, voucher::AccountNumber,
+};
 use payflow_qos::{PortNo, PortRef, SwitchId, Time, price::BasePrice};
 
 use super::{
-    document::{BuyerKey, QuoteDocument, Receipt, ReservationNumber, Statement},
+    accounts::{self, register::Prepaid},
+    document::{BuyerKey, InterimReceipt, QuoteDocument, Receipt, ReservationNumber},
     journal::{EndCause, Moved, QuoteIssued, Record},
     network::{FlowId, KeyFingerprint},
     planted::{Fault, is_planted},
@@ -43,6 +46,12 @@ pub(super) struct Register {
     pub(super) chain: Chain,
     /// The last checkpoint that was seen whole.
     pub(super) followed: Option<u64>,
+    pub(super) accounts: BTreeMap<AccountNumber, Prepaid>,
+    /// Which account an address was made for.
+    pub(super) account_by_address: BTreeMap<Address, AccountNumber>,
+    pub(super) account_idempotency: BTreeMap<(BuyerKey, String), (String, AccountNumber)>,
+    /// What vouchers have bought: the first of a group.
+    pub(super) bought_with: BTreeMap<(AccountNumber, u64), ReservationNumber>,
 }
 
 /// One reservation, from quote to settlement.
@@ -74,7 +83,7 @@ pub(super) struct Reservation {
     /// When it was settled, a switch that may still carry it could not be reached.
     pub(super) lingers: bool,
     /// What was said of it while it ran.
-    pub(super) statements: Vec<Signed<Statement>>,
+    pub(super) interim: Vec<Signed<InterimReceipt>>,
     pub(super) receipt: Option<Signed<Receipt>>,
     pub(super) settlement: Option<u64>,
     pub(super) mispaid: Vec<Mispaid>,
@@ -92,9 +101,13 @@ pub(super) struct Offered {
 /// The payment that bought it.
 #[derive(Clone, Debug)]
 pub(super) struct Paid {
-    pub(super) digest: TxDigest,
+    /// The transaction; none where it was paid from an account.
+    pub(super) digest: Option<TxDigest>,
+    /// The account and the number of the voucher, where it was.
+    pub(super) from: Option<(AccountNumber, u64)>,
     pub(super) amount: Amount,
-    pub(super) checkpoint: u64,
+    /// Of the transaction.
+    pub(super) checkpoint: Option<u64>,
     pub(super) at: Time,
 }
 
@@ -141,6 +154,10 @@ pub(super) enum PayoutFor {
     Settlement(ReservationNumber),
     /// It sends back a payment that bought nothing, made to the address of this one.
     Mispayment(ReservationNumber),
+    /// It returns the balance of this account, which is closed.
+    Closing(AccountNumber),
+    /// It sends back a deposit that came when this one was closed.
+    LateDeposit(AccountNumber),
     /// It writes the end of the chain of receipts on the ledger.
     Chain,
 }
@@ -150,6 +167,17 @@ impl PayoutFor {
     pub(super) const fn reservation(self) -> Option<ReservationNumber> {
         match self {
             Self::Settlement(number) | Self::Mispayment(number) => Some(number),
+            Self::Closing(_) | Self::LateDeposit(_) | Self::Chain => None,
+        }
+    }
+
+    /// The receive key whose coins it spends.
+    pub(super) fn receive_index(self) -> Option<u64> {
+        match self {
+            Self::Settlement(number) | Self::Mispayment(number) => Some(number.0),
+            Self::Closing(account) | Self::LateDeposit(account) => {
+                Some(accounts::receive_index(account))
+            }
             Self::Chain => None,
         }
     }
@@ -319,7 +347,7 @@ impl Register {
                 self.of(*number)?.short_bytes = *short_bytes;
                 Ok(())
             }
-            Record::Stated { number, statement } => self.stated(*number, statement),
+            Record::Interim { number, receipt } => self.interim(*number, receipt),
             Record::Anchored { payout, .. } => self.anchored(*payout),
             Record::Moved(moved) => self.moved(moved),
             Record::Displaced { number, reason, .. } => {
@@ -393,10 +421,12 @@ impl Register {
                     checkpoint: *checkpoint,
                     gas_nanos: gas_nanos.saturating_add(payout.wasted_gas),
                 });
-                if let PayoutFor::Settlement(number) = payout.of {
-                    self.follow(number, Fact::SettlementFinal)?;
+                match payout.of {
+                    PayoutFor::Settlement(number) => {
+                        self.follow(number, Fact::SettlementFinal).map(drop)
+                    }
+                    _ => Ok(()),
                 }
-                Ok(())
             }
             Record::PortNamed { port, name, .. } => {
                 self.port_names.insert(*port, name.clone());
@@ -445,6 +475,15 @@ impl Register {
                 self.followed = self.followed.max(Some(*checkpoint));
                 Ok(())
             }
+            Record::AccountOpened(_)
+            | Record::Deposited(_)
+            | Record::DepositReturned(_)
+            | Record::Vouchers { .. }
+            | Record::VoucherForked { .. }
+            | Record::BoughtFromAccount(_)
+            | Record::SettledToAccount { .. }
+            | Record::AccountClosing { .. }
+            | Record::AccountClosed(_) => self.apply_to_account(record),
         }
     }
 
@@ -483,10 +522,22 @@ impl Register {
         at: Time,
     ) -> Result<(), String> {
         self.consume(key)?;
+        let paid = Paid {
+            digest: Some(key.digest.clone()),
+            from: None,
+            amount,
+            checkpoint: Some(checkpoint),
+            at,
+        };
+        self.sold(number, paid)
+    }
+
+    /// It is paid, one way or another.
+    pub(super) fn sold(&mut self, number: ReservationNumber, paid: Paid) -> Result<(), String> {
         let root = self.root(number)?;
         let generation = self.next_generation(root)?;
         let starts_at = self.of(number)?.issued.starts_at;
-        let later = starts_at.is_some_and(|start| start > at);
+        let later = starts_at.is_some_and(|start| start > paid.at);
         let fact = if later { Fact::Booked } else { Fact::Paid };
         let reservation = self.follow(number, fact)?;
         reservation.generation = generation;
@@ -497,12 +548,7 @@ impl Register {
         if let Some(offered) = &mut reservation.offered {
             offered.transaction = None;
         }
-        reservation.paid = Some(Paid {
-            digest: key.digest.clone(),
-            amount,
-            checkpoint,
-            at,
-        });
+        reservation.paid = Some(paid);
         reservation.detail = None;
         Ok(())
     }
@@ -584,7 +630,7 @@ impl Register {
     }
 
     /// Consumes a payment key. A second time is refused: a payment buys once.
-    fn consume(&mut self, key: &PaymentKey) -> Result<(), String> {
+    pub(super) fn consume(&mut self, key: &PaymentKey) -> Result<(), String> {
         if self.is_consumed(key) {
             return Err(format!("payment {} is consumed twice", key.digest));
         }
@@ -601,7 +647,7 @@ impl Register {
         self.consumed.contains(key)
     }
 
-    fn follow(
+    pub(super) fn follow(
         &mut self,
         number: ReservationNumber,
         fact: Fact,
@@ -646,7 +692,7 @@ impl Reservation {
             ended_at: None,
             short_bytes: 0,
             lingers: false,
-            statements: Vec::new(),
+            interim: Vec::new(),
             receipt: None,
             settlement: None,
             mispaid: Vec::new(),
@@ -726,7 +772,7 @@ impl Active {
 }
 
 impl Payout {
-    fn new(of: PayoutFor, to: Address, amount: Amount, memo: Option<Vec<u8>>) -> Self {
+    pub(super) fn new(of: PayoutFor, to: Address, amount: Amount, memo: Option<Vec<u8>>) -> Self {
         Self {
             of,
             to: Some(to),

@@ -7,11 +7,13 @@ use payflow_qos::{PortNo, PortRef, SwitchId};
 use serde::{Deserialize, Serialize};
 
 use super::{
+    accounts::document::{AccountView, Counted},
     document::{
-        GroupDocument, OutlookDocument, PriceDocument, QuoteDocument, Receipt, ReservationView,
-        Statement,
+        GroupDocument, InterimReceipt, OutlookDocument, PriceDocument, QuoteDocument, Receipt,
+        ReservationView,
     },
     network::{Host, KeyFingerprint, SwitchView},
+    problem::Problem,
 };
 
 /// An answer to a [`super::io::Request`].
@@ -29,6 +31,12 @@ pub enum Answer {
     Reservation(Box<ReservationView>),
     /// Reservations, newest first.
     Reservations(Vec<ReservationView>),
+    /// A prepaid account as it is now.
+    Account(Box<AccountView>),
+    /// Prepaid accounts, newest first.
+    Accounts(Vec<AccountView>),
+    /// What became of each voucher, in their order.
+    Vouchers(Vec<Result<Counted, Problem>>),
     /// Switches and links.
     Topology(TopologyView),
     /// Hosts by address.
@@ -117,8 +125,11 @@ pub struct Books {
     pub fees: Amount,
     /// Sent back, or signed and on its way.
     pub refunded: Amount,
-    /// Of reservations that are not settled.
+    /// Of reservations that are not settled, and what is free in prepaid accounts.
     pub held: Amount,
+    /// Of what is held: what is free in prepaid accounts.
+    #[serde(default)]
+    pub prepaid: Amount,
     /// Payments that bought nothing and are too small to be sent back.
     pub credited: Amount,
     /// Net gas of outgoing transfers that are final, in nanos.
@@ -131,7 +142,7 @@ pub struct Books {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReceiptsDocument {
     /// While it ran, in order.
-    pub statements: Vec<Signed<Statement>>,
+    pub interim: Vec<Signed<InterimReceipt>>,
     /// At its end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub receipt: Option<Signed<Receipt>>,
@@ -150,7 +161,7 @@ pub struct ChainDocument {
     pub anchors: Vec<AnchorView>,
 }
 
-/// A receipt or statement in the chain.
+/// A receipt in the chain, or an interim one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReceiptHash {
     /// Its number.

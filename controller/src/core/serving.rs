@@ -54,7 +54,7 @@ impl Core {
                 State::Pending => self.pursue(number),
                 State::Installing => self.install(number),
                 State::Active | State::Suspended => {
-                    self.expect_statement(number);
+                    self.expect_interim(number);
                     let reservation = self.register.reservations.get(&number);
                     let (Some(active), Some(reservation)) = (active, reservation) else {
                         continue;
@@ -80,6 +80,7 @@ impl Core {
             }
         }
         self.resume_groups();
+        self.resume_accounts();
         self.anchor();
     }
 
@@ -298,7 +299,7 @@ impl Core {
             Fact::Activated => {
                 let ends = at.plus(duration);
                 self.record(Record::Activated { number, at, ends });
-                self.expect_statement(number);
+                self.expect_interim(number);
                 self.trim(number, ends.plus(SERVICE_TAIL));
                 self.gate.queue(Effect::SetEnd(flow, ends));
                 self.changes_begin(number);
@@ -420,13 +421,28 @@ impl Core {
         };
         let payout = self.register.next_payout();
         self.counted.remove(&number);
-        self.record(Record::Settled {
-            number,
-            receipt: Box::new(receipt),
-            payout,
-            lingers: self.generations.anywhere(number),
-            at: self.now,
+        let lingers = self.generations.anywhere(number);
+        let (receipt, at) = (Box::new(receipt), self.now);
+        let paid = self.register.reservations.get(&number);
+        let from = paid.and_then(|it| it.paid.as_ref()?.from);
+        self.record(match from {
+            None => Record::Settled {
+                number,
+                receipt,
+                payout,
+                lingers,
+                at,
+            },
+            Some(_) => Record::SettledToAccount {
+                number,
+                receipt,
+                lingers,
+                at,
+            },
         });
+        if let Some((account, _)) = from {
+            self.try_close(account);
+        }
         if self.generations.anywhere(number) {
             self.change_is_over(number);
             self.rebook(number);
@@ -459,6 +475,7 @@ impl Core {
             buyer: quote.buyer,
             chain_id: terms.chain_id.clone(),
             payment_digest: paid.digest.clone(),
+            from_account: paid.from_account(),
             ended_by: cause.word().to_owned(),
             served_ms: given.served_ms,
             shortfall_ms: given.shortfall_ms,

@@ -15,6 +15,7 @@ use payflow_qos::{
 };
 
 mod accounting;
+mod accounts;
 mod asking;
 mod changing;
 mod grouping;
@@ -552,8 +553,10 @@ impl Desk {
                 assert_eq!(sum(&|it| Some(it.balance)), 0);
                 assert_eq!(sum(&came(BookAccount::Earned)), signed(earned.0));
                 assert_eq!(sum(&came(BookAccount::Fees)), signed(fees.0));
-                let in_hand =
-                    sum(&|it| matches!(it.account, BookAccount::Held(_)).then_some(it.balance));
+                let in_hand = sum(&|it| {
+                    matches!(it.account, BookAccount::Held(_) | BookAccount::Prepaid(_))
+                        .then_some(it.balance)
+                });
                 assert_eq!(in_hand, signed(held.0));
                 let credit =
                     sum(&|it| matches!(it.account, BookAccount::Credited(_)).then_some(it.balance));

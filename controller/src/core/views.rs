@@ -21,6 +21,8 @@ impl Core {
     /// Answers a request, at once or behind the record it causes.
     pub(super) fn request(&mut self, id: RequestId, caller: &Caller, request: Request) {
         let reply = match request {
+            // Answered together with others.
+            Request::Vouchers(vouchers) => return self.vouchers(id, caller, vouchers),
             Request::Quote { body, idempotency } => self.quote(caller, body, idempotency),
             Request::Change {
                 number,
@@ -36,6 +38,17 @@ impl Core {
                 .map(|it| Answer::Reservation(Box::new(self.shown(it)))),
             Request::ListReservations => self.list(caller),
             Request::Cancel(number) => self.cancel(caller, number),
+            Request::OpenAccount { body, idempotency } => {
+                self.open_account(caller, &body, idempotency)
+            }
+            Request::GetAccount(number) => self.get_account(caller, number),
+            Request::ListAccounts => self.list_accounts(caller),
+            Request::Deposit {
+                account,
+                transaction,
+                inspected,
+            } => self.deposit(caller, account, transaction, &inspected),
+            Request::CloseAccount(number) => self.close_account(caller, number),
             Request::Topology => Ok(Answer::Topology(self.topology())),
             Request::Hosts => operator(caller).map(|()| Answer::Hosts(self.network.hosts())),
             Request::ForgetSwitch(switch) => {
@@ -178,12 +191,18 @@ impl Core {
         let mut books = Books::default();
         for reservation in self.register.reservations.values() {
             if let Some(paid) = &reservation.paid {
-                books.paid = plus(books.paid, paid.amount);
+                // What came from an account is in the books as its deposits, and what goes back there stays in them.
+                let arrived = paid.from.is_none();
+                if arrived {
+                    books.paid = plus(books.paid, paid.amount);
+                }
                 match &reservation.receipt {
                     Some(receipt) => {
                         books.earned = plus(books.earned, receipt.document.earned);
                         books.fees = plus(books.fees, receipt.document.fee);
-                        books.refunded = plus(books.refunded, receipt.document.refunded);
+                        if arrived {
+                            books.refunded = plus(books.refunded, receipt.document.refunded);
+                        }
                     }
                     None => books.held = plus(books.held, paid.amount),
                 }
@@ -197,6 +216,7 @@ impl Core {
                 }
             }
         }
+        self.add_accounts(&mut books);
         for payout in self.register.payouts.values() {
             match payout.done {
                 Some(done) => books.gas_nanos = books.gas_nanos.saturating_add(done.gas_nanos),
@@ -240,16 +260,18 @@ fn reservation(it: &Reservation, register: &Register) -> ReservationView {
     let payment = match (&it.paid, &it.offered) {
         (Some(paid), offered) => Some(PaymentView {
             digest: paid.digest.clone(),
+            from_account: paid.from_account(),
             amount: Some(paid.amount),
-            checkpoint: Some(paid.checkpoint),
+            checkpoint: paid.checkpoint,
             offered_at: offered
                 .as_ref()
-                .filter(|it| it.digest == paid.digest)
+                .filter(|it| paid.is_by(&it.digest))
                 .map(|it| unix(it.at)),
             final_at: Some(unix(paid.at)),
         }),
         (None, Some(offered)) => Some(PaymentView {
-            digest: offered.digest.clone(),
+            digest: Some(offered.digest.clone()),
+            from_account: None,
             amount: None,
             checkpoint: None,
             offered_at: Some(unix(offered.at)),
@@ -286,7 +308,7 @@ fn reservation(it: &Reservation, register: &Register) -> ReservationView {
     }
 }
 
-fn transfer(payout: &Payout) -> Option<TransferView> {
+pub(super) fn transfer(payout: &Payout) -> Option<TransferView> {
     Some(TransferView {
         digest: payout.signed.as_ref().map(|(digest, _)| digest.clone()),
         to: payout.to.clone()?,
@@ -307,6 +329,6 @@ pub(super) fn operator(caller: &Caller) -> Result<(), Problem> {
 }
 
 /// Sums stop at 2^64 - 1, more than any asset's whole supply.
-fn plus(a: Amount, b: Amount) -> Amount {
+pub(super) fn plus(a: Amount, b: Amount) -> Amount {
     Amount(a.0.saturating_add(b.0))
 }

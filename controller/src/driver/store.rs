@@ -217,7 +217,7 @@ impl Store {
     }
 
     /// Every record, in order. A gap is an error.
-    pub(crate) async fn load(&mut self) -> Result<Vec<(u64, Record)>, StoreError> {
+    pub async fn load(&mut self) -> Result<Vec<(u64, Record)>, StoreError> {
         let file = &self.file;
         let damaged = |reason: String| StoreError::Damaged {
             file: file.clone(),

@@ -190,7 +190,11 @@ impl Play<'_> {
             payment: PaymentReport {
                 ledger: "iota (development ledger)".to_owned(),
                 chain_id: terms.chain_id.to_string(),
-                digest: payment.digest.to_string(),
+                digest: payment
+                    .digest
+                    .as_ref()
+                    .context("the payment's digest")?
+                    .to_string(),
                 amount_nanos: payment.amount.context("the amount")?.0,
                 checkpoint: payment.checkpoint.context("the checkpoint")?,
             },
@@ -387,7 +391,8 @@ fn transactions(view: &ReservationView) -> Vec<String> {
     let payment = view
         .payment
         .as_ref()
-        .map(|payment| payment.digest.to_string());
+        .and_then(|payment| payment.digest.as_ref())
+        .map(ToString::to_string);
     let settlement = view
         .settlement
         .as_ref()

@@ -1,6 +1,6 @@
 //! The books in double entry: what each account has after a history, and who may see it.
 
-use payflow_payment::{BookAccount, BookAccounts, Transfer, TransferId};
+use payflow_payment::{BookAccount, BookAccounts, Purpose, Transfer, TransferId};
 
 use super::*;
 use crate::core::bookkeeping::Bookkeeper;
@@ -51,7 +51,7 @@ fn money_moves_from_the_buyer_to_what_is_held_to_what_is_earned_and_on_to_the_tr
     let receipt = desk.view(number).receipt.unwrap().document;
     assert!(receipt.earned.0 > 0 && receipt.fee.0 > 0 && receipt.refunded.0 > 0);
     let held = BookAccount::Held(number.0);
-    let due = BookAccount::RefundsDue(number.0);
+    let due = BookAccount::RefundsDue(Purpose::Reservation(number.0));
     let signed = |amount: Amount| i64::try_from(amount.0).unwrap();
     // The fee of the short payment was not swept, as what lay beside it was not earned yet.
     assert_eq!(desk.balance(held), 0);
@@ -71,7 +71,10 @@ fn money_moves_from_the_buyer_to_what_is_held_to_what_is_earned_and_on_to_the_tr
         ),
         (0, 0)
     );
-    assert_eq!(desk.balance(BookAccount::Credited(number.0)), 1_000_000);
+    assert_eq!(
+        desk.balance(BookAccount::Credited(Purpose::Reservation(number.0))),
+        1_000_000
+    );
     assert_eq!(desk.balance(BookAccount::Gas), 2 * 1_980_400);
     assert_eq!(
         desk.balance(BookAccount::Treasury),
@@ -92,8 +95,8 @@ fn a_buyer_sees_its_own_accounts_and_nobody_elses_transfers() {
     let own = [
         BookAccount::Host(BUYER),
         BookAccount::Held(number.0),
-        BookAccount::RefundsDue(number.0),
-        BookAccount::Credited(number.0),
+        BookAccount::RefundsDue(Purpose::Reservation(number.0)),
+        BookAccount::Credited(Purpose::Reservation(number.0)),
     ];
     assert_eq!(of(desk.accounts(&buyer())), own);
     let stranger = Caller {

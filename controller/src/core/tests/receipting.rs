@@ -1,16 +1,16 @@
-//! Statements, receipts, the chain of them, and its end on the ledger.
+//! Interim receipts, receipts, the chain of them, and its end on the ledger.
 
 use payflow_payment::{ChainEnd, memo};
 
 use super::*;
 use crate::core::{
-    document::{Receipt, Statement},
+    document::{InterimReceipt, Receipt},
     reply::{ChainDocument, ReceiptsDocument},
 };
 
-/// A statement every ten seconds, and an end on the ledger every minute.
+/// A receipt every ten seconds, and an end on the ledger every minute.
 const OFTEN: ReceiptPolicy = ReceiptPolicy {
-    statements: Some(Duration::from_secs(10)),
+    interim: Some(Duration::from_secs(10)),
     anchors: Some(Duration::from_secs(60)),
 };
 
@@ -52,12 +52,12 @@ fn a_reservation_is_stated_while_it_runs_and_receipted_at_its_end_in_one_chain()
     let number = desk.buy();
     desk.wait(Duration::from_secs(31));
     let signed = desk.receipts(number);
-    let key = signed.statements[0].signer;
+    let key = signed.interim[0].signer;
     let served: Vec<_> = signed
-        .statements
+        .interim
         .iter()
         .map(|it| {
-            it.verify(Statement::DOMAIN, &key).unwrap();
+            it.verify(InterimReceipt::DOMAIN, &key).unwrap();
             (
                 it.document.sequence,
                 it.document.served_ms,
@@ -86,8 +86,8 @@ fn a_reservation_is_stated_while_it_runs_and_receipted_at_its_end_in_one_chain()
             Some((before, *end))
         });
     let ends: Vec<_> = ends.collect();
-    assert_eq!(ends[0].0, signed.statements[0].document.place());
-    assert_eq!(ends[1].0, signed.statements[1].document.place());
+    assert_eq!(ends[0].0, signed.interim[0].document.place());
+    assert_eq!(ends[1].0, signed.interim[1].document.place());
     assert_eq!(Some(ends[2].0), receipt.document.place());
     assert_eq!(ends[2].1, chain.end);
     assert_eq!(chain.receipts[2].hash, receipt.hash().unwrap());
@@ -101,7 +101,7 @@ fn a_reservation_is_stated_while_it_runs_and_receipted_at_its_end_in_one_chain()
 }
 
 #[test]
-fn statements_go_on_after_a_crash_and_never_fall_back() {
+fn interim_receipts_go_on_after_a_crash_and_never_fall_back() {
     let mut desk = open_with(OFTEN);
     let number = desk.buy();
     desk.wait(Duration::from_secs(15));
@@ -111,15 +111,15 @@ fn statements_go_on_after_a_crash_and_never_fall_back() {
     desk.wait(Duration::from_secs(16));
     let signed = desk.receipts(number);
     let mut last = (0, 0);
-    for statement in &signed.statements {
-        let next = (statement.document.sequence, statement.document.served_ms);
+    for receipt in &signed.interim {
+        let next = (receipt.document.sequence, receipt.document.served_ms);
         assert!(
             next.0 == last.0 + 1 && next.1 >= last.1,
             "{last:?} {next:?}"
         );
         last = next;
     }
-    assert_eq!(signed.statements.len(), 2);
+    assert_eq!(signed.interim.len(), 2);
     assert_eq!(signed.receipt.unwrap().document.sequence, 3);
 }
 
@@ -167,7 +167,7 @@ fn a_receipt_that_does_not_follow_the_last_one_is_refused_at_the_start() {
     let mut desk = open_with(OFTEN);
     desk.buy();
     desk.wait(Duration::from_secs(40));
-    let stated = |(_, record): &(u64, Record)| matches!(record, Record::Stated { .. });
+    let stated = |(_, record): &(u64, Record)| matches!(record, Record::Interim { .. });
     let first = desk.journal.iter().position(stated).unwrap();
     let mut journal = desk.journal.clone();
     journal.remove(first);

@@ -217,7 +217,7 @@ fn network_config(life: u32) -> NetworkConfig {
 fn config(prices: &Prices) -> CoreConfig {
     CoreConfig {
         receipts: ReceiptPolicy {
-            statements: Some(Duration::from_secs(7)),
+            interim: Some(Duration::from_secs(7)),
             anchors: Some(Duration::from_secs(30)),
         },
         chain_id: CHAIN.into(),
