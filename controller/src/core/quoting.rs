@@ -302,7 +302,11 @@ impl Core {
         let source = body
             .source
             .or(caller.address)
-            .ok_or_else(|| field("source", "source is missing"))?;
+            .ok_or_else(|| {
+                let why = "source is missing; it can be left out only by a host that asks from its own address over the \
+                           managed network";
+                field("source", why)
+            })?;
         let destination = body.destination;
         if source == destination {
             return Err(field(
