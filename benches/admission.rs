@@ -6,8 +6,8 @@ use std::{hint::black_box, time::Duration};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use payflow_benches::demand::{self, Numbers, START, network, on_one_link};
 use payflow_qos::{
-    Ask, BitRate, Bytes, Class, Commitment, CommitmentId, Path, PortRef, SoldRate, Topology,
-    Window, admission::find_path, book::Book,
+    Ask, BitRate, Bytes, Class, Commitment, CommitmentId, HoldTerms, Path, PortRef, SoldRate,
+    Topology, Window, admission::find_path, book::Book,
 };
 
 /// Commitments alive while the book is measured.
@@ -140,6 +140,7 @@ fn refusals(criterion: &mut Criterion) {
                 window,
                 ingress: PortRef::new(1, 1),
                 unpaid: false,
+                hold: HoldTerms::default(),
                 value: 1,
             };
             book.commit(CommitmentId(id), &flow)

@@ -3,8 +3,8 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use payflow_qos::{
-    Ask, BitRate, Bounds, Class, Commitment, PortRef, SoldRate, SwitchId, Time, Topology, Window,
-    book::Book, calendar::Slots,
+    Ask, BitRate, Bounds, Class, Commitment, HoldTerms, PortRef, SoldRate, SwitchId, Time,
+    Topology, Window, book::Book, calendar::Slots,
 };
 
 /// The present.
@@ -60,6 +60,7 @@ impl Numbers {
             rate: SoldRate(u32::try_from(64 + self.below(9_936)).expect("small")),
             window,
             unpaid: false,
+            hold: HoldTerms::default(),
             replacing: None,
             bounds: Bounds::default(),
         }
@@ -77,6 +78,7 @@ pub fn on_one_link(link: PortRef, ask: &Ask) -> Commitment {
         window: ask.window,
         ingress: ask.from,
         unpaid: ask.unpaid,
+        hold: HoldTerms::default(),
         value: 1,
     }
 }

@@ -1,7 +1,7 @@
 //! Finding a path on which a flow fits.
 
 use crate::{
-    book::{Book, Commitment, CommitmentId},
+    book::{Book, Commitment, CommitmentId, HoldTerms, Holder},
     calendar::Booking,
     class::Class,
     graph::{Budget, Graph},
@@ -38,6 +38,9 @@ pub struct Ask {
     /// A commitment of the same flow that the new one will take the place of ([`Book::replace`]):
     /// what it holds counts as free.
     pub replacing: Option<CommitmentId>,
+    /// What the limits of unpaid holds look at beside it.
+    #[serde(default)]
+    pub hold: HoldTerms,
     /// What the path may be like at most.
     #[serde(default)]
     pub bounds: Bounds,
@@ -66,12 +69,18 @@ impl Ask {
             window: self.window,
             ingress: self.asker,
             unpaid: self.unpaid,
+            hold: self.hold.clone(),
             value,
         }
     }
 
-    fn holder(&self) -> Option<PortRef> {
+    fn asker(&self) -> Option<PortRef> {
         self.unpaid.then_some(self.asker)
+    }
+
+    fn holder(&self, link: PortRef) -> Option<Holder> {
+        let asker = self.asker()?;
+        Some(self.hold.holder(asker, link))
     }
 }
 
@@ -110,7 +119,7 @@ fn search(
     ask: &Ask,
     counter_offer: impl FnOnce(Rooms<'_>) -> Option<CounterOffer>,
 ) -> Result<Path, Refusal> {
-    book.may_ask(ask.class, ask.window, ask.holder())?;
+    book.may_ask(ask.class, ask.window, ask.asker())?;
     let graph = topology.graph();
     let ends = [ask.from.switch, ask.to.switch].map(|switch| graph.number(switch));
     let [Some(from), Some(to)] = ends else {
@@ -392,7 +401,7 @@ impl<'a> Rooms<'a> {
         let port = self.course.port(link);
         let result = match topology.capacity(port) {
             _ if book.is_drained(port) => Err(Reason::Drained { link: port }),
-            Some(_) => book.admits(port, &self.booking, ask.holder(), ask.replacing),
+            Some(_) => book.admits(port, &self.booking, ask.holder(port), ask.replacing),
             None => Err(Reason::UnknownCapacity { link: port }),
         };
         self.has_room[link] = Some(result.is_ok());
@@ -409,7 +418,7 @@ impl<'a> Rooms<'a> {
             return SoldRate(0);
         }
         let (port, window) = (self.course.port(link), self.booking.window);
-        book.headroom(port, ask.class, window, ask.holder(), ask.replacing)
+        book.headroom(port, ask.class, window, ask.holder(port), ask.replacing)
             .map_or(SoldRate(0), |room| room.highest(ask.class))
     }
 

@@ -16,7 +16,9 @@
 //! - the unpaid holds from one ingress port take at most [`INGRESS_SHARE_PERCENT`] of the reservable rate, and of
 //!   the buffer of each class;
 //! - all unpaid holds together take at most half of what would be free without them, of the rate and of each buffer;
-//! - but the only unpaid hold on a link is exempt from both: a small link could otherwise never sell one large flow;
+//! - but the only unpaid hold on a link is exempt from both: a small link could otherwise never sell one large flow; flows that are
+//!   bought together are one hold;
+//! - of a hold that changes what is paid and carried already, only what it takes beyond that counts;
 //! - a hold that expires unpaid costs its ingress port a cool-down, [`COOL_DOWN_FIRST`] and twice as long each further time in a row up to
 //!   [`COOL_DOWN_MOST`], in which it can hold nothing. A payment ends it.
 //!
@@ -69,8 +71,52 @@ pub struct Commitment {
     pub ingress: PortRef,
     /// Whether it is only a hold: promised, but not paid for yet.
     pub unpaid: bool,
+    /// What an unpaid hold is a part of, and what of it is paid already.
+    #[serde(default)]
+    pub hold: HoldTerms,
     /// What it is worth. When capacity shrinks, the least valuable go first.
     pub value: u64,
+}
+
+/// What the limits of unpaid holds look at beside the hold itself; by default nothing.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HoldTerms {
+    /// Of flows that are bought together, the first: all of them are one hold.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group: Option<CommitmentId>,
+    /// What is carried already and paid for, where it only changes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub paid: Option<PaidPart>,
+}
+
+/// The part of an unpaid hold that somebody has paid for before.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PaidPart {
+    /// On these links, of those of the hold.
+    pub links: Vec<PortRef>,
+    /// So much of the rate.
+    pub rate: SoldRate,
+    /// So much of the burst.
+    pub burst: Bytes,
+}
+
+/// Whoever wants an unpaid hold on a link, as its limits see it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Holder {
+    ingress: PortRef,
+    group: Option<CommitmentId>,
+    paid: (SoldRate, Bytes),
+}
+
+impl HoldTerms {
+    pub(crate) fn holder(&self, ingress: PortRef, link: PortRef) -> Holder {
+        let paid = self.paid.as_ref().filter(|it| it.links.contains(&link));
+        Holder {
+            ingress,
+            group: self.group,
+            paid: paid.map_or_else(Default::default, |it| (it.rate, it.burst)),
+        }
+    }
 }
 
 impl Commitment {
@@ -152,7 +198,8 @@ impl Hasher for IdHasher {
 
 #[derive(Clone, Copy, Debug)]
 struct Hold {
-    ingress: PortRef,
+    holder: Holder,
+    /// What it takes beyond what is paid.
     booking: Booking,
 }
 
@@ -286,7 +333,7 @@ impl Book {
             } = *commitment;
             let peak = link.calendar.peak_of(class, window, None);
             match Headroom::of(&whole, peak, class).refuses(port, class, rate, burst) {
-                None => link.enter(id, commitment),
+                None => link.enter(id, commitment, port),
                 Some(_) => losers.push(id),
             }
         }
@@ -360,7 +407,9 @@ impl Book {
             self.links.insert(to, link);
         }
         for commitment in self.commitments.values_mut() {
-            let ports = commitment.path.iter_mut();
+            let paid = commitment.hold.paid.iter_mut();
+            let paid = paid.flat_map(|it| it.links.iter_mut());
+            let ports = commitment.path.iter_mut().chain(paid);
             for port in ports.chain([&mut commitment.ingress]) {
                 if *port == from {
                     *port = to;
@@ -370,8 +419,12 @@ impl Book {
             commitment.path.dedup();
         }
         for link in self.links.values_mut() {
-            for hold in link.unpaid.values_mut().filter(|it| it.ingress == from) {
-                hold.ingress = to;
+            for hold in link
+                .unpaid
+                .values_mut()
+                .filter(|it| it.holder.ingress == from)
+            {
+                hold.holder.ingress = to;
             }
         }
         if self.drained.remove(&(from.switch, Some(from.port))) {
@@ -483,7 +536,10 @@ impl Book {
         }
         let booking = commitment.booking();
         let mut links = commitment.path.iter();
-        links.try_for_each(|port| self.admits(*port, &booking, holder, left_out))
+        links.try_for_each(|port| {
+            let holder = holder.map(|ingress| commitment.hold.holder(ingress, *port));
+            self.admits(*port, &booking, holder, left_out)
+        })
     }
 
     /// Gives the capacity back. `None` if there is no such commitment (any more).
@@ -539,6 +595,7 @@ impl Book {
             return false;
         };
         commitment.unpaid = false;
+        commitment.hold = HoldTerms::default();
         self.cooling.remove(&commitment.ingress);
         for port in &commitment.path {
             if let Some(link) = self.links.get_mut(port) {
@@ -675,7 +732,7 @@ impl Book {
         &self,
         port: PortRef,
         booking: &Booking,
-        holder: Option<PortRef>,
+        holder: Option<Holder>,
         left_out: Option<CommitmentId>,
     ) -> Result<(), Reason> {
         let Booking {
@@ -706,7 +763,7 @@ impl Book {
         port: PortRef,
         class: Class,
         window: Window,
-        holder: Option<PortRef>,
+        holder: Option<Holder>,
         left_out: Option<CommitmentId>,
     ) -> Result<Headroom, Reason> {
         let link = self
@@ -721,8 +778,14 @@ impl Book {
             .filter(|old| old.class == class && old.window.covers(window))
             .filter(|_| left_out.is_some_and(is_paid_for))
             .map(|old| (old.rate, old.burst));
-        room.hold =
-            holder.and_then(|ingress| link.hold_allowance(ingress, class, window, &room, left_out));
+        room.hold = holder.and_then(|holder| {
+            let hold = link.hold_allowance(&holder, class, window, &room, left_out)?;
+            let (rate, burst) = holder.paid;
+            Some(Allowance {
+                rate: SoldRate(hold.rate.0.saturating_add(rate.0)),
+                burst: Bytes(hold.burst.0.saturating_add(burst.0)),
+            })
+        });
         Ok(room)
     }
 
@@ -780,7 +843,7 @@ impl Book {
     fn enter(&mut self, id: CommitmentId, commitment: Commitment) {
         for port in &commitment.path {
             if let Some(link) = self.links.get_mut(port) {
-                link.enter(id, &commitment);
+                link.enter(id, &commitment, *port);
             }
         }
         self.ends.insert((commitment.window.end(), id));
@@ -826,13 +889,19 @@ impl Link {
         }
     }
 
-    fn enter(&mut self, id: CommitmentId, commitment: &Commitment) {
+    fn enter(&mut self, id: CommitmentId, commitment: &Commitment, port: PortRef) {
         let booking = commitment.booking();
         self.calendar.book(&booking);
         self.booked.insert(id);
         if commitment.unpaid {
-            let ingress = commitment.ingress;
-            self.unpaid.insert(id, Hold { ingress, booking });
+            let holder = commitment.hold.holder(commitment.ingress, port);
+            let (rate, burst) = holder.paid;
+            let booking = Booking {
+                rate: SoldRate(booking.rate.0.saturating_sub(rate.0)),
+                burst: Bytes(booking.burst.0.saturating_sub(burst.0)),
+                ..booking
+            };
+            self.unpaid.insert(id, Hold { holder, booking });
         }
     }
 
@@ -847,18 +916,24 @@ impl Link {
     /// `None` if there is no limit, because it would be the only one.
     fn hold_allowance(
         &self,
-        ingress: PortRef,
+        holder: &Holder,
         class: Class,
         window: Window,
         room: &Headroom,
         left_out: Option<CommitmentId>,
     ) -> Option<Allowance> {
-        let others = self.unpaid.iter().filter(|(id, _)| Some(**id) != left_out);
-        let mut others = others.map(|(_, hold)| hold).peekable();
-        others.peek()?;
+        let others = || {
+            let others = self.unpaid.iter().filter(|(id, _)| Some(**id) != left_out);
+            others.map(|(_, hold)| hold)
+        };
+        let group = holder.group;
+        let is_together = |hold: &Hold| group.is_some() && hold.holder.group == group;
+        if others().all(is_together) {
+            return None;
+        }
         let (mut rate, mut burst) = (Taken::default(), Taken::default());
-        for hold in others.filter(|hold| hold.booking.window.overlaps(window)) {
-            let same_ingress = hold.ingress == ingress;
+        for hold in others().filter(|hold| hold.booking.window.overlaps(window)) {
+            let same_ingress = hold.holder.ingress == holder.ingress;
             rate.count(hold.booking.rate.0.into(), same_ingress);
             if hold.booking.class == class {
                 burst.count(hold.booking.burst.0, same_ingress);

@@ -13,7 +13,7 @@ pub mod topology;
 pub mod units;
 
 pub use admission::{Ask, Bounds};
-pub use book::{Commitment, CommitmentId};
+pub use book::{Commitment, CommitmentId, HoldTerms, PaidPart};
 pub use class::{Class, ClassPlan};
 pub use price::{Charge, Pricing, Tariff};
 pub use refusal::{CounterOffer, Reason, Refusal};

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 use payflow_qos::{
+    HoldTerms,
     admission::{Ask, Bounds, find_path},
     book::{Book, Commitment, CommitmentId},
     class::Class,
@@ -83,6 +84,7 @@ impl Network {
             window,
             ingress: edge(1),
             unpaid: false,
+            hold: HoldTerms::default(),
             value: 0,
         };
         self.book
@@ -101,6 +103,7 @@ fn ask(from: u64, to: u64, kbps: u32) -> Ask {
         window: window(0, 10 * SECOND),
         asker: edge(from),
         unpaid: false,
+        hold: HoldTerms::default(),
         replacing: None,
         bounds: Bounds::default(),
     }
@@ -593,6 +596,7 @@ fn network() -> impl Strategy<Value = Network> {
                 window: window(start * SECOND, (start + length) * SECOND),
                 ingress: edge(1 + id as u64 % 3),
                 unpaid,
+                hold: HoldTerms::default(),
                 value: 0,
             };
             let _ = network.book.commit(CommitmentId(id as u64), &commitment); // what does not fit is left out

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 use payflow_qos::{
+    HoldTerms, PaidPart,
     book::{Book, Commitment, CommitmentId, TrimError},
     class::Class,
     refusal::Reason,
@@ -31,6 +32,7 @@ fn paid(kbps: u32) -> Commitment {
         window: window(0, 10 * SECOND),
         ingress: HOST,
         unpaid: false,
+        hold: HoldTerms::default(),
         value: 0,
     }
 }
@@ -612,4 +614,94 @@ fn a_flow_below_the_granularity_of_a_meter_is_booked_as_one_kilobit_and_one_of_n
     let load = book.load(LINK, Time::default());
     assert_eq!(load.rate, SoldRate(1));
     assert_eq!(load.steady_burst, Bytes(2 * burst.0));
+}
+
+/// A tenth of the link of 90 Mbit/s, beside another hold.
+const TENTH: u32 = 9_000;
+
+#[test]
+fn flows_that_are_bought_together_are_one_hold() {
+    let mut book = book();
+    let together = |id, kbps| {
+        let hold = HoldTerms {
+            group: Some(CommitmentId(1)),
+            paid: None,
+        };
+        (
+            id,
+            Commitment {
+                hold,
+                ..self::hold(kbps, HOST)
+            },
+        )
+    };
+    // Alone on the link, whatever they are.
+    for (id, hold) in [
+        together(1, 30_000),
+        together(2, 30_000),
+        together(3, 20_000),
+    ] {
+        assert_eq!(commit(&mut book, id, hold), Ok(()));
+    }
+    // Beside them, and beside another one, everybody's limits hold.
+    assert!(matches!(
+        commit(&mut book, 4, hold(TENTH, HOST)),
+        Err(Reason::HoldLimit { .. })
+    ));
+    book.release(CommitmentId(3));
+    book.release(CommitmentId(2));
+    book.release(CommitmentId(1));
+    assert_eq!(commit(&mut book, 5, hold(1_000, OTHER_HOST)), Ok(()));
+    assert_eq!(commit(&mut book, 6, together(6, TENTH - 1_000).1), Ok(()));
+    assert!(matches!(
+        commit(&mut book, 7, together(7, 2_000).1),
+        Err(Reason::HoldLimit { .. })
+    ));
+}
+
+#[test]
+fn a_hold_that_changes_what_is_paid_is_a_hold_of_what_it_adds() {
+    let mut book = book();
+    assert_eq!(commit(&mut book, 1, paid(40_000)), Ok(()));
+    assert_eq!(commit(&mut book, 2, hold(64, OTHER_HOST)), Ok(()));
+    let change = |kbps, is_paid: bool| Commitment {
+        hold: HoldTerms {
+            group: None,
+            paid: is_paid.then(|| PaidPart {
+                links: vec![LINK],
+                rate: SoldRate(40_000),
+                burst: Class::Steady.burst(SoldRate(40_000)),
+            }),
+        },
+        ..hold(kbps, HOST)
+    };
+    let try_instead = |book: &Book, commitment: Commitment| {
+        let mut book = book.clone();
+        book.release(CommitmentId(1));
+        let committed = commit(&mut book, 3, commitment);
+        (committed, book)
+    };
+    assert!(try_instead(&book, change(40_000, false)).0.is_err());
+    assert_eq!(try_instead(&book, change(40_000, true)).0, Ok(()));
+    assert_eq!(try_instead(&book, change(40_000 + TENTH, true)).0, Ok(()));
+    assert!(try_instead(&book, change(41_000 + TENTH, true)).0.is_err());
+    // What is paid of it takes nothing of what others may hold.
+    let (_, mut changed) = try_instead(&book, change(40_000, true));
+    assert_eq!(
+        commit(&mut changed, 4, hold(TENTH - 64, OTHER_HOST)),
+        Ok(())
+    );
+    // Where it is not carried yet, all of it is a hold.
+    let elsewhere = Commitment {
+        hold: HoldTerms {
+            group: None,
+            paid: Some(PaidPart {
+                links: Vec::new(),
+                rate: SoldRate(40_000),
+                burst: Bytes(u64::MAX),
+            }),
+        },
+        ..hold(40_000, HOST)
+    };
+    assert!(try_instead(&book, elsewhere).0.is_err());
 }

@@ -6,6 +6,7 @@
 #![allow(clippy::unwrap_used)]
 
 use payflow_qos::{
+    HoldTerms,
     book::{Book, Commitment, CommitmentId, TrimError},
     calendar::Slots,
     class::{Class, ClassPlan},
@@ -504,6 +505,7 @@ fn flow() -> impl Strategy<Value = Flow> {
                     window: Window::new(Time::default(), Time::from_millis(1)).unwrap(),
                     ingress: host(ingress),
                     unpaid,
+                    hold: HoldTerms::default(),
                     value,
                 },
             },

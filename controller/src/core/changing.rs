@@ -10,7 +10,7 @@
 
 use std::time::Duration;
 
-use payflow_qos::{Commitment, Window};
+use payflow_qos::{Commitment, HoldTerms, PaidPart, Window};
 
 use super::{
     Core, commitment,
@@ -164,7 +164,7 @@ impl Core {
         match old {
             None => (new, None),
             Some((replaced, old)) => {
-                let (both, rest) = cover(new, old);
+                let (both, rest) = cover(new, old, self.slack());
                 (both, Some((replaced, rest)))
             }
         }
@@ -250,6 +250,11 @@ impl Core {
         }
     }
 
+    /// How long at most from a quote to its beginning.
+    pub(super) fn slack(&self) -> Duration {
+        self.config.quote_ttl + self.config.grace + self.config.install_patience
+    }
+
     /// A duration that is sold.
     pub(super) fn sold_duration(&self, seconds: u64) -> Result<Duration, Problem> {
         let duration = Duration::from_secs(seconds);
@@ -267,7 +272,12 @@ impl Core {
 }
 
 /// What covers both on the path of the new one, and what is left of the old one beside it.
-pub(super) fn cover(new: Commitment, old: &Commitment) -> (Commitment, Commitment) {
+/// It may begin later than now by `slack`, and end so much later.
+pub(super) fn cover(
+    new: Commitment,
+    old: &Commitment,
+    slack: Duration,
+) -> (Commitment, Commitment) {
     let rate = new.rate.max(old.rate);
     let start = new.window.start().min(old.window.start());
     let end = new.window.end().max(old.window.end());
@@ -276,10 +286,19 @@ pub(super) fn cover(new: Commitment, old: &Commitment) -> (Commitment, Commitmen
         path: left.copied().collect(),
         ..old.clone()
     };
+    let window = Window::new(start, end).unwrap_or(new.window);
+    // What is carried and paid for is no hold, as long as it is paid for.
+    let is_paid = !old.unpaid && end <= old.window.end().plus(slack);
+    let paid = is_paid.then(|| PaidPart {
+        links: old.path.clone(),
+        rate: old.rate,
+        burst: old.burst,
+    });
     let both = Commitment {
         rate,
         burst: new.burst.max(old.burst),
-        window: Window::new(start, end).unwrap_or(new.window),
+        window,
+        hold: HoldTerms { paid, ..new.hold },
         ..new
     };
     (both, rest)

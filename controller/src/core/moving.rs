@@ -11,7 +11,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use payflow_qos::{
-    Ask, Bounds, Commitment, CommitmentId, Path, PortRef, Time, Window, admission::fitting_path,
+    Ask, Bounds, Commitment, CommitmentId, HoldTerms, Path, PortRef, Time, Window,
+    admission::fitting_path,
 };
 
 use super::{
@@ -173,6 +174,7 @@ impl Core {
             window: self.rest(reservation)?,
             asker: reservation.issued.asker,
             unpaid: false,
+            hold: HoldTerms::default(),
             replacing: self.book.get(id).map(|_| id),
             bounds: quote.bounds,
         };

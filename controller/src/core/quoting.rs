@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use payflow_payment::{Address, Amount, PaymentTerms, Signed};
 use payflow_qos::{
-    Ask, BitRate, Bounds, Class, Commitment, Path, PortRef, Reason, Refusal, SoldRate, Time,
-    Window, admission::find_path, price::Charge,
+    Ask, BitRate, Bounds, Class, Commitment, HoldTerms, Path, PortRef, Reason, Refusal, SoldRate,
+    Time, Window, admission::find_path, price::Charge,
 };
 
 use super::{
@@ -61,6 +61,7 @@ impl Wanted {
             window,
             asker: self.asker,
             unpaid: true,
+            hold: HoldTerms::default(),
             replacing: None,
             bounds: self.bounds,
         }
@@ -171,8 +172,10 @@ impl Core {
         let expires = self.now.plus(self.config.quote_ttl);
         let hold_ends = expires.plus(self.config.grace);
         let window = self.window(&wanted)?;
-        let (path, charge) = self.admit(number, &wanted, window, &terms)?;
-        let delay_bound_ms = self.delay_bound_ms(&wanted, &path)?;
+        let (path, charge) = self.admit(number, &wanted, window, &terms, group)?;
+        let delay_bound_ms = self.delay_bound_ms(&wanted, &path).inspect_err(|_| {
+            self.book.release(commitment(number));
+        })?;
         let price = Amount(charge.total());
         let document = QuoteDocument {
             id: number.quote_id(),
@@ -463,17 +466,24 @@ impl Core {
         wanted: &Wanted,
         window: Window,
         terms: &Terms,
+        group: &[ReservationNumber],
     ) -> Result<(Path, Charge), Problem> {
         let mut ask = wanted.ask(window);
+        ask.hold.group = group.first().map(|it| commitment(*it));
         let old = terms.replaces.and_then(|it| {
             let id = commitment(it);
             Some((id, self.book.get(id)?.clone()))
         });
         if let Some((old_id, old)) = &old {
-            let (both, _) = cover(ask.commitment(&Path { hops: Vec::new() }, 0), old);
+            let (both, _) = cover(
+                ask.commitment(&Path { hops: Vec::new() }, 0),
+                old,
+                self.slack(),
+            );
             ask = Ask {
                 rate: both.rate,
                 window: both.window,
+                hold: both.hold,
                 replacing: Some(*old_id),
                 ..ask
             };
@@ -496,7 +506,7 @@ impl Core {
                 .map(|()| (path, charge))
                 .map_err(|refusal| refused(&refusal));
         };
-        let (both, rest) = cover(wanted, &old);
+        let (both, rest) = cover(wanted, &old, self.slack());
         self.book.release(old_id);
         let held = self.book.commit(commitment(number), &both);
         if let Err(refusal) = held {
@@ -546,6 +556,10 @@ impl Core {
             window,
             ingress: reservation.issued.asker,
             unpaid: reservation.paid.is_none(),
+            hold: HoldTerms {
+                group: reservation.issued.group.first().map(|it| commitment(*it)),
+                paid: None,
+            },
             value: if has_ended { 0 } else { quote.payment.price.0 },
         };
         if !has_ended {

@@ -356,8 +356,14 @@ impl Core {
             EndCause::Unpaid => {
                 self.pending.remove(&number);
                 self.alarms.clear(Alarm::Payment(number));
-                if !is_planted(Fault::LeakHold) {
+                // A group is one hold, and costs one cool-down.
+                let ended = self.register.reservations.get(&number);
+                let first = ended.and_then(|it| it.issued.group.first());
+                if is_planted(Fault::LeakHold) {
+                } else if first.is_none_or(|first| *first == number) {
                     self.book.expire_unpaid(commitment(number), self.now);
+                } else {
+                    self.book.release(commitment(number));
                 }
                 self.change_is_over(number);
             }

@@ -4,6 +4,7 @@
 use super::*;
 use crate::{
     book::Commitment,
+    book::HoldTerms,
     units::{BitRate, Bytes, Time},
 };
 use proptest::prelude::*;
@@ -86,6 +87,7 @@ impl Flow {
             window: self.window,
             ingress: port(99),
             unpaid: false,
+            hold: HoldTerms::default(),
             value: 1,
         };
         book.commit(CommitmentId(id), &commitment).is_ok()

@@ -408,3 +408,27 @@ fn what_switches_may_still_carry_of_a_group_that_lost_its_capacity_stays_booked(
     }
     assert_eq!(booked(&desk), [1_000_000, 0], "a switch is away");
 }
+
+#[test]
+fn the_flows_of_a_group_do_not_take_room_for_holds_from_one_another_and_cost_one_cool_down() {
+    let mut desk = open();
+    // On links of 20 Mbit/s a second hold by itself would have room for less than two.
+    let flow = |port: u16, rate_bps| QuoteRequest {
+        destination_port: Some(port.into()),
+        rate_bps,
+        ..there()
+    };
+    let call = vec![
+        flow(6_000, 64_000),
+        flow(6_001, 4_000_000),
+        flow(6_002, 9_000_000),
+        back(),
+    ];
+    let group = ask_group(&mut desk, call).unwrap();
+    assert_eq!(group.quotes.len(), 4);
+    desk.wait(Duration::from_secs(41));
+    assert_eq!(statuses(&mut desk, &group), [Status::Expired; 4]);
+    let cool = desk.core.book.cool_down_until(port(1, 1), desk.now);
+    let most = desk.now.plus(payflow_qos::book::COOL_DOWN_FIRST);
+    assert!(cool.is_some_and(|until| until <= most), "{cool:?}");
+}

@@ -2,7 +2,7 @@
 
 use super::network::Network;
 use crate::simulation::chance::Chance;
-use payflow_qos::{Ask, Class, PortRef, SoldRate, Time, Window};
+use payflow_qos::{Ask, Class, HoldTerms, PortRef, SoldRate, Time, Window};
 use std::time::Duration;
 
 /// The present, when it begins.
@@ -98,6 +98,7 @@ pub(super) fn requests(
                 window: Window::lasting(at.plus(ahead), duration)?,
                 asker: hosts[from],
                 unpaid: false,
+                hold: HoldTerms::default(),
                 replacing: None,
                 bounds: payflow_qos::Bounds::default(),
             },

@@ -2,7 +2,8 @@
 
 use anyhow::{Context as _, ensure};
 use payflow_qos::{
-    BitRate, PortRef, SoldRate, SwitchId, Time, Topology, admission::fitting_path, book::Book,
+    BitRate, HoldTerms, PortRef, SoldRate, SwitchId, Time, Topology, admission::fitting_path,
+    book::Book,
 };
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -176,6 +177,7 @@ impl Network {
                     window,
                     asker: host_port(from),
                     unpaid: false,
+                    hold: HoldTerms::default(),
                     replacing: None,
                     bounds: payflow_qos::Bounds::default(),
                 };
