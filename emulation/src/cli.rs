@@ -16,6 +16,7 @@ use crate::scenario::{self, Scenario};
 use crate::selftest;
 use crate::simulate;
 use crate::table::{Table, mbit, percent};
+use crate::topology::{self, command::TopologyCommand};
 use crate::traffic::flow::FlowSpec;
 use crate::traffic::recv::{RecvOptions, recv};
 use crate::traffic::send::{SendOptions, send};
@@ -61,6 +62,9 @@ enum Command {
     Simulate(simulate::SimulateArgs),
     /// Asks a ledger for balances, gas and receipt hashes; the answer is JSON
     Ledger(auditor::AuditorArgs),
+    /// Topologies of researchers: what they are, in another format, as a picture
+    #[command(subcommand)]
+    Topology(TopologyCommand),
     /// Generates and measures traffic; runs inside the hosts of a lab
     #[command(subcommand)]
     Traffic(Traffic),
@@ -165,6 +169,7 @@ pub fn run() -> anyhow::Result<()> {
         Command::Run(Run::Pricing(args)) => pricing::run(&args),
         Command::Simulate(args) => simulate::run(&args),
         Command::Ledger(args) => print(&auditor::audit(&args)?),
+        Command::Topology(command) => topology::command::run(&command),
         Command::Traffic(traffic) => run_traffic(traffic),
     }
 }
