@@ -32,7 +32,7 @@ mod tests;
 pub use convert::Format;
 pub use defaults::FALLBACK_CAPACITY;
 pub use notes::{Note, Notes, Seen};
-pub use source::{Reading, load, read_shipped};
+pub use source::{Reading, load, quote, read_shipped};
 pub use statistics::{Range, Statistics};
 
 use payflow_qos::BitRate;

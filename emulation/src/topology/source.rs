@@ -46,6 +46,46 @@ impl Default for Reading {
     }
 }
 
+impl Reading {
+    /// What asks for the same on the command line, each option after a blank.
+    #[must_use]
+    pub fn options(&self) -> String {
+        let mut options = String::new();
+        let mut say = |name: &str, value: Option<String>| {
+            if let Some(value) = value {
+                options.push_str(&format!(" --{name} {}", quote(&value)));
+            }
+        };
+        say(
+            "default-capacity",
+            self.default_capacity.map(|it| it.to_string()),
+        );
+        say("scale-to", self.scale_to.map(|it| it.to_string()));
+        say(
+            "demands",
+            self.demands.as_ref().map(|it| it.display().to_string()),
+        );
+        say(
+            "python",
+            Some(self.python.clone()).filter(|it| it != PYTHON),
+        );
+        if self.largest {
+            options.push_str(" --largest");
+        }
+        options
+    }
+}
+
+/// A word as a shell takes it.
+#[must_use]
+pub fn quote(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-,:=+@%".contains(c);
+    if !word.is_empty() && word.chars().all(plain) {
+        return word.to_owned();
+    }
+    format!("'{}'", word.replace('\'', "'\\''"))
+}
+
 /// The topology of a file (`.graphml`, `.xml`, `.json`, `.toml`, `.py`), of a name of Mininet's (`mn:tree,2`) or of a generator
 /// (`gen:waxman,n=50,seed=3`). Every link has a capacity.
 ///
@@ -212,4 +252,25 @@ fn scale(topology: &mut Topology, fastest: BitRate) {
     topology.notes.add_many(Note::Scaled, count, || {
         format!("{} became {fastest}", BitRate(now))
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn options_say_what_was_asked_for_and_nothing_else() {
+        assert_eq!(Reading::default().options(), "");
+        let reading = Reading {
+            default_capacity: Some(BitRate(40_000_000_000)),
+            largest: true,
+            demands: Some("my matrix.xml".into()),
+            ..Reading::default()
+        };
+        assert_eq!(
+            reading.options(),
+            " --default-capacity 40Gbit/s --demands 'my matrix.xml' --largest"
+        );
+        assert_eq!(quote("it's"), "'it'\\''s'");
+    }
 }

@@ -272,7 +272,7 @@ fn what_is_no_topology_is_refused_with_file_and_line() {
         ("n.xml", SNDLIB.replace("<target>C", "<target>X"), "n.xml:12: no node \"X\""),
         ("n.json", "{\"nodes\":\n[{]}".to_owned(), "n.json:2: not a graph as JSON"),
         ("n.json", TOPOHUB.replace("\"target\": 2", "\"target\": 7"), "no node \"7\""),
-        ("n.json", "[".repeat(100_000), "recursion"),
+        ("n.json", format!("{{\"nodes\": [{{\"id\": {}", "[".repeat(100_000)), "recursion"),
         ("n.toml", "name = \"n\"\nnodes = [\"A\",\n\"A\"]".to_owned(), "n.toml:3: a second node"),
         ("n.toml", "name = \"n\"\nnodes = [\"A\"]\nlinks = [\n{ ends = [\"A\", \"A\"] }]".to_owned(), "n.toml:4: a link from A to itself"),
         ("n.toml", "name = \"n\"\nnodes = [\"A\", \"B\"]\nlinks = [\n{ ends = [\"A\", \"B\"], capacity = \"fast\" }]".to_owned(), "is not a rate"),
@@ -570,7 +570,10 @@ fn any_topology() -> impl Strategy<Value = Topology> {
         origin(&[Origin::Stated, Origin::Distance]),
     );
     let delay = delay.prop_map(|(value, origin)| Fact { value, origin });
-    let node = (kind, prop::option::of((-180.0..180.0_f64, -90.0..90.0_f64)));
+    // As maps have them: six decimals.
+    let place = (-180_000_000..=180_000_000_i32, -90_000_000..=90_000_000_i32);
+    let place = place.prop_map(|(x, y)| (f64::from(x) / 1e6, f64::from(y) / 1e6));
+    let node = (kind, prop::option::of(place));
     let link = (
         0..100_usize,
         0..100_usize,
