@@ -35,10 +35,12 @@ def mac_of(number):
 
 
 class CapacityLink(Link):
-    """A veth pair that knows its capacity in frame bits per second and its role ('trunk', 'host' or None)."""
+    """A veth pair that knows its capacity in frame bits per second, or in Mbit/s as `bw`, and its role ('trunk', 'host' or None)."""
 
-    def __init__(self, node1, node2, capacity_bps=None, role=None, **params):
+    def __init__(self, node1, node2, capacity_bps=None, role=None, bw=None, **params):
         Link.__init__(self, node1, node2, **params)
+        if capacity_bps is None and bw:
+            capacity_bps = round(float(bw) * MBIT)
         for intf in (self.intf1, self.intf2):
             intf.payflow_capacity_bps = capacity_bps
             intf.payflow_role = role
@@ -184,7 +186,19 @@ class Detour(PayflowTopo):
         self.add_trunk(s3, s2, detour_bps)
 
 
-KINDS = {'paper': Paper, 'line': Line, 'ring': Ring, 'mesh': Mesh, 'detour': Detour}
+class Given(PayflowTopo):
+    """A topology from elsewhere: a number of switches; for every host its switch, numbered from 0 on, and what its link carries, or
+    None; for every trunk its two switches and what it carries."""
+
+    def build_network(self, switches=1, hosts=(), trunks=(), host_bps=HOST_BPS):
+        names = [self.add_switch() for _ in range(switches)]
+        for switch, capacity_bps in hosts:
+            self.add_host(names[switch], capacity_bps or host_bps)
+        for switch1, switch2, capacity_bps in trunks:
+            self.add_trunk(names[switch1], names[switch2], capacity_bps)
+
+
+KINDS = {'paper': Paper, 'line': Line, 'ring': Ring, 'mesh': Mesh, 'detour': Detour, 'given': Given}
 
 # For `mn --custom topology.py --topo payflow --switch payflow --link payflow`.
 topos = {'payflow': Paper}

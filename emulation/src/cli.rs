@@ -11,15 +11,19 @@ use clap::{Parser, Subcommand};
 use crate::auditor;
 use crate::demo;
 use crate::experiment::pricing;
-use crate::mininet::{Lab, LabConfig, Regular, Topology};
+use crate::mininet::{Given, Lab, LabConfig, Regular, Topology};
 use crate::scenario::{self, Scenario};
 use crate::selftest;
 use crate::simulate;
 use crate::table::{Table, mbit, percent};
+use crate::topology::{self, Reading, command::TopologyCommand};
 use crate::traffic::flow::FlowSpec;
 use crate::traffic::recv::{RecvOptions, recv};
 use crate::traffic::send::{SendOptions, send};
 use crate::traffic::tcp::{self, TcpSendOptions};
+
+/// Above this, the processor and not a queue decides what is lost in an emulation, on any machine.
+const LAB_BPS: u64 = 500_000_000;
 
 /// Networks to try PayFlow on: emulated switches, traffic, measurements.
 #[derive(Debug, Parser)]
@@ -41,8 +45,8 @@ enum Command {
     Selftest,
     /// Brings a network up and keeps it until the end of standard input, for looking around by hand
     Network {
-        /// paper, line, ring or mesh
-        #[arg(long, default_value = "paper")]
+        /// paper, line, ring or mesh; or whatever `payflow-lab topology show` takes: a file, mn:tree,2, gen:fat-tree,k=4
+        #[arg(long, default_value = "paper", value_name = "SOURCE")]
         topology: String,
         /// Switches, for line, ring and mesh
         #[arg(long, default_value_t = 3)]
@@ -53,6 +57,8 @@ enum Command {
         /// Capacity of the trunks, for line, ring and mesh, in Mbit/s
         #[arg(long, default_value_t = 20)]
         trunk_mbit: u64,
+        #[command(flatten)]
+        reading: Reading,
     },
     /// A scenario on real switches, or an experiment; writes report.json and plots into target/lab/NAME
     #[command(subcommand)]
@@ -61,6 +67,9 @@ enum Command {
     Simulate(simulate::SimulateArgs),
     /// Asks a ledger for balances, gas and receipt hashes; the answer is JSON
     Ledger(auditor::AuditorArgs),
+    /// Topologies of researchers: what they are, in another format, as a picture
+    #[command(subcommand)]
+    Topology(TopologyCommand),
     /// Generates and measures traffic; runs inside the hosts of a lab
     #[command(subcommand)]
     Traffic(Traffic),
@@ -152,8 +161,10 @@ pub fn run() -> anyhow::Result<()> {
             switches,
             hosts,
             trunk_mbit,
+            reading,
         } => run_network(
             &topology,
+            &reading,
             Regular {
                 switches,
                 hosts,
@@ -165,6 +176,7 @@ pub fn run() -> anyhow::Result<()> {
         Command::Run(Run::Pricing(args)) => pricing::run(&args),
         Command::Simulate(args) => simulate::run(&args),
         Command::Ledger(args) => print(&auditor::audit(&args)?),
+        Command::Topology(command) => topology::command::run(&command),
         Command::Traffic(traffic) => run_traffic(traffic),
     }
 }
@@ -180,13 +192,13 @@ fn run_demo(dir: PathBuf) -> anyhow::Result<()> {
     bail!("a bar was missed; see the table")
 }
 
-fn run_network(topology: &str, regular: Regular) -> anyhow::Result<()> {
+fn run_network(topology: &str, reading: &Reading, regular: Regular) -> anyhow::Result<()> {
     let topology = match topology {
         "paper" => Topology::default(),
         "line" => Topology::Line(regular),
         "ring" => Topology::Ring(regular),
         "mesh" => Topology::Mesh(regular),
-        other => bail!("no topology {other:?}: paper, line, ring or mesh"),
+        source => Topology::Given(given(source, reading)?),
     };
     let lab = Lab::start(LabConfig {
         topology,
@@ -221,6 +233,28 @@ fn run_network(topology: &str, regular: Regular) -> anyhow::Result<()> {
     println!("the end of standard input (Ctrl-D) ends it");
     std::io::copy(&mut std::io::stdin().lock(), &mut std::io::sink())?;
     Ok(())
+}
+
+/// A topology from elsewhere, with its names beside those of the lab.
+fn given(source: &str, reading: &Reading) -> anyhow::Result<Given> {
+    let map = topology::load(source, reading)?;
+    let given = Given::new(&map).map_err(anyhow::Error::msg)?;
+    eprint!("{}", map.notes);
+    for (letter, nodes) in [
+        ('s', map.switches().collect::<Vec<_>>()),
+        ('h', map.hosts().collect()),
+    ] {
+        for (node, number) in nodes.into_iter().zip(1..) {
+            println!("{letter}{number}: {}", map.nodes[node].name);
+        }
+    }
+    if given.fastest_bps() > LAB_BPS {
+        eprintln!(
+            "trunks of up to {} Mbit/s are more than an emulation carries; --scale-to 40Mbit makes them slower in proportion",
+            mbit(given.fastest_bps())
+        );
+    }
+    Ok(given)
 }
 
 fn run_traffic(command: Traffic) -> anyhow::Result<()> {

@@ -16,5 +16,6 @@ pub mod simulation;
 pub mod stage;
 pub mod switch;
 pub mod table;
+pub mod topology;
 pub mod traffic;
 pub mod trial;

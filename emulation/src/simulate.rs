@@ -12,9 +12,10 @@ use anyhow::{Context, bail};
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 
-use crate::simulation::fabric::shape::ShapeKind;
+use crate::simulation::fabric::shape::{Map, ShapeKind};
 use crate::simulation::minimise::minimise;
 use crate::simulation::{FaultKind, Outcome, Scenario, Wish, run as run_seed};
+use crate::topology::{self, Reading, quote};
 
 /// What to simulate.
 #[derive(Debug, Args)]
@@ -52,6 +53,12 @@ pub struct SimulateArgs {
     /// Which network [default: the seed decides]
     #[arg(long, value_enum)]
     shape: Option<ShapeKind>,
+    /// A topology in place of a shape: whatever `payflow-lab topology show` takes, of up to 100 switches; there are eight hosts,
+    /// where its hosts are if it has some, and delays of links are left out
+    #[arg(long, value_name = "SOURCE", conflicts_with = "shape")]
+    topology: Option<String>,
+    #[command(flatten)]
+    reading: Reading,
 }
 
 impl SimulateArgs {
@@ -74,6 +81,11 @@ impl SimulateArgs {
             scenario.wishes = self.wishes.iter().copied().collect();
         }
         scenario.shape = self.shape.or(scenario.shape);
+        if let Some(source) = &self.topology {
+            let topology = topology::load(source, &self.reading)?;
+            let options = format!("--topology {}{}", quote(source), self.reading.options());
+            scenario.map = Some(Map::new(&topology, options).map_err(anyhow::Error::msg)?);
+        }
         scenario.journal = self.journal;
         if let Some(number) = scenario.without.iter().find(|it| **it >= scenario.buyers) {
             bail!(

@@ -26,7 +26,7 @@ use serde_json::{Value, json};
 
 use link::Link;
 pub use network::{
-    Datapath, HostInfo, LabConfig, LabInfo, PortInfo, Regular, SwitchInfo, Topology,
+    Datapath, Given, HostInfo, LabConfig, LabInfo, PortInfo, Regular, SwitchInfo, Topology,
 };
 pub use program::{Done, Proc, Program, Stream};
 

@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
-use super::fabric::shape::ShapeKind;
+use super::fabric::shape::{Map, ShapeKind};
 
 /// A kind of misfortune.
 #[derive(
@@ -92,6 +92,9 @@ pub struct Scenario {
     pub wishes: BTreeSet<Wish>,
     /// Which network; a seed's own when absent.
     pub shape: Option<ShapeKind>,
+    /// A topology in place of a shape.
+    #[serde(skip)]
+    pub map: Option<Map>,
     /// Whether the story is told, and the digest taken.
     #[serde(skip)]
     pub story: bool,
@@ -112,6 +115,7 @@ impl Default for Scenario {
             faults: FaultKind::all(),
             wishes: Wish::all(),
             shape: None,
+            map: None,
             story: false,
             journal: false,
             #[cfg(feature = "planted-faults")]
@@ -156,6 +160,9 @@ impl Scenario {
         if let Some(name) = self.shape.and_then(|shape| shape.to_possible_value()) {
             let _ = write!(command, " --shape {}", name.get_name());
         }
+        if let Some(map) = &self.map {
+            let _ = write!(command, " {}", map.options());
+        }
         command
     }
 }
@@ -186,6 +193,7 @@ mod tests {
             faults: [FaultKind::Cable, FaultKind::Crash].into(),
             wishes: [Wish::Later].into(),
             shape: Some(ShapeKind::Ring),
+            map: None,
             journal: false,
             story: true,
             #[cfg(feature = "planted-faults")]

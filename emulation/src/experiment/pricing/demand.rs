@@ -69,7 +69,7 @@ pub(super) fn requests(
         let from = weighted(&mut chance, network.weights(), None);
         let to = weighted(&mut chance, network.weights(), Some(from));
         let per_mille = RATES_PER_MILLE[chance.between(0, RATES_PER_MILLE.len() as u64) as usize];
-        let rate = SoldRate((network.default_speed.0 / 1_000_000 * per_mille) as u32);
+        let rate = SoldRate((network.default_capacity.0 / 1_000_000 * per_mille) as u32);
         let [shortest, longest] = DURATIONS_S;
         let octaves = log2(longest / shortest) * uniform(&mut chance);
         let duration = Duration::from_secs((shortest * power_of_two(octaves)) as u64);
@@ -131,7 +131,7 @@ fn weighted(chance: &mut Chance, weights: &[u64], but: Option<usize>) -> usize {
 
 fn mean_rate_kbps(network: &Network) -> f64 {
     let mean = RATES_PER_MILLE.iter().sum::<u64>() as f64 / RATES_PER_MILLE.len() as f64;
-    network.default_speed.0 as f64 / 1_000_000.0 * mean
+    network.default_capacity.0 as f64 / 1_000_000.0 * mean
 }
 
 /// Of a logarithmic scale.
@@ -186,7 +186,7 @@ fn log2(number: f64) -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use super::{super::network::SHIPPED, *};
+    use super::{super::network::shipped, *};
 
     #[test]
     fn powers_and_logarithms_are_those_of_the_library() {
@@ -200,7 +200,8 @@ mod tests {
 
     #[test]
     fn demand_is_as_stated_and_the_same_for_the_same_seed() {
-        let network = Network::read(SHIPPED[0]).expect("a network");
+        let map = shipped().expect("topologies").swap_remove(0);
+        let network = Network::new(map).expect("a network");
         let period = Period {
             arrivals_s: 36_000,
             warm_up_s: 7_200,

@@ -19,6 +19,7 @@ mod statistics;
 pub use report::Report;
 
 use crate::experiment::spread;
+use crate::topology::{self, Reading};
 use anyhow::Context as _;
 use clap::Args;
 use demand::{MEDIAN_VALUE, Period, requests};
@@ -43,9 +44,11 @@ pub struct PricingArgs {
     /// Where to write
     #[arg(long, default_value = "target/lab/pricing")]
     dir: PathBuf,
-    /// Other networks than GEANT and AT&T: files as in examples/topologies
-    #[arg(long = "topology")]
-    topologies: Vec<PathBuf>,
+    /// Other networks than GEANT and AT&T: whatever `payflow-lab topology show` takes; may be repeated
+    #[arg(long = "topology", value_name = "SOURCE")]
+    topologies: Vec<String>,
+    #[command(flatten)]
+    reading: Reading,
 }
 
 /// How large an experiment is.
@@ -94,13 +97,13 @@ impl Scale {
 /// A network cannot be read, or a file not be written.
 pub fn run(args: &PricingArgs) -> anyhow::Result<()> {
     let mut networks = Vec::new();
-    for path in &args.topologies {
-        let text = std::fs::read_to_string(path).with_context(|| path.display().to_string())?;
-        networks.push(Network::read(&text).with_context(|| path.display().to_string())?);
+    for source in &args.topologies {
+        let map = topology::load(source, &args.reading)?;
+        networks.push(Network::new(map)?);
     }
     if networks.is_empty() {
-        for text in network::SHIPPED {
-            networks.push(Network::read(text)?);
+        for map in network::shipped()? {
+            networks.push(Network::new(map)?);
         }
     }
     let report = compare(&networks, &Scale::full(args.seeds))?;
@@ -333,14 +336,15 @@ mod tests {
         name = "square"
         source = "nowhere"
         licence = "any"
-        default_speed = "1Gbit"
+        default_capacity = "1Gbit"
         nodes = ["a", "b", "c", "d"]
         links = [{ ends = ["a", "b"] }, { ends = ["b", "c"] }, { ends = ["c", "d"] }, { ends = ["d", "a"] }]
     "#;
 
     /// Small, and yet with all that the real one has.
     fn small() -> (Vec<Network>, Scale) {
-        let network = Network::read(SQUARE).expect("a network");
+        let map = topology::read_shipped("square.toml", SQUARE, &Reading::default());
+        let network = Network::new(map.expect("a topology")).expect("a network");
         let scale = Scale {
             seeds: 2,
             tuning_seeds: 1,

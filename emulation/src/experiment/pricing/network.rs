@@ -1,40 +1,32 @@
-//! Real backbones, from small files of ours.
+//! Backbones to sell on.
 
+use crate::topology::{Reading, Topology as Map, TopologyError, read_shipped};
 use anyhow::{Context as _, ensure};
 use payflow_qos::{
     BitRate, HoldTerms, PortRef, SoldRate, SwitchId, Time, Topology, admission::fitting_path,
     book::Book,
 };
-use serde::Deserialize;
-use std::collections::BTreeMap;
 
 /// The networks that come with the project: GEANT and AT&T.
-pub(super) const SHIPPED: [&str; 2] = [
-    include_str!("../../../../examples/topologies/geant-2012.toml"),
-    include_str!("../../../../examples/topologies/att-2008.toml"),
+const SHIPPED: [(&str, &str); 2] = [
+    (
+        "geant-2012.toml",
+        include_str!("../../../../examples/topologies/geant-2012.toml"),
+    ),
+    (
+        "att-2008.toml",
+        include_str!("../../../../examples/topologies/att-2008.toml"),
+    ),
 ];
+
+/// The topologies that come with the project.
+pub(super) fn shipped() -> Result<Vec<Map>, TopologyError> {
+    let read = |(name, text)| read_shipped(name, text, &Reading::default());
+    SHIPPED.into_iter().map(read).collect()
+}
 
 /// Every host port carries more than all trunks of its switch, so that trunks alone are scarce.
 const HOST_PORT: BitRate = BitRate(4_000_000_000_000);
-
-/// A file of nodes and links.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct File {
-    name: String,
-    source: String,
-    licence: String,
-    default_speed: String,
-    nodes: Vec<String>,
-    links: Vec<FileLink>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct FileLink {
-    ends: [String; 2],
-    speed: Option<String>,
-}
 
 /// A backbone with a host port at every switch.
 #[derive(Clone, Debug)]
@@ -44,7 +36,7 @@ pub(super) struct Network {
     /// Where it is from, with its licence.
     pub source: String,
     /// What links carry of which nothing is known, and what flows are measured by.
-    pub default_speed: BitRate,
+    pub default_capacity: BitRate,
     topology: Topology,
     /// What each node offers and attracts of the traffic: the speeds of its trunks, in Mbit/s.
     weights: Vec<u64>,
@@ -52,53 +44,33 @@ pub(super) struct Network {
 }
 
 impl Network {
-    /// Reads a file.
+    /// The switches of a topology, each with a host port, and the links between them.
     ///
     /// # Errors
-    /// It is not such a file, or names nodes twice or not at all, or a link from a node to itself; or some node cannot be
-    /// reached from another.
-    pub(super) fn read(text: &str) -> anyhow::Result<Self> {
-        let file: File = toml::from_str(text)?;
-        let default_speed: BitRate = file.default_speed.parse()?;
-        let numbers: BTreeMap<&str, usize> =
-            file.nodes.iter().map(String::as_str).zip(0..).collect();
-        ensure!(
-            numbers.len() == file.nodes.len(),
-            "{}: a node is named twice",
-            file.name
-        );
+    /// A switch has no link to another.
+    pub(super) fn new(map: Map) -> anyhow::Result<Self> {
+        let map = map.without_hosts();
+        let default_capacity = map.default_capacity.context("no default capacity")?;
+        let licence = map.licence.as_ref();
+        let licence = licence.map_or_else(String::new, |it| format!(", {it}"));
         let mut network = Self {
-            name: file.name.clone(),
-            source: format!("{}, {}", file.source, file.licence),
-            default_speed,
+            name: map.name,
+            source: format!("{}{licence}", map.source),
+            default_capacity,
             topology: Topology::new(),
-            weights: vec![0; file.nodes.len()],
+            weights: vec![0; map.nodes.len()],
             trunks: Vec::new(),
         };
-        for node in 0..file.nodes.len() {
+        for node in 0..map.nodes.len() {
             network.topology.add_switch(switch(node));
             network.topology.set_capacity(host_port(node), HOST_PORT);
         }
-        let mut ports = vec![1_u32; file.nodes.len()];
-        for link in &file.links {
-            let [a, b] = &link.ends;
-            let number = |name: &String| {
-                let number = numbers.get(name.as_str()).copied();
-                number.with_context(|| format!("{}: no node {name:?}", file.name))
-            };
-            let ends = [number(a)?, number(b)?];
-            ensure!(
-                ends[0] != ends[1],
-                "{}: a link from {a} to itself",
-                file.name
-            );
-            let speed = match &link.speed {
-                Some(speed) => speed.parse()?,
-                None => default_speed,
-            };
-            let trunks = ends.map(|node| {
+        let mut ports = vec![1_u32; map.nodes.len()];
+        for link in &map.links {
+            let capacity = link.capacity.map_or(default_capacity, |it| it.value);
+            let trunks = link.ends.map(|node| {
                 ports[node] += 1;
-                network.weights[node] += speed.0 / 1_000_000;
+                network.weights[node] += capacity.0 / 1_000_000;
                 PortRef {
                     switch: switch(node),
                     port: payflow_qos::PortNo(ports[node]),
@@ -106,12 +78,16 @@ impl Network {
             });
             for (from, to) in [(trunks[0], trunks[1]), (trunks[1], trunks[0])] {
                 network.topology.add_link(from, to);
-                network.topology.set_capacity(from, speed);
+                network.topology.set_capacity(from, capacity);
                 network.trunks.push(from);
             }
         }
         let one = network.weights.iter().all(|it| *it > 0) && network.nodes() > 1;
-        ensure!(one, "{}: a node has no link", file.name);
+        ensure!(
+            one,
+            "{}: a switch has no link of 1 Mbit/s or more to another; --largest leaves it out if it has none",
+            network.name
+        );
         Ok(network)
     }
 
@@ -210,10 +186,14 @@ mod tests {
 
     #[test]
     fn the_shipped_networks_are_what_their_maps_say() {
-        let networks = SHIPPED.map(|text| Network::read(text).expect("a network"));
-        let sizes = networks
-            .each_ref()
-            .map(|it| (it.nodes(), it.trunks().len()));
+        let maps = shipped().expect("topologies").into_iter();
+        let networks: Vec<_> = maps
+            .map(|map| Network::new(map).expect("a network"))
+            .collect();
+        let sizes: Vec<_> = networks
+            .iter()
+            .map(|it| (it.nodes(), it.trunks().len()))
+            .collect();
         assert_eq!(sizes, [(40, 2 * 61), (25, 2 * 57)]);
         for network in networks {
             let hops = network.mean_hops().expect("all can be reached");
@@ -223,22 +203,19 @@ mod tests {
 
     #[test]
     fn what_is_no_network_is_told() {
-        let file = |nodes: &str, links: &str| {
-            let text = format!(
-                "name = \"n\"\nsource = \"s\"\nlicence = \"l\"\ndefault_speed = \"1Gbit\"\nnodes = {nodes}\nlinks = {links}"
-            );
-            Network::read(&text).and_then(|it| it.mean_hops())
+        let network = |nodes: &str, links: &str| {
+            let text = format!("name = \"n\"\nnodes = {nodes}\nlinks = {links}");
+            let map = read_shipped("n.toml", &text, &Reading::default())?;
+            Network::new(map).and_then(|it| it.mean_hops())
         };
         let link = "{ ends = [\"a\", \"b\"] }";
         assert!(
-            file("[\"a\", \"b\"]", &format!("[{link}, {link}]")).is_ok(),
+            network("[\"a\", \"b\"]", &format!("[{link}, {link}]")).is_ok(),
             "parallel links"
         );
-        let wrong = |nodes: &str, links: &str| file(nodes, links).expect_err("wrong").to_string();
-        assert!(wrong("[\"a\", \"a\"]", "[]").contains("named twice"));
+        let wrong =
+            |nodes: &str, links: &str| network(nodes, links).expect_err("wrong").to_string();
         assert!(wrong("[\"a\", \"b\"]", "[]").contains("has no link"));
-        assert!(wrong("[\"a\"]", &format!("[{link}]")).contains("no node \"b\""));
-        assert!(wrong("[\"a\", \"b\"]", "[{ ends = [\"a\", \"a\"] }]").contains("to itself"));
         let apart = format!("[{link}, {{ ends = [\"c\", \"d\"] }}]");
         assert!(wrong("[\"a\", \"b\", \"c\", \"d\"]", &apart).contains("no route"));
     }

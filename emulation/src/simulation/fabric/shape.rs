@@ -1,6 +1,8 @@
 //! Which switches there are, what is plugged into them, and what the links carry.
 
+use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
+use std::sync::Arc;
 
 use clap::ValueEnum;
 use payflow_controller::core::network::MacAddr;
@@ -8,6 +10,7 @@ use payflow_qos::BitRate;
 use serde::{Deserialize, Serialize};
 
 use crate::simulation::chance::Chance;
+use crate::topology::{FALLBACK_CAPACITY, Topology};
 
 /// How many hosts every network has: 10.0.0.1 to 10.0.0.8.
 pub const HOSTS: u8 = 8;
@@ -37,6 +40,9 @@ impl std::fmt::Display for Jack {
         f.write_str(&self.port_name())
     }
 }
+
+/// The most switches of a topology that is simulated.
+pub const MOST_SWITCHES: usize = 100;
 
 /// How the switches are connected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
@@ -91,6 +97,85 @@ pub struct Shape {
     pub stations: Vec<Station>,
 }
 
+/// A topology that can be simulated, and the options that ask for it on the command line.
+#[derive(Clone, Debug)]
+pub struct Map {
+    options: String,
+    /// Cables between switches, numbered from 1 on, and what they carry.
+    cables: Arc<[(u64, u64, BitRate)]>,
+    /// The switches that hosts are at, if the topology has hosts.
+    hosts: Arc<[u64]>,
+    switches: u64,
+}
+
+/// Whoever asks alike gets alike.
+impl PartialEq for Map {
+    fn eq(&self, other: &Self) -> bool {
+        self.options == other.options
+    }
+}
+
+impl Eq for Map {}
+
+impl Map {
+    /// A topology, and the options that ask for it.
+    ///
+    /// # Errors
+    /// It has no switch, more than [`MOST_SWITCHES`], or some of them cannot be reached from others.
+    pub fn new(topology: &Topology, options: String) -> Result<Self, String> {
+        let switches: Vec<usize> = topology.switches().collect();
+        let numbers: BTreeMap<usize, u64> = switches.iter().copied().zip(1..).collect();
+        let name = &topology.name;
+        if switches.is_empty() || switches.len() > MOST_SWITCHES {
+            return Err(format!(
+                "{name} has {} switches; 1 to {MOST_SWITCHES} can be simulated",
+                switches.len()
+            ));
+        }
+        let alone = topology.clone().without_hosts();
+        if alone.components().len() > 1 {
+            return Err(format!(
+                "some switches of {name} cannot be reached from others; --largest leaves those out"
+            ));
+        }
+        let (mut cables, mut hosts) = (Vec::new(), Vec::new());
+        for link in &topology.links {
+            match link.ends.map(|end| numbers.get(&end).copied()) {
+                [Some(a), Some(b)] => {
+                    let capacity = link.capacity.map_or(FALLBACK_CAPACITY, |it| it.value);
+                    cables.push((a, b, capacity));
+                }
+                [Some(switch), None] | [None, Some(switch)] => hosts.push(switch),
+                [None, None] => {}
+            }
+        }
+        Ok(Self {
+            options,
+            cables: cables.into(),
+            hosts: hosts.into(),
+            switches: u64::try_from(switches.len()).unwrap_or(u64::MAX),
+        })
+    }
+
+    /// What asks for it on the command line.
+    #[must_use]
+    pub fn options(&self) -> &str {
+        &self.options
+    }
+}
+
+/// Gives every switch its sockets, one after another.
+#[derive(Default)]
+struct Sockets(BTreeMap<u64, u32>);
+
+impl Sockets {
+    fn plug(&mut self, switch: u64) -> Jack {
+        let eth = self.0.entry(switch).or_default();
+        *eth += 1;
+        Jack { switch, eth: *eth }
+    }
+}
+
 impl Shape {
     /// Capacities and the places of hosts are chance.
     #[must_use]
@@ -101,28 +186,35 @@ impl Shape {
             .flat_map(|(a, b)| [*a, *b])
             .max()
             .unwrap_or_default();
-        let switches: Vec<u64> = (1..=count).collect();
-        let mut next = std::collections::BTreeMap::new();
-        let mut plug = |switch: u64| {
-            let eth: &mut u32 = next.entry(switch).or_default();
-            *eth += 1;
-            Jack { switch, eth: *eth }
-        };
-        let first = chance.between(0, count);
-        let stations = (1..=HOSTS)
-            .map(|last| Station {
-                address: Ipv4Addr::new(10, 0, 0, last),
-                mac: MacAddr([2, 0, 0, 0, 0, last]),
-                jack: plug(1 + (first + u64::from(last)) % count),
-            })
-            .collect();
+        let mut sockets = Sockets::default();
+        let stations = stations(&mut sockets, count, &[], chance);
         let trunks = cables
             .iter()
             .map(|(a, b)| {
                 let mbit = chance.pick(&[10, 20, 20, 50]).copied().unwrap_or(20);
-                (plug(*a), plug(*b), BitRate(mbit * 1_000_000))
+                let (a, b) = (sockets.plug(*a), sockets.plug(*b));
+                (a, b, BitRate(mbit * 1_000_000))
             })
             .collect();
+        let switches = (1..=count).collect();
+        Self {
+            switches,
+            trunks,
+            stations,
+        }
+    }
+
+    /// As a topology has it; where hosts are is chance if it has none, and of more than [`HOSTS`] some are left out.
+    #[must_use]
+    pub fn of(map: &Map, chance: &mut Chance) -> Self {
+        let mut sockets = Sockets::default();
+        let stations = stations(&mut sockets, map.switches, &map.hosts, chance);
+        let trunks = map.cables.iter().map(|(a, b, capacity)| {
+            let (a, b) = (sockets.plug(*a), sockets.plug(*b));
+            (a, b, *capacity)
+        });
+        let trunks = trunks.collect();
+        let switches = (1..=map.switches).collect();
         Self {
             switches,
             trunks,
@@ -140,5 +232,70 @@ impl Shape {
         edges.chain(
             trunks.flat_map(|(a, b, capacity)| [(*a, *capacity, true), (*b, *capacity, true)]),
         )
+    }
+}
+
+/// Hosts, at these switches, or at any if there are none to name.
+fn stations(sockets: &mut Sockets, count: u64, at: &[u64], chance: &mut Chance) -> Vec<Station> {
+    let first = chance.between(0, count);
+    let station = |last: u8| {
+        let place = first + u64::from(last);
+        let named = usize::try_from(place).unwrap_or_default();
+        let named = at.get(named.checked_rem(at.len()).unwrap_or_default());
+        let switch = named.copied().unwrap_or(1 + place % count);
+        Station {
+            address: Ipv4Addr::new(10, 0, 0, last),
+            mac: MacAddr([2, 0, 0, 0, 0, last]),
+            jack: sockets.plug(switch),
+        }
+    };
+    (1..=HOSTS).map(station).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::topology::{Reading, load};
+
+    fn map(source: &str) -> Result<Map, String> {
+        let topology = load(source, &Reading::default()).expect("a topology");
+        Map::new(&topology, format!("--topology {source}"))
+    }
+
+    #[test]
+    fn a_topology_has_its_cables_and_hosts_at_its_hosts_switches() {
+        let tree = map("mn:tree,2,2").expect("a tree");
+        let shape = Shape::of(&tree, &mut Chance::new(3));
+        let cables: Vec<_> = shape
+            .trunks
+            .iter()
+            .map(|(a, b, _)| (a.switch, b.switch))
+            .collect();
+        assert_eq!(
+            (shape.switches.as_slice(), cables.as_slice()),
+            ([1, 2, 3].as_slice(), [(1, 2), (1, 3)].as_slice())
+        );
+        let at: Vec<u64> = shape
+            .stations
+            .iter()
+            .map(|station| station.jack.switch)
+            .collect();
+        assert_eq!(at.len(), usize::from(HOSTS));
+        assert!(
+            at.iter().all(|switch| *switch > 1),
+            "hosts are at leaves: {at:?}"
+        );
+        let mut jacks: Vec<Jack> = shape.jacks().map(|(jack, ..)| jack).collect();
+        let count = jacks.len();
+        jacks.sort();
+        jacks.dedup();
+        assert_eq!(jacks.len(), count, "one plug in a socket");
+    }
+
+    #[test]
+    fn what_cannot_be_simulated_is_told() {
+        let apart = map("gen:waxman,n=20,beta=0.01,connected=false");
+        assert!(apart.expect_err("apart").contains("--largest"));
+        assert!(map("gen:line,101").expect_err("large").contains("1 to 100"));
     }
 }

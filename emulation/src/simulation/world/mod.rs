@@ -176,7 +176,10 @@ impl World {
         let mut build = Chance::of(seed, "shape", 0);
         let kinds = <ShapeKind as clap::ValueEnum>::value_variants();
         let by_seed = build.pick(kinds).copied().unwrap_or(ShapeKind::Ring);
-        let shape = Shape::new(scenario.shape.unwrap_or(by_seed), &mut build);
+        let shape = match &scenario.map {
+            Some(map) => Shape::of(map, &mut build),
+            None => Shape::new(scenario.shape.unwrap_or(by_seed), &mut build),
+        };
         let fabric = Fabric::new(
             shape,
             Chance::of(seed, "fabric", 0),
