@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::{IOTA, Net, PATIENCE};
+use common::{IOTA, Net, PATIENCE, development_ledger_only};
 use payflow_payment::{Amount, Asset};
 use reqwest::header::CONTENT_TYPE;
 use serde_json::{Value, json};
@@ -23,6 +23,7 @@ async fn get(url: String) -> (u16, Value) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_task_is_accepted_in_progress_and_then_done() {
+    development_ledger_only!();
     let net = Net::start(None).await;
     let url = net.handle.faucet_url();
     let recipient = net.wallet.address();
@@ -63,6 +64,7 @@ async fn a_task_is_accepted_in_progress_and_then_done() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn who_asks_to_wait_is_answered_when_the_money_is_there() {
+    development_ledger_only!();
     let net = Net::start(None).await;
     let url = format!("{}/gas", net.handle.faucet_url());
     let recipient = net.wallet.address();
@@ -82,6 +84,7 @@ async fn who_asks_to_wait_is_answered_when_the_money_is_there() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_cannot_be_done_is_refused_with_the_same_codes() {
+    development_ledger_only!();
     let net = Net::start(None).await;
     let url = net.handle.faucet_url();
     let gas = format!("{url}/v1/gas");

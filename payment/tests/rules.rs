@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::{COMPUTATION, IOTA, Net};
+use common::{COMPUTATION, IOTA, Net, development_ledger_only};
 use futures::StreamExt as _;
 use iota_sdk_crypto::IotaSigner as _;
 use iota_sdk_crypto::ed25519::Ed25519PrivateKey;
@@ -69,6 +69,7 @@ fn rejected(submission: &Submission, why: &str) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_coin_is_spent_once() {
+    development_ledger_only!();
     let net = Net::funded(None).await;
     let to = net.operator.receive_address(0);
     let gas = coin(&net, sender()).await;
@@ -93,6 +94,7 @@ async fn a_coin_is_spent_once() {
 /// Equivocation: validators that have signed different transactions over one version of a coin never agree on either.
 #[tokio::test(flavor = "multi_thread")]
 async fn signing_twice_over_one_coin_locks_it_until_the_epoch_ends() {
+    development_ledger_only!();
     let net = Net::funded(None).await;
     let to = net.operator.receive_address(0);
     let gas = coin(&net, sender()).await;
@@ -131,6 +133,7 @@ async fn signing_twice_over_one_coin_locks_it_until_the_epoch_ends() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_validators_decide_late_is_done_without_being_sent_again() {
+    development_ledger_only!();
     let net = Net::funded(None).await;
     let to = net.operator.receive_address(0);
     net.dev.set_faults(Faults {
@@ -150,6 +153,7 @@ async fn what_validators_decide_late_is_done_without_being_sent_again() {
 /// The figures of IOTA's own fixtures and of its client's estimates, in nanos.
 #[tokio::test(flavor = "multi_thread")]
 async fn gas_is_what_the_real_network_takes() {
+    development_ledger_only!();
     const PRICE: u64 = 1_000;
     let net = Net::funded(None).await;
     let client = GrpcClient::new(net.handle.grpc_url()).unwrap();
@@ -193,6 +197,7 @@ async fn gas_is_what_the_real_network_takes() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nobody_can_take_it_for_a_real_network() {
+    development_ledger_only!();
     let net = Net::start(None).await;
     let other = Net::start(None).await;
     let client = GrpcClient::new(net.handle.grpc_url()).unwrap();
@@ -207,6 +212,7 @@ async fn nobody_can_take_it_for_a_real_network() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_wrong_is_refused_and_costs_nothing() {
+    development_ledger_only!();
     let net = Net::funded(None).await;
     let to = net.operator.receive_address(0);
     let before = net.dev.balance_of(&net.wallet.address());
@@ -286,6 +292,7 @@ async fn what_is_wrong_is_refused_and_costs_nothing() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_transaction_is_taken_in_its_last_epoch_and_never_after() {
+    development_ledger_only!();
     let net = Net::funded(None).await;
     net.dev.end_epoch().unwrap();
     let to = net.operator.receive_address(0);
@@ -303,6 +310,7 @@ async fn a_transaction_is_taken_in_its_last_epoch_and_never_after() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_payment_beyond_ones_means_is_on_the_ledger_and_pays_only_gas() {
+    development_ledger_only!();
     let net = Net::funded(None).await;
     let to = net.operator.receive_address(0);
     let before = net.dev.balance_of(&net.wallet.address());
@@ -325,6 +333,7 @@ async fn a_payment_beyond_ones_means_is_on_the_ledger_and_pays_only_gas() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_sponsored_payment_needs_both_signatures() {
+    development_ledger_only!();
     let net = Net::start(None).await;
     let sponsor = Ed25519PrivateKey::new([4; 32]);
     let sponsor_address = sponsor.public_key().derive_address();
@@ -362,6 +371,7 @@ async fn a_sponsored_payment_needs_both_signatures() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn only_provable_payments_pass_inspection() {
+    development_ledger_only!();
     let net = Net::funded(None).await;
     let to: iota::Address = net.operator.receive_address(0).as_str().parse().unwrap();
     let gas = coin(&net, sender()).await;
@@ -402,6 +412,7 @@ async fn only_provable_payments_pass_inspection() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_cut_of_a_transaction_is_malformed() {
+    development_ledger_only!();
     let net = Net::funded(None).await;
     let signed = sign(
         &raw(
@@ -430,6 +441,7 @@ async fn every_cut_of_a_transaction_is_malformed() {
 /// Checked by the client's own verifier: the chain of digests and the validator's signature.
 #[tokio::test(flavor = "multi_thread")]
 async fn checkpoints_are_chained_and_signed() {
+    development_ledger_only!();
     let net = Net::funded(None).await;
     let to = net.operator.receive_address(0);
     let (_, digest) = net.pay(&to, IOTA).await;
