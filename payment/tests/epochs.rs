@@ -6,7 +6,7 @@ mod common;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use common::{IOTA, Net, PATIENCE, serve_at};
+use common::{IOTA, Net, PATIENCE, development_ledger_only, serve_at};
 use iota_sdk_crypto::validator::{CommitteeChainVerifier, ValidatorCommitteeSignatureVerifier};
 use iota_sdk_grpc_client::GrpcClient;
 use iota_sdk_grpc_client::read_mask_fields::{CheckpointResponseField, EpochField};
@@ -46,6 +46,7 @@ async fn last_checkpoint(client: &GrpcClient, epoch: u64) -> u64 {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_epoch_hands_over_to_a_committee_with_other_keys() {
+    development_ledger_only!();
     let net = Net::funded(None).await;
     let client = GrpcClient::new(net.handle.grpc_url()).unwrap();
     for n in 1..=3 {
@@ -106,6 +107,7 @@ async fn every_epoch_hands_over_to_a_committee_with_other_keys() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn epochs_end_by_the_clock_and_are_the_same_after_a_restart() {
+    development_ledger_only!();
     let dir = tempfile::tempdir().unwrap();
     let options = Options {
         epoch_length: Duration::from_millis(50),

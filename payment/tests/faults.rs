@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::time::Duration;
 
-use common::{Follower, IOTA, Net, PATIENCE, follow, reachable, serve_at};
+use common::{Follower, IOTA, Net, PATIENCE, development_ledger_only, follow, reachable, serve_at};
 use payflow_payment::ledger::dev::{DevLedger, Faults, Lie, Options};
 use payflow_payment::ledger::iota::IotaLedger;
 use payflow_payment::ledger::{FollowEvent, Ledger as _, Lookup, Submission};
@@ -82,6 +82,7 @@ fn each(n: u32) -> Option<NonZeroU32> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn frames_that_are_lost_lose_no_payment() {
+    development_ledger_only!();
     for n in [6, 9] {
         let faults = Faults {
             lose_frame: each(n),
@@ -93,6 +94,7 @@ async fn frames_that_are_lost_lose_no_payment() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn frames_that_come_twice_double_no_payment() {
+    development_ledger_only!();
     for n in [6, 9] {
         let faults = Faults {
             repeat_frame: each(n),
@@ -104,6 +106,7 @@ async fn frames_that_come_twice_double_no_payment() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stream_that_ends_is_taken_up_where_it_ended() {
+    development_ledger_only!();
     let faults = Faults {
         end_stream_after: each(2),
         ..Faults::default()
@@ -113,6 +116,7 @@ async fn a_stream_that_ends_is_taken_up_where_it_ended() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn checkpoints_that_are_late_are_only_late() {
+    development_ledger_only!();
     let faults = Faults {
         checkpoint_delay: Duration::from_millis(100),
         ..Faults::default()
@@ -122,6 +126,7 @@ async fn checkpoints_that_are_late_are_only_late() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_error_after_success_pays_once_however_often_it_is_repeated() {
+    development_ledger_only!();
     let faults = Faults {
         fail_after_success: true,
         ..Faults::default()
@@ -138,6 +143,7 @@ async fn an_error_after_success_pays_once_however_often_it_is_repeated() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn all_of_it_at_once_loses_and_doubles_nothing() {
+    development_ledger_only!();
     let faults = Faults {
         checkpoint_delay: Duration::from_millis(10),
         fail_after_success: true,
@@ -152,6 +158,7 @@ async fn all_of_it_at_once_loses_and_doubles_nothing() {
 /// Stopped and started again from its disk between all payments, with the last one in no checkpoint yet.
 #[tokio::test(flavor = "multi_thread")]
 async fn restarts_lose_and_double_nothing() {
+    development_ledger_only!();
     let dir = tempfile::tempdir().unwrap();
     let mut net = Net::funded(Some(dir.path())).await;
     let at = net.handle.grpc_addr;
@@ -184,6 +191,7 @@ async fn restarts_lose_and_double_nothing() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn faults_are_set_over_http_only_where_that_was_asked_for() {
+    development_ledger_only!();
     let any = SocketAddr::from(([127, 0, 0, 1], 0));
     let http = reqwest::Client::new();
     for allowed in [false, true] {

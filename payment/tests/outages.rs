@@ -6,7 +6,7 @@ mod common;
 use std::sync::Arc;
 use std::time::Duration;
 
-use common::{IOTA, Net, reachable, serve_at};
+use common::{IOTA, Net, development_ledger_only, reachable, serve_at};
 use payflow_payment::ledger::dev::{DevLedger, Faults};
 use payflow_payment::ledger::iota::IotaLedger;
 use payflow_payment::ledger::keys::Keyring;
@@ -17,6 +17,7 @@ use payflow_payment::{Amount, TxDigest};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_ledger_that_is_down_says_unknown_and_never_not_paid() {
+    development_ledger_only!();
     let net = Net::funded(None).await;
     let to = net.operator.receive_address(0);
     let (signed, digest) = net.pay(&to, IOTA).await;
@@ -86,6 +87,7 @@ async fn a_ledger_that_is_down_says_unknown_and_never_not_paid() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_ledger_of_another_chain_is_not_believed() {
+    development_ledger_only!();
     let net = Net::funded(None).await;
     let (signed, digest) = net.pay(&net.operator.receive_address(0), IOTA).await;
     let other = DevLedger::open(None).unwrap().chain_id();
@@ -113,6 +115,7 @@ async fn a_ledger_of_another_chain_is_not_believed() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_executed_is_not_final_before_its_checkpoint() {
+    development_ledger_only!();
     let net = Net::funded(None).await;
     net.dev.set_faults(Faults {
         no_checkpoints: true,
@@ -135,6 +138,7 @@ async fn what_is_executed_is_not_final_before_its_checkpoint() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_ledger_restarted_from_its_directory_is_the_same_ledger() {
+    development_ledger_only!();
     let dir = tempfile::tempdir().unwrap();
     let net = Net::funded(Some(dir.path())).await;
     let to = net.operator.receive_address(0);
@@ -203,6 +207,7 @@ async fn a_ledger_restarted_from_its_directory_is_the_same_ledger() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_in_no_checkpoint_can_be_submitted_again_after_a_crash() {
+    development_ledger_only!();
     let dir = tempfile::tempdir().unwrap();
     let net = Net::funded(Some(dir.path())).await;
     net.dev.set_faults(Faults {
@@ -233,6 +238,7 @@ async fn what_was_in_no_checkpoint_can_be_submitted_again_after_a_crash() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_checkpoint_comes_once_and_in_order() {
+    development_ledger_only!();
     let net = Net::funded(None).await;
     let mut follower = net.follow(0, &[]);
     let mut last_time = None;

@@ -1,17 +1,23 @@
-//! Paying, following, judging and paying out, over loopback with the unmodified IOTA client.
+//! Paying, following, judging and paying out, with the unmodified IOTA client: over loopback, or on the ledger that
+//! `PAYFLOW_TEST_LEDGER` names.
 #![allow(clippy::unwrap_used)]
 
 mod common;
 
-use common::{COMPUTATION, DEPOSIT, IOTA, Net};
+use std::sync::Arc;
+
+use common::{Anywhere, COMPUTATION, DEPOSIT, IOTA, follow, random_wallet};
+use iota_sdk_grpc_client::GrpcClient;
+use payflow_payment::ledger::iota::IotaLedger;
+use payflow_payment::ledger::keys::Keyring;
 use payflow_payment::ledger::{
-    BuildError, Ledger as _, Payout, PayoutOrder, PayoutSource, Submission,
+    BuildError, Ledger as _, Lookup, Payout, PayoutOrder, PayoutSource, Submission,
 };
 use payflow_payment::{
     Address, Amount, Asset, DocumentHash, PaymentTerms, UnixMillis, Verdict, judge, memo,
 };
 
-fn terms(net: &Net, price: u64, expires_at: UnixMillis) -> PaymentTerms {
+fn terms(net: &Anywhere, price: u64, expires_at: UnixMillis) -> PaymentTerms {
     PaymentTerms {
         chain_id: net.operator.chain_id().clone(),
         asset: Asset::iota(),
@@ -32,7 +38,7 @@ fn payout(to: &Address, nanos: u64) -> Payout {
     }
 }
 
-fn settle(net: &Net, from: u64, payouts: Vec<Payout>, memo: Option<Vec<u8>>) -> PayoutOrder {
+fn settle(net: &Anywhere, from: u64, payouts: Vec<Payout>, memo: Option<Vec<u8>>) -> PayoutOrder {
     PayoutOrder {
         from: PayoutSource::Receive(from),
         payouts,
@@ -43,15 +49,14 @@ fn settle(net: &Net, from: u64, payouts: Vec<Payout>, memo: Option<Vec<u8>>) -> 
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_payment_is_followed_judged_and_settled_to_the_nano() {
-    let net = Net::funded(None).await;
+    let net = Anywhere::funded().await;
     let status = net.operator.status().await.unwrap();
-    assert_eq!(status.chain_name.as_deref(), Some("payflow-devnet"));
     let terms = terms(
         &net,
         100_000_000,
         status.timestamp.saturating_add_ms(3_600_000),
     );
-    let mut follower = net.follow(status.checkpoint, std::slice::from_ref(&terms.pay_to));
+    let mut follower = net.follow(std::slice::from_ref(&terms.pay_to)).await;
 
     // The host pays 5 nanos too much.
     let signed = net
@@ -138,13 +143,12 @@ async fn a_payment_is_followed_judged_and_settled_to_the_nano() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn one_transaction_pays_several_addresses_what_each_is_due() {
-    let net = Net::funded(None).await;
-    let status = net.operator.status().await.unwrap();
+    let net = Anywhere::funded().await;
     let due: Vec<_> = [(1, 70_000_000), (2, 30_000_000)]
         .map(|(index, amount)| (net.operator.receive_address(index), Amount(amount)))
         .to_vec();
     let watched: Vec<_> = due.iter().map(|(address, _)| address.clone()).collect();
-    let mut follower = net.follow(status.checkpoint, &watched);
+    let mut follower = net.follow(&watched).await;
     let signed = net.host.pay_all(&net.wallet, &due).await.unwrap();
     let inspected = net.operator.inspect(&signed).unwrap();
     let credited = |credits: &[payflow_payment::Credit]| {
@@ -168,8 +172,8 @@ async fn one_transaction_pays_several_addresses_what_each_is_due() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_payment_to_an_address_added_later_is_seen() {
-    let net = Net::funded(None).await;
-    let mut follower = net.follow(0, &[]);
+    let net = Anywhere::funded().await;
+    let mut follower = net.follow(&[]).await;
     for index in 0..5 {
         let address = net.operator.receive_address(index);
         follower.addresses.send_modify(|all| {
@@ -184,16 +188,13 @@ async fn a_payment_to_an_address_added_later_is_seen() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn several_coins_and_several_payouts_leave_nothing_behind() {
-    let net = Net::funded(None).await;
+    let net = Anywhere::funded().await;
     let receive = net.operator.receive_address(3);
     for nanos in [3_000_000, 5_000_000, 7_000_000] {
         let (_, digest) = net.pay(&receive, nanos).await;
         net.final_evidence(&digest).await;
     }
-    let (a, b) = (
-        Address::new(format!("0x{}", "a1".repeat(32))),
-        Address::new(format!("0x{}", "b2".repeat(32))),
-    );
+    let (a, b) = (random_wallet().address(), random_wallet().address());
     let payouts = vec![payout(&a, 14_000_000), payout(&b, 1_000_000)];
     let outgoing = net
         .operator
@@ -203,14 +204,15 @@ async fn several_coins_and_several_payouts_leave_nothing_behind() {
     assert_eq!(outgoing.remainder, Amount::ZERO);
     net.operator.submit(&outgoing.transaction).await;
     assert!(net.final_evidence(&outgoing.digest).await.succeeded);
-    let balances = [&a, &b, &receive].map(|address| net.dev.balance_of(address).0);
-    assert_eq!(balances, [14_000_000, 1_000_000, 0]);
+    for (address, holds) in [(&a, 14_000_000), (&b, 1_000_000), (&receive, 0)] {
+        assert_eq!(net.balance(address).await, Amount(holds));
+    }
     net.assert_conserved();
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_treasury_pays_what_receive_addresses_cannot() {
-    let net = Net::funded(None).await;
+    let net = Anywhere::funded().await;
     let order = PayoutOrder {
         from: PayoutSource::Treasury,
         payouts: vec![payout(&net.wallet.address(), IOTA / 2)],
@@ -221,8 +223,8 @@ async fn the_treasury_pays_what_receive_addresses_cannot() {
     net.operator.submit(&outgoing.transaction).await;
     assert!(net.final_evidence(&outgoing.digest).await.succeeded);
     assert_eq!(
-        net.dev.balance_of(&net.wallet.address()).0,
-        20 * IOTA + IOTA / 2
+        net.balance(&net.wallet.address()).await.0,
+        2 * IOTA + IOTA / 2
     );
     assert!(matches!(
         net.operator.build_payout(&order).await,
@@ -234,7 +236,7 @@ async fn the_treasury_pays_what_receive_addresses_cannot() {
 /// What settles a payment whose money was collected with another's: only a receipt is left to write.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_payout_to_nobody_writes_its_memo_and_moves_nothing() {
-    let net = Net::funded(None).await;
+    let net = Anywhere::funded().await;
     let order = PayoutOrder {
         from: PayoutSource::Treasury,
         payouts: vec![],
@@ -247,7 +249,7 @@ async fn a_payout_to_nobody_writes_its_memo_and_moves_nothing() {
     let memo = net.operator.memo_of(&outgoing.digest).await.unwrap();
     assert_eq!(memo.as_deref(), Some(b"receipt".as_slice()));
     let gas = net.operator.gas_of(&outgoing.digest).await.unwrap();
-    let left = net.dev.balance_of(&net.operator.treasury_address()).0;
+    let left = net.balance(&net.operator.treasury_address()).await.0;
     assert_eq!(
         i128::from(left),
         i128::from(IOTA) - gas.unwrap().net(),
@@ -258,7 +260,7 @@ async fn a_payout_to_nobody_writes_its_memo_and_moves_nothing() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn payouts_that_cannot_be_made_are_not_made() {
-    let net = Net::start(None).await;
+    let net = Anywhere::start().await;
     net.fund(&net.wallet.address(), IOTA).await;
     let receive = net.operator.receive_address(0);
     let everything = settle(
@@ -299,7 +301,7 @@ async fn payouts_that_cannot_be_made_are_not_made() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_wallet_does_not_sign_what_it_cannot_pay() {
-    let net = Net::start(None).await;
+    let net = Anywhere::start().await;
     net.fund(&net.wallet.address(), 10_000_000).await;
     let to = net.operator.receive_address(0);
     for nanos in [10_000_000, 9_999_999, 9_000_000] {
@@ -318,61 +320,25 @@ async fn a_wallet_does_not_sign_what_it_cannot_pay() {
     );
 }
 
+/// With the committee that the node itself names, which proves that its checkpoints can be verified, and nothing about
+/// whether it can be trusted.
 #[tokio::test(flavor = "multi_thread")]
-async fn the_faucet_speaks_like_the_real_one() {
-    let net = Net::start(None).await;
-    let url = net.handle.faucet_url();
-    let client = reqwest::Client::new();
-    let recipient = net.wallet.address();
-    let request = serde_json::json!({ "FixedAmountRequest": { "recipient": recipient } });
-    let answer = client
-        .post(format!("{url}/v1/gas"))
-        .json(&request)
-        .send()
-        .await
+async fn what_a_node_says_is_proven_by_its_committee() {
+    let net = Anywhere::funded().await;
+    let client = GrpcClient::new(&net.url).unwrap();
+    let info = client.service_info().await.unwrap().into_inner();
+    let chain = net.operator.chain_id().clone();
+    let pinned = IotaLedger::claimed_committee(&net.url, chain.clone(), info.epoch.unwrap()).await;
+    let keys = Arc::new(Keyring::from_seed([1; 32]));
+    let verifying = IotaLedger::new(&net.url, chain, keys)
+        .unwrap()
+        .verifying(pinned.unwrap(), None)
         .unwrap();
-    assert_eq!(answer.status().as_u16(), 202);
-    let answer: serde_json::Value = answer.json().await.unwrap();
-    assert!(answer["error"].is_null());
-    let task = answer["task"].as_str().unwrap();
-    let status = loop {
-        let answer = client
-            .get(format!("{url}/v1/status/{task}"))
-            .send()
-            .await
-            .unwrap();
-        let answer: serde_json::Value = answer.json().await.unwrap();
-        if answer["status"]["status"] != "INPROGRESS" {
-            break answer;
-        }
-        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
-    };
-    assert_eq!(status["status"]["status"], "SUCCEEDED");
-    let sent = &status["status"]["transferred_gas_objects"]["sent"][0];
-    assert_eq!(sent["amount"], 10 * IOTA);
-    let digest = sent["transferTxDigest"].as_str().unwrap().into();
-    let evidence = net.final_evidence(&digest).await;
-    assert_eq!(
-        evidence.received(&recipient, &Asset::iota()),
-        Amount(10 * IOTA)
-    );
-    assert_eq!(
-        net.host.balance(&recipient).await.unwrap(),
-        Amount(10 * IOTA)
-    );
-
-    let bad = serde_json::json!({ "FixedAmountRequest": { "recipient": "0xnobody" } });
-    let answer = client
-        .post(format!("{url}/v1/gas"))
-        .json(&bad)
-        .send()
-        .await
-        .unwrap();
-    assert_eq!(answer.status().as_u16(), 400);
-    let answer = client
-        .get(format!("{url}/v1/status/none"))
-        .send()
-        .await
-        .unwrap();
-    assert_eq!(answer.status().as_u16(), 404);
+    let to = net.operator.receive_address(0);
+    let now = net.operator.status().await.unwrap().checkpoint;
+    let mut follower = follow(&verifying, now, std::slice::from_ref(&to));
+    let (_, digest) = net.pay(&to, 1_500_000).await;
+    let said = net.final_evidence(&digest).await;
+    assert_eq!(follower.payment().await.0.payments, [said.clone()]);
+    assert_eq!(verifying.lookup(&digest).await, Lookup::Found(said));
 }

@@ -5,7 +5,7 @@ mod common;
 
 use std::sync::Arc;
 
-use common::{Follower, IOTA, Net, follow};
+use common::{Follower, IOTA, Net, development_ledger_only, follow};
 use payflow_payment::ledger::dev::{DevLedger, Faults, Lie};
 use payflow_payment::ledger::iota::{Committee, IotaLedger};
 use payflow_payment::ledger::keys::Keyring;
@@ -36,6 +36,7 @@ async fn payment(follower: &mut Follower) -> Vec<TxDigest> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_proven_is_the_same_as_what_an_honest_node_says() {
+    development_ledger_only!();
     let net = Net::funded(None).await;
     let verifying = net.verifying(None);
     let to = [net.operator.receive_address(0), net.wallet.address()];
@@ -56,6 +57,7 @@ async fn what_is_proven_is_the_same_as_what_an_honest_node_says() {
 /// Each lie has its own error, by which people know what to look for; and once the node is honest, everything comes.
 #[tokio::test(flavor = "multi_thread")]
 async fn no_lie_of_a_node_is_ever_a_payment() {
+    development_ledger_only!();
     for lie in [
         Lie::Signature,
         Lie::Committee,
@@ -108,6 +110,7 @@ async fn no_lie_of_a_node_is_ever_a_payment() {
 /// Why a committee should be pinned, or the node be the operator's own.
 #[tokio::test(flavor = "multi_thread")]
 async fn without_a_pinned_committee_a_node_is_believed() {
+    development_ledger_only!();
     let net = Net::funded(None).await;
     let to = net.operator.receive_address(0);
     let (_, digest) = net.pay(&to, IOTA).await;
@@ -123,6 +126,7 @@ async fn without_a_pinned_committee_a_node_is_believed() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn committees_are_followed_through_epochs_and_kept_over_a_restart() {
+    development_ledger_only!();
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("committees.json");
     let net = Net::funded(None).await;
@@ -174,6 +178,7 @@ async fn committees_are_followed_through_epochs_and_kept_over_a_restart() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_committee_nobody_pinned_or_of_another_ledger_proves_nothing() {
+    development_ledger_only!();
     let net = Net::funded(None).await;
     let to = net.operator.receive_address(0);
     let (_, digest) = net.pay(&to, IOTA).await;
@@ -207,6 +212,7 @@ async fn a_committee_nobody_pinned_or_of_another_ledger_proves_nothing() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_committee_is_pinned_as_text() {
+    development_ledger_only!();
     let net = Net::start(None).await;
     let committee = net.dev.committee(0);
     assert_eq!(

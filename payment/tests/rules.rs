@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::{COMPUTATION, IOTA, Net};
+use common::{COMPUTATION, IOTA, Net, development_ledger_only};
 use futures::StreamExt as _;
 use iota_sdk_crypto::IotaSigner as _;
 use iota_sdk_crypto::ed25519::Ed25519PrivateKey;
@@ -13,6 +13,7 @@ use iota_sdk_grpc_client::read_mask_fields::{CheckpointResponseField, EpochField
 use iota_sdk_grpc_types::v1::filter::{AddressFilter, TransactionFilter};
 use iota_sdk_transaction_builder::TransactionBuilder;
 use iota_sdk_types as iota;
+use payflow_payment::ledger::dev::{BANNER, Faults};
 use payflow_payment::ledger::{InspectError, Ledger as _, Lookup, Submission};
 use payflow_payment::{Amount, SignedTransaction, TxDigest};
 
@@ -68,6 +69,7 @@ fn rejected(submission: &Submission, why: &str) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_coin_is_spent_once() {
+    development_ledger_only!();
     let net = Net::funded(None).await;
     let to = net.operator.receive_address(0);
     let gas = coin(&net, sender()).await;
@@ -89,8 +91,128 @@ async fn a_coin_is_spent_once() {
     net.assert_conserved();
 }
 
+/// Equivocation: validators that have signed different transactions over one version of a coin never agree on either.
+#[tokio::test(flavor = "multi_thread")]
+async fn signing_twice_over_one_coin_locks_it_until_the_epoch_ends() {
+    development_ledger_only!();
+    let net = Net::funded(None).await;
+    let to = net.operator.receive_address(0);
+    let gas = coin(&net, sender()).await;
+    let [first, second, third] = [1, 2, 3].map(|nanos| sign(&raw(gas, &to, nanos), &[&key()]));
+    let hold_votes = |hold_votes| Faults {
+        hold_votes,
+        ..Faults::default()
+    };
+    net.dev.set_faults(hold_votes(true));
+    for _ in 0..2 {
+        let answer = net.operator.submit(&first).await;
+        assert!(matches!(answer, Submission::Unknown { .. }), "{answer:?}");
+    }
+    rejected(
+        &net.operator.submit(&second).await,
+        "locked until the epoch ends",
+    );
+    net.dev.set_faults(hold_votes(false));
+    net.dev.make_checkpoint().unwrap();
+    for transaction in [&first, &second, &third] {
+        rejected(
+            &net.operator.submit(transaction).await,
+            "locked until the epoch ends",
+        );
+        let digest = net.operator.inspect(transaction).unwrap().digest;
+        assert_eq!(net.operator.lookup(&digest).await, Lookup::NotFound);
+    }
+    assert_eq!(coin(&net, sender()).await, gas, "nothing was spent");
+
+    net.dev.end_epoch().unwrap();
+    assert_eq!(net.operator.submit(&second).await, Submission::Accepted);
+    rejected(&net.operator.submit(&first).await, "not available");
+    assert_eq!(net.dev.balance_of(&to), Amount(2));
+    net.assert_conserved();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_validators_decide_late_is_done_without_being_sent_again() {
+    development_ledger_only!();
+    let net = Net::funded(None).await;
+    let to = net.operator.receive_address(0);
+    net.dev.set_faults(Faults {
+        hold_votes: true,
+        ..Faults::default()
+    });
+    let signed = net.host.pay(&net.wallet, &to, Amount(5)).await.unwrap();
+    let answer = net.operator.submit(&signed).await;
+    assert!(matches!(answer, Submission::Unknown { .. }), "{answer:?}");
+    let digest = net.operator.inspect(&signed).unwrap().digest;
+    assert_eq!(net.operator.lookup(&digest).await, Lookup::NotFound);
+    net.dev.set_faults(Faults::default());
+    assert!(net.final_evidence(&digest).await.succeeded);
+    assert_eq!(net.dev.balance_of(&to), Amount(5));
+}
+
+/// The figures of IOTA's own fixtures and of its client's estimates, in nanos.
+#[tokio::test(flavor = "multi_thread")]
+async fn gas_is_what_the_real_network_takes() {
+    development_ledger_only!();
+    const PRICE: u64 = 1_000;
+    let net = Net::funded(None).await;
+    let client = GrpcClient::new(net.handle.grpc_url()).unwrap();
+    let price = client.reference_gas_price().await.unwrap().into_inner();
+    assert_eq!(price, PRICE);
+    let to = net.operator.receive_address(0);
+    let gas = coin(&net, sender()).await;
+    let offer = async |price: u64, budget: u64| {
+        let mut transaction = raw(gas, &to, 1);
+        let iota::Transaction::V1(v1) = &mut transaction else {
+            panic!("a version that is not known");
+        };
+        v1.gas_payment.price = price;
+        v1.gas_payment.budget = budget;
+        net.operator.submit(&sign(&transaction, &[&key()])).await
+    };
+    rejected(&offer(PRICE - 1, 10_000_000).await, "reference gas price");
+    rejected(&offer(PRICE, 999_999).await, "gas budget");
+    rejected(&offer(PRICE, 50 * IOTA + 1).await, "gas budget");
+    rejected(&offer(PRICE, 20 * IOTA + 1).await, "gas balance");
+
+    // One coin pays: its deposit comes back and is made again, and the new coin's is added.
+    let (_, digest) = net.pay(&to, 1_500_000).await;
+    net.final_evidence(&digest).await;
+    let cost = net.operator.gas_of(&digest).await.unwrap().unwrap();
+    assert_eq!(cost.computation, Amount(1_000_000));
+    assert_eq!(cost.storage, Amount(2 * 980_400));
+    assert_eq!(cost.storage_rebate, Amount(980_400));
+    assert_eq!(cost.net(), 1_980_400);
+
+    // Two coins pay: they are made one, so that as many are there after as before.
+    net.fund(&net.wallet.address(), IOTA).await;
+    let (signed, digest) = net.pay(&to, 1_500_000).await;
+    let budget = net.operator.inspect(&signed).unwrap().gas_budget;
+    assert_eq!(budget, Amount(2_960_800), "what the client asks for");
+    net.final_evidence(&digest).await;
+    let cost = net.operator.gas_of(&digest).await.unwrap().unwrap();
+    assert_eq!(cost.net(), 1_000_000);
+    net.assert_conserved();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_can_take_it_for_a_real_network() {
+    development_ledger_only!();
+    let net = Net::start(None).await;
+    let other = Net::start(None).await;
+    let client = GrpcClient::new(net.handle.grpc_url()).unwrap();
+    let info = client.service_info().await.unwrap().into_inner();
+    assert_eq!(info.chain.as_deref(), Some("payflow-devnet"));
+    assert!(info.server.unwrap().starts_with("payflow-devledger/"));
+    let chain_id: iota::Digest = (&info.chain_id.unwrap()).try_into().unwrap();
+    assert_eq!(chain_id.to_string(), net.dev.chain_id().as_str());
+    assert_ne!(net.dev.chain_id(), other.dev.chain_id(), "each its own");
+    assert!(BANNER.contains("DEVELOPMENT") && BANNER.contains("worth nothing"));
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_wrong_is_refused_and_costs_nothing() {
+    development_ledger_only!();
     let net = Net::funded(None).await;
     let to = net.operator.receive_address(0);
     let before = net.dev.balance_of(&net.wallet.address());
@@ -170,6 +292,7 @@ async fn what_is_wrong_is_refused_and_costs_nothing() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_transaction_is_taken_in_its_last_epoch_and_never_after() {
+    development_ledger_only!();
     let net = Net::funded(None).await;
     net.dev.end_epoch().unwrap();
     let to = net.operator.receive_address(0);
@@ -187,6 +310,7 @@ async fn a_transaction_is_taken_in_its_last_epoch_and_never_after() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_payment_beyond_ones_means_is_on_the_ledger_and_pays_only_gas() {
+    development_ledger_only!();
     let net = Net::funded(None).await;
     let to = net.operator.receive_address(0);
     let before = net.dev.balance_of(&net.wallet.address());
@@ -209,6 +333,7 @@ async fn a_payment_beyond_ones_means_is_on_the_ledger_and_pays_only_gas() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_sponsored_payment_needs_both_signatures() {
+    development_ledger_only!();
     let net = Net::start(None).await;
     let sponsor = Ed25519PrivateKey::new([4; 32]);
     let sponsor_address = sponsor.public_key().derive_address();
@@ -246,6 +371,7 @@ async fn a_sponsored_payment_needs_both_signatures() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn only_provable_payments_pass_inspection() {
+    development_ledger_only!();
     let net = Net::funded(None).await;
     let to: iota::Address = net.operator.receive_address(0).as_str().parse().unwrap();
     let gas = coin(&net, sender()).await;
@@ -286,6 +412,7 @@ async fn only_provable_payments_pass_inspection() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_cut_of_a_transaction_is_malformed() {
+    development_ledger_only!();
     let net = Net::funded(None).await;
     let signed = sign(
         &raw(
@@ -314,6 +441,7 @@ async fn every_cut_of_a_transaction_is_malformed() {
 /// Checked by the client's own verifier: the chain of digests and the validator's signature.
 #[tokio::test(flavor = "multi_thread")]
 async fn checkpoints_are_chained_and_signed() {
+    development_ledger_only!();
     let net = Net::funded(None).await;
     let to = net.operator.receive_address(0);
     let (_, digest) = net.pay(&to, IOTA).await;

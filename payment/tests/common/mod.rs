@@ -1,5 +1,7 @@
-//! A development ledger on loopback, an operator and a host.
-#![allow(dead_code, clippy::unwrap_used)]
+//! A development ledger on loopback, an operator and a host; or, in [`anywhere`], whatever ledger somebody names.
+#![allow(dead_code, unused_imports, unused_macros, clippy::unwrap_used)]
+
+mod anywhere;
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -15,6 +17,8 @@ use payflow_payment::ledger::keys::{Keyring, Wallet};
 use payflow_payment::ledger::{FollowEvent, Followed, Ledger as _, Lookup, Submission, Unproven};
 use payflow_payment::{Address, Amount, Evidence, SignedTransaction, TxDigest};
 use tokio::sync::watch;
+
+pub(crate) use self::anywhere::{Anywhere, named_ledger, random_wallet};
 
 /// Long enough for a loaded machine, short enough to notice a hang.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
@@ -82,43 +86,74 @@ impl Net {
     }
 
     pub(crate) async fn pay(&self, to: &Address, nanos: u64) -> (SignedTransaction, TxDigest) {
-        let signed = self
-            .host
-            .pay(&self.wallet, to, Amount(nanos))
-            .await
-            .unwrap();
-        let digest = self.operator.inspect(&signed).unwrap().digest;
-        assert_eq!(self.operator.submit(&signed).await, Submission::Accepted);
-        (signed, digest)
+        pay(&self.host, &self.operator, &self.wallet, to, nanos).await
     }
 
     /// Waits until the transaction is in a checkpoint.
     pub(crate) async fn final_evidence(&self, digest: &TxDigest) -> Evidence {
-        let wait = async {
-            loop {
-                match self.operator.lookup(digest).await {
-                    Lookup::Found(evidence) if evidence.checkpoint.is_some() => return evidence,
-                    _ => tokio::time::sleep(Duration::from_millis(10)).await,
-                }
-            }
-        };
-        tokio::time::timeout(PATIENCE, wait).await.unwrap()
+        final_evidence(&self.operator, digest).await
     }
 
     pub(crate) fn follow(&self, from: u64, addresses: &[Address]) -> Follower {
         follow(&self.operator, from, addresses)
     }
 
-    /// Everything there ever was is still there.
     pub(crate) fn assert_conserved(&self) {
-        self.dev.make_checkpoint().unwrap();
-        let supply = self.dev.supply();
-        assert_eq!(
-            supply.coins.0 + supply.deposits.0 + supply.burned.0,
-            4_600_000_000 * IOTA + DEPOSIT,
-            "{supply:?}"
-        );
+        assert_conserved(&self.dev);
     }
+}
+
+/// Everything there ever was is still there.
+pub(crate) fn assert_conserved(dev: &DevLedger) {
+    dev.make_checkpoint().unwrap();
+    let supply = dev.supply();
+    assert_eq!(
+        supply.coins.0 + supply.deposits.0 + supply.burned.0,
+        4_600_000_000 * IOTA + DEPOSIT,
+        "{supply:?}"
+    );
+}
+
+/// Ends the test where `PAYFLOW_TEST_LEDGER` names another ledger: it needs one that it can look into, or that goes wrong
+/// on demand.
+macro_rules! development_ledger_only {
+    () => {
+        if let Some(url) = crate::common::named_ledger() {
+            eprintln!(
+                "SKIPPED: this test needs the development ledger, with its insides and its faults on demand, and \
+                 PAYFLOW_TEST_LEDGER names {url}"
+            );
+            return;
+        }
+    };
+}
+pub(crate) use development_ledger_only;
+
+/// Signs a payment as a host, and submits it as the operator.
+pub(crate) async fn pay(
+    host: &HostLedger,
+    operator: &IotaLedger,
+    wallet: &Wallet,
+    to: &Address,
+    nanos: u64,
+) -> (SignedTransaction, TxDigest) {
+    let signed = host.pay(wallet, to, Amount(nanos)).await.unwrap();
+    let digest = operator.inspect(&signed).unwrap().digest;
+    assert_eq!(operator.submit(&signed).await, Submission::Accepted);
+    (signed, digest)
+}
+
+/// Waits until the transaction is in a checkpoint.
+pub(crate) async fn final_evidence(ledger: &IotaLedger, digest: &TxDigest) -> Evidence {
+    let wait = async {
+        loop {
+            match ledger.lookup(digest).await {
+                Lookup::Found(evidence) if evidence.checkpoint.is_some() => return evidence,
+                _ => tokio::time::sleep(Duration::from_millis(10)).await,
+            }
+        }
+    };
+    tokio::time::timeout(PATIENCE, wait).await.unwrap()
 }
 
 pub(crate) fn follow(ledger: &IotaLedger, from: u64, addresses: &[Address]) -> Follower {

@@ -1,7 +1,10 @@
-//! The faucet, over HTTP as IOTA's own: `POST /v1/gas`, then `GET /v1/status/<task>`.
+//! The faucet, over HTTP as IOTA's own (`crates/iota-faucet` of its node): `POST /v1/gas`, then
+//! `GET /v1/status/<task>`; or `POST /gas`, which answers when the money is there. Paths, bodies and status codes are the
+//! same, down to 201 for a status and 500 for a task that is not known; it gives to everybody and has no limit.
 
 use std::convert::Infallible;
 use std::sync::Arc;
+use std::time::Duration;
 
 use iota_sdk_crypto::IotaSigner as _;
 use iota_sdk_transaction_builder::TransactionBuilder;
@@ -9,6 +12,7 @@ use iota_sdk_types::{ObjectId, SignedTransaction, TransactionDigest};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use warp::http::StatusCode;
+use warp::hyper::body::Bytes;
 use warp::reply::{self, Reply, WithStatus};
 use warp::{Filter, Rejection};
 
@@ -21,6 +25,9 @@ pub const FAUCET_AMOUNT: Amount = Amount(10_000_000_000);
 
 /// The largest request that is read, in bytes.
 pub(super) const MAX_REQUEST_BYTES: u64 = 4_096;
+
+/// How long `POST /gas` waits for its checkpoint.
+const LONGEST_WAIT: Duration = Duration::from_secs(60);
 
 const GAS_BUDGET: u64 = 10_000_000;
 
@@ -133,65 +140,132 @@ pub(super) fn routes(
 ) -> impl Filter<Extract = (impl Reply,), Error = Infallible> + Clone + Send + Sync + 'static {
     let control = control::routes(Arc::clone(&ledger));
     let ledger = warp::any().map(move || ledger.clone());
+    let body = || {
+        warp::post()
+            .and(warp::header::optional::<String>("content-type"))
+            .and(warp::body::content_length_limit(MAX_REQUEST_BYTES))
+            .and(warp::body::bytes())
+    };
     let gas = warp::path!("v1" / "gas")
-        .and(warp::post())
-        .and(warp::body::content_length_limit(MAX_REQUEST_BYTES))
-        .and(warp::body::json())
+        .and(body())
         .and(ledger.clone())
-        .map(|request: GasRequest, ledger: Arc<DevLedger>| give(&ledger, &request));
+        .map(|kind, body: Bytes, ledger: Arc<DevLedger>| give(&ledger, kind, &body));
+    let gas_at_once = warp::path!("gas")
+        .and(body())
+        .and(ledger.clone())
+        .then(give_at_once);
     let status = warp::path!("v1" / "status" / String)
         .and(warp::get())
         .and(ledger)
         .map(|task: String, ledger: Arc<DevLedger>| status(&ledger, &task));
-    let health = warp::path::end()
-        .and(warp::get())
-        .map(|| answer(StatusCode::OK, &json!("OK")));
-    gas.or(status)
-        .unify()
-        .or(health)
-        .unify()
-        .or(control)
-        .unify()
-        .recover(refuse)
+    let health = warp::path::end().and(warp::get()).map(|| "OK");
+    let all = gas.or(gas_at_once).unify().or(status).unify();
+    all.or(control).unify().or(health).recover(refuse)
 }
 
-fn give(ledger: &DevLedger, request: &GasRequest) -> WithStatus<reply::Json> {
-    let grant = match ledger.fund(&request.fixed_amount.recipient, FAUCET_AMOUNT) {
-        Ok(grant) => grant,
-        Err(error) => {
-            let body = json!({ "task": null, "error": error.to_string() });
-            return answer(StatusCode::BAD_REQUEST, &body);
-        }
+/// What is asked for; or the answer to what cannot be read.
+fn read(kind: Option<String>, body: &[u8]) -> Result<Address, (StatusCode, String)> {
+    if kind.is_none_or(|kind| !kind.starts_with("application/json")) {
+        let reason = "expected a request with `Content-Type: application/json`";
+        return Err((StatusCode::UNSUPPORTED_MEDIA_TYPE, reason.to_owned()));
+    }
+    let request: GasRequest = serde_json::from_slice(body).map_err(|error| {
+        let status = match error.classify() {
+            serde_json::error::Category::Data => StatusCode::UNPROCESSABLE_ENTITY,
+            _ => StatusCode::BAD_REQUEST,
+        };
+        (status, error.to_string())
+    })?;
+    let recipient = request.fixed_amount.recipient;
+    match recipient.as_str().parse::<iota_sdk_types::Address>() {
+        Ok(_) => Ok(recipient),
+        Err(error) => Err((StatusCode::UNPROCESSABLE_ENTITY, error.to_string())),
+    }
+}
+
+fn give(ledger: &DevLedger, kind: Option<String>, body: &[u8]) -> WithStatus<reply::Json> {
+    let refused =
+        |status, reason: String| answer(status, &json!({ "task": null, "error": reason }));
+    let recipient = match read(kind, body) {
+        Ok(recipient) => recipient,
+        Err((status, reason)) => return refused(status, reason),
     };
-    let task = task_id(&grant.transaction);
-    ledger.grants.lock().insert(task.clone(), grant);
-    answer(
-        StatusCode::ACCEPTED,
-        &json!({ "task": task, "error": null }),
-    )
+    match ledger.fund(&recipient, FAUCET_AMOUNT) {
+        Ok(grant) => {
+            let task = task_id(&grant.transaction);
+            ledger.grants.lock().insert(task.clone(), grant);
+            answer(
+                StatusCode::ACCEPTED,
+                &json!({ "task": task, "error": null }),
+            )
+        }
+        Err(error) => refused(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()),
+    }
+}
+
+async fn give_at_once(
+    kind: Option<String>,
+    body: Bytes,
+    ledger: Arc<DevLedger>,
+) -> WithStatus<reply::Json> {
+    let refused = |status, reason: String| {
+        let nothing: [Value; 0] = [];
+        answer(
+            status,
+            &json!({ "transferredGasObjects": nothing, "error": reason }),
+        )
+    };
+    let recipient = match read(kind, &body) {
+        Ok(recipient) => recipient,
+        Err((status, reason)) => return refused(status, reason),
+    };
+    let grant = match ledger.fund(&recipient, FAUCET_AMOUNT) {
+        Ok(grant) => grant,
+        Err(error) => return refused(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()),
+    };
+    let mut newest = ledger.newest.subscribe();
+    let all_done = async { while !ledger.is_final(&grant) && newest.changed().await.is_ok() {} };
+    match tokio::time::timeout(LONGEST_WAIT, all_done).await {
+        Ok(()) => answer(
+            StatusCode::CREATED,
+            &json!({ "transferredGasObjects": [sent(&grant)], "error": null }),
+        ),
+        Err(_) => refused(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            format!("no checkpoint within {LONGEST_WAIT:?}"),
+        ),
+    }
+}
+
+/// A coin as the faucet tells of it.
+fn sent(grant: &Grant) -> Value {
+    json!({
+        "amount": grant.amount,
+        "id": grant.coin.to_string(),
+        "transferTxDigest": grant.digest,
+    })
 }
 
 fn status(ledger: &DevLedger, task: &str) -> WithStatus<reply::Json> {
     let Some(grant) = ledger.grants.lock().get(task).cloned() else {
-        let body = json!({ "status": null, "error": "no such task" });
-        return answer(StatusCode::NOT_FOUND, &body);
+        let body = json!({ "status": null, "error": "task id not found" });
+        return answer(StatusCode::INTERNAL_SERVER_ERROR, &body);
     };
     let status = if ledger.is_final(&grant) {
         json!({
             "status": "SUCCEEDED",
-            "transferred_gas_objects": { "sent": [{
-                "amount": grant.amount,
-                "id": grant.coin.to_string(),
-                "transferTxDigest": grant.digest,
-            }] }
+            "transferred_gas_objects": { "sent": [sent(&grant)] }
         })
     } else {
         json!({ "status": "INPROGRESS", "transferred_gas_objects": null })
     };
-    answer(StatusCode::OK, &json!({ "status": status, "error": null }))
+    answer(
+        StatusCode::CREATED,
+        &json!({ "status": status, "error": null }),
+    )
 }
 
-/// A UUID (RFC 9562, version 8) that stands for a transaction.
+/// A UUID (RFC 9562, version 8, where IOTA's own has version 4) that stands for a transaction.
 fn task_id(transaction: &TransactionDigest) -> String {
     let mut hex = String::new();
     for (byte, n) in <TransactionDigest as AsRef<[u8]>>::as_ref(transaction)
