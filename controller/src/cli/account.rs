@@ -220,7 +220,7 @@ fn is_settled(view: &AccountView) -> bool {
     }
 }
 
-fn path_of(id: AccountNumber) -> String {
+pub(super) fn path_of(id: AccountNumber) -> String {
     format!("/v1/accounts/{id}")
 }
 
@@ -400,7 +400,7 @@ fn next_promise(
 }
 
 /// Signs the next voucher of an account, and remembers it before anybody sees it.
-fn sign_next(
+pub(super) fn sign_next(
     view: &AccountView,
     wallet: &HostWallet,
     known: &WellKnown,
@@ -457,6 +457,7 @@ impl PaidFrom<'_> {
         &self,
         quotes: &[String],
         price: Amount,
+        pay_as_you_go: bool,
         patience: Duration,
         progress: &Progress,
     ) -> Result<Vec<ReservationView>, CliError> {
@@ -479,7 +480,10 @@ impl PaidFrom<'_> {
             let call = Call {
                 method: Method::POST,
                 path: "/v1/reservations".to_owned(),
-                body: Some(json!({ "quote": quote, "payment": { "voucher": voucher } })),
+                body: Some(json!({
+                    "quote": quote,
+                    "payment": { "voucher": voucher, "pay_as_you_go": pay_as_you_go },
+                })),
                 idempotency_key: None,
                 wait: Some(left.min(WAIT)),
             };

@@ -17,6 +17,7 @@ mod client;
 mod error;
 mod expected;
 mod flow;
+mod metered;
 mod operator;
 mod purchase;
 mod serve;

@@ -6,7 +6,9 @@ use payflow_payment::{Amount, CancellationFee, Signed, settle};
 use payflow_qos::{CommitmentId, PortRef, Time, Window};
 
 use super::{
-    Alarm, Core, Effect, SERVICE_TAIL, commitment,
+    Alarm, Core, Effect, SERVICE_TAIL,
+    accounts::metered::STOPPED,
+    commitment,
     delivery::{shortfall_ms, without_shortfall},
     document::{Receipt, ReservationNumber},
     io::{Caller, LedgerOrder},
@@ -137,7 +139,10 @@ impl Core {
             State::Held | State::Pending => Some(reservation.issued.hold_ends),
             State::Scheduled => Some(reservation.needed_from(self.now)),
             State::Installing => Some(self.now.plus(self.config.install_patience)),
-            State::Active => reservation.active.as_ref().map(|active| active.to),
+            State::Active => {
+                let active = reservation.active.as_ref();
+                active.map(|it| reservation.covered_until().unwrap_or(it.to))
+            }
             State::Suspended => {
                 let patience = self.now.plus(self.config.suspend_patience);
                 let active = reservation.active.as_ref();
@@ -160,6 +165,7 @@ impl Core {
             .active
             .as_ref()
             .is_some_and(|active| active.to <= self.now);
+        let unpaid = reservation.covered_until().is_some_and(|it| it <= self.now);
         match reservation.state {
             State::Held | State::Pending => self.stimulate(number, Stimulus::HoldOver, None),
             State::Scheduled => self.stimulate(number, Stimulus::StartCome, None),
@@ -169,6 +175,9 @@ impl Core {
             }
             State::Active | State::Suspended if time_over => {
                 self.stimulate(number, Stimulus::TimeOver, None)
+            }
+            State::Active if unpaid => {
+                self.stimulate(number, Stimulus::TimeOver, Some(STOPPED.to_owned()));
             }
             State::Active => self.arm(number),
             State::Suspended => self.stimulate(number, Stimulus::PatienceOver, None),
@@ -297,7 +306,9 @@ impl Core {
                 let ends = at.plus(duration);
                 self.record(Record::Activated { number, at, ends });
                 self.trim(number, ends.plus(SERVICE_TAIL));
-                self.gate.queue(Effect::SetEnd(flow, ends));
+                let reservation = self.register.reservations.get(&number);
+                let paid = reservation.and_then(Reservation::covered_until);
+                self.gate.queue(Effect::SetEnd(flow, paid.unwrap_or(ends)));
                 self.changes_begin(number);
             }
             Fact::Suspended => {
@@ -307,7 +318,14 @@ impl Core {
                     reason: detail.unwrap_or_default(),
                 });
             }
-            Fact::Resumed => self.record(Record::Resumed { number, at }),
+            Fact::Resumed => {
+                self.record(Record::Resumed { number, at });
+                // What was credited is served later, where it is paid as it goes.
+                let reservation = self.register.reservations.get(&number);
+                if let Some(ends) = reservation.and_then(Reservation::covered_until) {
+                    self.gate.queue(Effect::SetEnd(flow, ends));
+                }
+            }
             Fact::Ended(cause) => {
                 self.record(Record::Ended {
                     number,
@@ -457,8 +475,14 @@ impl Core {
         let shortfall_ms = usage.map_or(0, |it| shortfall_ms(&it, quote.rate_bps, served_ms));
         let delivered = without_shortfall(served, shortfall_ms);
         let served = Amount(quote.spread()?.earned(delivered));
-        let unserved = terms.price.checked_sub(served)?;
+        // Of what is paid as it goes, what was set aside is the price; it ends a moment after that is used up.
+        let (served, price) = match paid.metered {
+            true => (served.min(paid.amount), paid.amount),
+            false => (served, terms.price),
+        };
+        let unserved = price.checked_sub(served)?;
         let fee = match cause {
+            EndCause::Cancelled if paid.metered => CancellationFee::None,
             EndCause::Cancelled => CancellationFee::AtMost(terms.cancellation_fee),
             EndCause::Unpaid | EndCause::Expired | EndCause::Failed | EndCause::Replaced => {
                 CancellationFee::None

@@ -165,7 +165,7 @@ async fn what_the_host_pays_short_or_late_or_twice_comes_back_less_the_fee() {
         Status::Active,
         "the first payment is not touched"
     );
-    assert_eq!(view.payment.unwrap().digest, first.digest);
+    assert_eq!(view.payment.unwrap().digest, Some(first.digest));
 
     let late = buyer.quote(&to_neighbour(&world, 5, 5005)).await;
     let payment = buyer.pay_for(&late).await;
