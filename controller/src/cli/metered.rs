@@ -7,11 +7,12 @@ use reqwest::Method;
 use serde_json::json;
 
 use super::{
-    account::{PaidFrom, path_of, sign_next},
+    account::{PaidFrom, path_of},
     client::Call,
     error::CliError,
     show::Progress,
     units::show_amount,
+    voucher::sign_next,
 };
 use crate::core::{
     accounts::document::AccountView,

@@ -23,6 +23,7 @@ mod purchase;
 mod serve;
 mod show;
 mod units;
+mod voucher;
 mod wallet;
 
 use std::{io::Write as _, path::PathBuf, process::ExitCode};
