@@ -432,8 +432,8 @@ mod tests {
         let asked = served.asked();
         assert!(matches!(
             asked.as_slice(),
-            [(_, Request::Reserve { payment: Some(PaymentProof::Voucher(it)), .. })]
-                if it.voucher() == &voucher_of(1, 1)
+            [(_, Request::Reserve { payment: Some(PaymentProof::Voucher { voucher, pay_as_you_go: false }), .. })]
+                if voucher.voucher() == &voucher_of(1, 1)
         ));
     }
 }

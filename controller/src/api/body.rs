@@ -29,10 +29,13 @@ pub(super) struct PaymentBody {
     /// A voucher of a prepaid account.
     #[serde(default)]
     pub(super) voucher: Option<String>,
+    /// The voucher pays the first seconds, and others follow.
+    #[serde(default)]
+    pub(super) pay_as_you_go: bool,
 }
 
 /// What to write, by field.
-const HINTS: [(&str, &str); 28] = [
+const HINTS: [(&str, &str); 29] = [
     ("source", "an IP address as text, such as \"10.0.0.1\""),
     ("destination", "an IP address as text, such as \"10.0.0.4\""),
     ("protocol", "\"udp\" or \"tcp\""),
@@ -90,6 +93,10 @@ const HINTS: [(&str, &str); 28] = [
     (
         "payment.voucher",
         "a signed voucher of an account, in base64",
+    ),
+    (
+        "payment.pay_as_you_go",
+        "true with a voucher, or leave it out",
     ),
     ("voucher", "a signed voucher of the account, in base64"),
     ("vouchers", "a list of signed vouchers, each in base64"),

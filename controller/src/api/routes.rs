@@ -488,10 +488,20 @@ impl Api {
 
     /// Everything that the bytes alone tell is checked here, before the core sees them.
     fn proof(&self, payment: PaymentBody) -> Result<PaymentProof, Problem> {
+        let pay_as_you_go = payment.pay_as_you_go;
+        if pay_as_you_go && payment.voucher.is_none() {
+            return Err(body::wrong_field(
+                "payment.pay_as_you_go",
+                "only vouchers pay as one goes",
+            ));
+        }
         match (payment.transaction, payment.digest, payment.voucher) {
             (None, None, Some(text)) => {
                 let checked = checked(&text, &self.settings)?;
-                Ok(PaymentProof::Voucher(Box::new(checked)))
+                Ok(PaymentProof::Voucher {
+                    voucher: Box::new(checked),
+                    pay_as_you_go,
+                })
             }
             (Some(value), None, None) => {
                 let transaction = serde_json::from_value(value).map_err(|error| {

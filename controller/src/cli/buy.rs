@@ -16,6 +16,7 @@ use super::{
     error::CliError,
     expected::{Expected, WHAT_IS_LEFT, belong_together},
     flow::{FlowArgs, own_address},
+    metered,
     purchase::{Decided, Turn, Unfinished},
     show::{self, Progress},
     units::{parse_amount, parse_duration, parse_rate, show_amount},
@@ -121,6 +122,9 @@ struct PayArgs {
     /// Pay from this prepaid account, such as a3, in place of a transaction.
     #[arg(long, value_name = "ID", value_parser = parse_account)]
     account: Option<AccountNumber>,
+    /// Pay the first seconds, and go on paying while this command runs; when it ends, so does the reservation, some seconds later.
+    #[arg(long, requires = "account")]
+    pay_as_you_go: bool,
     /// Give up waiting after this time; the payment is remembered, and the same command goes on with it.
     #[arg(long, value_name = "TIME", value_parser = parse_duration, default_value = "2m")]
     wait: Duration,
@@ -376,7 +380,21 @@ async fn buy(
             wallet,
             known: &known,
         };
-        let views = from.pay(&ids, price, args.wait, &progress).await?;
+        let first = match (args.pay_as_you_go, quotes.as_slice()) {
+            (false, _) => price,
+            (true, [quote]) => metered::first_part(quote),
+            (true, _) => {
+                return Err(CliError::Usage(
+                    "--pay-as-you-go is for one flow; leave --both-ways out".to_owned(),
+                ));
+            }
+        };
+        let mut views = from
+            .pay(&ids, first, args.pay_as_you_go, args.wait, &progress)
+            .await?;
+        if let (true, [view]) = (args.pay_as_you_go, views.as_mut_slice()) {
+            *view = from.keep_paying(view.clone(), &progress).await?;
+        }
         progress.done();
         let timing = json!({ "quote": millis(quoted), "reserve": millis(handing.elapsed()) });
         return print_bought(&views, Some(timing), out);

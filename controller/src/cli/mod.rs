@@ -18,12 +18,14 @@ mod client;
 mod error;
 mod expected;
 mod flow;
+mod metered;
 mod operator;
 mod purchase;
 mod receipts;
 mod serve;
 mod show;
 mod units;
+mod voucher;
 mod wallet;
 
 use std::{io::Write as _, path::PathBuf, process::ExitCode};

@@ -9,7 +9,7 @@
 //! | a payment buys | buyer → held |
 //! | a payment buys nothing | buyer → fees, and → refunds due; or buyer → credited |
 //! | a deposit | buyer → prepaid |
-//! | a voucher buys | prepaid → held |
+//! | a voucher buys, or covers more of what is paid as it goes | prepaid → held |
 //! | settled | held → earned, → fees, → refunds due; or what is left → prepaid |
 //! | a prepaid account is closed | prepaid → fees, → refunds due |
 //! | a transfer is final | refunds due → buyer; what is left at the receive address → treasury; treasury → gas |
@@ -35,8 +35,19 @@ pub struct Bookkeeper {
     deals: BTreeMap<Purpose, Deal>,
     /// Which account has paid a reservation, where one has.
     paid_from: BTreeMap<u64, u64>,
+    prepaid: BTreeMap<u64, Prepaid>,
     /// Outgoing transfers that are not final.
     payouts: BTreeMap<u64, Outgoing>,
+}
+
+/// What vouchers say of a prepaid account.
+#[derive(Clone, Copy, Debug, Default)]
+struct Prepaid {
+    promised: Amount,
+    /// Of that: what purchases have cost, and what is held for others.
+    taken: Amount,
+    /// The reservation that it pays as it goes, as long as that has not ended.
+    metered: Option<u64>,
 }
 
 /// What lies at the receive address of one quote, or of one prepaid account.
@@ -50,6 +61,23 @@ struct Deal {
     fees: Amount,
     /// An account that is open keeps what it has earned.
     open: bool,
+    /// Of a reservation, and whose place it takes.
+    price: Amount,
+    replaces: Option<u64>,
+}
+
+impl Deal {
+    fn of(buyer: PublicKey) -> Self {
+        Self {
+            buyer,
+            held: Amount::ZERO,
+            earned: Amount::ZERO,
+            fees: Amount::ZERO,
+            open: false,
+            price: Amount::ZERO,
+            replaces: None,
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -118,8 +146,12 @@ impl Bookkeeper {
             Record::QuoteIssued(issued) => self.quoted(issued),
             Record::GroupIssued { quotes } => quotes.iter().for_each(|it| self.quoted(it)),
             Record::AccountOpened(opened) => {
-                let purpose = Purpose::Account(opened.account.0);
-                self.deal(purpose, opened.document.document.owner, true);
+                let owner = opened.document.document.owner;
+                let deal = Deal {
+                    open: true,
+                    ..Deal::of(owner)
+                };
+                self.deals.insert(Purpose::Account(opened.account.0), deal);
             }
             Record::Paid { number, amount, .. } => {
                 let purpose = Purpose::Reservation(number.0);
@@ -137,15 +169,29 @@ impl Bookkeeper {
                 self.paid(entry, Purpose::Account(number), to, it.amount)?;
             }
             Record::BoughtFromAccount(bought) => {
-                let account = bought.voucher.promise.account.0;
+                let promise = &bought.voucher.promise;
+                let account = promise.account.0;
+                self.prepaid.entry(account).or_default().promised = promise.amount;
                 for member in &bought.members {
-                    let number = member.number.0;
-                    self.take(entry, Purpose::Account(account), member.amount)?;
-                    let deal = self.known(entry, Purpose::Reservation(number))?;
-                    deal.held = entry.sum(deal.held, member.amount)?;
-                    let (from, to) = (BookAccount::Prepaid(account), BookAccount::Held(number));
-                    entry.transfer(from, to, member.amount);
-                    self.paid_from.insert(number, account);
+                    self.set_aside(entry, account, member.number.0, member.amount)?;
+                    if bought.metered {
+                        let prepaid = self.prepaid.entry(account).or_default();
+                        prepaid.metered = Some(member.number.0);
+                    }
+                }
+            }
+            Record::Vouchers { vouchers, .. } => {
+                for voucher in vouchers {
+                    let promise = &voucher.promise;
+                    self.promised(entry, promise.account.0, promise.amount)?;
+                }
+            }
+            Record::Ended { number, .. } => self.ended(number.0),
+            // It takes the place of another one, which ends.
+            Record::Activated { number, .. } => {
+                let deal = self.known(entry, Purpose::Reservation(number.0))?;
+                if let Some(replaced) = deal.replaces {
+                    self.ended(replaced);
                 }
             }
             Record::Mispaid {
@@ -183,8 +229,13 @@ impl Bookkeeper {
                 let purpose = Purpose::Account(account);
                 let to = BookAccount::Prepaid(account);
                 self.settled(entry, number.0, &receipt.document, (purpose, to))?;
+                let refunded = receipt.document.refunded;
                 let deal = self.known(entry, purpose)?;
-                deal.held = entry.sum(deal.held, receipt.document.refunded)?;
+                deal.held = entry.sum(deal.held, refunded)?;
+                let prepaid = self.prepaid.entry(account).or_default();
+                let taken = prepaid.taken.checked_sub(refunded);
+                prepaid.taken =
+                    taken.ok_or_else(|| entry.unequal(refunded.0.into(), prepaid.taken))?;
             }
             Record::AccountClosed(closed) => {
                 let purpose = Purpose::Account(closed.account.0);
@@ -216,14 +267,12 @@ impl Bookkeeper {
             Record::PaymentOffered { .. }
             | Record::PaymentRefused { .. }
             | Record::Started { .. }
-            | Record::Activated { .. }
             | Record::Suspended { .. }
             | Record::Resumed { .. }
             | Record::FellShort { .. }
             | Record::Interim { .. }
             | Record::Moved(_)
             | Record::Displaced { .. }
-            | Record::Ended { .. }
             | Record::Cleared { .. }
             | Record::PayoutSigned { .. }
             | Record::PortNamed { .. }
@@ -232,7 +281,6 @@ impl Bookkeeper {
             | Record::Drained { .. }
             | Record::BasePrice { .. }
             | Record::SwitchForgotten { .. }
-            | Record::Vouchers { .. }
             | Record::VoucherForked { .. }
             | Record::AccountClosing { .. }
             | Record::Followed { .. } => {}
@@ -241,19 +289,58 @@ impl Bookkeeper {
     }
 
     fn quoted(&mut self, issued: &QuoteIssued) {
-        let purpose = Purpose::Reservation(issued.number.0);
-        self.deal(purpose, issued.quote.document.buyer, false);
+        let quote = &issued.quote.document;
+        let deal = Deal {
+            price: quote.payment.price,
+            replaces: issued.replaces.map(|it| it.0),
+            ..Deal::of(quote.buyer)
+        };
+        self.deals
+            .insert(Purpose::Reservation(issued.number.0), deal);
     }
 
-    fn deal(&mut self, purpose: Purpose, buyer: PublicKey, open: bool) {
-        let deal = Deal {
-            buyer,
-            held: Amount::ZERO,
-            earned: Amount::ZERO,
-            fees: Amount::ZERO,
-            open,
+    /// Nothing more is set aside for it.
+    fn ended(&mut self, number: u64) {
+        let account = self.paid_from.get(&number);
+        if let Some(prepaid) = account.and_then(|it| self.prepaid.get_mut(it)) {
+            prepaid.metered = prepaid.metered.filter(|it| *it != number);
+        }
+    }
+
+    /// What is promised and not taken is for what the account pays as it goes, until its price is set aside.
+    fn promised(
+        &mut self,
+        entry: &mut Entry,
+        account: u64,
+        promised: Amount,
+    ) -> Result<(), BookkeepingError> {
+        let prepaid = self.prepaid.entry(account).or_default();
+        prepaid.promised = promised;
+        let covered = promised.checked_sub(prepaid.taken).unwrap_or_default();
+        let Some(number) = prepaid.metered else {
+            return Ok(());
         };
-        self.deals.insert(purpose, deal);
+        let deal = self.known(entry, Purpose::Reservation(number))?;
+        let open = deal.price.checked_sub(deal.held).unwrap_or_default();
+        self.set_aside(entry, account, number, covered.min(open))
+    }
+
+    fn set_aside(
+        &mut self,
+        entry: &mut Entry,
+        account: u64,
+        number: u64,
+        amount: Amount,
+    ) -> Result<(), BookkeepingError> {
+        self.take(entry, Purpose::Account(account), amount)?;
+        let prepaid = self.prepaid.entry(account).or_default();
+        prepaid.taken = entry.sum(prepaid.taken, amount)?;
+        let deal = self.known(entry, Purpose::Reservation(number))?;
+        deal.held = entry.sum(deal.held, amount)?;
+        let (from, to) = (BookAccount::Prepaid(account), BookAccount::Held(number));
+        entry.transfer(from, to, amount);
+        self.paid_from.insert(number, account);
+        Ok(())
     }
 
     fn known(&mut self, entry: &Entry, purpose: Purpose) -> Result<&mut Deal, BookkeepingError> {

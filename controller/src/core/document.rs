@@ -324,6 +324,9 @@ pub struct ReservationView {
     /// Of the time served, what is credited by now for what was let in and not delivered.
     #[serde(default, skip_serializing_if = "is_nothing")]
     pub shortfall_ms: u64,
+    /// Where it is paid as it goes: until when, if no voucher comes. Then its packets are best effort.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub paid_until: Option<UnixMillis>,
     /// The payment that bought it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub payment: Option<PaymentView>,

@@ -241,7 +241,12 @@ pub enum PaymentProof {
     /// The digest of a transaction the host has submitted itself (second mode).
     Digest(TxDigest),
     /// A voucher of a prepaid account.
-    Voucher(Box<Checked>),
+    Voucher {
+        /// Its signature is verified.
+        voucher: Box<Checked>,
+        /// It pays the first seconds, and others follow.
+        pay_as_you_go: bool,
+    },
 }
 
 /// An order to the ledger. Each but `Watch` is answered by one [`LedgerEvent`].

@@ -418,6 +418,8 @@ fn commitment(number: ReservationNumber) -> CommitmentId {
 
 fn plan(reservation: &Reservation, ends: Time) -> Option<FlowPlan> {
     let quote = reservation.quote();
+    // Nothing is carried that is not paid, whatever becomes of the controller.
+    let ends = reservation.covered_until().map_or(ends, |it| it.min(ends));
     Some(FlowPlan {
         flow: reservation.flow(),
         path: reservation.issued.path.clone(),

@@ -77,13 +77,17 @@ impl Core {
         let Some(proof) = payment else {
             return self.how_to_pay(number, state, &terms);
         };
-        if let PaymentProof::Voucher(checked) = &proof {
-            return self.reserve_from_account(caller, number, checked);
+        if let PaymentProof::Voucher {
+            voucher,
+            pay_as_you_go,
+        } = &proof
+        {
+            return self.reserve_from_account(caller, number, voucher, *pay_as_you_go);
         }
         let digest = match &proof {
             PaymentProof::Transaction { inspected, .. } => inspected.digest.clone(),
             PaymentProof::Digest(digest) => digest.clone(),
-            PaymentProof::Voucher(_) => return self.as_it_is(number),
+            PaymentProof::Voucher { .. } => return self.as_it_is(number),
         };
         if reservation.knows(&digest) {
             return self.as_it_is(number);
@@ -128,7 +132,7 @@ impl Core {
                 }
                 Some(transaction)
             }
-            PaymentProof::Digest(_) | PaymentProof::Voucher(_) => None,
+            PaymentProof::Digest(_) | PaymentProof::Voucher { .. } => None,
         };
         for number in members {
             self.record(Record::PaymentOffered {
@@ -503,9 +507,9 @@ impl Core {
             return;
         };
         // The paid time begins at the last barrier; the end is set again then, should that take long.
-        let ends = self
-            .now
-            .plus(Duration::from_millis(reservation.quote().duration_ms));
+        let whole = reservation.quote().duration_ms;
+        let lasts = reservation.covered_ms().map_or(whole, |it| it.min(whole));
+        let ends = self.now.plus(Duration::from_millis(lasts));
         if reservation.displaced {
             return;
         }

@@ -101,11 +101,14 @@ impl Core {
         let usage = self.usage(reservation.issued.number);
         let shortfall_ms = usage.map_or(0, |it| shortfall_ms(&it, quote.rate_bps, served_ms));
         let delivered = without_shortfall(served, shortfall_ms);
+        let charge = Amount(quote.spread()?.earned(delivered));
+        // What is paid as it goes ends a moment after what was set aside is used up.
+        let paid = reservation.paid.as_ref().filter(|it| it.metered);
         Some(Given {
             served_ms,
             shortfall_ms,
             usage: usage.map(FlowCounters::signable),
-            charge: Amount(quote.spread()?.earned(delivered)),
+            charge: paid.map_or(charge, |it| charge.min(it.amount)),
         })
     }
 

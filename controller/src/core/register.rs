@@ -108,6 +108,8 @@ pub(super) struct Paid {
     pub(super) amount: Amount,
     /// Of the transaction.
     pub(super) checkpoint: Option<u64>,
+    /// Only some of the price is paid, and more follows while it is carried.
+    pub(super) metered: bool,
     pub(super) at: Time,
 }
 
@@ -527,6 +529,7 @@ impl Register {
             from: None,
             amount,
             checkpoint: Some(checkpoint),
+            metered: false,
             at,
         };
         self.sold(number, paid)

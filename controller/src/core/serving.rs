@@ -6,7 +6,9 @@ use payflow_payment::{CancellationFee, Signed, settle};
 use payflow_qos::{CommitmentId, PortRef, Time, Window};
 
 use super::{
-    Alarm, Core, Effect, SERVICE_TAIL, commitment,
+    Alarm, Core, Effect, SERVICE_TAIL,
+    accounts::metered::STOPPED,
+    commitment,
     document::{Receipt, ReservationNumber},
     io::{Caller, LedgerOrder},
     journal::{EndCause, Record},
@@ -139,7 +141,10 @@ impl Core {
             State::Held | State::Pending => Some(reservation.issued.hold_ends),
             State::Scheduled => Some(reservation.needed_from(self.now)),
             State::Installing => Some(self.now.plus(self.config.install_patience)),
-            State::Active => reservation.active.as_ref().map(|active| active.to),
+            State::Active => {
+                let active = reservation.active.as_ref();
+                active.map(|it| reservation.covered_until().unwrap_or(it.to))
+            }
             State::Suspended => {
                 let patience = self.now.plus(self.config.suspend_patience);
                 let active = reservation.active.as_ref();
@@ -162,6 +167,7 @@ impl Core {
             .active
             .as_ref()
             .is_some_and(|active| active.to <= self.now);
+        let unpaid = reservation.covered_until().is_some_and(|it| it <= self.now);
         match reservation.state {
             State::Held | State::Pending => self.stimulate(number, Stimulus::HoldOver, None),
             State::Scheduled => self.stimulate(number, Stimulus::StartCome, None),
@@ -171,6 +177,9 @@ impl Core {
             }
             State::Active | State::Suspended if time_over => {
                 self.stimulate(number, Stimulus::TimeOver, None)
+            }
+            State::Active if unpaid => {
+                self.stimulate(number, Stimulus::TimeOver, Some(STOPPED.to_owned()));
             }
             State::Active => self.arm(number),
             State::Suspended => self.stimulate(number, Stimulus::PatienceOver, None),
@@ -301,7 +310,9 @@ impl Core {
                 self.record(Record::Activated { number, at, ends });
                 self.expect_interim(number);
                 self.trim(number, ends.plus(SERVICE_TAIL));
-                self.gate.queue(Effect::SetEnd(flow, ends));
+                let reservation = self.register.reservations.get(&number);
+                let paid = reservation.and_then(Reservation::covered_until);
+                self.gate.queue(Effect::SetEnd(flow, paid.unwrap_or(ends)));
                 self.changes_begin(number);
             }
             Fact::Suspended => {
@@ -311,7 +322,14 @@ impl Core {
                     reason: detail.unwrap_or_default(),
                 });
             }
-            Fact::Resumed => self.record(Record::Resumed { number, at }),
+            Fact::Resumed => {
+                self.record(Record::Resumed { number, at });
+                // What was credited is served later, where it is paid as it goes.
+                let reservation = self.register.reservations.get(&number);
+                if let Some(ends) = reservation.and_then(Reservation::covered_until) {
+                    self.gate.queue(Effect::SetEnd(flow, ends));
+                }
+            }
             Fact::Ended(cause) => {
                 self.record(Record::Ended {
                     number,
@@ -464,8 +482,14 @@ impl Core {
         reservation.ended_at?;
         let given = self.given(reservation)?;
         let served = given.charge;
-        let unserved = terms.price.checked_sub(served)?;
+        // Of what is paid as it goes, what was set aside is the price.
+        let price = match paid.metered {
+            true => paid.amount,
+            false => terms.price,
+        };
+        let unserved = price.checked_sub(served)?;
         let fee = match cause {
+            EndCause::Cancelled if paid.metered => CancellationFee::None,
             EndCause::Cancelled => CancellationFee::AtMost(terms.cancellation_fee),
             EndCause::Unpaid | EndCause::Expired | EndCause::Failed | EndCause::Replaced => {
                 CancellationFee::None

@@ -292,6 +292,7 @@ fn reservation(it: &Reservation, register: &Register) -> ReservationView {
         delay_bound_ms: None,
         usage: None,
         shortfall_ms: 0,
+        paid_until: it.paid_until().filter(|_| it.ended_by().is_none()),
         payment,
         active_at: it.active.as_ref().map(|active| unix(active.from)),
         ends_at: it

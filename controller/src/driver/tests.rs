@@ -10,6 +10,8 @@ use tokio::{
     time,
 };
 
+mod accounts;
+
 use super::*;
 use crate::{
     config::{DataDir, LedgerConfig},

@@ -199,6 +199,9 @@ pub struct BoughtFromAccount {
     pub voucher: Voucher,
     /// Every flow that is bought with it.
     pub members: Vec<Drawn>,
+    /// The rest is paid as it goes.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub metered: bool,
     /// When.
     pub at: Time,
 }

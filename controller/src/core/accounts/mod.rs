@@ -5,6 +5,7 @@
 //! and has its signed vouchers and the operator's signed statement to show.
 
 pub mod document;
+pub(super) mod metered;
 mod paying;
 pub mod problem;
 pub(super) mod register;

@@ -22,6 +22,7 @@ impl Core {
         caller: &Caller,
         number: ReservationNumber,
         checked: &Checked,
+        metered: bool,
     ) -> Result<Answer, Problem> {
         // Behind what was promised before.
         self.save_vouchers();
@@ -44,7 +45,11 @@ impl Core {
                 .checked_add(reservation.quote().payment.price)
                 .ok_or_else(|| Problem::new(ProblemKind::Internal, "the price is too high"))?;
         }
-        let judged = known.state.may_buy(checked, price);
+        let least = match metered && self.register.bought_with(account, sequence).is_none() {
+            true => self.first_part(account, &members)?,
+            false => price,
+        };
+        let judged = self.known_account(account)?.state.may_buy(checked, least);
         if let Err(refusal @ Refusal::Forked(_)) = judged {
             return Err(self.refused_voucher(account, refusal));
         }
@@ -75,16 +80,23 @@ impl Core {
         if let Err(refusal) = judged {
             return Err(self.refused_voucher(account, refusal));
         }
-        let drawn = members.iter().filter_map(|number| {
+        let whole = members.iter().filter_map(|number| {
             let reservation = self.register.reservations.get(number)?;
             Some(Drawn {
                 number: *number,
                 amount: reservation.quote().payment.price,
             })
         });
+        let mut drawn: Vec<Drawn> = whole.collect();
+        if metered {
+            for it in &mut drawn {
+                it.amount = self.set_aside(account, promise.amount, it.amount)?;
+            }
+        }
         let bought = BoughtFromAccount {
             voucher: checked.voucher().clone(),
-            members: drawn.collect(),
+            members: drawn,
+            metered,
             at: self.now,
         };
         self.record(Record::BoughtFromAccount(Box::new(bought)));

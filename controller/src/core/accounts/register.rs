@@ -30,6 +30,8 @@ pub(in crate::core) struct Prepaid {
     pub(in crate::core) returned: Vec<Mispaid>,
     pub(in crate::core) statement: Option<Signed<Statement>>,
     pub(in crate::core) payout: Option<u64>,
+    /// What it pays for as it goes.
+    pub(in crate::core) metered: Option<ReservationNumber>,
 }
 
 impl Prepaid {
@@ -54,9 +56,10 @@ impl Register {
             Record::AccountOpened(opened) => self.account_opened(opened),
             Record::Deposited(deposit) => self.deposited(deposit),
             Record::DepositReturned(returned) => self.deposit_returned(returned),
-            Record::Vouchers { vouchers, .. } => {
-                vouchers.iter().try_for_each(|it| self.promised(it))
-            }
+            Record::Vouchers { vouchers, .. } => vouchers.iter().try_for_each(|it| {
+                self.promised(it)?;
+                self.set_aside(it.promise.account)
+            }),
             Record::VoucherForked { account, fork, .. } => self.forked(*account, fork),
             Record::BoughtFromAccount(bought) => self.bought_from_account(bought),
             Record::SettledToAccount {
@@ -100,6 +103,7 @@ impl Register {
             returned: Vec::new(),
             statement: None,
             payout: None,
+            metered: None,
         };
         self.accounts.insert(number, prepaid);
         Ok(())
@@ -136,6 +140,34 @@ impl Register {
         apply(&mut prepaid.state, &Event::Promised(voucher.clone()))
     }
 
+    /// What is covered and not taken is for what the account pays as it goes.
+    fn set_aside(&mut self, account: AccountNumber) -> Result<(), String> {
+        let prepaid = self.prepaid(account)?;
+        let (metered, covered) = (prepaid.metered, prepaid.state.covered());
+        let Some(reservation) = metered.and_then(|it| self.reservations.get_mut(&it)) else {
+            return Ok(());
+        };
+        let price = reservation.quote().payment.price;
+        let ended = reservation.ended_by().is_some();
+        let number = reservation.issued.number;
+        let Some(paid) = reservation.paid.as_mut().filter(|_| !ended) else {
+            return Ok(());
+        };
+        let more = covered.min(price.checked_sub(paid.amount).unwrap_or_default());
+        if more.is_zero() {
+            return Ok(());
+        }
+        paid.amount = paid
+            .amount
+            .checked_add(more)
+            .ok_or_else(|| "more is set aside than can be".to_owned())?;
+        let hold = Event::Held {
+            purchase: number.0,
+            amount: more,
+        };
+        apply(&mut self.prepaid(account)?.state, &hold)
+    }
+
     fn forked(&mut self, account: AccountNumber, fork: &Fork) -> Result<(), String> {
         let prepaid = self.prepaid(account)?;
         apply(&mut prepaid.state, &Event::Forked(fork.clone()))
@@ -159,9 +191,13 @@ impl Register {
                 from: Some((account, promise.sequence)),
                 amount: drawn.amount,
                 checkpoint: None,
+                metered: bought.metered,
                 at: bought.at,
             };
             self.sold(drawn.number, paid)?;
+            if bought.metered {
+                self.prepaid(account)?.metered = Some(drawn.number);
+            }
         }
         Ok(())
     }
@@ -188,7 +224,9 @@ impl Register {
             purchase: number.0,
             amount: amount.ok_or_else(|| "its receipt does not add up".to_owned())?,
         };
-        apply(&mut self.prepaid(account)?.state, &charge)
+        let prepaid = self.prepaid(account)?;
+        prepaid.metered = prepaid.metered.filter(|it| *it != number);
+        apply(&mut prepaid.state, &charge)
     }
 
     fn account_closed(&mut self, closed: &AccountClosed) -> Result<(), String> {

@@ -99,12 +99,15 @@ impl Core {
     pub(in crate::core) fn save_vouchers(&mut self) {
         let highest = std::mem::take(&mut self.waiting_vouchers.highest);
         if !highest.is_empty() {
-            let at = self.now;
+            let (at, accounts) = (self.now, highest.keys().copied().collect::<Vec<_>>());
             self.record(Record::Vouchers {
                 vouchers: highest.into_values().collect(),
                 at,
             });
             self.waiting_vouchers.in_flight = Some(self.gate.written());
+            for account in accounts {
+                self.extended(account);
+            }
         }
         for (id, reply) in std::mem::take(&mut self.waiting_vouchers.replies) {
             self.reply(id, reply);

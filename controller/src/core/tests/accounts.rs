@@ -58,6 +58,13 @@ fn voucher(sequence: u64, amount: u64) -> Checked {
     voucher_by(50, A1, sequence, amount)
 }
 
+fn proof(voucher: &Checked) -> PaymentProof {
+    PaymentProof::Voucher {
+        voucher: Box::new(voucher.clone()),
+        pay_as_you_go: false,
+    }
+}
+
 fn voucher_kind<T: std::fmt::Debug>(reply: Result<T, Problem>) -> V {
     match kind(reply) {
         ProblemKind::Voucher(problem) => problem,
@@ -122,7 +129,7 @@ impl Desk {
         quote: ReservationNumber,
         voucher: &Checked,
     ) -> Result<ReservationView, Problem> {
-        let payment = Some(PaymentProof::Voucher(Box::new(voucher.clone())));
+        let payment = Some(proof(voucher));
         match self.ask(caller, Request::Reserve { quote, payment })? {
             Answer::Reservation(view) => Ok(*view),
             other => panic!("{other:?}"),
@@ -270,7 +277,7 @@ fn of_two_requests_with_one_voucher_one_buys_and_the_other_learns_what_was_bough
     desk.durable = false;
     let pay = |quote| Request::Reserve {
         quote,
-        payment: Some(PaymentProof::Voucher(Box::new(one.clone()))),
+        payment: Some(proof(&one)),
     };
     // Both are there before anything of either is durable.
     let ids = [
@@ -473,7 +480,7 @@ fn a_purchase_comes_behind_vouchers_that_still_wait() {
     }
     let payment = |n| Request::Reserve {
         quote: number,
-        payment: Some(PaymentProof::Voucher(Box::new(voucher(n, COST)))),
+        payment: Some(proof(&voucher(n, COST))),
     };
     let late = desk.post(&owner(), payment(3));
     let good = desk.post(&owner(), payment(4));
@@ -730,4 +737,145 @@ fn receipts_of_older_journals_are_read() {
     assert!(json["document"].get("from_account").is_none());
     let read: Signed<Receipt> = serde_json::from_value(json).unwrap();
     assert!(read.verify(Receipt::DOMAIN, &key(1).public_key()).is_ok());
+}
+
+/// Half a million nanos a second.
+const SECOND: u64 = COST / 30;
+
+impl Desk {
+    /// Buys with a voucher for so many seconds, the rest as it goes.
+    fn go(&mut self, quote: ReservationNumber, voucher: &Checked) -> Result<(), Problem> {
+        let payment = Some(PaymentProof::Voucher {
+            voucher: Box::new(voucher.clone()),
+            pay_as_you_go: true,
+        });
+        self.ask(&owner(), Request::Reserve { quote, payment })
+            .map(drop)
+    }
+
+    fn paid_for_ms(&mut self, number: ReservationNumber) -> u64 {
+        let view = self.owners_view(number);
+        view.paid_until.unwrap().0 - view.active_at.unwrap().0
+    }
+}
+
+#[test]
+fn a_reservation_is_carried_while_vouchers_arrive_and_is_best_effort_when_they_stop() {
+    let mut desk = funded();
+    let number = desk.owners_quote(5201);
+    let refused = desk.go(number, &voucher(1, 10 * SECOND - 1)).unwrap_err();
+    assert_eq!(refused.kind, ProblemKind::Voucher(V::TooSmall));
+    assert_eq!(refused.extensions["needed"], 10 * SECOND, "the grace");
+    desk.go(number, &voucher(1, 10 * SECOND)).unwrap();
+    assert_eq!(desk.paid_for_ms(number), 10_000);
+    for second in 1..=5 {
+        desk.wait(Duration::from_secs(1));
+        desk.say_one(voucher(1 + second, (10 + second) * SECOND))
+            .unwrap();
+        assert_eq!(desk.paid_for_ms(number), 10_000 + 1_000 * second);
+    }
+    let view = desk.account();
+    assert_eq!((view.held.0, view.promised.0), (15 * SECOND, 15 * SECOND));
+    // No more vouchers: what is paid is still carried.
+    desk.wait(Duration::from_millis(9_999));
+    assert_eq!(desk.owners_view(number).status, Status::Active);
+    desk.wait(Duration::from_millis(2));
+    let view = desk.owners_view(number);
+    assert_eq!(view.status, Status::Settled);
+    let told = view.detail.unwrap();
+    assert!(
+        told.contains("best effort") && told.contains("voucher"),
+        "{told}"
+    );
+    assert!(desk.network_log().contains(&"remove 1".to_owned()));
+    let receipt = view.receipt.unwrap().document;
+    assert_eq!(
+        (receipt.earned.0, receipt.fee.0, receipt.refunded.0),
+        (15 * SECOND, 0, 0)
+    );
+    let view = desk.account();
+    assert_eq!((view.spent.0, view.held.0), (15 * SECOND, 0));
+    desk.books();
+}
+
+#[test]
+fn who_pays_as_one_goes_and_leaves_gets_back_what_was_not_served_without_a_fee() {
+    let mut desk = funded();
+    let number = desk.owners_quote(5201);
+    desk.go(number, &voucher(1, 12 * SECOND)).unwrap();
+    desk.wait(Duration::from_secs(5));
+    desk.cancel(number);
+    let view = desk.account();
+    assert_eq!((view.spent.0, view.held.0), (5 * SECOND, 0));
+    // Another may be paid in this way now; what came back is covered already.
+    let next = desk.owners_quote(5201);
+    desk.go(next, &voucher(2, 15 * SECOND)).unwrap();
+    assert_eq!(desk.paid_for_ms(next), 10_000);
+    desk.books();
+}
+
+#[test]
+fn a_reservation_that_is_paid_whole_as_it_goes_runs_its_whole_time() {
+    let mut desk = funded();
+    let number = desk.owners_quote(5201);
+    desk.go(number, &voucher(1, 10 * SECOND)).unwrap();
+    desk.wait(Duration::from_secs(1));
+    desk.say_one(voucher(2, 2 * COST)).unwrap();
+    assert_eq!(desk.account().held, Amount(COST), "and not a nano more");
+    desk.wait(Duration::from_secs(28));
+    assert_eq!(desk.owners_view(number).status, Status::Active);
+    desk.wait(Duration::from_secs(2));
+    let view = desk.owners_view(number);
+    assert_eq!((view.status, view.detail), (Status::Settled, None));
+    assert_eq!(desk.account().spent, Amount(COST));
+}
+
+#[test]
+fn what_is_paid_as_it_goes_survives_a_crash_and_ends_when_it_would_have() {
+    let mut desk = funded();
+    let number = desk.owners_quote(5201);
+    desk.go(number, &voucher(1, 10 * SECOND)).unwrap();
+    desk.say_one(voucher(2, 12 * SECOND)).unwrap();
+    let until = desk.owners_view(number).paid_until;
+    let mut desk = desk.crash();
+    assert_eq!(desk.owners_view(number).paid_until, until);
+    desk.say_one(voucher(3, 14 * SECOND)).unwrap();
+    assert_eq!(desk.paid_for_ms(number), 14_000);
+    desk.wait(Duration::from_millis(14_001));
+    assert_eq!(desk.owners_view(number).status, Status::Settled);
+    assert_eq!(desk.account().spent, Amount(14 * SECOND));
+}
+
+#[test]
+fn switches_are_told_no_later_end_than_what_is_paid() {
+    let mut desk = funded();
+    let number = desk.owners_quote(5201);
+    desk.go(number, &voucher(1, 10 * SECOND)).unwrap();
+    let ends = |desk: &Desk| {
+        let log = desk.network_log();
+        log.iter().filter(|it| *it == "end 1").count()
+    };
+    assert_eq!(ends(&desk), 1);
+    desk.say_one(voucher(2, 11 * SECOND)).unwrap();
+    assert_eq!(ends(&desk), 2, "every voucher moves it");
+    let reservation = &desk.core.register.reservations[&number];
+    let plan = super::super::plan(reservation, Time::from_millis(u64::MAX)).unwrap();
+    assert_eq!(Some(plan.ends), reservation.covered_until());
+}
+
+#[test]
+fn one_reservation_of_an_account_is_paid_as_it_goes_and_groups_and_later_ones_are_not() {
+    let mut desk = funded();
+    let (first, second) = (desk.owners_quote(5201), desk.owners_quote(5202));
+    desk.go(first, &voucher(1, 10 * SECOND)).unwrap();
+    let refused = desk.go(second, &voucher(2, 20 * SECOND)).unwrap_err();
+    assert_eq!(refused.kind, ProblemKind::WrongState);
+    assert!(refused.detail.contains("r1"), "{}", refused.detail);
+    // The same purchase again is the same.
+    desk.go(first, &voucher(1, 10 * SECOND)).unwrap();
+    // Others are bought whole beside it.
+    desk.pay_with(&owner(), second, &voucher(2, 10 * SECOND + COST))
+        .unwrap();
+    assert_eq!(desk.account().held, Amount(10 * SECOND + COST));
+    desk.books();
 }
