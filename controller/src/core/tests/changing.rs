@@ -281,18 +281,21 @@ fn a_flow_that_has_had_every_path_it_can_have_is_not_changed_and_its_payment_goe
 
 #[test]
 fn a_change_is_no_hold_of_what_is_carried_and_paid_for() {
-    let (mut desk, number) = running();
-    // Somebody else holds a little; beside that nobody may hold more than a tenth of the link.
-    let other = desk.quote_with(|body| {
-        body.destination_port = Some(7_000.into());
-        body.rate_bps = 64_000;
-    });
-    other.unwrap();
-    let slower = change(&mut desk, number, Some(5_000_000), None).unwrap();
-    desk.ask(
-        &buyer(),
-        Request::Cancel(ReservationNumber::from_quote_id(&slower.id).unwrap()),
-    )
-    .unwrap();
-    change(&mut desk, number, Some(11_000_000), None).unwrap();
+    for (rate_bps, fits) in [(5_000_000, true), (11_000_000, true), (15_000_000, false)] {
+        let (mut desk, number) = running();
+        // Somebody else holds a little; beside that nobody may hold more than a tenth of the link.
+        let other = desk.quote_with(|body| {
+            body.destination_port = Some(7_000.into());
+            body.rate_bps = 64_000;
+        });
+        other.unwrap();
+        let changed = change(&mut desk, number, Some(rate_bps), None).map(drop);
+        let kind = changed.map_err(|it| it.kind);
+        let expected = if fits {
+            Ok(())
+        } else {
+            Err(ProblemKind::HoldLimit)
+        };
+        assert_eq!(kind, expected, "{rate_bps}");
+    }
 }
