@@ -244,7 +244,13 @@ pub async fn run(config: Config) -> Result<Controller, StartError> {
         records,
         clock.now(),
     )?;
-    store.keep_transfers(core.transfers()).await?;
+    // What it has begun to record since is not written yet.
+    let last = store.last();
+    let meant = core.transfers();
+    let written = meant.partition_point(|it| it.id.record <= last);
+    store
+        .keep_transfers(meant.get(..written).unwrap_or_default())
+        .await?;
     info!(records = count, dir = %dir.display(), "the journal is read");
     let follow_from = core
         .followed()
