@@ -505,7 +505,7 @@ impl Core {
             buyer: quote.buyer,
             chain_id: terms.chain_id.clone(),
             payment_digest: paid.digest.clone(),
-            from_account: paid.from_account(),
+            from_account: paid.account_and_voucher(),
             ended_by: cause.word().to_owned(),
             served_ms: given.served_ms,
             shortfall_ms: given.shortfall_ms,

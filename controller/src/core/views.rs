@@ -260,7 +260,7 @@ fn reservation(it: &Reservation, register: &Register) -> ReservationView {
     let payment = match (&it.paid, &it.offered) {
         (Some(paid), offered) => Some(PaymentView {
             digest: paid.digest.clone(),
-            from_account: paid.from_account(),
+            from_account: paid.account_and_voucher(),
             amount: Some(paid.amount),
             checkpoint: paid.checkpoint,
             offered_at: offered

@@ -268,7 +268,7 @@ impl Paid {
     }
 
     /// The voucher that paid it, if one did.
-    pub(in crate::core) fn from_account(&self) -> Option<FromAccount> {
+    pub(in crate::core) fn account_and_voucher(&self) -> Option<FromAccount> {
         self.from.map(|(account, sequence)| FromAccount {
             account: account.account_id(),
             sequence,
