@@ -21,6 +21,7 @@ import time
 HERE = os.path.dirname(os.path.abspath(sys._getframe().f_code.co_filename))     # `mn` sets no __file__
 sys.path.insert(0, HERE)
 
+from mininet.link import Link, OVSLink, TCLink, TCULink     # noqa: E402
 from mininet.log import error, info, warn           # noqa: E402
 from mininet.node import Controller, Host, Switch   # noqa: E402
 from mininet.util import errRun                     # noqa: E402
@@ -57,13 +58,18 @@ def find_payflow():
     raise RuntimeError('no program `payflow`: build it with `cargo build --release -p payflow-controller`, or set PAYFLOW')
 
 
+def sysctl(name, value):
+    """Sets a value of this network namespace, where the kernel has it."""
+    path = '/proc/sys/net/' + name
+    if os.path.exists(path):
+        with open(path, 'w', encoding='ascii') as file:
+            file.write(str(value))
+
+
 def quiet_port(name):
     """A switch port is no host: it must neither speak IPv6 of its own nor answer ARP for the addresses of this namespace."""
-    for path, value in (('ipv6/conf/%s/disable_ipv6' % name, 1), ('ipv4/conf/%s/arp_ignore' % name, 8)):
-        path = '/proc/sys/net/' + path
-        if os.path.exists(path):
-            with open(path, 'w', encoding='ascii') as file:
-                file.write(str(value))
+    sysctl('ipv6/conf/%s/disable_ipv6' % name, 1)
+    sysctl('ipv4/conf/%s/arp_ignore' % name, 8)
 
 
 class PayflowController(Controller):
@@ -121,6 +127,7 @@ class PayflowController(Controller):
             raise RuntimeError('%s is there already: `mn -c`, then `ip link delete %s`' % (API_INTERFACE, API_INTERFACE))
         run('ip', 'link', 'add', API_INTERFACE, 'address', topology.mac_of(number), 'type', 'veth', 'peer', 'name', name)
         quiet_port(name)
+        sysctl('ipv4/conf/%s/arp_ignore' % API_INTERFACE, 1)
         for interface in (API_INTERFACE, name):
             offloads_off(interface, errRun)
             run('ip', 'link', 'set', interface, 'up')
@@ -147,6 +154,11 @@ def offloads_off(interface, command):
 class PayflowMnSwitch(topology.PayflowSwitch):
     """A switch whose links were made by whatever class."""
 
+    def __init__(self, name, **params):
+        # In a batch the bridges are made after `start`, which has work to do on them.
+        params['batch'] = False
+        topology.PayflowSwitch.__init__(self, name, **params)
+
     def intfOpts(self, intf):
         if getattr(intf, 'payflow_capacity_bps', None) is None:
             if intf.params.get('bw'):
@@ -155,6 +167,13 @@ class PayflowMnSwitch(topology.PayflowSwitch):
         if isinstance(self._peer(intf), Switch):
             intf.payflow_role = 'trunk'
         return topology.PayflowSwitch.intfOpts(self, intf)
+
+    def vsctl(self, *args, **kwargs):
+        """As Mininet's, which does not look at what is said."""
+        out = topology.PayflowSwitch.vsctl(self, *args, **kwargs)
+        if out and out.startswith('ovs-vsctl:'):
+            raise RuntimeError(out.strip())
+        return out
 
     @staticmethod
     def _peer(intf):
@@ -185,5 +204,6 @@ class PayflowMnSwitch(topology.PayflowSwitch):
 
 controllers = {'payflow': PayflowController}
 switches = {'payflow': PayflowMnSwitch}
-links = {'payflow': topology.CapacityLink}
+# Mininet 2.3 means to read `links` and does not (a comma is missing in its list of names); other names become its own.
+LINKS = {'default': Link, 'tc': TCLink, 'tcu': TCULink, 'ovs': OVSLink, 'payflow': topology.CapacityLink}
 topos = {'payflow': topology.Paper}

@@ -200,10 +200,8 @@ class Given(PayflowTopo):
 
 KINDS = {'paper': Paper, 'line': Line, 'ring': Ring, 'mesh': Mesh, 'detour': Detour, 'given': Given}
 
-# For `mn --custom topology.py --topo payflow --switch payflow --link payflow`.
+# `mn` and `payflow-lab topology` find the paper's network here; `payflow.py` has the rest for `mn`.
 topos = {'payflow': Paper}
-switches = {'payflow': PayflowSwitch}
-links = {'payflow': CapacityLink}
 
 
 def make(kind, **params):

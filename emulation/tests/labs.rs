@@ -11,9 +11,11 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use payflow_emulation::mininet::{Lab, LabConfig, Regular, Stream, Topology};
+use payflow_emulation::mininet::{Given, Lab, LabConfig, Regular, Stream, Topology};
 use payflow_emulation::selftest;
+use payflow_emulation::topology::{self, Reading};
 use payflow_emulation::trial::{FlowResult, Tools, Trial};
+use payflow_qos::BitRate;
 
 fn lab(topology: Topology) -> Lab {
     Lab::start(LabConfig {
@@ -160,6 +162,28 @@ fn regular_networks_have_their_trunks() {
     });
     let told = refused.err().unwrap().to_string();
     assert!(told.contains("a ring needs at least 3 switches"), "{told}");
+}
+
+#[test]
+fn a_topology_from_a_file_becomes_bridges_with_its_capacities() {
+    let file = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../examples/topologies/Abilene.graphml"
+    );
+    let reading = Reading {
+        scale_to: Some(BitRate(40_000_000)),
+        ..Reading::default()
+    };
+    let map = topology::load(file, &reading).unwrap();
+    let lab = lab(Topology::Given(Given::new(&map).unwrap()));
+    let info = lab.info();
+    assert_eq!((info.switches.len(), info.hosts.len()), (11, 11));
+    let ports = info.switches.iter().flat_map(|switch| &switch.ports);
+    let trunks = ports.filter(|port| port.role == "trunk");
+    let capacities: Vec<_> = trunks.map(|port| port.capacity_bps).collect();
+    assert_eq!(capacities, [Some(40_000_000); 28]);
+    // The first link of the map: New York and Chicago, the first two nodes.
+    assert!(info.port("s1", "s2").is_some() && info.port("s1", "s4").is_none());
 }
 
 #[test]
