@@ -339,6 +339,7 @@ async fn what_a_node_says_is_proven_by_its_committee() {
     let mut follower = follow(&verifying, now, std::slice::from_ref(&to));
     let (_, digest) = net.pay(&to, 1_500_000).await;
     let said = net.final_evidence(&digest).await;
-    assert_eq!(follower.payment().await.0.payments, [said.clone()]);
+    let (followed, _) = follower.payment().await;
+    assert_eq!(followed.payments, std::slice::from_ref(&said));
     assert_eq!(verifying.lookup(&digest).await, Lookup::Found(said));
 }

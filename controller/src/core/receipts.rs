@@ -154,7 +154,7 @@ impl Core {
             buyer: quote.buyer,
             chain_id: quote.payment.chain_id.clone(),
             payment_digest: paid.digest.clone(),
-            from_account: paid.from_account(),
+            from_account: paid.account_and_voucher(),
             at: unix(self.now),
             served_ms: given.served_ms,
             shortfall_ms: given.shortfall_ms,

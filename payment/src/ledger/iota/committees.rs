@@ -4,7 +4,7 @@
 //! followed so are kept in a file, so that a restart need not walk all epochs again; the file is only ever a short cut,
 //! and one that is damaged or of another chain is made anew.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use blake2::digest::consts::U32;
 use blake2::{Blake2b, Digest as _};
 use iota_sdk_crypto::validator::ValidatorCommitteeSignatureVerifier as Verifier;
 use iota_sdk_grpc_client::read_mask_fields::{CheckpointResponseField, EpochField};
-use iota_sdk_types::{EpochId, SignedCheckpointSummary, ValidatorCommittee};
+use iota_sdk_types::{CheckpointDigest, EpochId, SignedCheckpointSummary, ValidatorCommittee};
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 
@@ -25,6 +25,9 @@ use crate::ChainId;
 /// How many committees the file keeps: that of the cursor, even if the process died before the cursor was stored, and
 /// some more.
 const KEPT: usize = 4;
+
+/// How many checkpoints are remembered as verified: some minutes.
+const REMEMBERED: usize = 512;
 
 /// The validators of one epoch: their BLS keys and stakes. Whoever pins one trusts two thirds of its stake.
 ///
@@ -88,6 +91,9 @@ pub(super) struct Committees {
     pinned: Committee,
     file: Option<PathBuf>,
     known: Mutex<BTreeMap<EpochId, Arc<Verifier>>>,
+    /// Checkpoints that were verified lately. What is looked up was mostly followed before, and a signature takes a
+    /// millisecond or two.
+    verified: Mutex<VecDeque<CheckpointDigest>>,
 }
 
 impl Committees {
@@ -102,6 +108,7 @@ impl Committees {
             known: Mutex::new(known),
             pinned,
             file: file.map(Path::to_owned),
+            verified: Mutex::default(),
         };
         for kept in committees.read_file() {
             if kept.epoch > committees.pinned.epoch() {
@@ -120,12 +127,22 @@ impl Committees {
         signed: &SignedCheckpointSummary,
     ) -> Result<(), Doubt> {
         let summary = &signed.checkpoint;
+        // The digest is of everything that is signed, the epoch included.
+        let digest = summary.digest();
+        if self.verified.lock().contains(&digest) {
+            return Ok(());
+        }
         let committee = self
             .of(client, summary.epoch, summary.sequence_number)
             .await?;
         check(&committee, signed)?;
         if self.appoint(signed)? {
             self.write_file();
+        }
+        let mut verified = self.verified.lock();
+        verified.push_back(digest);
+        if verified.len() > REMEMBERED {
+            verified.pop_front();
         }
         Ok(())
     }
