@@ -53,6 +53,8 @@ impl Page {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
+
     use super::*;
     use payflow_payment::TransferId;
 

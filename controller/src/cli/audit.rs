@@ -437,6 +437,8 @@ impl Claim {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
+
     use super::*;
     use payflow_payment::{PublicKey, TransferId};
 

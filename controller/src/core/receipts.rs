@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use payflow_payment::{Amount, ChainEnd, DocumentHash, Signed};
+use payflow_qos::Time;
 
 use super::{
     Alarm, Core,
@@ -54,6 +55,8 @@ pub(super) struct Chain {
     links: Vec<DocumentHash>,
     /// Ends that are on the ledger, or on their way there: each with its transfer.
     anchors: Vec<(ChainEnd, u64)>,
+    /// When the last of them was sent there.
+    anchored_at: Option<Time>,
 }
 
 impl Chain {
@@ -72,8 +75,9 @@ impl Chain {
     }
 
     /// The end is being written on the ledger by this transfer.
-    pub(super) fn anchor(&mut self, payout: u64) {
+    pub(super) fn anchor(&mut self, payout: u64, at: Time) {
         self.anchors.push((self.end, payout));
+        self.anchored_at = Some(at);
     }
 
     /// Whether there are receipts that depend on no end on the ledger.
@@ -167,6 +171,15 @@ impl Core {
         Signed::sign(self.keys.signing_key(), InterimReceipt::DOMAIN, receipt).ok()
     }
 
+    /// Goes on with that where the last controller stopped: starting it often costs nothing.
+    pub(super) fn resume_anchors(&mut self) {
+        if let Some(interval) = self.config.receipts.anchors {
+            let last = self.register.chain.anchored_at.unwrap_or(self.now);
+            self.alarms
+                .set(Alarm::Anchor, last.plus(interval).max(self.now));
+        }
+    }
+
     /// The end of the chain goes on the ledger, if it has grown.
     pub(super) fn anchor(&mut self) {
         let Some(interval) = self.config.receipts.anchors else {
@@ -238,9 +251,9 @@ impl Register {
     }
 
     /// See [`Record::Anchored`].
-    pub(super) fn anchored(&mut self, payout: u64) -> Result<(), String> {
+    pub(super) fn anchored(&mut self, payout: u64, at: Time) -> Result<(), String> {
         let memo = self.chain.end.memo();
-        self.chain.anchor(payout);
+        self.chain.anchor(payout, at);
         self.plan(payout, Payout::memo(memo))
     }
 }

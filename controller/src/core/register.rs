@@ -350,7 +350,7 @@ impl Register {
                 Ok(())
             }
             Record::Interim { number, receipt } => self.interim(*number, receipt),
-            Record::Anchored { payout, .. } => self.anchored(*payout),
+            Record::Anchored { payout, at } => self.anchored(*payout, *at),
             Record::Moved(moved) => self.moved(moved),
             Record::Displaced { number, reason, .. } => {
                 let reservation = self.carried(*number)?;

@@ -48,7 +48,7 @@ pub enum Answer {
     /// The books.
     Books(Books),
     /// Everything that was signed of a reservation.
-    Receipts(ReceiptsDocument),
+    Receipts(Box<ReceiptsDocument>),
     /// The chain of all receipts.
     Chain(ChainDocument),
     /// BookAccounts, in order.

@@ -83,7 +83,7 @@ impl Core {
         }
         self.resume_groups();
         self.resume_accounts();
-        self.anchor();
+        self.resume_anchors();
     }
 
     /// Tells the network what the ports are called through which something is sold, so that it can follow them.

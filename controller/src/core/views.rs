@@ -60,7 +60,9 @@ impl Core {
                 drained,
             } => self.drain(caller, switch, port, drained),
             Request::Books => operator(caller).map(|()| Answer::Books(self.books())),
-            Request::Receipts(number) => self.receipts(caller, number).map(Answer::Receipts),
+            Request::Receipts(number) => self
+                .receipts(caller, number)
+                .map(|it| Answer::Receipts(Box::new(it))),
             Request::Chain { after, most } => Ok(Answer::Chain(self.chain(after, most))),
             Request::BookAccounts => self.book_accounts(caller).map(Answer::BookAccounts),
             Request::Transfers { after, most } => {

@@ -158,13 +158,13 @@ fn a_journal_whose_money_does_not_add_up_is_refused() {
     desk.pay_out();
     let spoilt = |spoil: &dyn Fn(&mut Record) -> bool| {
         let mut journal = desk.journal.clone();
-        let changed = journal.iter_mut().filter(|(_, record)| {
+        let mut changed = journal.iter_mut().filter(|(_, record)| {
             matches!(
                 record,
                 Record::Paid { .. } | Record::Mispaid { .. } | Record::Settled { .. }
             )
         });
-        assert!(changed.map(|(_, record)| spoil(record)).any(|it| it));
+        assert!(changed.any(|(_, record)| spoil(record)));
         let mut bookkeeper = Bookkeeper::default();
         journal
             .iter()

@@ -29,7 +29,7 @@ fn open_with(receipts: ReceiptPolicy) -> Desk {
 impl Desk {
     fn receipts(&mut self, number: ReservationNumber) -> ReceiptsDocument {
         match self.ask(&buyer(), Request::Receipts(number)).unwrap() {
-            Answer::Receipts(document) => document,
+            Answer::Receipts(document) => *document,
             other => panic!("{other:?}"),
         }
     }
