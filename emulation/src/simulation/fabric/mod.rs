@@ -35,6 +35,10 @@ use shape::{Jack, Shape, Station};
 /// Between two words of a host about who and where it is.
 const ANNOUNCES: (u64, u64) = (8_000, 20_000);
 
+/// Frames that a cable between switches takes one way in a millisecond; the smallest ones fill 43 Mbit/s with it. More are lost, or
+/// a broadcast that goes in circles could multiply without time going on.
+const FRAMES_PER_MS: u32 = 64;
+
 /// Something that happens in the network.
 #[derive(Clone, Debug)]
 pub enum Happening {
@@ -120,6 +124,8 @@ pub struct Fabric {
     /// Switches whose tables may have changed.
     touched: BTreeSet<u64>,
     cables_changed: u64,
+    /// Of every end of a cable: the frames that went in last, and in which millisecond.
+    carried: BTreeMap<Jack, (Duration, u32)>,
 }
 
 impl Fabric {
@@ -171,6 +177,7 @@ impl Fabric {
             inputs: Vec::new(),
             touched: BTreeSet::new(),
             cables_changed: 0,
+            carried: BTreeMap::new(),
             shape,
         };
         let jacks: Vec<_> = fabric.shape.jacks().collect();
@@ -366,7 +373,7 @@ impl Fabric {
             return;
         };
         for sent in place.switch.take_frames() {
-            self.carry(id, sent);
+            self.carry(id, sent, now);
         }
         let begin = self.begin;
         let Some(place) = self.places.get_mut(&id) else {
@@ -399,7 +406,7 @@ impl Fabric {
     }
 
     /// A frame leaves a switch.
-    fn carry(&mut self, switch: u64, sent: SentFrame) {
+    fn carry(&mut self, switch: u64, sent: SentFrame, now: Time) {
         let port = PortRef {
             switch: SwitchId(switch),
             port: PortNo(sent.port.0),
@@ -408,7 +415,7 @@ impl Fabric {
             return;
         };
         if self.is_trunk(jack) {
-            if let Some(far) = self.far_end(jack) {
+            if let Some(far) = self.far_end(jack).filter(|_| self.has_room(jack, now)) {
                 let late = self.chance.millis(0, 2);
                 self.plan(late, Happening::Frame(far, sent.frame));
             }
@@ -419,6 +426,19 @@ impl Fabric {
             let late = self.chance.millis(0, 5);
             self.plan(late, Happening::Frame(jack, answer));
         }
+    }
+
+    /// Whether one more frame goes into a cable at this end now.
+    fn has_room(&mut self, jack: Jack, now: Time) -> bool {
+        let since = now.since(self.begin);
+        let millisecond =
+            Duration::from_millis(u64::try_from(since.as_millis()).unwrap_or(u64::MAX));
+        let carried = self.carried.entry(jack).or_default();
+        if carried.0 != millisecond {
+            *carried = (millisecond, 0);
+        }
+        carried.1 = carried.1.saturating_add(1);
+        carried.1 <= FRAMES_PER_MS
     }
 
     fn announce(&mut self, number: usize, now: Time) {

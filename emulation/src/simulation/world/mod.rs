@@ -43,8 +43,9 @@ const ASKS_FOR_END: Duration = Duration::from_secs(10);
 const LOOKS_FOR: Duration = Duration::from_secs(3);
 /// Who has no quote by then gives up: what is bought later could not come to its end.
 const SELLS_FOR: Duration = Duration::from_secs(300);
-/// Events at one instant; more mean that somebody wakes itself for ever.
-const MOST_AT_ONCE: u32 = 20_000;
+/// Events at one instant; more mean that somebody wakes itself for ever. In large networks more happens.
+const MOST_AT_ONCE: usize = 20_000;
+const MOST_AT_ONCE_PER_PORT: usize = 400;
 /// Time between checkpoints.
 const CHECKPOINT: Duration = Duration::from_millis(500);
 
@@ -265,6 +266,8 @@ impl World {
     /// To its end.
     pub(super) fn run(&mut self) {
         let end = BEGIN.plus(LASTS);
+        let ports = self.fabric.shape.jacks().count();
+        let most_at_once = MOST_AT_ONCE.max(MOST_AT_ONCE_PER_PORT * ports);
         let mut at_once = 0;
         while let Some(Reverse(Planned { at, event, .. })) = self.events.pop() {
             if at > end || self.is_over() {
@@ -274,7 +277,7 @@ impl World {
                 at_once = 0;
             }
             at_once += 1;
-            if at_once > MOST_AT_ONCE {
+            if at_once > most_at_once {
                 self.observer.stands_still(at);
                 break;
             }
