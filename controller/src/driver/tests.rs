@@ -215,6 +215,19 @@ async fn a_ledger_elsewhere_is_verified_from_the_committee_of_a_file() {
     while !readiness(&controller).await.ledger {
         time::sleep(Duration::from_millis(20)).await;
     }
+    // What nobody who is trusted has signed is no ledger to sell on.
+    development.set_faults(dev::Faults {
+        lie: Some(dev::Lie::Signature),
+        ..dev::Faults::default()
+    });
+    development.make_checkpoint().unwrap();
+    while readiness(&controller).await.ledger {
+        time::sleep(Duration::from_millis(20)).await;
+    }
+    development.set_faults(dev::Faults::default());
+    while !readiness(&controller).await.ledger {
+        time::sleep(Duration::from_millis(20)).await;
+    }
     // The committee that an epoch appoints is kept beside the journal.
     development.end_epoch().unwrap();
     let kept = dir.path().join("data").join("committees.json");

@@ -9,8 +9,9 @@ use iota_sdk_types::{
 };
 
 use super::coin;
+use super::plan::Plan;
 use super::program::{self, Outcome};
-use super::state::{Executed, Plan};
+use super::state::Executed;
 
 /// Executes. Deterministic: the same transaction on the same objects gives the same effects, byte for byte.
 pub(super) fn execute(signed: SignedTransaction, plan: &Plan) -> Executed {

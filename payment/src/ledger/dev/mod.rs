@@ -20,6 +20,7 @@ mod faucet;
 mod faults;
 mod grpc;
 mod log;
+mod plan;
 mod program;
 mod server;
 mod state;
@@ -40,7 +41,8 @@ use tokio::sync::watch;
 
 use self::epoch::Validators;
 use self::log::{Genesis, Log, Sealed};
-use self::state::{Rejection, Seal, State};
+use self::plan::Rejection;
+use self::state::{Seal, State};
 use super::iota::{Committee, neutral_address};
 use crate::{Address, Amount, ChainId};
 

@@ -9,7 +9,7 @@ use iota_sdk_types::{
 use serde::de::DeserializeOwned;
 
 use super::coin;
-use super::state::Plan;
+use super::plan::Plan;
 
 /// The objects after a transaction.
 #[derive(Clone)]

@@ -20,7 +20,7 @@ use iota_sdk_grpc_types::v1::transaction_execution_service::transaction_executio
 use tokio::sync::watch;
 
 use super::DevLedger;
-use super::state::Rejection;
+use super::plan::Rejection;
 
 /// The services. Cheap to clone.
 #[derive(Clone)]
