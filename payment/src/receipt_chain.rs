@@ -44,7 +44,7 @@ impl ChainEnd {
     /// The end once one more receipt stands there.
     #[must_use]
     pub fn then(&self, receipt: &DocumentHash) -> Self {
-        let sequence = self.sequence + 1;
+        let sequence = self.sequence.saturating_add(1);
         let mut hasher = Blake2b::<U32>::new();
         hasher.update(DOMAIN);
         hasher.update(sequence.to_be_bytes());

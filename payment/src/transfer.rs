@@ -11,7 +11,7 @@
 //! | `refunds_due:rN`, `refunds_due:aN` | a buyer's, and on its way |
 //! | `credited:rN`, `credited:aN` | a buyer's, and too little to be worth its gas |
 //! | `treasury` | collected, less gas. What the operator brings in or takes out is not part of these books, so it may be below zero |
-//! | `gas` | what transfers have cost on the ledger |
+//! | `gas` | what transfers have cost on the ledger; below zero where more of the deposits of coins came back, as when many are merged |
 //!
 //! A transfer is never changed or taken back: what was wrong is corrected by another one.
 
@@ -81,7 +81,7 @@ impl BookAccount {
     /// Whether more may have left it than has come.
     #[must_use]
     pub const fn may_be_negative(&self) -> bool {
-        matches!(self, Self::Host(_) | Self::Treasury)
+        matches!(self, Self::Host(_) | Self::Treasury | Self::Gas)
     }
 }
 

@@ -4,7 +4,10 @@
 use std::{collections::BTreeMap, path::PathBuf};
 
 use clap::Args;
-use payflow_payment::{ChainEnd, DocumentHash, PublicKey, Signed, TxDigest};
+use payflow_payment::{
+    Address, Amount, Asset, ChainEnd, Credit, DocumentHash, PublicKey, Signed, TxDigest,
+    ledger::Lookup, memo,
+};
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -111,7 +114,7 @@ pub(super) async fn receipts(
 
 /// The end of the chain before the first of them.
 fn first_place(signed: &ReceiptsDocument) -> Option<ChainEnd> {
-    let first = signed.interim.first().map(|it| it.document.place());
+    let first = signed.interim.first().and_then(|it| it.document.place());
     first.or_else(|| signed.receipt.as_ref()?.document.place())
 }
 
@@ -165,7 +168,10 @@ fn verify(bundle: &Bundle, key: &PublicKey) -> Verdict {
             Err(error) => verdict.findings.push(format!("{name}: {error}")),
             Ok(hash) => {
                 verdict.interim += 1;
-                places.push((name.clone(), document.place(), hash));
+                match document.place() {
+                    Some(place) => places.push((name.clone(), place, hash)),
+                    None => verdict.findings.push(format!("{name}: it has no number")),
+                }
                 if document.charged > document.paid || document.served_ms > document.duration_ms {
                     verdict
                         .findings
@@ -195,6 +201,9 @@ fn verify(bundle: &Bundle, key: &PublicKey) -> Verdict {
                 }
             }
         }
+    }
+    if bundle.signed.interim.is_empty() && bundle.signed.receipt.is_none() {
+        verdict.findings.push("nothing in it is signed".to_owned());
     }
     in_order(bundle, &mut verdict);
     in_chain(bundle, &places, &mut verdict);
@@ -248,19 +257,23 @@ fn in_chain(bundle: &Bundle, places: &[(String, ChainEnd, DocumentHash)], verdic
         }
         ends.insert(end.sequence, end);
     }
-    let last = bundle
-        .anchors
-        .iter()
-        .filter(|it| it.checkpoint.is_some())
-        .map(|it| it.end.sequence)
-        .max();
+    let mut last = None;
     for anchor in &bundle.anchors {
-        if ends
-            .get(&anchor.end.sequence)
-            .is_some_and(|it| *it != anchor.end)
-        {
-            let text = format!("the end {} on the ledger is another", anchor.end.sequence);
-            verdict.findings.push(text);
+        let number = anchor.end.sequence;
+        match ends.get(&number) {
+            Some(end) if *end != anchor.end => {
+                let text = format!("the end {number} on the ledger is another");
+                verdict.findings.push(text);
+            }
+            // Only what can be asked for there is on the ledger.
+            Some(_) if anchor.checkpoint.is_some() && anchor.digest.is_some() => {
+                last = last.max(Some(number));
+            }
+            Some(_) => {}
+            None => {
+                let text = format!("the chain does not reach the end {number} on the ledger");
+                verdict.findings.push(text);
+            }
         }
     }
     for (name, place, hash) in places {
@@ -279,30 +292,73 @@ fn in_chain(bundle: &Bundle, places: &[(String, ChainEnd, DocumentHash)], verdic
     }
 }
 
-/// Whether the ledger holds the receipt's hash, and the ends of the chain.
+/// What the ledger should hold.
+struct Wanted<'a> {
+    name: String,
+    digest: &'a TxDigest,
+    memo: Vec<u8>,
+    /// Who received how much of what by it, if anything.
+    credit: Option<(&'a Address, Amount)>,
+}
+
+/// Whether the ledger holds the receipt's hash with the refund, and the ends of the chain.
 async fn ask_ledger(bundle: &Bundle, url: &str, verdict: &mut Verdict) -> Result<(), CliError> {
-    let (ledger, _) = wallet::connect(url, None).await?;
-    let mut wanted: Vec<(String, &TxDigest, Vec<u8>)> = Vec::new();
-    if let (Some(receipt), Some(digest)) = (&bundle.signed.receipt, &bundle.settlement) {
+    let signed = &bundle.signed;
+    let receipt = signed.receipt.as_ref();
+    let interim = signed.interim.first();
+    let chain = receipt
+        .map(|it| &it.document.chain_id)
+        .or_else(|| interim.map(|it| &it.document.chain_id));
+    let (ledger, _) = wallet::connect(url, chain).await?;
+    let mut wanted = Vec::new();
+    if let (Some(receipt), Some(digest)) = (receipt, &bundle.settlement) {
         let hash = receipt.hash();
         let hash = hash.map_err(|error| CliError::Failed(error.to_string()))?;
-        let name = "the hash of the receipt".to_owned();
-        wanted.push((name, digest, payflow_payment::memo::encode(&hash)));
+        let account = &receipt.document;
+        wanted.push(Wanted {
+            name: "the hash of the receipt".to_owned(),
+            digest,
+            memo: memo::encode(&hash),
+            credit: Some((&account.refund_to, account.refunded)).filter(|it| !it.1.is_zero()),
+        });
     }
     for anchor in &bundle.anchors {
         if let (Some(digest), Some(_)) = (&anchor.digest, anchor.checkpoint) {
-            let name = format!("the end {} of the chain", anchor.end.sequence);
-            wanted.push((name, digest, anchor.end.memo()));
+            wanted.push(Wanted {
+                name: format!("the end {} of the chain", anchor.end.sequence),
+                digest,
+                memo: anchor.end.memo(),
+                credit: None,
+            });
         }
     }
-    for (name, digest, memo) in wanted {
+    for wanted in wanted {
         verdict.asked_of_ledger += 1;
+        let (name, digest) = (&wanted.name, wanted.digest);
         let found = ledger.memo_of(digest).await;
         let found = found.map_err(|error| CliError::Failed(error.to_string()))?;
-        if found.as_deref() != Some(&memo) {
+        if found.as_ref() != Some(&wanted.memo) {
             verdict
                 .findings
                 .push(format!("{name} is not in transaction {digest}"));
+            continue;
+        }
+        match ledger.lookup(digest).await {
+            Lookup::Found(it) if it.succeeded && it.checkpoint.is_some() => {
+                let received = |(to, amount): (&Address, Amount)| {
+                    Credit::sum(&it.credits, to, &Asset::iota()) >= amount
+                };
+                if !wanted.credit.is_none_or(received) {
+                    let text =
+                        format!("transaction {digest} does not pay what the receipt refunds");
+                    verdict.findings.push(text);
+                }
+            }
+            Lookup::Found(_) | Lookup::NotFound => {
+                let text = format!("transaction {digest} is not final, or has failed");
+                verdict.findings.push(text);
+            }
+            Lookup::Unknown { reason } => return Err(CliError::Failed(reason)),
         }
     }
     Ok(())
@@ -325,5 +381,133 @@ impl Verdict {
             text.push_str(&format!("\nwrong: {finding}"));
         }
         text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+    use payflow_payment::{SigningKey, UnixMillis};
+
+    fn key() -> SigningKey {
+        SigningKey::from_seed([1; 32])
+    }
+
+    fn interim(end: ChainEnd, served_ms: u64) -> Signed<InterimReceipt> {
+        let document = InterimReceipt {
+            sequence: end.sequence + 1,
+            previous: end.hash,
+            reservation: "r1".to_owned(),
+            quote_hash: "00".to_owned(),
+            buyer: PublicKey([7; 32]),
+            chain_id: "chain".into(),
+            payment_digest: None,
+            from_account: None,
+            at: UnixMillis(1),
+            served_ms,
+            shortfall_ms: 0,
+            usage: None,
+            duration_ms: 30_000,
+            rate_bps: 1_000_000,
+            paid: Amount(30),
+            charged: Amount(served_ms / 1_000),
+        };
+        Signed::sign(&key(), InterimReceipt::DOMAIN, document).unwrap()
+    }
+
+    /// Two interim receipts, somebody else's between them, and the end after all three on the ledger.
+    fn bundle() -> Bundle {
+        let first = interim(ChainEnd::default(), 10_000);
+        let after_first = ChainEnd::default().then(&first.hash().unwrap());
+        let other = DocumentHash([9; 32]);
+        let second = interim(after_first.then(&other), 20_000);
+        let hashes = [first.hash().unwrap(), other, second.hash().unwrap()];
+        let end = hashes
+            .iter()
+            .fold(ChainEnd::default(), |end, it| end.then(it));
+        Bundle {
+            operator_key: key().public_key(),
+            signed: ReceiptsDocument {
+                interim: vec![first, second],
+                receipt: None,
+            },
+            settlement: None,
+            chain: (1..)
+                .zip(hashes)
+                .map(|(sequence, hash)| ReceiptHash { sequence, hash })
+                .collect(),
+            anchors: vec![AnchorView {
+                end,
+                digest: Some(TxDigest::new("anchor")),
+                checkpoint: Some(9),
+            }],
+        }
+    }
+
+    fn wrong(spoil: impl FnOnce(&mut Bundle)) -> String {
+        let mut bundle = bundle();
+        let key = bundle.operator_key;
+        spoil(&mut bundle);
+        verify(&bundle, &key).findings.join("; ")
+    }
+
+    #[test]
+    fn what_is_signed_in_order_and_in_the_chain_is_right() {
+        let bundle = bundle();
+        let verdict = verify(&bundle, &bundle.operator_key);
+        assert_eq!(verdict.findings, Vec::<String>::new());
+        assert_eq!(
+            (verdict.interim, verdict.in_chain, verdict.anchored),
+            (2, 2, 2)
+        );
+    }
+
+    #[test]
+    fn whatever_is_changed_left_out_or_put_in_is_found() {
+        let other = SigningKey::from_seed([2; 32]).public_key();
+        let stranger = verify(&bundle(), &other).findings.join("; ");
+        assert!(stranger.contains("signed by"), "{stranger}");
+        let told = [
+            wrong(|it| it.signed.interim[0].document.charged = Amount(9)),
+            wrong(|it| it.signed.interim.swap(0, 1)),
+            wrong(|it| it.signed.interim.clear()),
+            wrong(|it| it.chain[1].hash = DocumentHash([8; 32])),
+            wrong(|it| it.chain.retain(|link| link.sequence != 2)),
+            // A chain for one buyer alone, with the end that everybody else sees.
+            wrong(|it| it.chain.truncate(2)),
+            wrong(|it| it.anchors[0].end.hash = DocumentHash([8; 32])),
+            wrong(|it| it.anchors[0].end.sequence = 1_000),
+            wrong(|it| {
+                let nowhere = ChainEnd {
+                    sequence: u64::MAX,
+                    hash: DocumentHash([0; 32]),
+                };
+                let document = InterimReceipt {
+                    sequence: 0,
+                    previous: nowhere.hash,
+                    ..it.signed.interim[0].document.clone()
+                };
+                let signed = Signed::sign(&key(), InterimReceipt::DOMAIN, document);
+                it.signed.interim[0] = signed.unwrap();
+            }),
+        ];
+        for (index, told) in told.iter().enumerate() {
+            assert!(!told.is_empty(), "{index}");
+        }
+    }
+
+    #[test]
+    fn an_end_that_is_not_on_the_ledger_yet_proves_nothing() {
+        for spoil in [
+            |it: &mut AnchorView| it.checkpoint = None,
+            |it: &mut AnchorView| it.digest = None,
+        ] {
+            let mut bundle = bundle();
+            bundle.anchors.iter_mut().for_each(spoil);
+            let verdict = verify(&bundle, &bundle.operator_key);
+            assert_eq!((verdict.in_chain, verdict.anchored), (2, 0));
+        }
     }
 }

@@ -223,7 +223,7 @@ impl Bookkeeper {
             Record::SettledToAccount {
                 number, receipt, ..
             } => {
-                let account = self.paid_from.remove(&number.0);
+                let account = self.paid_from.get(&number.0).copied();
                 let account = account
                     .ok_or_else(|| entry.unknown(format!("the account that paid r{}", number.0)))?;
                 let purpose = Purpose::Account(account);
@@ -435,10 +435,16 @@ impl Bookkeeper {
     ) -> Result<(), BookkeepingError> {
         let deal = self.known(entry, purpose)?;
         let due = BookAccount::RefundsDue(purpose);
-        entry.transfer(due, BookAccount::Host(deal.buyer), sent.amount);
+        let buyer = BookAccount::Host(deal.buyer);
+        entry.transfer(due, buyer, sent.amount);
         // What else lies there is not earned yet as long as something is held, and stays until that is settled; so does all of an
-        // account that is open.
-        if sent.settles || !deal.open && deal.held.is_zero() {
+        // account that is open. What an account has paid does not lie there.
+        let elsewhere = match purpose {
+            Purpose::Reservation(number) => self.paid_from.contains_key(&number),
+            Purpose::Account(_) => false,
+        };
+        let deal = self.known(entry, purpose)?;
+        if sent.settles || elsewhere || !deal.open && deal.held.is_zero() {
             let earned = std::mem::take(&mut deal.earned);
             let fees = std::mem::take(&mut deal.fees);
             entry.transfer(BookAccount::Earned, BookAccount::Treasury, earned);

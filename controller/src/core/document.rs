@@ -512,13 +512,13 @@ impl InterimReceipt {
     /// The domain under which they are signed (see [`Signed`]).
     pub const DOMAIN: &str = "payflow-interim-receipt";
 
-    /// The end of the chain that it follows. One without a number follows nothing that can be.
+    /// The end of the chain that it says to follow; nothing of one without a number.
     #[must_use]
-    pub fn place(&self) -> ChainEnd {
-        ChainEnd {
-            sequence: self.sequence.wrapping_sub(1),
+    pub fn place(&self) -> Option<ChainEnd> {
+        Some(ChainEnd {
+            sequence: self.sequence.checked_sub(1)?,
             hash: self.previous,
-        }
+        })
     }
 }
 

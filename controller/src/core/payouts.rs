@@ -148,7 +148,10 @@ impl Core {
         let stays = match payout.of {
             PayoutFor::Mispayment(number) => {
                 let reservation = self.register.reservations.get(&number);
-                reservation.is_some_and(|it| it.paid.is_some() && it.receipt.is_none())
+                let paid = reservation.filter(|it| it.receipt.is_none());
+                // What an account has paid does not lie here.
+                paid.and_then(|it| it.paid.as_ref())
+                    .is_some_and(|it| it.from.is_none())
             }
             PayoutFor::LateDeposit(account) => {
                 let account = self.register.accounts.get(&account);

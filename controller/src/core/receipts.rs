@@ -185,7 +185,12 @@ impl Core {
         let Some(interval) = self.config.receipts.anchors else {
             return;
         };
-        if self.register.chain.has_grown() {
+        // One at a time, and none that would wait for the ledger before refunds.
+        let is_on_its_way = self
+            .register
+            .open_payouts()
+            .any(|(_, payout)| payout.of == PayoutFor::Chain);
+        if self.register.chain.has_grown() && self.ledger_up && !is_on_its_way {
             let payout = self.register.next_payout();
             let at = self.now;
             self.record(Record::Anchored { payout, at });
@@ -245,7 +250,9 @@ impl Register {
         receipt: &Signed<InterimReceipt>,
     ) -> Result<(), String> {
         let hash = receipt.hash().map_err(|error| error.to_string())?;
-        self.chain.link(Some(receipt.document.place()), hash)?;
+        let place = receipt.document.place();
+        let place = place.ok_or_else(|| "it has no number".to_owned())?;
+        self.chain.link(Some(place), hash)?;
         self.of(number)?.interim.push(receipt.clone());
         Ok(())
     }

@@ -637,6 +637,10 @@ impl Desk {
     }
 
     fn finalise(&mut self, digest: &TxDigest) {
+        self.finalise_for(digest, 1_980_400);
+    }
+
+    fn finalise_for(&mut self, digest: &TxDigest, gas_nanos: i64) {
         let found = Evidence {
             digest: digest.clone(),
             succeeded: true,
@@ -651,7 +655,7 @@ impl Desk {
         });
         self.ledger(LedgerEvent::Gas {
             digest: digest.clone(),
-            nanos: Some(1_980_400),
+            nanos: Some(gas_nanos),
         });
     }
 

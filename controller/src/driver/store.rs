@@ -197,6 +197,12 @@ impl Store {
         let version: u32 = version
             .and_then(|row| row.try_get(0))
             .map_err(|error| sqlite(&file, error))?;
+        if version > SCHEMA_VERSION {
+            return Err(StoreError::Newer {
+                file,
+                found: version,
+            });
+        }
         let last = sqlx::query("SELECT coalesce(max(sequence), 0) FROM journal")
             .fetch_one(&mut connection)
             .await;

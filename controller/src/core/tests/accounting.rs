@@ -202,3 +202,25 @@ fn a_journal_whose_money_does_not_add_up_is_refused() {
     });
     assert!(more_earned.contains("makes"), "{more_earned}");
 }
+
+#[test]
+fn gas_below_zero_is_booked_also_when_it_is_the_first_and_after_a_restart() {
+    let mut desk = open();
+    desk.buy();
+    desk.wait(Duration::from_secs(40));
+    let (payout, _) = desk.take_build();
+    let digest = TxDigest::new("merged many coins");
+    desk.ledger(LedgerEvent::PayoutBuilt {
+        payout,
+        result: Ok(outgoing(&digest)),
+    });
+    // What coins had deposited came back, and was more than the transaction cost.
+    desk.finalise_for(&digest, -960_800);
+    assert_eq!(desk.balance(BookAccount::Gas), -960_800);
+    assert_eq!(
+        desk.balance(BookAccount::Treasury),
+        i64::try_from(PRICE).unwrap() + 960_800
+    );
+    desk.books();
+    assert_eq!(desk.crash().balance(BookAccount::Gas), -960_800);
+}
