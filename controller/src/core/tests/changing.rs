@@ -299,3 +299,26 @@ fn a_change_is_no_hold_of_what_is_carried_and_paid_for() {
         assert_eq!(kind, expected, "{rate_bps}");
     }
 }
+
+#[test]
+fn what_stays_on_a_drained_link_stays_booked_when_its_change_is_given_up() {
+    let (mut desk, number) = running();
+    let longer = change(&mut desk, number, None, Some(60)).unwrap();
+    let of_change = ReservationNumber::from_quote_id(&longer.id).unwrap();
+    desk.hand_over(of_change, "longer", longer.payment.price.0)
+        .unwrap();
+    assert_eq!(desk.view(of_change).status, Status::Pending);
+    let operator = Caller {
+        operator: true,
+        ..buyer()
+    };
+    let drained = Request::Drain {
+        switch: SwitchId(2),
+        port: None,
+        drained: true,
+    };
+    desk.ask(&operator, drained).unwrap();
+    assert_eq!(booked(&desk), 10_000_000);
+    let last = desk.core.book.load(port(3, 12), desk.now).rate.bps();
+    assert_eq!(last, 10_000_000);
+}

@@ -262,6 +262,14 @@ impl Observer {
     pub fn drained(&mut self, switch: u64, jack: Option<Jack>, now: Time) {
         self.drained.entry((switch, jack)).or_insert(now);
         self.tally.drained += 1;
+        // What leads over it has to move, if it can; and what is to change it then, and is not paid, finds no booking.
+        let is_drained = |it: &Jack| it.switch == switch && jack.is_none_or(|jack| jack == *it);
+        let lead = |sale: &Sale| sale.sockets.iter().flatten().any(is_drained);
+        let numbers = self.sales.iter().filter(|(_, sale)| lead(sale));
+        let numbers: Vec<u64> = numbers.map(|(number, _)| *number).collect();
+        for number in numbers {
+            self.withdraw_changes(number);
+        }
     }
 
     /// It is asked to end that.
