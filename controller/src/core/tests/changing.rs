@@ -317,8 +317,8 @@ fn what_stays_on_a_drained_link_stays_booked_when_its_change_is_given_up() {
         port: None,
         drained: true,
     };
-    desk.ask(&operator, drained).unwrap();
-    assert_eq!(booked(&desk), 10_000_000);
-    let last = desk.core.book.load(port(3, 12), desk.now).rate.bps();
+    let answer = desk.ask(&operator, drained).unwrap();
+    assert_eq!(booked(&desk), 10_000_000, "{answer:?}");
+    let last = desk.core.book.load(port(3, 1), desk.now).rate.bps();
     assert_eq!(last, 10_000_000);
 }

@@ -324,8 +324,9 @@ impl Observer {
 
     /// Whether the network takes whoever is at this socket for the buyer.
     fn is_let_in(&self, sight: &Sight<'_>, number: u64, at: Jack) -> bool {
-        let ingress = self.tables.ingress(number);
-        ingress.and_then(|port| sight.fabric.jack(port)) == Some(at)
+        self.tables
+            .ingresses(number)
+            .any(|port| sight.fabric.jack(port) == Some(at))
     }
 
     /// Nobody rides on what somebody else has paid for.

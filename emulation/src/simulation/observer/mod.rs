@@ -136,6 +136,8 @@ pub struct Observer {
     /// No port has ever had another number.
     numbers_stay: bool,
     sales: BTreeMap<u64, Sale>,
+    /// What was said of a quote that its buyer has not been shown yet: answers may be late.
+    told_before: BTreeMap<u64, Status>,
     by_address: BTreeMap<Address, u64>,
     by_refund: BTreeMap<Address, u64>,
     /// Hashes of receipts that were written to the ledger.
@@ -184,6 +186,7 @@ impl Observer {
             treasury,
             begin,
             sales: BTreeMap::new(),
+            told_before: BTreeMap::new(),
             by_address: BTreeMap::new(),
             by_refund: BTreeMap::new(),
             memos: BTreeSet::new(),
@@ -307,6 +310,9 @@ impl Observer {
     /// The controller says how a sale stands.
     pub fn told(&mut self, number: u64, status: Status, sight: &Sight<'_>, now: Time) {
         self.follow_moves(number, sight, now);
+        if !self.sales.contains_key(&number) {
+            self.told_before.insert(number, status);
+        }
         if let Some(sale) = self.sales.get_mut(&number) {
             sale.status = Some(status);
             if status == Status::Suspended {
@@ -407,7 +413,7 @@ impl Observer {
             refunded: 0,
             handed_over: BTreeSet::new(),
             cancelled: false,
-            status: None,
+            status: self.told_before.remove(&number),
             begun: None,
             carried_since: None,
             let_in_elsewhere: entered != source.map(|station| station.jack),

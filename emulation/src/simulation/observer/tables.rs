@@ -50,15 +50,17 @@ impl Tables {
         self.held.values().all(Vec::is_empty) && self.meters.values().all(|count| *count == 0)
     }
 
-    /// Where a sale's packets are let in, if anywhere.
-    pub(super) fn ingress(&self, number: u64) -> Option<PortRef> {
-        self.held.iter().find_map(|(switch, held)| {
+    /// Where a sale's packets are let in: at two places while it moves.
+    pub(super) fn ingresses(&self, number: u64) -> impl Iterator<Item = PortRef> + '_ {
+        self.held.iter().flat_map(move |(switch, held)| {
             let first = held
                 .iter()
-                .find(|it| it.owner.0 == number && it.meter.is_some())?;
-            Some(PortRef {
-                switch: SwitchId(*switch),
-                port: first.in_port?,
+                .filter(move |it| it.owner.0 == number && it.meter.is_some());
+            first.filter_map(|it| {
+                Some(PortRef {
+                    switch: SwitchId(*switch),
+                    port: it.in_port?,
+                })
             })
         })
     }
