@@ -222,15 +222,7 @@ async fn pay_in(
 ) -> Result<(), CliError> {
     let document = trusted(&view, wallet, known)?;
     let id = document.id.clone();
-    let url = match &args.ledger.ledger {
-        Some(url) => url.clone(),
-        None => known.ledger_url.clone().ok_or_else(|| {
-            CliError::Usage(
-                "the controller names no ledger; say which with --ledger URL".to_owned(),
-            )
-        })?,
-    };
-    let (ledger, _) = wallet::connect(&url, Some(&known.chain_id)).await?;
+    let ledger = wallet::connect_to_pay(&args.ledger, known).await?;
     let to = [(document.pay_to.clone(), amount)];
     let transaction = ledger.pay_all(wallet.payer(), &to).await.map_err(|error| {
         CliError::Failed(format!(

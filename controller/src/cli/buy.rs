@@ -399,15 +399,7 @@ async fn buy(
         let timing = json!({ "quote": millis(quoted), "reserve": millis(handing.elapsed()) });
         return print_bought(&views, Some(timing), out);
     }
-    let url = match &args.ledger.ledger {
-        Some(url) => url.clone(),
-        None => known.ledger_url.clone().ok_or_else(|| {
-            CliError::Usage(
-                "the controller names no ledger; say which with --ledger URL".to_owned(),
-            )
-        })?,
-    };
-    let (ledger, _) = wallet::connect(&url, Some(&known.chain_id)).await?;
+    let ledger = wallet::connect_to_pay(&args.ledger, &known).await?;
     let signing = Instant::now();
     let transaction =
         ledger.pay_all(wallet.payer(), &payments).await.map_err(|error| {

@@ -23,7 +23,7 @@ use super::{
     error::CliError,
     units::{show_amount, show_millis},
 };
-use crate::api::signature::MessageSigner;
+use crate::api::{WellKnown, signature::MessageSigner};
 
 /// How long a faucet may take.
 const FAUCET_TIME: Duration = Duration::from_secs(30);
@@ -196,6 +196,19 @@ pub(super) async fn connect(
         .await
         .map_err(|error| failed(error.to_string()))?;
     Ok((ledger, chain_id))
+}
+
+/// The ledger to pay a controller on: the one that was named, or else the one that it names, on the chain that it says.
+pub(super) async fn connect_to_pay(
+    args: &LedgerArgs,
+    known: &WellKnown,
+) -> Result<HostLedger, CliError> {
+    let url = args.ledger.as_ref().or(known.ledger_url.as_ref());
+    let url = url.ok_or_else(|| {
+        CliError::Usage("the controller names no ledger; say which with --ledger URL".to_owned())
+    })?;
+    let (ledger, _) = connect(url, Some(&known.chain_id)).await?;
+    Ok(ledger)
 }
 
 /// The ledger that was named, or else the one that the controller names.

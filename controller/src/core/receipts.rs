@@ -23,7 +23,7 @@ use super::{
 /// When which are made. As configuration `[receipts]`, in whole seconds; zero is never.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ReceiptPolicy {
-    /// `interim_interval_s`: between two interim on a reservation that runs; default 300 s.
+    /// `interim_interval_s`: between two interim receipts of a reservation that runs; default 300 s.
     pub interim: Option<Duration>,
     /// `anchor_interval_s`: between two ends of the chain on the ledger, where it has grown; default an hour. Each costs gas, about
     /// 0.001 IOTA.
@@ -116,7 +116,7 @@ impl Core {
         })
     }
 
-    /// From now on interim are made.
+    /// From now on interim receipts are made.
     pub(super) fn expect_interim(&mut self, number: ReservationNumber) {
         if let Some(interval) = self.config.receipts.interim {
             let next = self.now.plus(interval);
@@ -124,7 +124,7 @@ impl Core {
         }
     }
 
-    /// A receipt is due, if it still runs.
+    /// An interim receipt is due, if it still runs.
     pub(super) fn give_interim(&mut self, number: ReservationNumber) {
         let reservation = self.register.reservations.get(&number);
         let running = reservation.filter(|it| matches!(it.state, State::Active | State::Suspended));
