@@ -230,6 +230,12 @@ impl Buyer {
         payflow_payment::PublicKey(bytes)
     }
 
+    /// Whether it sends UDP, which is sold as steady unless something else is asked for; the others send TCP, which is elastic.
+    #[must_use]
+    pub const fn is_steady(&self) -> bool {
+        !self.signs_as.is_multiple_of(3)
+    }
+
     /// How it is known to the controller.
     #[must_use]
     pub fn caller(&self) -> Caller {

@@ -24,8 +24,8 @@ const AT_REST: f64 = 0.001;
 /// Guarantee in hundredths of the capacity, and whether more may be borrowed, for queues by priority.
 const CLASSES: [(u32, f64, bool); 4] = [
     (1, 0.02, false),
-    (2, 0.60, true),
-    (3, 0.30, true),
+    (2, 0.75, true),
+    (3, 0.15, true),
     (0, 0.08, true),
 ];
 
@@ -318,7 +318,7 @@ mod tests {
     fn paid_classes_win_nine_tenths_in_any_mix_whatever_the_flood() {
         assert_eq!(served([0.0, 90.0, 0.0, 500.0]), [0.0, 90.0, 0.0, 10.0]);
         assert_eq!(served([0.0, 0.0, 90.0, 500.0]), [0.0, 0.0, 90.0, 10.0]);
-        assert_eq!(served([2.0, 60.0, 30.0, 500.0]), [2.0, 60.0, 30.0, 8.0]);
+        assert_eq!(served([2.0, 75.0, 15.0, 500.0]), [2.0, 75.0, 15.0, 8.0]);
     }
 
     #[test]

@@ -42,6 +42,7 @@ struct Quote {
     names: Vec<Option<String>>,
     entered: Option<String>,
     rate_bps: u64,
+    is_steady: bool,
     /// When it was recorded that nobody pays for it, or that it is settled: nothing is kept for it after that.
     over_at: Option<u64>,
 }
@@ -70,6 +71,7 @@ impl Taken {
                         left: Vec::new(),
                         moves: 0,
                         rate_bps: document["rate_bps"].as_u64().unwrap_or_default(),
+                        is_steady: document["class"] == "steady",
                         over_at: None,
                     };
                     self.quotes.insert(number, quote);
@@ -213,9 +215,9 @@ impl Taken {
         }
     }
 
-    /// The most that can be taken of a link then: the rates of all quotes that were not over before.
+    /// The most that can be taken of a link then: the rates of all quotes that were not over before; and those of steady flows.
     #[must_use]
-    pub fn of(&self, link: PortRef, at: Time) -> u64 {
+    pub fn of(&self, link: PortRef, at: Time) -> [u64; 2] {
         let needs = |quote: &&Quote| {
             let over = quote.over_at.is_some_and(|over_at| over_at < at.millis());
             let left = |(left, until): &(PortRef, u64)| *left == link && at.millis() < *until;
@@ -228,6 +230,7 @@ impl Taken {
             before.max(quote.rate_bps)
         };
         let taken = self.quotes.iter().filter(|(_, quote)| needs(quote));
-        taken.map(most).sum()
+        let steady = taken.clone().filter(|(_, quote)| quote.is_steady);
+        [taken.map(most).sum(), steady.map(most).sum()]
     }
 }

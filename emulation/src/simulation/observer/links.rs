@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use payflow_controller::core::document::Status;
 use payflow_controller::core::problem::Problem;
-use payflow_qos::{PortRef, Time};
+use payflow_qos::{Class, PortRef, Time};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -33,17 +33,17 @@ impl Observer {
             return;
         }
         self.taken.read(sight.disk);
-        let taken = self.taken.of(link, buyer.asked_at);
+        let [taken, steady] = self.taken.of(link, buyer.asked_at);
         // Whichever socket the controller takes the number for.
         let sockets = sight.fabric.jacks_that_had(link);
         let most = sockets.map(|socket| for_sale(sight.fabric, socket)).min();
-        let most = most.unwrap_or_default();
+        let [most, most_steady] = most.unwrap_or_default();
         // Until a change has begun, its path has to carry what it replaces.
         let base = buyer.change.and_then(|change| change.reservation);
         let base = base.and_then(|number| self.sales.get(&number.0));
         let before = base.map_or(0, |base| base.document.rate_bps);
         let asked = before.max(buyer.rate_bps.div_ceil(1_000) * 1_000);
-        if taken + asked <= most {
+        if taken + asked <= most && (!buyer.is_steady() || steady + asked <= most_steady) {
             self.wrong(
                 now,
                 format_args!(
@@ -53,7 +53,7 @@ impl Observer {
         }
     }
 
-    /// What is carried is, on every link, at most nine tenths of what the link carries; and so is, now and at every time to come,
+    /// What is carried is, on every link, at most nine tenths of what the link carries, steady flows three quarters; and so is, now and at every time to come,
     /// what is promised: quotes that are binding, flows whose paid time runs, and what is paid for a later time. (What has ended
     /// or failed and is still being taken off the switches is carried, and no longer promised; and a quote binds no longer when
     /// capacity on its path is withdrawn.) Reservations that take each other's place are one flow.
@@ -64,7 +64,7 @@ impl Observer {
             let rate = sale.document.rate_bps;
             if sale.carried_since.is_some() {
                 for link in sale.sockets.iter().flatten() {
-                    add(&mut carried, *link, sale.root, rate);
+                    add(&mut carried, *link, sale, rate);
                 }
             }
             if let Some(promised) = promised(sale, self.taken.is_displaced(*number), now) {
@@ -82,7 +82,7 @@ impl Observer {
                         let leaves = sale.carried_since.is_some() && sale.withdrawn;
                         let links = sale.sockets.iter().flatten();
                         for link in links.filter(|it| !(leaves && self.gives_way(**it, now))) {
-                            add(&mut loads, *link, sale.root, sale.document.rate_bps);
+                            add(&mut loads, *link, sale, sale.document.rate_bps);
                         }
                     }
                 }
@@ -97,9 +97,11 @@ impl Observer {
 
     fn check_loads(&mut self, what: &str, loads: Loads, sight: &Sight<'_>, now: Time) {
         for (link, flows) in loads {
-            let rate: u64 = flows.values().sum();
-            let most = for_sale(sight.fabric, link);
-            if rate > most && !(what == "carried" && self.gives_way(link, now)) {
+            let steady = flows.iter().filter(|((_, is_steady), _)| *is_steady);
+            let [rate, steady]: [u64; 2] = [flows.values().sum(), steady.map(|(_, it)| it).sum()];
+            let [most, most_steady] = for_sale(sight.fabric, link);
+            let is_too_much = rate > most || steady > most_steady;
+            if is_too_much && !(what == "carried" && self.gives_way(link, now)) {
                 self.wrong(
                     now,
                     format_args!("{rate} of {most} bit/s are {what} on link {link}: {flows:?}"),
@@ -116,10 +118,11 @@ impl Observer {
     }
 }
 
-/// For every link, the rates of flows.
-type Loads = BTreeMap<Jack, BTreeMap<u64, u64>>;
+/// For every link, the rates of flows, and whether they are steady.
+type Loads = BTreeMap<Jack, BTreeMap<(u64, bool), u64>>;
 
-fn add(loads: &mut Loads, link: Jack, flow: u64, rate: u64) {
+fn add(loads: &mut Loads, link: Jack, sale: &Sale, rate: u64) {
+    let flow = (sale.root, sale.document.class == Class::Steady);
     let most = loads.entry(link).or_default().entry(flow).or_default();
     *most = rate.max(*most);
 }
@@ -152,8 +155,8 @@ fn promised(sale: &Sale, displaced: bool, now: Time) -> Option<(Time, Time)> {
     }
 }
 
-/// Nine tenths of what a link carries.
-fn for_sale(fabric: &Fabric, link: Jack) -> u64 {
-    let capacity = fabric.capacity(link);
-    capacity.map_or(0, |capacity| capacity.0 / 10 * 9)
+/// Nine tenths of what a link carries; three quarters for steady flows.
+fn for_sale(fabric: &Fabric, link: Jack) -> [u64; 2] {
+    let capacity = fabric.capacity(link).map_or(0, |capacity| capacity.0);
+    [capacity / 10 * 9, capacity / 4 * 3]
 }

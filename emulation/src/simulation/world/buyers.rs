@@ -129,10 +129,10 @@ impl World {
         let body = QuoteRequest {
             source: None,
             destination: buyer.destination,
-            protocol: if buyer.number.is_multiple_of(3) {
-                Protocol::Tcp
-            } else {
+            protocol: if buyer.is_steady() {
                 Protocol::Udp
+            } else {
+                Protocol::Tcp
             },
             source_port: None,
             destination_port: Some(buyer.port.into()),
