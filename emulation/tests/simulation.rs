@@ -58,6 +58,7 @@ fn whatever_goes_wrong_money_capacity_and_guarantees_hold_under_every_seed() {
         begun_later,
         drained,
         shrunk,
+        rebates,
     } = tally;
     for (what, count) in [
         ("quotes", quotes),
@@ -74,6 +75,7 @@ fn whatever_goes_wrong_money_capacity_and_guarantees_hold_under_every_seed() {
         ("flows begun later", begun_later),
         ("drains", drained),
         ("links that shrank", shrunk),
+        ("transfers that got back more than they cost", rebates),
     ] {
         assert!(count > 0, "no {what}: {tally:?}");
     }

@@ -11,8 +11,24 @@ use payflow_payment::{
 };
 use serde::{Deserialize, Serialize};
 
-/// What executing a transaction of the operator costs, taken from the treasury.
+/// What a transaction of the operator may cost at most, taken from the treasury: what it costs that spends one coin, or fails.
 pub const GAS: u64 = 1_000;
+/// Given back for the storage of every other coin that is merged: what merges many costs less than nothing.
+const REBATE: u64 = 600;
+
+/// What executing a transaction of the operator costs: below zero where more is given back.
+fn gas(transfer: &Transfer) -> i64 {
+    let merged = if transfer.fails {
+        0
+    } else {
+        transfer.inputs.len().saturating_sub(1)
+    };
+    let rebate = u64::try_from(merged)
+        .unwrap_or(u64::MAX)
+        .saturating_mul(REBATE);
+    let signed = |nanos| i64::try_from(nanos).unwrap_or(i64::MAX);
+    signed(GAS).saturating_sub(signed(rebate))
+}
 
 /// Names a coin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -109,8 +125,11 @@ pub struct MemoryLedger {
     gas_coin: u64,
     gas_version: u64,
     /// All coins ever made, by asset; nothing else makes money.
-    minted: BTreeMap<Asset, u128>,
-    gas_burned: u64,
+    minted: BTreeMap<Asset, i128>,
+    /// Net of what was given back.
+    gas_burned: i64,
+    /// How often more was given back than a transaction cost.
+    rebates: u64,
 }
 
 impl MemoryLedger {
@@ -122,13 +141,13 @@ impl MemoryLedger {
             gas_coin: gas.0,
             ..Self::default()
         };
-        *ledger.minted.entry(Asset::iota()).or_default() += u128::from(gas.0);
+        *ledger.minted.entry(Asset::iota()).or_default() += i128::from(gas.0);
         ledger
     }
 
     /// A new coin out of nothing, as from a faucet.
     pub fn mint(&mut self, owner: &Address, asset: &Asset, amount: Amount) -> CoinId {
-        *self.minted.entry(asset.clone()).or_default() += u128::from(amount.0);
+        *self.minted.entry(asset.clone()).or_default() += i128::from(amount.0);
         self.make(owner.clone(), asset.clone(), amount)
     }
 
@@ -260,15 +279,20 @@ impl MemoryLedger {
         if sums.values().any(|sum| *sum != 0) {
             return Err(Refusal::Unbalanced);
         }
+        transfer.fails = fails;
         if let Some(version) = transfer.gas_version {
             if version != self.gas_version {
                 return Err(Refusal::GasSpent);
             }
-            self.gas_coin = self.gas_coin.checked_sub(GAS).ok_or(Refusal::Unbalanced)?;
-            self.gas_burned += GAS;
+            // Whatever comes back in the end, the budget has to be there.
+            let cost = gas(&transfer);
+            let left = self.gas_coin.checked_sub(GAS).map(|_| self.gas_coin);
+            let left = left.and_then(|it| it.checked_add_signed(cost.checked_neg()?));
+            self.gas_coin = left.ok_or(Refusal::Unbalanced)?;
+            self.gas_burned += cost;
+            self.rebates += u64::from(cost < 0);
             self.gas_version += 1;
         }
-        transfer.fails = fails;
         if !fails {
             for id in &inputs {
                 self.coins.remove(id);
@@ -354,7 +378,7 @@ impl MemoryLedger {
         })
     }
 
-    /// What a digest cost the treasury, once it is in a checkpoint.
+    /// What a digest cost the treasury, once it is in a checkpoint; below zero where more was given back.
     #[must_use]
     pub fn gas_of(&self, digest: &TxDigest) -> Option<i64> {
         let executed = self.executed.get(digest)?;
@@ -362,7 +386,7 @@ impl MemoryLedger {
         executed
             .transfer
             .gas_version
-            .map(|_| i64::try_from(GAS).unwrap_or(i64::MAX))
+            .map(|_| gas(&executed.transfer))
     }
 
     /// What an address holds of an asset, gas coins left out.
@@ -381,20 +405,26 @@ impl MemoryLedger {
         Amount(self.gas_coin)
     }
 
-    /// All gas ever burned.
+    /// All gas ever burned, less what was given back.
     #[must_use]
-    pub fn gas_burned(&self) -> u64 {
+    pub fn gas_burned(&self) -> i64 {
         self.gas_burned
     }
 
-    /// Whether every coin ever made is still there, or burned as gas.
+    /// How often more was given back than a transaction of the operator cost.
+    #[must_use]
+    pub fn rebates(&self) -> u64 {
+        self.rebates
+    }
+
+    /// Whether every coin ever made is still there, or burned as gas; and none was made but by what was given back.
     #[must_use]
     pub fn is_conserved(&self) -> bool {
-        let mut there: BTreeMap<Asset, u128> = BTreeMap::new();
+        let mut there: BTreeMap<Asset, i128> = BTreeMap::new();
         *there.entry(Asset::iota()).or_default() +=
-            u128::from(self.gas_coin) + u128::from(self.gas_burned);
+            i128::from(self.gas_coin) + i128::from(self.gas_burned);
         for coin in self.coins.values() {
-            *there.entry(coin.asset.clone()).or_default() += u128::from(coin.amount.0);
+            *there.entry(coin.asset.clone()).or_default() += i128::from(coin.amount.0);
         }
         there == self.minted
     }
@@ -481,7 +511,36 @@ mod tests {
         assert_eq!(ledger.held(&host, &Asset::iota()), 30);
         assert_eq!(ledger.held(&"treasury".into(), &Asset::iota()), 70);
         assert!(ledger.build(&order, receive).is_none(), "nothing is left");
-        assert_eq!(ledger.gas_burned(), 2 * GAS);
+        assert_eq!(ledger.gas_burned(), 2 * i64::try_from(GAS).unwrap());
+        assert!(ledger.is_conserved());
+    }
+
+    #[test]
+    fn what_merges_many_coins_gets_more_back_than_it_costs_and_nothing_back_where_it_fails() {
+        let (mut ledger, host, _) = ledger();
+        for _ in 0..4 {
+            ledger.mint(&"receive-1".into(), &Asset::iota(), Amount(10));
+        }
+        let order = PayoutOrder {
+            from: PayoutSource::Receive(1),
+            payouts: vec![Payout {
+                to: host,
+                amount: Amount(40),
+            }],
+            remainder_to: "treasury".into(),
+            memo: None,
+        };
+        let receive = |index| Address::new(format!("receive-{index}"));
+        let cost = i64::try_from(GAS).unwrap();
+        for (fails, gas) in [(true, cost), (false, cost - 3 * 600)] {
+            let outgoing = ledger.build(&order, receive).unwrap();
+            ledger.execute(&outgoing.transaction, fails).unwrap();
+            assert_eq!(ledger.gas_of(&outgoing.digest), None, "in no checkpoint");
+            ledger.checkpoint(UnixMillis(1), || false);
+            assert_eq!(ledger.gas_of(&outgoing.digest), Some(gas));
+        }
+        assert_eq!((ledger.gas_burned(), ledger.rebates()), (200, 1));
+        assert_eq!(ledger.gas_left(), Amount(10_000 - 200));
         assert!(ledger.is_conserved());
     }
 }

@@ -106,6 +106,8 @@ pub struct Tally {
     pub drained: u64,
     /// Times that a link under something sold was given less capacity.
     pub shrunk: u64,
+    /// Outgoing transfers that got back more than they cost, for the storage of the coins they merged.
+    pub rebates: u64,
 }
 
 impl std::ops::AddAssign for Tally {
@@ -124,6 +126,7 @@ impl std::ops::AddAssign for Tally {
         self.begun_later += other.begun_later;
         self.drained += other.drained;
         self.shrunk += other.shrunk;
+        self.rebates += other.rebates;
     }
 }
 

@@ -153,6 +153,7 @@ impl Observer {
         self.look_for_leftovers(sight, now);
         self.taken.read(sight.disk);
         self.tally.renumbered = self.taken.renumbered;
+        self.tally.rebates = ledger.rebates();
         let Some(books) = books else {
             self.wrong(now, "the controller shows no books");
             return;
@@ -175,21 +176,18 @@ impl Observer {
     }
 
     /// What, what the books say, and what was seen.
-    fn differences(&self, books: &Books, ledger: &MemoryLedger) -> [(&'static str, u64, u64); 5] {
+    fn differences(&self, books: &Books, ledger: &MemoryLedger) -> [(&'static str, i128, i128); 5] {
         let payments = self.sales.values().flat_map(|sale| &sale.payments);
         let paid: u64 = payments.map(|(_, amount)| amount).sum();
         let refunded: u64 = self.sales.values().map(|sale| sale.refunded).sum();
-        let number = |count| u64::try_from(count).unwrap_or(u64::MAX);
+        let open = i128::try_from(books.payouts_open).unwrap_or(i128::MAX);
         [
-            ("paid", books.paid.0, paid),
-            ("refunded", books.refunded.0, refunded),
-            ("held", books.held.0, 0),
-            ("open transfers", number(books.payouts_open), 0),
-            (
-                "gas",
-                u64::try_from(books.gas_nanos).unwrap_or(u64::MAX),
-                ledger.gas_burned(),
-            ),
+            ("paid", books.paid.0.into(), paid.into()),
+            ("refunded", books.refunded.0.into(), refunded.into()),
+            ("held", books.held.0.into(), 0),
+            ("open transfers", open, 0),
+            // Below zero where more was given back than it cost.
+            ("gas", books.gas_nanos.into(), ledger.gas_burned().into()),
         ]
     }
 }
