@@ -43,7 +43,7 @@ const PLANTED: [(Fault, Story, Seeds); 10] = [
         Simulation,
         &[
             (2, "settles what was settled before"),
-            (3, "settles what was settled before"),
+            (53, "settles what was settled before"),
         ],
     ),
     (
