@@ -22,6 +22,7 @@
 mod accounts;
 mod body;
 mod desk;
+mod paying;
 mod query;
 mod reply;
 mod request;
@@ -33,6 +34,7 @@ pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
 pub mod token;
+pub mod x402;
 
 use std::net::IpAddr;
 
@@ -65,6 +67,9 @@ pub trait Desk: Send + Sync {
 
     /// Reads a signed transaction; see [`payflow_payment::ledger::Ledger::inspect`].
     fn inspect(&self, transaction: &SignedTransaction) -> Result<Inspected, InspectError>;
+
+    /// The ed25519 key that the payer of a transaction signs with, where it is one; to be asked of what was inspected.
+    fn payer_key(&self, transaction: &SignedTransaction) -> Option<PublicKey>;
 
     /// Normalizes an address of the ledger; `None` if it cannot be one.
     fn parse_address(&self, text: &str) -> Option<Address>;
