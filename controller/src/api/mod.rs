@@ -14,6 +14,7 @@
 //! | `/v1/topology`, `/v1/switches` | GET | anybody |
 //! | `/v1/switches/{id}/key` | DELETE | operator |
 //! | `/v1/hosts`, `/v1/books` | GET | operator |
+//! | `/quality-on-demand/v1/...`, `/qos-profiles/v1/...` | see [`camara`] | clients of the CAMARA face |
 //! | `/healthz`, `/readyz`, `/.well-known/payflow` | GET | anybody |
 //!
 //! Buyers sign their requests ([`signature`]); operators show the token of [`token`]. Every error is a problem
@@ -21,6 +22,7 @@
 
 mod accounts;
 mod body;
+pub mod camara;
 mod desk;
 mod paying;
 mod query;
@@ -48,6 +50,7 @@ use payflow_payment::{
 use serde::{Deserialize, Serialize};
 use tokio::sync::broadcast;
 
+use crate::config::CamaraConfig;
 use crate::core::{
     document::ReservationView,
     io::{Caller, Request},
@@ -96,6 +99,8 @@ pub struct Settings {
     pub token: OperatorToken,
     /// Limits on connections and bodies.
     pub limits: Limits,
+    /// Clients, profiles and sinks of the CAMARA face.
+    pub camara: CamaraConfig,
 }
 
 /// Where something beside the API can be reached.

@@ -14,7 +14,7 @@ use warp::{
 use super::{
     Desk, Endpoint, Settings, WellKnown,
     accounts::account_number,
-    body,
+    body, camara,
     query::Page,
     reply::{HttpResponse, document, problem, set},
     request::{Connection, Failed, Head, Received},
@@ -66,6 +66,7 @@ enum Resource {
     Health,
     Readiness,
     WellKnown,
+    Camara(camara::Resource),
     Unknown,
 }
 
@@ -106,7 +107,7 @@ impl Resource {
             ["healthz"] => Self::Health,
             ["readyz"] => Self::Readiness,
             [".well-known", "payflow"] => Self::WellKnown,
-            _ => Self::Unknown,
+            other => camara::Resource::at(other).map_or(Self::Unknown, Self::Camara),
         }
     }
 }
@@ -157,6 +158,7 @@ impl Api {
     ) -> Result<HttpResponse, Failed> {
         let settings = &*self.settings;
         match resource {
+            Resource::Camara(resource) => Ok(self.camara(resource, head, body).await),
             Resource::Unknown => Err(Problem::new(
                 ProblemKind::NotFound,
                 format!("{} is not a resource of this API", head.path),

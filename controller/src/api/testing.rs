@@ -154,6 +154,7 @@ impl Served {
             api_address: Some(std::net::Ipv4Addr::LOCALHOST.into()),
             token: OperatorToken::new(TOKEN),
             limits,
+            camara: crate::config::CamaraConfig::default(),
         };
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
