@@ -231,6 +231,10 @@ impl Core {
         details: SessionDetails,
     ) -> Result<Answer, Problem> {
         let owner = key_of(caller)?;
+        if let Some((first, session)) = self.quoted_before(owner, &details) {
+            self.reserve(caller, first, None)?;
+            return self.get_session(caller, &session);
+        }
         let answer = match (quotes.pop(), quotes.is_empty()) {
             (Some(one), true) => self.quote(caller, one, None)?,
             (last, _) => {
@@ -263,6 +267,30 @@ impl Core {
         })));
         self.reserve(caller, first, None)?;
         self.get_session(caller, &session)
+    }
+
+    /// What was asked for in the same words, and can be paid still: it is not held twice.
+    fn quoted_before(
+        &self,
+        owner: BuyerKey,
+        details: &SessionDetails,
+    ) -> Option<(ReservationNumber, SessionId)> {
+        let lives = self.config.quote_ttl + self.config.grace;
+        let newest = self.register.sessions.by_quote.iter().rev();
+        let newest = newest.filter_map(|(first, id)| {
+            let session = self.register.sessions.by_id.get(id)?;
+            Some((*first, id, &session.opened))
+        });
+        let mut open = newest.take_while(|(_, _, it)| it.at.plus(lives) >= self.now);
+        let (first, id, _) = open.find(|(first, _, it)| {
+            let reservation = self.register.reservations.get(first);
+            let is_held = reservation.is_some_and(|reservation| {
+                reservation.state == State::Held
+                    && self.unix_now() <= reservation.quote().payment.expires_at
+            });
+            is_held && it.owner == owner && it.details.fingerprint == details.fingerprint
+        })?;
+        Some((first, id.clone()))
     }
 
     /// A session, for its owner.

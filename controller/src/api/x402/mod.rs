@@ -11,6 +11,8 @@
 //! They are pure; `answer` asks.
 
 pub(super) mod answer;
+#[cfg(test)]
+mod document;
 pub mod error;
 pub mod iota;
 #[cfg(test)]
