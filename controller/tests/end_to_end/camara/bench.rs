@@ -82,14 +82,16 @@ impl Bench {
         let file = world.scratch.path().join("payflow.toml");
         let mut config = std::fs::read_to_string(&file).unwrap();
         if free {
-            for price in [
-                "steady_nanos_per_mbit_second = 100000",
-                "minimum_nanos = 10000000",
+            for (name, price) in [
+                ("steady_nanos_per_mbit_second", 100_000),
+                ("minimum_nanos", 10_000_000),
             ] {
-                assert!(config.contains(price), "{config}");
-                let (name, _) = price.split_once(" = ").unwrap();
-                config = config.replace(price, &format!("{name} = 0"));
+                let usual = format!("{name} = {price}");
+                assert!(config.contains(&usual), "{config}");
+                config = config.replace(&usual, &format!("{name} = 0"));
             }
+            let elastic = "[prices]\nelastic_nanos_per_mbit_second = 0";
+            config = config.replace("[prices]", elastic);
         }
         std::fs::write(&file, config + &camara(&receiver)).unwrap();
         world.controller.start();

@@ -281,7 +281,7 @@ async fn a_reservation_is_bought_with_nothing_but_the_buyers_transaction() {
     );
     // Somebody else's is not the buyer's word.
     let (field, _) = pay(&bench.world.buyer(2), &asked.required()).await;
-    assert_eq!(send(&field).await.status, 401);
+    assert_eq!(send(&field).await.status, 403);
     let (field, payment) = pay(&buyer, &asked.required()).await;
     for _ in 0..2 {
         let said = send(&field).await;

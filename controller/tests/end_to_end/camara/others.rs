@@ -8,7 +8,9 @@ use super::bench::{
     Ask, Bench, MOST, OTHER, Outcome, PROFILES, RETRIEVE, SESSIONS, Said, THREE, TWO_LEGGED, host,
     require, session_info, with,
 };
+
 use super::create::{credential, event, strange_devices};
+use crate::common::until;
 
 const NOBODY: &str = "/quality-on-demand/v1/sessions/3fa85f64-5717-4562-b3fc-2c963f66afa6";
 const AUTHORIZATION: [&str; 4] = [
@@ -379,8 +381,12 @@ async fn deleted(bench: &Bench) -> Outcome {
     let request = bench.good(4);
     let (path, _) = bench.available(&request).await?;
     bench.delete(&path).await.is(204)?;
-    // The flow is free again.
-    bench.available(&request).await.map(drop)
+    // The flow is free again, as soon as switches have confirmed that it is.
+    until("the flow is free again", || async {
+        bench.available(&request).await.map(drop)
+    })
+    .await;
+    Ok(())
 }
 
 async fn told(bench: &Bench) -> Outcome {
