@@ -11,7 +11,9 @@ mod sink;
 use std::collections::{BTreeMap, BTreeSet};
 
 use payflow_controller::api::x402::{
-    PaymentPayload, PaymentRequired, SettlementResponse, iota, wire,
+    PaymentPayload, PaymentRequired, SettlementResponse,
+    iota::{self, Extra},
+    wire,
 };
 use payflow_payment::{Address, Amount};
 use reqwest::Method;
@@ -151,10 +153,24 @@ async fn pay(wallet: &Buyer, required: &PaymentRequired) -> (String, Payment) {
         .iter()
         .find(|it| it.scheme == iota::EXACT)
         .unwrap();
-    let amount = Amount(exact.amount.parse().unwrap());
-    let payment = wallet
-        .build(&Address::new(exact.pay_to.clone()), amount)
-        .await;
+    let extra: Extra = serde_json::from_value(exact.extra.clone().unwrap()).unwrap();
+    let outputs: Vec<_> = match extra.outputs.as_slice() {
+        [] => vec![(exact.pay_to.clone(), exact.amount.clone())],
+        outputs => outputs
+            .iter()
+            .map(|it| (it.pay_to.to_string(), it.amount.clone()))
+            .collect(),
+    };
+    let outputs: Vec<_> = outputs
+        .into_iter()
+        .map(|(to, amount)| (Address::new(to), Amount(amount.parse().unwrap())))
+        .collect();
+    let payment = until("the wallet can pay", || async {
+        let built = wallet.ledger.pay_all(&wallet.wallet, &outputs).await;
+        built.map_err(|error| error.to_string())
+    })
+    .await;
+    let payment = wallet.note(payment);
     let payload = PaymentPayload {
         x402_version: 2,
         resource: Some(required.resource.clone()),
@@ -241,6 +257,23 @@ async fn a_session_with_a_price_is_bought_by_whoever_knows_x402_and_bought_once(
         assert!((119..=122).contains(&duration), "{paid:?}");
     }
     assert_eq!(bench.world.account().await.unwrap().reservations.len(), 2);
+    // Both directions and both protocols are four flows, bought by one transaction with four outputs.
+    let request = with(bench.good(2), "/qosProfile", json!("QOS_M"));
+    let asked = bench.post(SESSIONS, &request).await;
+    asked.refuses(402, &["PAYMENT_REQUIRED"]).unwrap();
+    let (field, _) = pay(&wallet, &asked.required()).await;
+    let headers = [("payment-signature", field)];
+    let paying = Ask {
+        headers: &headers,
+        ..TWO_LEGGED
+    };
+    let paid = bench
+        .ask(Method::POST, SESSIONS, Some(&request), paying)
+        .await;
+    paid.is(201).and(paid.shows(&request)).unwrap();
+    assert_eq!(paid.body["qosStatus"], "AVAILABLE", "{paid:?}");
+    assert_eq!(bench.world.account().await.unwrap().reservations.len(), 6);
+
     bench.delete(&path).await.is(204).unwrap();
     let gone = bench.get(&path).await;
     assert_eq!(gone.body["statusInfo"], "DELETE_REQUESTED");
