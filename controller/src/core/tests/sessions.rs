@@ -139,7 +139,7 @@ fn a_session_is_its_owners_and_sinks_are_nobodys_business() {
     let mut desk = free(Vec::new(), Time::from_millis(1_000_000));
     desk.open_session(1, "a").unwrap();
     let stranger = Caller {
-        key: Some(PublicKey([9; 32])),
+        key: Some(payflow_payment::PublicKey([9; 32])),
         ..buyer()
     };
     for request in [Request::GetSession(id(1)), Request::EndSession(id(1))] {
