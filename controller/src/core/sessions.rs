@@ -488,7 +488,7 @@ fn status(current: &[&Reservation]) -> SessionStatus {
     };
     let all: Vec<_> = current.iter().map(of).collect();
     let over = all.iter().copied().filter(|it| it.is_over()).max();
-    let waits = all.iter().any(|it| *it == SessionStatus::Requested);
+    let waits = all.contains(&SessionStatus::Requested);
     match (over, waits) {
         (Some(over), _) => over,
         (None, true) => SessionStatus::Requested,

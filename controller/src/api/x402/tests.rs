@@ -15,6 +15,9 @@ use crate::{
     },
 };
 
+/// Makes another payment of one.
+type Change = fn(&mut PaymentPayload);
+
 const BODY: &str = "{\"quote\":\"q7\"}";
 
 /// What the core says to whoever has not paid.
@@ -213,7 +216,7 @@ async fn what_no_other_payment_can_mend_keeps_its_status_and_asks_for_none() {
 
 #[tokio::test]
 async fn a_payment_for_other_terms_never_reaches_the_core() {
-    let changes: [(fn(&mut PaymentPayload), &str); 3] = [
+    let changes: [(Change, &str); 3] = [
         (
             |it| it.accepted.network = "iota:2304aa97".into(),
             "invalid_network",

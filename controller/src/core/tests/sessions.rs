@@ -55,7 +55,7 @@ impl Desk {
         session(self.ask(&buyer(), Request::GetSession(id(n))).unwrap())
     }
 
-    fn to_tell(&mut self) -> Vec<SessionStatus> {
+    fn untold(&mut self) -> Vec<SessionStatus> {
         match self.ask(&operator(), Request::SessionsToTell).unwrap() {
             Answer::Sessions(sessions) => sessions.iter().map(|it| it.status).collect(),
             other => panic!("{other:?}"),
@@ -114,21 +114,21 @@ fn a_session_is_what_its_reservation_is_also_after_a_restart() {
     assert!(view.is_bought);
     assert_eq!(desk.session(1).status, SessionStatus::Available);
     let began = desk.session(1).started_at;
-    assert_eq!(desk.to_tell(), [SessionStatus::Available]);
+    assert_eq!(desk.untold(), [SessionStatus::Available]);
     let told = Request::SessionTold {
         session: id(1),
         status: SessionStatus::Available,
     };
     desk.ask(&operator(), told).unwrap();
-    assert_eq!(desk.to_tell(), []);
+    assert_eq!(desk.untold(), []);
     let (journal, now) = (desk.journal.clone(), desk.now);
     let mut desk = free(journal, now);
     assert_eq!(desk.session(1).started_at, began);
-    assert_eq!(desk.to_tell(), [], "it was told before the restart");
+    assert_eq!(desk.untold(), [], "it was told before the restart");
     let end = Request::EndSession(id(1));
     desk.ask(&buyer(), end.clone()).unwrap();
     assert_eq!(desk.session(1).status, SessionStatus::DeleteRequested);
-    assert_eq!(desk.to_tell(), [SessionStatus::DeleteRequested]);
+    assert_eq!(desk.untold(), [SessionStatus::DeleteRequested]);
     // Deleting it again changes nothing.
     desk.ask(&buyer(), end).unwrap();
     assert_eq!(desk.session(1).status, SessionStatus::DeleteRequested);
@@ -176,9 +176,9 @@ fn a_session_with_a_price_is_held_once_however_often_it_is_asked_for() {
         desk.ask(&buyer(), Request::ListSessions(ip(1))).unwrap(),
         Answer::Sessions(Vec::new())
     );
-    assert_eq!(desk.to_tell(), [], "a quote is no session to anybody");
+    assert_eq!(desk.untold(), [], "a quote is no session to anybody");
     // What was not paid in time was never one.
     desk.wait(Duration::from_secs(41));
     assert!(!desk.session(1).is_bought);
-    assert_eq!(desk.to_tell(), []);
+    assert_eq!(desk.untold(), []);
 }
