@@ -440,11 +440,17 @@ impl Register {
             .filter_map(|it| Some(it.active.as_ref()?.to))
             .min();
         let ends = if status.is_over() { over } else { planned };
-        let whole = |from: Time, to: Time| to.millis().saturating_sub(from.millis()) / 1000;
-        let duration_s = match (status, began, ends) {
-            (SessionStatus::Requested, _, _) => opened.details.duration_s,
-            (_, Some(from), Some(to)) => whole(from, to).max(1),
-            _ => 1,
+        // Of each flow from its own beginning on: they begin some milliseconds after one another.
+        let lasts = first.iter().zip(&current).filter_map(|(first, current)| {
+            let end = match status.is_over() {
+                true => current.ended_at.or(over),
+                false => current.active.as_ref().map(|it| it.to),
+            };
+            Some(end?.since(first.active.as_ref()?.from))
+        });
+        let duration_s = match status {
+            SessionStatus::Requested => opened.details.duration_s,
+            _ => lasts.min().map_or(1, |it| it.as_secs().max(1)),
         };
         SessionView {
             session: opened.session.clone(),
