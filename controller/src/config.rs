@@ -23,11 +23,15 @@ use crate::core::{
     receipts::ReceiptPolicy,
 };
 
+mod camara;
 mod file;
 mod openflow;
 #[cfg(test)]
 mod tests;
 
+pub use camara::{
+    CamaraClient, CamaraConfig, ProfileProtocol, ProfileStatus, QosProfile, SinkRules, TokenHash,
+};
 pub(crate) use file::parse_role;
 pub use openflow::{Listener, OpenFlowConfig, SwitchConfig, TlsFiles, Transport};
 
@@ -60,6 +64,8 @@ pub struct Config {
     pub ports: Vec<PortConfig>,
     /// `[[enrolled]]`: buyers who may buy for any address of the network.
     pub enrolled: Vec<Enrolled>,
+    /// `[camara]`: the CAMARA face.
+    pub camara: CamaraConfig,
 }
 
 /// The data directory. By default `$XDG_STATE_HOME/payflow`, or `payflow-data` in the working
@@ -279,6 +285,9 @@ impl Config {
                 message,
             })
         };
+        for (key, message) in self.camara.problems() {
+            problem(key, message);
+        }
         for (address, keys) in self.shared_addresses() {
             problem(
                 keys.join(" and "),

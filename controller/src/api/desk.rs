@@ -5,7 +5,7 @@ use std::sync::Arc;
 use futures::future::BoxFuture;
 use iota_sdk_types::TransactionDigest;
 use payflow_payment::{
-    Address, SignedTransaction, TxDigest,
+    Address, PublicKey, SignedTransaction, TxDigest,
     ledger::{InspectError, Inspected},
 };
 use tokio::sync::broadcast;
@@ -32,6 +32,10 @@ impl Desk for Handle {
 
     fn inspect(&self, transaction: &SignedTransaction) -> Result<Inspected, InspectError> {
         self.ledger().inspect(transaction)
+    }
+
+    fn payer_key(&self, transaction: &SignedTransaction) -> Option<PublicKey> {
+        payflow_payment::ledger::iota::payer_key(transaction)
     }
 
     fn parse_address(&self, text: &str) -> Option<Address> {

@@ -14,6 +14,7 @@
 //! | `/v1/topology`, `/v1/switches` | GET | anybody |
 //! | `/v1/switches/{id}/key` | DELETE | operator |
 //! | `/v1/hosts`, `/v1/books` | GET | operator |
+//! | `/quality-on-demand/v1/...`, `/qos-profiles/v1/...` | see [`camara`] | clients of the CAMARA face |
 //! | `/healthz`, `/readyz`, `/.well-known/payflow` | GET | anybody |
 //!
 //! Buyers sign their requests ([`signature`]); operators show the token of [`token`]. Every error is a problem
@@ -21,7 +22,9 @@
 
 mod accounts;
 mod body;
+pub mod camara;
 mod desk;
+mod paying;
 mod query;
 mod reply;
 mod request;
@@ -33,6 +36,7 @@ pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
 pub mod token;
+pub mod x402;
 
 use std::net::IpAddr;
 
@@ -46,6 +50,7 @@ use payflow_payment::{
 use serde::{Deserialize, Serialize};
 use tokio::sync::broadcast;
 
+use crate::config::CamaraConfig;
 use crate::core::{
     document::ReservationView,
     io::{Caller, Request},
@@ -65,6 +70,9 @@ pub trait Desk: Send + Sync {
 
     /// Reads a signed transaction; see [`payflow_payment::ledger::Ledger::inspect`].
     fn inspect(&self, transaction: &SignedTransaction) -> Result<Inspected, InspectError>;
+
+    /// The ed25519 key that the payer of a transaction signs with, where it is one; to be asked of what was inspected.
+    fn payer_key(&self, transaction: &SignedTransaction) -> Option<PublicKey>;
 
     /// Normalizes an address of the ledger; `None` if it cannot be one.
     fn parse_address(&self, text: &str) -> Option<Address>;
@@ -91,6 +99,8 @@ pub struct Settings {
     pub token: OperatorToken,
     /// Limits on connections and bodies.
     pub limits: Limits,
+    /// Clients, profiles and sinks of the CAMARA face.
+    pub camara: CamaraConfig,
 }
 
 /// Where something beside the API can be reached.

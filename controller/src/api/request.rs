@@ -120,7 +120,7 @@ impl Head {
     }
 
     /// At most the limit, however it is announced.
-    async fn read_body<B: Buf>(
+    pub(super) async fn read_body<B: Buf>(
         &self,
         body: impl Stream<Item = Result<B, warp::Error>>,
         settings: &Settings,

@@ -1,23 +1,20 @@
 //! The resources: which there are, what each takes, and how its answer looks.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use futures::Stream;
 use payflow_qos::{PortNo, SwitchId, topology::ParseSwitchIdError};
 use serde_json::json;
-use tokio::{
-    sync::broadcast::{Receiver, error::RecvError},
-    time::{Instant, timeout_at},
-};
+use tokio::time::Instant;
 use warp::{
     Buf, Filter,
-    http::{HeaderName, Method, StatusCode, header},
+    http::{Method, StatusCode, header},
 };
 
 use super::{
     Desk, Endpoint, Settings, WellKnown,
-    accounts::{account_number, checked},
-    body::{self, PaymentBody, ReserveBody},
+    accounts::account_number,
+    body, camara,
     query::Page,
     reply::{HttpResponse, document, problem, set},
     request::{Connection, Failed, Head, Received},
@@ -28,16 +25,10 @@ use crate::core::{
         ChangeRequest, GroupRequest, PriceRequest, QuoteRequest, ReservationNumber,
         ReservationView, Status,
     },
-    io::{Caller, PaymentProof, Request},
+    io::{Caller, Request},
     problem::{Problem, ProblemKind},
     reply::{Answer, TopologyView},
 };
-
-/// How long `POST /v1/reservations` waits for the purchase to be decided, unless `Prefer: wait=N` says otherwise.
-const WAIT: Duration = Duration::from_secs(25);
-/// The longest it waits.
-const MAX_WAIT: Duration = Duration::from_secs(60);
-const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
 
 /// The API, in front of a desk.
 #[derive(Clone)]
@@ -75,6 +66,7 @@ enum Resource {
     Health,
     Readiness,
     WellKnown,
+    Camara(camara::Resource),
     Unknown,
 }
 
@@ -115,7 +107,7 @@ impl Resource {
             ["healthz"] => Self::Health,
             ["readyz"] => Self::Readiness,
             [".well-known", "payflow"] => Self::WellKnown,
-            _ => Self::Unknown,
+            other => camara::Resource::at(other).map_or(Self::Unknown, Self::Camara),
         }
     }
 }
@@ -166,6 +158,7 @@ impl Api {
     ) -> Result<HttpResponse, Failed> {
         let settings = &*self.settings;
         match resource {
+            Resource::Camara(resource) => Ok(self.camara(resource, head, body).await),
             Resource::Unknown => Err(Problem::new(
                 ProblemKind::NotFound,
                 format!("{} is not a resource of this API", head.path),
@@ -305,13 +298,7 @@ impl Api {
                 self.get_quote(quote_number(&id)?, received).await
             }
             Resource::Reservations if head.method == Method::POST => {
-                self.reserve(
-                    head.receive(body, settings)
-                        .await?
-                        .buyer(settings)?
-                        .json()?,
-                )
-                .await
+                self.reserve(head.receive(body, settings).await?).await
             }
             Resource::Reservations => {
                 allow(&head, &[Method::GET, Method::POST])?;
@@ -419,133 +406,6 @@ impl Api {
         {
             Answer::Quote(quote) => Ok(document(StatusCode::OK, &quote)),
             other => Err(unexpected(&other)),
-        }
-    }
-
-    /// Hands the payment over and waits until the purchase is decided, or for as long as the buyer likes to wait.
-    async fn reserve(&self, received: Received) -> Result<HttpResponse, Failed> {
-        let asked: ReserveBody = body::parse(&received.body)?;
-        let quote = ReservationNumber::from_quote_id(&asked.quote).ok_or_else(|| {
-            body::wrong_field(
-                "quote",
-                &format!("{:?} is not the id of a quote", asked.quote),
-            )
-        })?;
-        let payment = asked
-            .payment
-            .map(|payment| self.proof(payment))
-            .transpose()?;
-        let preferred = received.preferred_wait();
-        let wait = preferred.unwrap_or(WAIT).min(MAX_WAIT);
-        let deadline = Instant::now() + wait;
-
-        // Before the request, so that no change after it is missed.
-        let mut changes = self.desk.changes();
-        let caller = received.caller;
-        let answer = self
-            .desk
-            .request(caller.clone(), Request::Reserve { quote, payment })
-            .await?;
-        let Answer::Reservation(mut view) = answer else {
-            return Err(unexpected(&answer));
-        };
-        while matches!(Purchase::of(&view), Purchase::Open) {
-            match timeout_at(deadline, next_change(&mut changes, &view.id)).await {
-                // Held again because the payment is worthless, or held still because this was on its way before
-                // the payment was offered: only the core can tell, and a wrong guess would make the buyer pay twice.
-                Ok(Change::To(changed)) if changed.status != Status::Held => {
-                    *view = (*changed).clone();
-                }
-                Ok(Change::To(_) | Change::Missed) => {
-                    match self
-                        .desk
-                        .request(caller.clone(), Request::GetReservation(quote))
-                        .await?
-                    {
-                        Answer::Reservation(now) => view = now,
-                        other => return Err(unexpected(&other)),
-                    }
-                }
-                Ok(Change::NoMore) | Err(_) => break,
-            }
-        }
-        let location = format!("/v1/reservations/{}", view.id);
-        let mut response = match Purchase::of(&view) {
-            Purchase::Bought => document(StatusCode::CREATED, &view),
-            Purchase::Open => pending(&view),
-            Purchase::Lost(lost) => return Err(lost.into()),
-        };
-        set(&mut response, header::LOCATION, &location);
-        if preferred.is_some() {
-            set(
-                &mut response,
-                PREFERENCE_APPLIED,
-                &format!("wait={}", wait.as_secs()),
-            );
-        }
-        Ok(response)
-    }
-
-    /// Everything that the bytes alone tell is checked here, before the core sees them.
-    fn proof(&self, payment: PaymentBody) -> Result<PaymentProof, Problem> {
-        let pay_as_you_go = payment.pay_as_you_go;
-        if pay_as_you_go && payment.voucher.is_none() {
-            return Err(body::wrong_field(
-                "payment.pay_as_you_go",
-                "only vouchers pay as one goes",
-            ));
-        }
-        match (payment.transaction, payment.digest, payment.voucher) {
-            (None, None, Some(text)) => {
-                let checked = checked(&text, &self.settings)?;
-                Ok(PaymentProof::Voucher {
-                    voucher: Box::new(checked),
-                    pay_as_you_go,
-                })
-            }
-            (Some(value), None, None) => {
-                let transaction = serde_json::from_value(value).map_err(|error| {
-                    let reason = error.to_string();
-                    // serde cannot say which of several forms was meant.
-                    let vague = reason.starts_with("data did not match");
-                    let reason = if vague {
-                        "this is not a signed transaction"
-                    } else {
-                        &reason
-                    };
-                    let problem = body::wrong_field("payment.transaction", reason);
-                    Problem {
-                        kind: ProblemKind::PaymentInvalid,
-                        ..problem
-                    }
-                })?;
-                let inspected = self.desk.inspect(&transaction).map_err(|error| {
-                    Problem::new(
-                        ProblemKind::PaymentInvalid,
-                        format!("payment.transaction: {error}"),
-                    )
-                    .with("field", "payment.transaction")
-                })?;
-                Ok(PaymentProof::Transaction {
-                    transaction,
-                    inspected,
-                })
-            }
-            (None, Some(text), None) => match self.desk.parse_digest(&text) {
-                Some(digest) => Ok(PaymentProof::Digest(digest)),
-                None => {
-                    let problem =
-                        body::wrong_field("payment.digest", &format!("{text:?} is not a digest"));
-                    Err(Problem {
-                        kind: ProblemKind::PaymentInvalid,
-                        ..problem
-                    })
-                }
-            },
-            _ => Err(body::wrong_field(
-                "payment",
-                "it must have a transaction, a digest or a voucher, and no two of them",
-            )),
         }
     }
 
@@ -737,86 +597,11 @@ impl Api {
     }
 }
 
-/// What has become of a purchase.
-enum Purchase {
-    /// Not decided yet.
-    Open,
-    /// It is paid for a later time, or the paid time has begun, whatever happened afterwards.
-    Bought,
-    /// It will not be.
-    Lost(Problem),
-}
-
-impl Purchase {
-    /// To be asked once a payment was offered, or where the reservation is beyond that.
-    fn of(view: &ReservationView) -> Self {
-        if view.active_at.is_some() {
-            return Self::Bought;
-        }
-        let said = view.detail.as_deref();
-        let (kind, detail) = match view.status {
-            Status::Active | Status::Scheduled => return Self::Bought,
-            Status::Pending | Status::Installing | Status::Suspended => return Self::Open,
-            // The offer was found worthless; the quote itself still stands.
-            Status::Held => (
-                ProblemKind::PaymentFailed,
-                format!(
-                    "{}; the quote can be paid with another transaction",
-                    said.unwrap_or("the payment failed")
-                ),
-            ),
-            Status::Expired | Status::Cancelled | Status::Failed | Status::Settled => {
-                match view.ended_by.as_deref() {
-                    Some("unpaid") => (
-                        ProblemKind::QuoteExpired,
-                        format!(
-                            "{}; ask for a new quote",
-                            said.unwrap_or("it was not paid in time")
-                        ),
-                    ),
-                    Some("failed") => (
-                        ProblemKind::WrongState,
-                        format!(
-                            "it was paid and could not be given: {}; the money goes back to {}",
-                            said.unwrap_or("the switches did not confirm"),
-                            view.quote.payment.refund_to
-                        ),
-                    ),
-                    _ => (
-                        ProblemKind::WrongState,
-                        said.unwrap_or("it has ended before it began").to_owned(),
-                    ),
-                }
-            }
-        };
-        Self::Lost(Problem::new(kind, detail).with("reservation", view))
-    }
-}
-
-enum Change {
-    To(Arc<ReservationView>),
-    /// We were too slow to hear everything.
-    Missed,
-    /// The controller is stopping.
-    NoMore,
-}
-
-async fn next_change(changes: &mut Receiver<Arc<ReservationView>>, id: &str) -> Change {
-    loop {
-        match changes.recv().await {
-            Ok(view) if view.id == id => return Change::To(view),
-            Ok(_) => {}
-            Err(RecvError::Lagged(_)) => return Change::Missed,
-            Err(RecvError::Closed) => return Change::NoMore,
-        }
-    }
-}
-
 fn settled(view: &ReservationView) -> bool {
     view.status == Status::Settled
 }
 
-fn pending(view: &ReservationView) -> HttpResponse {
+pub(super) fn pending(view: &ReservationView) -> HttpResponse {
     let mut response = document(StatusCode::ACCEPTED, view);
     set(&mut response, header::RETRY_AFTER, "1");
     response

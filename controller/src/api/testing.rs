@@ -77,6 +77,12 @@ impl Desk for FakeDesk {
         })
     }
 
+    /// That of whatever begins with `ok` is [`buyer`]'s, unless it goes on with `-other`.
+    fn payer_key(&self, transaction: &SignedTransaction) -> Option<PublicKey> {
+        let bytes = transaction.as_bytes();
+        (bytes.starts_with(b"ok") && !bytes.starts_with(b"ok-other")).then(buyer_key)
+    }
+
     fn parse_address(&self, text: &str) -> Option<Address> {
         text.starts_with("0x")
             .then(|| Address::new(text.to_ascii_lowercase()))
@@ -101,6 +107,8 @@ pub(crate) struct Response {
     pub(crate) status: u16,
     /// Status line and header fields, in lower case.
     pub(crate) head: String,
+    /// The same as they came.
+    pub(crate) raw_head: String,
     pub(crate) body: Value,
 }
 
@@ -146,6 +154,7 @@ impl Served {
             api_address: Some(std::net::Ipv4Addr::LOCALHOST.into()),
             token: OperatorToken::new(TOKEN),
             limits,
+            camara: crate::config::CamaraConfig::default(),
         };
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -222,10 +231,12 @@ impl Response {
             .nth(1)
             .and_then(|status| status.parse().ok())
             .unwrap_or(0);
+        let raw_head = head.to_owned();
         let head = head.to_ascii_lowercase();
         Self {
             status,
             head,
+            raw_head,
             body: serde_json::from_str(body).unwrap_or(Value::Null),
         }
     }
@@ -234,6 +245,14 @@ impl Response {
         self.head
             .lines()
             .find_map(|line| line.strip_prefix(name)?.strip_prefix(": "))
+    }
+
+    /// The value of a header field as it came.
+    pub(crate) fn raw_header(&self, name: &str) -> Option<String> {
+        self.raw_head.lines().find_map(|line| {
+            let (found, value) = line.split_once(": ")?;
+            found.eq_ignore_ascii_case(name).then(|| value.to_owned())
+        })
     }
 
     /// Asserts that it is a problem document of this kind.

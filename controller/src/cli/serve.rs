@@ -24,7 +24,7 @@ use tracing_subscriber::EnvFilter;
 use super::{Out, error::CliError};
 use crate::{
     api::{self, Endpoint, Limits, Settings, token::OperatorToken},
-    config::{Config, LedgerConfig, Listener},
+    config::{CamaraConfig, Config, LedgerConfig, Listener},
     driver,
 };
 
@@ -141,6 +141,9 @@ pub(super) async fn controller(args: ControllerArgs) -> Result<(), CliError> {
     let config = args.config()?;
     let failed = |error: &dyn std::fmt::Display| CliError::Failed(error.to_string());
     let (http, data_dir) = (config.http.listen, config.data_dir.0.clone());
+    let camara = config.camara.clone();
+    let sinks = api::camara::sinks::Sender::new(camara.sinks.clone())
+        .map_err(|error| CliError::Failed(format!("camara.sinks.ca: {error}")))?;
     let api_address = config.api_port.as_ref().map(|port| port.address);
     let remote = match &config.ledger {
         LedgerConfig::Embedded { .. } => None,
@@ -150,7 +153,7 @@ pub(super) async fn controller(args: ControllerArgs) -> Result<(), CliError> {
     let stop = stop_signal().map_err(|error| failed(&error))?;
     let controller = driver::run(config).await.map_err(|error| failed(&error))?;
     let handle = controller.handle().clone();
-    let settings = settings(&handle, remote, api_address, &data_dir)?;
+    let settings = settings(&handle, remote, api_address, &data_dir, camara)?;
     let listener = TcpListener::bind(http).await.map_err(|error| {
         CliError::Failed(format!(
             "the API cannot listen on {http}: {error}; see --http"
@@ -163,6 +166,16 @@ pub(super) async fn controller(args: ControllerArgs) -> Result<(), CliError> {
     tracing::info!(http = %at, %openflow, operator_key = %settings.operator_key, chain_id = %settings.chain_id, "ready");
 
     let (closing, closed) = watch::channel(false);
+    let telling = {
+        let mut closed = closed.clone();
+        tokio::spawn(api::camara::events::run(
+            Arc::new(handle.clone()),
+            sinks,
+            async move {
+                let _ = closed.wait_for(|closed| *closed).await;
+            },
+        ))
+    };
     let api = tokio::spawn(api::server::serve(
         listener,
         Arc::new(handle),
@@ -180,6 +193,7 @@ pub(super) async fn controller(args: ControllerArgs) -> Result<(), CliError> {
     // The API first, so that nobody is promised anything by a core that is going.
     closing.send_replace(true);
     api.await.map_err(|error| failed(&error))?;
+    telling.await.map_err(|error| failed(&error))?;
     let closed = controller.shutdown().await;
     ended.and(closed).map_err(|error| failed(&error))
 }
@@ -189,6 +203,7 @@ fn settings(
     remote: Option<String>,
     api_address: Option<std::net::IpAddr>,
     data_dir: &Path,
+    camara: CamaraConfig,
 ) -> Result<Settings, CliError> {
     let addresses = handle.addresses();
     let here =
@@ -202,6 +217,7 @@ fn settings(
         token: OperatorToken::load_or_create(data_dir)
             .map_err(|error| CliError::Failed(format!("the operator's token: {error}")))?,
         limits: Limits::default(),
+        camara,
     })
 }
 

@@ -17,8 +17,10 @@ use super::{
 };
 use crate::core::{network::PortRole, receipts::ReceiptPolicy};
 
+mod camara;
 mod prices;
 
+use camara::read_camara;
 use prices::read_prices;
 
 /// The configuration, with defaults in place of what is wrong, and what is wrong, in file order.
@@ -75,6 +77,7 @@ fn read_root(mut root: Section<'_>) -> Config {
             .into_iter()
             .filter_map(read_enrolled)
             .collect(),
+        camara: read_camara(root.section("camara")),
     }
 }
 

@@ -170,6 +170,8 @@ fn every_key_is_read() {
             key: "01".repeat(32).parse().unwrap(),
             name: "studio".into(),
         }],
+        // What it has is tried in `camara`.
+        camara: CamaraConfig::default(),
     };
     assert_eq!(config, expected);
     assert_eq!(config.port(SwitchId(1), "s1-eth1"), config.ports.first());

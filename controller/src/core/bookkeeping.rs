@@ -237,6 +237,13 @@ impl Bookkeeper {
                 prepaid.taken =
                     taken.ok_or_else(|| entry.unequal(refunded.0.into(), prepaid.taken))?;
             }
+            Record::SettledForNothing {
+                number, receipt, ..
+            } => {
+                let purpose = Purpose::Reservation(number.0);
+                let to = BookAccount::RefundsDue(purpose);
+                self.settled(entry, number.0, &receipt.document, (purpose, to))?;
+            }
             Record::AccountClosed(closed) => {
                 let purpose = Purpose::Account(closed.account.0);
                 let statement = &closed.statement.document;
@@ -283,6 +290,9 @@ impl Bookkeeper {
             | Record::SwitchForgotten { .. }
             | Record::VoucherForked { .. }
             | Record::AccountClosing { .. }
+            | Record::Given { .. }
+            | Record::SessionOpened(_)
+            | Record::SessionTold { .. }
             | Record::Followed { .. } => {}
         }
         Ok(())

@@ -20,6 +20,7 @@ use super::{
     network::{ConnectionId, NetworkInput},
     problem::Problem,
     reply::Answer,
+    sessions::{SessionDetails, SessionId, SessionStatus},
 };
 
 /// Something that happened. Fed to [`super::Core::handle`] with the time it happened at.
@@ -216,6 +217,32 @@ pub enum Request {
     },
     /// `GET /readyz`.
     Readiness,
+    /// CAMARA's `POST /sessions`.
+    OpenSession {
+        /// What it will be called.
+        session: SessionId,
+        /// Its flows; several are a group.
+        quotes: Vec<QuoteRequest>,
+        /// What else was asked.
+        details: SessionDetails,
+    },
+    /// CAMARA's `GET /sessions/{sessionId}`.
+    GetSession(SessionId),
+    /// The session that begins with the quote of this number.
+    SessionOf(ReservationNumber),
+    /// CAMARA's `POST /retrieve-sessions`: the caller's own for a device.
+    ListSessions(IpAddr),
+    /// CAMARA's `DELETE /sessions/{sessionId}`.
+    EndSession(SessionId),
+    /// Sessions whose sinks do not know how they are (for ourselves).
+    SessionsToTell,
+    /// A sink knows it now, or never will (for ourselves).
+    SessionTold {
+        /// Which session.
+        session: SessionId,
+        /// What it was told.
+        status: SessionStatus,
+    },
 }
 
 /// `Idempotency-Key`, scoped to the buyer, covering method, path and body.

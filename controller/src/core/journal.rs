@@ -16,6 +16,7 @@ use super::{
     document::{InterimReceipt, QuoteDocument, Receipt, ReservationNumber},
     io::Idempotency,
     network::{KeyFingerprint, MacAddr},
+    sessions::{SessionId, SessionOpened, SessionStatus},
 };
 
 /// One durable fact.
@@ -321,6 +322,36 @@ pub enum Record {
     },
     /// Nothing of it is held any more, and what is left goes back.
     AccountClosed(Box<AccountClosed>),
+    /// What costs nothing is taken: one reservation, or every flow of a group.
+    Given {
+        /// All of them.
+        members: Vec<ReservationNumber>,
+        /// When.
+        at: Time,
+    },
+    /// The account of an ended reservation that cost nothing: no transfer settles it.
+    SettledForNothing {
+        /// Which reservation.
+        number: ReservationNumber,
+        /// Signed account.
+        receipt: Box<Signed<Receipt>>,
+        /// A switch that may still carry it could not be reached: its capacity stays booked.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        lingers: bool,
+        /// When.
+        at: Time,
+    },
+    /// What was quoted last is a session of the CAMARA face.
+    SessionOpened(Box<SessionOpened>),
+    /// The sink of a session was told how it is, or is given up.
+    SessionTold {
+        /// Which.
+        session: SessionId,
+        /// What it knows now.
+        status: SessionStatus,
+        /// When.
+        at: Time,
+    },
 }
 
 /// See [`Record::QuoteIssued`].

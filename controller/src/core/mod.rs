@@ -15,6 +15,7 @@
 //! | `draining` | links and switches that go out of service |
 //! | `moving` | which path a flow has when the one it had is gone |
 //! | [`receipts`] | signed accounts while a reservation runs and at its end, one chain of them all |
+//! | [`sessions`] | what reservations are called at the CAMARA face |
 //! | `payouts` | refunds and sweeps, one at a time |
 //! | [`reservation`] | the life of a reservation, as two tables |
 //! | [`bookkeeping`] | which transfers between accounts a record means |
@@ -60,6 +61,7 @@ mod register;
 pub mod reply;
 pub mod reservation;
 mod serving;
+pub mod sessions;
 #[cfg(test)]
 mod tests;
 mod views;

@@ -75,6 +75,14 @@ impl Core {
         let terms = reservation.quote().payment.clone();
         let state = reservation.state;
         let Some(proof) = payment else {
+            let members = self.members(number);
+            if state == State::Held
+                && self.unix_now() <= terms.expires_at
+                && self.costs_nothing(&members)
+            {
+                self.take_for_nothing(members)?;
+                return self.as_it_is(number);
+            }
             return self.how_to_pay(number, state, &terms);
         };
         if let PaymentProof::Voucher {

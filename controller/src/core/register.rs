@@ -18,6 +18,7 @@ use super::{
     planted::{Fault, is_planted},
     receipts::Chain,
     reservation::{Fact, State, next},
+    sessions::Sessions,
 };
 
 /// Everything that is remembered of quotes, reservations, payments and payouts.
@@ -52,6 +53,7 @@ pub(super) struct Register {
     pub(super) account_idempotency: BTreeMap<(BuyerKey, String), (String, AccountNumber)>,
     /// What vouchers have bought: the first of a group.
     pub(super) bought_with: BTreeMap<(AccountNumber, u64), ReservationNumber>,
+    pub(super) sessions: Sessions,
 }
 
 /// One reservation, from quote to settlement.
@@ -101,7 +103,7 @@ pub(super) struct Offered {
 /// The payment that bought it.
 #[derive(Clone, Debug)]
 pub(super) struct Paid {
-    /// The transaction; none where it was paid from an account.
+    /// The transaction; none where it was paid from an account, or cost nothing.
     pub(super) digest: Option<TxDigest>,
     /// The account and the number of the voucher, where it was.
     pub(super) from: Option<(AccountNumber, u64)>,
@@ -486,6 +488,34 @@ impl Register {
             | Record::SettledToAccount { .. }
             | Record::AccountClosing { .. }
             | Record::AccountClosed(_) => self.apply_to_account(record),
+            Record::Given { members, at } => members.iter().try_for_each(|number| {
+                let paid = Paid {
+                    digest: None,
+                    from: None,
+                    amount: Amount::ZERO,
+                    checkpoint: None,
+                    metered: false,
+                    at: *at,
+                };
+                self.sold(*number, paid)
+            }),
+            Record::SettledForNothing {
+                number,
+                receipt,
+                lingers,
+                ..
+            } => {
+                let reservation = self.follow(*number, Fact::Settled)?;
+                reservation.lingers = *lingers;
+                reservation.receipt = Some(receipt.as_ref().clone());
+                let hash = receipt.hash().map_err(|error| error.to_string())?;
+                self.chain.link(receipt.document.place(), hash)?;
+                self.follow(*number, Fact::SettlementFinal).map(drop)
+            }
+            Record::SessionOpened(opened) => self.sessions.opened(opened),
+            Record::SessionTold {
+                session, status, ..
+            } => self.sessions.told(session, *status),
         }
     }
 

@@ -14,6 +14,7 @@ use super::{
     },
     network::{Host, KeyFingerprint, SwitchView},
     problem::Problem,
+    sessions::SessionView,
 };
 
 /// An answer to a [`super::io::Request`].
@@ -57,6 +58,10 @@ pub enum Answer {
     Transfers(TransfersDocument),
     /// Whether the controller can sell.
     Readiness(Readiness),
+    /// A session of the CAMARA face as it is now.
+    Session(Box<SessionView>),
+    /// Sessions, by their ids.
+    Sessions(Vec<SessionView>),
 }
 
 /// A datapath id and the key it belongs to.

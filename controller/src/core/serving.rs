@@ -448,8 +448,16 @@ impl Core {
         let lingers = self.generations.anywhere(number);
         let (receipt, at) = (Box::new(receipt), self.now);
         let paid = self.register.reservations.get(&number);
-        let from = paid.and_then(|it| it.paid.as_ref()?.from);
+        let paid = paid.and_then(|it| it.paid.as_ref());
+        let from = paid.and_then(|it| it.from);
+        let was_free = paid.is_some_and(|it| it.from.is_none() && it.digest.is_none());
         self.record(match from {
+            None if was_free => Record::SettledForNothing {
+                number,
+                receipt,
+                lingers,
+                at,
+            },
             None => Record::Settled {
                 number,
                 receipt,

@@ -23,6 +23,7 @@ mod moving;
 mod pricing;
 mod receipting;
 mod scheduling;
+mod sessions;
 mod stories;
 
 use super::{

@@ -69,6 +69,17 @@ impl Core {
                 operator(caller).map(|()| Answer::Transfers(self.transfers_after(after, most)))
             }
             Request::Readiness => Ok(Answer::Readiness(self.readiness())),
+            Request::OpenSession {
+                session,
+                quotes,
+                details,
+            } => self.open_session(caller, session, quotes, details),
+            Request::GetSession(session) => self.get_session(caller, &session),
+            Request::SessionOf(quote) => self.session_of(caller, quote),
+            Request::ListSessions(device) => self.list_sessions(caller, device),
+            Request::EndSession(session) => self.end_session(caller, &session),
+            Request::SessionsToTell => self.sessions_to_tell(caller),
+            Request::SessionTold { session, status } => self.session_told(caller, session, status),
         };
         self.reply(id, reply);
     }

@@ -6,6 +6,7 @@
 mod common;
 
 mod absences;
+mod camara;
 mod certificates;
 mod changes;
 mod http;

@@ -4,14 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use iota_sdk_crypto::{IotaVerifier as _, UserSignatureVerifier};
 use iota_sdk_types::{
-    Argument, Command, Input, ProgrammableTransaction, SignedTransaction, Transaction,
-    TransactionExpiration, TransactionKind, TransactionV1,
+    Argument, Command, Input, ProgrammableTransaction, SignedTransaction, SimpleSignature,
+    Transaction, TransactionExpiration, TransactionKind, TransactionV1, UserSignature,
 };
 use serde::de::DeserializeOwned;
 
 use super::super::{InspectError, Inspected};
 use super::neutral_address;
-use crate::{Address, Amount, Asset, Credit, TxDigest};
+use crate::{Address, Amount, Asset, Credit, PublicKey, TxDigest};
 
 /// Reads a signed transaction: who pays whom, and that those who must have signed exactly this.
 ///
@@ -43,6 +43,24 @@ pub fn inspect(transaction: &crate::SignedTransaction) -> Result<Inspected, Insp
         gas_budget: Amount(v1.gas_payment.budget),
         expires_after_epoch,
     })
+}
+
+/// The ed25519 key of the sender, where that is what the sender signs with. Says nothing about whether the signature is right:
+/// [`inspect`] does.
+#[must_use]
+pub fn payer_key(transaction: &crate::SignedTransaction) -> Option<PublicKey> {
+    let signed: SignedTransaction = bcs::from_bytes(transaction.as_bytes()).ok()?;
+    let Transaction::V1(v1) = &signed.transaction else {
+        return None;
+    };
+    let senders = signed.signatures.iter();
+    let mut senders = senders.filter(|it| it.derive_address() == v1.sender);
+    match senders.next()? {
+        UserSignature::Simple(SimpleSignature::Ed25519 { public_key, .. }) => {
+            Some(PublicKey(*public_key.bytes()))
+        }
+        _ => None,
+    }
 }
 
 /// The memo of a transaction: the first pure input that no command uses and that holds bytes.

@@ -24,7 +24,7 @@ pub use self::client::EndpointError;
 use self::client::{CallError, Client};
 use self::committees::Committees;
 pub use self::committees::{Committee, CommitteeError};
-pub use self::inspect::inspect;
+pub use self::inspect::{inspect, payer_key};
 pub use self::wallet::{HostLedger, WalletError};
 use super::keys::Keyring;
 use super::{
