@@ -5,8 +5,8 @@ use std::sync::Arc;
 use futures::future::BoxFuture;
 use iota_sdk_types::TransactionDigest;
 use payflow_payment::{
-    Address, SignedTransaction, TxDigest,
-    ledger::{InspectError, Inspected},
+    Address, PublicKey, SignedTransaction, TxDigest,
+    ledger::{InspectError, Inspected, Unavailable, WalletState},
 };
 use tokio::sync::broadcast;
 
@@ -19,6 +19,7 @@ use crate::{
         reply::Answer,
     },
     driver::Handle,
+    metrics::Instruments,
 };
 
 impl Desk for Handle {
@@ -41,5 +42,16 @@ impl Desk for Handle {
     fn parse_digest(&self, text: &str) -> Option<TxDigest> {
         let digest: TransactionDigest = text.parse().ok()?;
         Some(TxDigest::new(digest.to_string()))
+    }
+
+    fn wallet<'a>(
+        &'a self,
+        owner: &'a PublicKey,
+    ) -> BoxFuture<'a, Result<WalletState, Unavailable>> {
+        self.ledger().wallet(owner)
+    }
+
+    fn instruments(&self) -> &Instruments {
+        self.instruments()
     }
 }

@@ -11,9 +11,11 @@
 //! | `/v1/accounts/{id}` | GET | signed by its owner, or operator |
 //! | `/v1/accounts/{id}/deposits`, `/v1/accounts/{id}/close` | POST | signed by its owner |
 //! | `/v1/accounts/{id}/vouchers`, `/v1/vouchers` | POST | signed by anybody: a voucher says itself whose it is |
-//! | `/v1/topology`, `/v1/switches` | GET | anybody |
+//! | `/v1/wallet` | GET | signed by its owner |
+//! | `/v1/topology`, `/v1/switches`, `/v1/tariff` | GET | anybody |
 //! | `/v1/switches/{id}/key` | DELETE | operator |
-//! | `/v1/hosts`, `/v1/books` | GET | operator |
+//! | `/v1/hosts`, `/v1/books`, `/metrics` | GET | operator |
+//! | `/`, `/buy`, `/dashboard/...` | GET | anybody: the pages of [`dashboard`] |
 //! | `/healthz`, `/readyz`, `/.well-known/payflow` | GET | anybody |
 //!
 //! Buyers sign their requests ([`signature`]); operators show the token of [`token`]. Every error is a problem
@@ -21,6 +23,7 @@
 
 mod accounts;
 mod body;
+mod dashboard;
 mod desk;
 mod query;
 mod reply;
@@ -33,6 +36,7 @@ pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
 pub mod token;
+mod wallet;
 
 use std::net::IpAddr;
 
@@ -41,7 +45,7 @@ use std::{sync::Arc, time::Duration};
 use futures::future::BoxFuture;
 use payflow_payment::{
     Address, ChainId, PublicKey, SignedTransaction, TxDigest,
-    ledger::{InspectError, Inspected},
+    ledger::{InspectError, Inspected, Unavailable, WalletState},
 };
 use serde::{Deserialize, Serialize};
 use tokio::sync::broadcast;
@@ -52,6 +56,7 @@ use crate::core::{
     problem::Problem,
     reply::Answer,
 };
+use crate::metrics::Instruments;
 
 use self::token::OperatorToken;
 
@@ -71,6 +76,15 @@ pub trait Desk: Send + Sync {
 
     /// Normalizes a transaction's digest; `None` if it cannot be one.
     fn parse_digest(&self, text: &str) -> Option<TxDigest>;
+
+    /// What a wallet must know to pay; see [`payflow_payment::ledger::Ledger::wallet`].
+    fn wallet<'a>(
+        &'a self,
+        owner: &'a PublicKey,
+    ) -> BoxFuture<'a, Result<WalletState, Unavailable>>;
+
+    /// What is measured outside the core.
+    fn instruments(&self) -> &Instruments;
 }
 
 /// What the API needs to know besides the desk.
