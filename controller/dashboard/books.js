@@ -17,5 +17,5 @@ export function books(books) {
     h("p", { class: "hint" },
       `Of what is held, ${money(prepaid)} is free in prepaid accounts. `,
       credited > 0 ? `${money(credited)} is too little to be sent back. ` : "",
-      open > 0 ? `${open} transfers are on their way.` : "No transfer is on its way."));
+      open === 0 ? "No transfer is on its way." : open === 1 ? "One transfer is on its way." : `${open} transfers are on their way.`));
 }

@@ -35,9 +35,18 @@ async function readiness() {
   }
 }
 
-/** Every reservation, however many pages that takes. */
+/** The newest reservations, at most so many thousand. */
+const MOST_PAGES = 5;
+
 async function reservations() {
-  return (await get("/v1/reservations", token())).reservations;
+  const all = [];
+  for (let page = 0; page < MOST_PAGES; page += 1) {
+    const after = all.length > 0 ? `?after=${all.at(-1).id}` : "";
+    const { reservations: some, more } = await get(`/v1/reservations${after}`, token());
+    all.push(...some);
+    if (!more || some.length === 0) break;
+  }
+  return all;
 }
 
 async function ask() {
@@ -59,6 +68,7 @@ async function ask() {
 function complain(error) {
   const place = byId("error");
   place.hidden = !error;
+  place.textContent = "";
   if (!error) return;
   if (error instanceof Problem && error.status === 401) {
     leave();
@@ -66,7 +76,6 @@ function complain(error) {
   } else {
     place.textContent = error instanceof Problem ? error.message : `The controller does not answer (${error.message}). This page tries again.`;
   }
-  place.hidden = false;
 }
 
 /** Draws what was heard. */

@@ -9,6 +9,8 @@ import { layout } from "./layout.js";
 
 /** How far beside the middle the gauge of one direction is. */
 const BESIDE = 7;
+/** Pixels under which a picture is drawn upright. */
+const NARROW = 560;
 /** How far from the middle of a switch its gauges begin. */
 const CLEAR = 30;
 
@@ -46,6 +48,9 @@ function places(topology, hosts) {
   if (remembered.key !== key) remembered = { key, places: layout(nodes, edges) };
   return remembered.places;
 }
+
+/** Every interface has one of these, and nobody buys for it. */
+const isLinkLocal = ({ address }) => /^fe[89ab]/i.test(address);
 
 /** One host per place: those with several addresses are drawn once. */
 function oneEach(hosts) {
@@ -86,10 +91,13 @@ export function map(topology, hosts, width) {
   }
   const shown = oneEach(hosts);
   const where = places(topology, shown);
-  const height = Math.round(Math.min(Math.max(width * 0.45, 220), 440));
-  const [left, top] = [64, 36];
+  // On a phone there is more room downwards.
+  const isNarrow = width < NARROW;
+  const height = Math.round(isNarrow ? width * 1.1 : Math.min(Math.max(width * 0.45, 220), 440));
+  const [left, top] = [isNarrow ? 44 : 64, 36];
   const at = (node) => {
-    const { x, y } = where.get(node) ?? { x: 0.5, y: 0.5 };
+    const place = where.get(node) ?? { x: 0.5, y: 0.5 };
+    const { x, y } = isNarrow ? { x: place.y, y: place.x } : place;
     return { x: left + x * (width - 2 * left), y: top + y * (height - 2 * top) };
   };
   const name = namer(topology);
@@ -125,7 +133,7 @@ export function links(topology, hosts) {
     const ports = topology.switches.find((it) => it.switch === id)?.ports ?? [];
     return ports.find((it) => it.number === number)?.name ?? `${name(id)} port ${number}`;
   };
-  const behind = (from) => hosts.filter((host) => portKey(host.port) === portKey(from)).map((host) => host.address);
+  const behind = (from) => hosts.filter((host) => portKey(host.port) === portKey(from) && !isLinkLocal(host)).map((host) => host.address);
   const ordered = [...topology.links].sort((a, b) => Number(!a.to) - Number(!b.to));
   const rows = ordered.map((link) => {
     const free = link.reservable_bps === undefined ? undefined : Math.max(0, link.reservable_bps - link.reserved_bps);

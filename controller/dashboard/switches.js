@@ -19,8 +19,8 @@ function wrong(it) {
   return said.length > 0 ? said : "nothing";
 }
 
-/** Over a certificate, or in the clear. */
-const peer = (it) => (!it.peer ? "–" : it.peer.kind ?? (typeof it.peer === "string" ? it.peer : Object.keys(it.peer)[0]));
+/** With a certificate, or in the clear. */
+const peer = (it) => (it.peer ? it.peer.transport.toUpperCase() : "–");
 
 /** @param {any[]} switches */
 export function switches(switches) {

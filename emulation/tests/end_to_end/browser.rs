@@ -26,11 +26,15 @@ fn what_is_bought_by_clicking_in_chromium_is_active_on_real_switches_and_told_on
     let stage = theatre.open(&[]);
     let lab = &theatre.lab;
     // Something to see: it is best effort until it is bought.
-    let _server = lab.spawn("h4", &["iperf3", "-s", "-p", "5201"]).unwrap();
+    let server = ["iperf3", "-s", "-p", "5201", "--forceflush"];
+    let server = lab.spawn("h4", &server).unwrap();
+    server
+        .wait_for(Stream::Stdout, "Server listening", PATIENCE)
+        .unwrap();
     let traffic = [
         "iperf3", "-u", "-b", "4M", "-l", "1000", "-t", "600", "-c", "10.0.0.4", "-p", "5201",
     ];
-    let _traffic = lab.spawn("h1", &traffic).unwrap();
+    let traffic = lab.spawn("h1", &traffic).unwrap();
     let driver = lab
         .spawn("h1", &["chromedriver", &format!("--port={DRIVER_PORT}")])
         .unwrap();
@@ -74,6 +78,11 @@ fn what_is_bought_by_clicking_in_chromium_is_active_on_real_switches_and_told_on
     };
 
     script("buy_by_clicking");
+    assert!(
+        traffic.is_running().unwrap(),
+        "nothing is sent: {}",
+        traffic.output(Stream::Stderr).unwrap()
+    );
     let entries = stage.entries().unwrap();
     let paid = entries.iter().filter(|entry| entry.is_paid());
     let switches: Vec<_> = paid.map(|entry| entry.switch.as_str()).collect();
@@ -150,7 +159,8 @@ fn buy_by_clicking() {
         it.pictures("buy-offer").await;
         it.click("#pay").await;
         it.finds("article[data-status=active]").await;
-        it.shows("article", "arriving").await;
+        // What is sent, as frames: from the counters of the last switch.
+        it.shows("article", "4.1").await;
         it.pictures("buy-active").await;
         it.is_clean().await;
     });
@@ -192,7 +202,9 @@ fn look_at_the_dashboard() {
             .await;
         it.pictures("dashboard-operator").await;
 
-        // Every control is reached with the keyboard alone, and shows that it is.
+        // Every control is reached with the keyboard alone, and shows that it is. The tab has kept the token.
+        it.go(API).await;
+        it.shows("#money", "to the nano").await;
         let stops = it.tab_through(6).await;
         for stop in ["A skip", "A Dashboard", "A Buy", "BUTTON leave"] {
             assert!(stops.iter().any(|it| it == stop), "{stop} in {stops:?}");
