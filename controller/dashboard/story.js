@@ -4,7 +4,7 @@ import { h } from "./dom.js";
 import { clock, duration, flow, money, rate, size } from "./format.js";
 
 const step = (at, kind, title, ...words) =>
-  h("li", { class: kind }, h("time", {}, clock(at)), h("strong", {}, title), words.length > 0 ? h("div", {}, words) : undefined);
+  h("li", { class: kind }, at === undefined ? undefined : h("time", {}, clock(at)), h("strong", {}, title), words.length > 0 ? h("div", {}, words) : undefined);
 
 const code = (text) => h("code", {}, text);
 

@@ -85,7 +85,7 @@ impl Collected {
         let it = &self.0;
         writer.info(
             "build",
-            "What runs",
+            "What runs, and which version of it",
             &[("version", env!("CARGO_PKG_VERSION"))],
         )?;
         writer.gauges(

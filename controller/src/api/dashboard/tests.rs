@@ -111,9 +111,9 @@ mod vectors {
     use blake2::{Blake2b, digest::consts::U32};
     use iota_sdk_crypto::{IotaSigner as _, Signer as _, ed25519::Ed25519PrivateKey};
     use iota_sdk_types::{
-        Address, Argument, Command, Digest as ObjectDigest, Ed25519Signature, GasPayment, Input,
-        ObjectId, ObjectReference, ProgrammableTransaction, SplitCoins, Transaction,
-        TransactionExpiration, TransactionKind, TransactionV1, TransferObjects, Version,
+        Address, Argument, Command, Ed25519Signature, GasPayment, Input, ObjectDigest, ObjectId,
+        ObjectReference, ProgrammableTransaction, SplitCoins, Transaction, TransactionExpiration,
+        TransactionKind, TransactionV1, TransferObjects, Version,
     };
     use payflow_payment::ledger::keys::Wallet;
     use serde_json::{Value, json};
@@ -165,10 +165,14 @@ mod vectors {
         let objects: Vec<_> = (0..coins)
             .map(|coin| {
                 ObjectReference::new(
-                    ObjectId::new(seed(100 + coin)),
+                    ObjectId::new(seed(coin.wrapping_add(100))),
                     Version::from_u64(1 + 1_000 * u64::from(coin)),
                     // A digest that begins with zeros is the one that a careless decoder cuts.
-                    ObjectDigest::new(if coin == 1 { [0; 32] } else { seed(200 + coin) }),
+                    ObjectDigest::new(if coin == 1 {
+                        [0; 32]
+                    } else {
+                        seed(coin.wrapping_add(200))
+                    }),
                 )
             })
             .collect();
