@@ -218,8 +218,11 @@ mod vectors {
         // What the controller reads is what was meant.
         let bytes = bcs::to_bytes(&transaction).unwrap();
         let signature = signature.to_bytes();
-        let whole =
-            payflow_payment::SignedTransaction::from_parts(&bytes, &[signature.clone()]).unwrap();
+        let whole = payflow_payment::SignedTransaction::from_parts(
+            &bytes,
+            std::slice::from_ref(&signature),
+        )
+        .unwrap();
         let inspected = payflow_payment::ledger::iota::inspect(&whole).unwrap();
         assert_eq!(inspected.transfers[0].amount.0, amount);
         json!({

@@ -76,7 +76,7 @@ impl Network {
             if let (Some(connection), None) = (connection, &switch.audit) {
                 let mut reading = connection.audit(self.config.port_counters, now);
                 reading.blurred = !switch.reconciler.is_quiet();
-                switch.audit = Some(reading);
+                switch.audit = Some(Box::new(reading));
             }
         }
     }
@@ -337,7 +337,7 @@ impl Network {
     fn begin(&mut self, switch: SwitchId, now: Time) {
         if let Some(connection) = self.spokesman(switch) {
             let reading = connection.introduce(now);
-            self.switch_mut(switch).state = State::Reading(reading);
+            self.switch_mut(switch).state = State::Reading(Box::new(reading));
         }
     }
 
@@ -443,10 +443,10 @@ impl Network {
         let known = self.switch_mut(switch);
         if matches!(known.state, State::Reading(_)) {
             if let State::Reading(reading) = std::mem::replace(&mut known.state, State::Mending) {
-                self.read_back(switch, reading, now);
+                self.read_back(switch, *reading, now);
             }
         } else if let Some(reading) = known.audit.take() {
-            self.audited(switch, reading, now);
+            self.audited(switch, *reading, now);
         }
     }
 

@@ -27,7 +27,7 @@ pub(crate) struct Switch {
     pub(crate) description: String,
     pub(crate) state: State,
     pub(crate) audit_at: Time,
-    pub(crate) audit: Option<Reading>,
+    pub(crate) audit: Option<Box<Reading>>,
     /// Questions about the counters of single flows, by their number: when they were asked.
     pub(crate) asked: BTreeMap<u32, (Time, u64)>,
     /// Somebody else's entries have been warned about.
@@ -41,7 +41,7 @@ pub(crate) enum State {
     /// Not connected.
     Away { since: Time },
     /// Connected and being read back.
-    Reading(Reading),
+    Reading(Box<Reading>),
     /// Read back; being brought to what is wanted.
     Mending,
     /// It has held everything wanted since it was read back.
