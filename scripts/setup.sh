@@ -4,9 +4,9 @@
 set -eu
 
 # Building: compiler, pkg-config. Emulation: Open vSwitch, Mininet, traffic and network tools.
-# Tests: an environment for packages from PyPI.
+# Tests: an environment for packages from PyPI, a browser that is driven by WebDriver, and Node.js for the tests of the pages.
 PACKAGES="build-essential pkg-config curl kmod openvswitch-switch mininet iperf3 ethtool nftables
-iproute2 util-linux iputils-ping procps python3-venv"
+iproute2 util-linux iputils-ping procps python3-venv chromium chromium-driver"
 
 fail() {
     echo "setup: $*" >&2
@@ -25,9 +25,11 @@ if command -v dpkg-query >/dev/null 2>&1; then
         status=$(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null || true)
         [ "$status" = installed ] || missing="$missing $package"
     done
+    # Any Node.js will do, wherever it came from.
+    command -v node >/dev/null 2>&1 || missing="$missing nodejs"
 else
     # Another distribution: fine as long as the programs themselves are there.
-    for program in cc pkg-config curl ovs-vswitchd ovsdb-server ovs-ofctl mnexec iperf3 ethtool nft tc unshare ping; do
+    for program in cc pkg-config curl ovs-vswitchd ovsdb-server ovs-ofctl mnexec iperf3 ethtool nft tc unshare ping node chromium chromedriver; do
         command -v "$program" >/dev/null 2>&1 || fail "'$program' is missing, and packages can be installed on Debian and Ubuntu only (no dpkg here). Install: $PACKAGES"
     done
     missing=""

@@ -109,3 +109,28 @@ async fn what_cannot_be_done_is_refused_with_the_same_codes() {
     let health = reqwest::get(url).await.unwrap();
     assert_eq!(health.text().await.unwrap(), "OK");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pages_of_other_origins_may_ask_for_coins() {
+    development_ledger_only!();
+    let net = Net::start(None).await;
+    let url = net.handle.faucet_url();
+    let ask_first = |path: &str, origin: &'static str| {
+        let http = reqwest::Client::new();
+        let request = http
+            .request(reqwest::Method::OPTIONS, format!("{url}{path}"))
+            .header("origin", origin)
+            .header("access-control-request-method", "POST")
+            .header("access-control-request-headers", "content-type");
+        async move { request.send().await.unwrap() }
+    };
+    let allowed = ask_first("/v1/gas", "http://10.0.0.254:8080").await;
+    assert_eq!(allowed.status(), 200);
+    let headers = allowed.headers();
+    assert_eq!(
+        headers["access-control-allow-origin"],
+        "http://10.0.0.254:8080"
+    );
+    assert_eq!(headers["access-control-allow-headers"], "content-type");
+    assert!(!headers.contains_key("access-control-allow-credentials"));
+}

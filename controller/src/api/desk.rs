@@ -6,7 +6,7 @@ use futures::future::BoxFuture;
 use iota_sdk_types::TransactionDigest;
 use payflow_payment::{
     Address, PublicKey, SignedTransaction, TxDigest,
-    ledger::{InspectError, Inspected},
+    ledger::{InspectError, Inspected, Unavailable, WalletState},
 };
 use tokio::sync::broadcast;
 
@@ -19,6 +19,7 @@ use crate::{
         reply::Answer,
     },
     driver::Handle,
+    metrics::Instruments,
 };
 
 impl Desk for Handle {
@@ -45,5 +46,16 @@ impl Desk for Handle {
     fn parse_digest(&self, text: &str) -> Option<TxDigest> {
         let digest: TransactionDigest = text.parse().ok()?;
         Some(TxDigest::new(digest.to_string()))
+    }
+
+    fn wallet<'a>(
+        &'a self,
+        owner: &'a PublicKey,
+    ) -> BoxFuture<'a, Result<WalletState, Unavailable>> {
+        self.ledger().wallet(owner)
+    }
+
+    fn instruments(&self) -> &Instruments {
+        self.instruments()
     }
 }

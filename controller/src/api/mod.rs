@@ -11,10 +11,13 @@
 //! | `/v1/accounts/{id}` | GET | signed by its owner, or operator |
 //! | `/v1/accounts/{id}/deposits`, `/v1/accounts/{id}/close` | POST | signed by its owner |
 //! | `/v1/accounts/{id}/vouchers`, `/v1/vouchers` | POST | signed by anybody: a voucher says itself whose it is |
-//! | `/v1/topology`, `/v1/switches` | GET | anybody |
+//! | `/v1/wallet` | GET | signed by its owner |
+//! | `/v1/topology`, `/v1/switches`, `/v1/tariff` | GET | anybody |
 //! | `/v1/switches/{id}/key` | DELETE | operator |
 //! | `/v1/hosts`, `/v1/books` | GET | operator |
 //! | `/quality-on-demand/v1/...`, `/qos-profiles/v1/...` | see [`camara`] | clients of the CAMARA face |
+//! | `/v1/hosts`, `/v1/books`, `/metrics` | GET | operator |
+//! | `/`, `/buy`, `/dashboard/...` | GET | anybody: the pages of [`dashboard`] |
 //! | `/healthz`, `/readyz`, `/.well-known/payflow` | GET | anybody |
 //!
 //! Buyers sign their requests ([`signature`]); operators show the token of [`token`]. Every error is a problem
@@ -23,6 +26,7 @@
 mod accounts;
 mod body;
 pub mod camara;
+mod dashboard;
 mod desk;
 mod paying;
 mod query;
@@ -36,6 +40,7 @@ pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
 pub mod token;
+mod wallet;
 pub mod x402;
 
 use std::net::IpAddr;
@@ -45,7 +50,7 @@ use std::{sync::Arc, time::Duration};
 use futures::future::BoxFuture;
 use payflow_payment::{
     Address, ChainId, PublicKey, SignedTransaction, TxDigest,
-    ledger::{InspectError, Inspected},
+    ledger::{InspectError, Inspected, Unavailable, WalletState},
 };
 use serde::{Deserialize, Serialize};
 use tokio::sync::broadcast;
@@ -57,6 +62,7 @@ use crate::core::{
     problem::Problem,
     reply::Answer,
 };
+use crate::metrics::Instruments;
 
 use self::token::OperatorToken;
 
@@ -79,6 +85,15 @@ pub trait Desk: Send + Sync {
 
     /// Normalizes a transaction's digest; `None` if it cannot be one.
     fn parse_digest(&self, text: &str) -> Option<TxDigest>;
+
+    /// What a wallet must know to pay; see [`payflow_payment::ledger::Ledger::wallet`].
+    fn wallet<'a>(
+        &'a self,
+        owner: &'a PublicKey,
+    ) -> BoxFuture<'a, Result<WalletState, Unavailable>>;
+
+    /// What is measured outside the core.
+    fn instruments(&self) -> &Instruments;
 }
 
 /// What the API needs to know besides the desk.

@@ -51,6 +51,39 @@ impl Page {
     }
 }
 
+/// `?step_s=900&count=24`: how many steps from now on, and how long each.
+#[derive(Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Steps {
+    pub(super) step_s: u64,
+    pub(super) count: u32,
+}
+
+impl Default for Steps {
+    /// A day in hours.
+    fn default() -> Self {
+        Self {
+            step_s: 3_600,
+            count: 24,
+        }
+    }
+}
+
+impl Steps {
+    /// Reads it.
+    ///
+    /// # Errors
+    /// Says which part it is that cannot be read.
+    pub(super) fn read(query: Option<&str>) -> Result<Self, Problem> {
+        serde_urlencoded::from_str(query.unwrap_or_default()).map_err(|error| {
+            Problem::new(
+                ProblemKind::MalformedRequest,
+                format!("the query is not like ?step_s=3600&count=24: {error}"),
+            )
+        })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]

@@ -92,7 +92,11 @@ pub(super) fn single<'a>(
     })
 }
 
-fn respond(status: StatusCode, content_type: &'static str, body: String) -> HttpResponse {
+pub(super) fn respond(
+    status: StatusCode,
+    content_type: &'static str,
+    body: String,
+) -> HttpResponse {
     let mut response = Response::new(body);
     *response.status_mut() = status;
     response

@@ -15,10 +15,11 @@ use super::{
     Desk, Endpoint, Settings, WellKnown,
     accounts::account_number,
     body, camara,
-    query::Page,
-    reply::{HttpResponse, document, problem, set},
+    dashboard::Asset,
+    query::{Page, Steps},
+    reply::{HttpResponse, document, problem, respond, set},
     request::{Connection, Failed, Head, Received},
-    signature,
+    signature, wallet,
 };
 use crate::core::{
     document::{
@@ -29,12 +30,14 @@ use crate::core::{
     problem::{Problem, ProblemKind},
     reply::{Answer, TopologyView},
 };
+use crate::metrics;
 
 /// The API, in front of a desk.
 #[derive(Clone)]
 pub(super) struct Api {
     pub(super) desk: Arc<dyn Desk>,
     pub(super) settings: Arc<Settings>,
+    pub(super) wallets: Arc<wallet::Gate>,
 }
 
 /// What a path names.
@@ -63,6 +66,10 @@ enum Resource {
     Transfers,
     ReservationReceipts(String),
     Receipts,
+    Wallet,
+    Tariff,
+    Metrics,
+    Page(Asset),
     Health,
     Readiness,
     WellKnown,
@@ -73,7 +80,11 @@ enum Resource {
 impl Resource {
     /// What is at a path.
     fn at(path: &str) -> Self {
+        let whole = path;
         let path = path.strip_prefix('/').unwrap_or(path);
+        if let Some(asset) = Asset::at(whole) {
+            return Self::Page(asset);
+        }
         let segments: Vec<&str> = path.strip_suffix('/').unwrap_or(path).split('/').collect();
         let id = |id: &str| id.to_owned();
         match segments.as_slice() {
@@ -104,10 +115,54 @@ impl Resource {
             ["v1", "receipts"] => Self::Receipts,
             ["v1", "reservations", it, "receipts"] => Self::ReservationReceipts(id(it)),
             ["v1", "books", "transfers"] => Self::Transfers,
+            ["v1", "wallet"] => Self::Wallet,
+            ["v1", "tariff"] => Self::Tariff,
+            ["metrics"] => Self::Metrics,
             ["healthz"] => Self::Health,
             ["readyz"] => Self::Readiness,
             [".well-known", "payflow"] => Self::WellKnown,
             other => camara::Resource::at(other).map_or(Self::Unknown, Self::Camara),
+        }
+    }
+}
+
+impl Resource {
+    /// The path as the documentation writes it: what metrics are told apart by.
+    fn route(&self) -> &'static str {
+        match self {
+            Self::Quotes => "/v1/quotes",
+            Self::Quote(_) => "/v1/quotes/{id}",
+            Self::Reservations => "/v1/reservations",
+            Self::Reservation(_) => "/v1/reservations/{id}",
+            Self::Changes(_) => "/v1/reservations/{id}/quotes",
+            Self::ReservationReceipts(_) => "/v1/reservations/{id}/receipts",
+            Self::Groups => "/v1/groups",
+            Self::Prices => "/v1/prices",
+            Self::Accounts => "/v1/accounts",
+            Self::Account(_) => "/v1/accounts/{id}",
+            Self::Deposits(_) => "/v1/accounts/{id}/deposits",
+            Self::AccountVouchers(_) => "/v1/accounts/{id}/vouchers",
+            Self::CloseAccount(_) => "/v1/accounts/{id}/close",
+            Self::Vouchers => "/v1/vouchers",
+            Self::Topology => "/v1/topology",
+            Self::Switches => "/v1/switches",
+            Self::Hosts => "/v1/hosts",
+            Self::SwitchKey(_) => "/v1/switches/{id}/key",
+            Self::Drain(_, None) => "/v1/switches/{id}/drain",
+            Self::Drain(_, Some(_)) => "/v1/switches/{id}/ports/{port}/drain",
+            Self::Books => "/v1/books",
+            Self::BookAccounts => "/v1/books/accounts",
+            Self::Transfers => "/v1/books/transfers",
+            Self::Receipts => "/v1/receipts",
+            Self::Wallet => "/v1/wallet",
+            Self::Tariff => "/v1/tariff",
+            Self::Metrics => "/metrics",
+            Self::Page(_) => "pages",
+            Self::Health => "/healthz",
+            Self::Readiness => "/readyz",
+            Self::WellKnown => "/.well-known/payflow",
+            Self::Camara(resource) => resource.route(),
+            Self::Unknown => "unknown",
         }
     }
 }
@@ -141,8 +196,10 @@ pub(super) fn filter(
             let resource = Resource::at(&head.path);
             let (method, path) = (head.method.clone(), head.path.clone());
             let begun = Instant::now();
+            let route = resource.route();
             let response = api.answer(resource, head, body).await.unwrap_or_else(|Failed(response)| *response);
             let elapsed = begun.elapsed();
+            api.desk.instruments().answered(route, response.status().as_u16(), elapsed);
             tracing::debug!(%method, path, status = response.status().as_u16(), ?elapsed, "answered");
             response
         }
@@ -167,6 +224,24 @@ impl Api {
             Resource::Health => {
                 allow(&head, &[Method::GET])?;
                 Ok(document(StatusCode::OK, &json!({ "status": "ok" })))
+            }
+            Resource::Page(asset) => {
+                allow(&head, &[Method::GET])?;
+                Ok(asset.answer(&head, settings))
+            }
+            Resource::Wallet => {
+                allow(&head, &[Method::GET])?;
+                let received = head.receive(body, settings).await?;
+                self.wallet(received.buyer(settings)?).await
+            }
+            Resource::Tariff => {
+                allow(&head, &[Method::GET])?;
+                self.tariff(head.receive(body, settings).await?).await
+            }
+            Resource::Metrics => {
+                allow(&head, &[Method::GET])?;
+                self.metrics(head.receive(body, settings).await?.operator()?)
+                    .await
             }
             Resource::WellKnown => {
                 allow(&head, &[Method::GET])?;
@@ -572,6 +647,29 @@ impl Api {
         match self.desk.request(received.caller, request).await? {
             Answer::Transfers(transfers) => Ok(document(StatusCode::OK, &transfers)),
             other => Err(unexpected(&other)),
+        }
+    }
+
+    async fn tariff(&self, received: Received) -> Result<HttpResponse, Failed> {
+        let Steps { step_s, count } = Steps::read(received.head.query.as_deref())?;
+        let request = Request::Tariff { step_s, count };
+        match self.desk.request(received.caller, request).await? {
+            Answer::Tariff(tariff) => Ok(document(StatusCode::OK, &tariff)),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    async fn metrics(&self, received: Received) -> Result<HttpResponse, Failed> {
+        let figures = match self.desk.request(received.caller, Request::Figures).await? {
+            Answer::Figures(figures) => figures,
+            other => return Err(unexpected(&other)),
+        };
+        match metrics::exposition(*figures, self.desk.instruments()) {
+            Ok(text) => Ok(respond(StatusCode::OK, metrics::CONTENT_TYPE, text)),
+            Err(error) => {
+                tracing::error!(%error, "metrics cannot be written");
+                Err(Problem::new(ProblemKind::Internal, "metrics cannot be written").into())
+            }
         }
     }
 

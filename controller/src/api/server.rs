@@ -46,6 +46,7 @@ pub async fn serve(
     let api = Api {
         desk,
         settings: Arc::new(settings),
+        wallets: Arc::default(),
     };
     let service = warp::service(routes::filter(api).recover(
         |rejection: warp::Rejection| async move {

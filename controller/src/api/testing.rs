@@ -13,7 +13,7 @@ use iota_sdk_crypto::ed25519::Ed25519PrivateKey;
 use parking_lot::Mutex;
 use payflow_payment::{
     Address, Amount, ChainId, PublicKey, Signed, SignedTransaction, SigningKey, TxDigest,
-    ledger::{InspectError, Inspected},
+    ledger::{InspectError, Inspected, Unavailable, WalletCoin, WalletState},
 };
 use serde_json::{Value, json};
 use tokio::{
@@ -34,6 +34,7 @@ use crate::core::{
     problem::{Problem, ProblemKind},
     reply::Answer,
 };
+use crate::metrics::Instruments;
 
 /// The operator's token of every served desk.
 pub(crate) const TOKEN: &str = "0123456789abcdef0123456789abcdef";
@@ -43,6 +44,7 @@ pub(crate) struct FakeDesk {
     pub(crate) asked: Mutex<Vec<(Caller, Request)>>,
     pub(crate) answers: Mutex<VecDeque<Result<Answer, Problem>>>,
     pub(crate) changes: broadcast::Sender<Arc<ReservationView>>,
+    pub(crate) instruments: Instruments,
 }
 
 impl Desk for FakeDesk {
@@ -90,6 +92,30 @@ impl Desk for FakeDesk {
 
     fn parse_digest(&self, text: &str) -> Option<TxDigest> {
         text.starts_with('d').then(|| TxDigest::new(text))
+    }
+
+    /// The address is the key, and there is one coin.
+    fn wallet<'a>(
+        &'a self,
+        owner: &'a PublicKey,
+    ) -> BoxFuture<'a, Result<WalletState, Unavailable>> {
+        let coin = WalletCoin {
+            object_id: "0x1".to_owned(),
+            version: 1,
+            digest: "d".to_owned(),
+            balance: Amount(7),
+        };
+        let state = WalletState {
+            address: Address::new(format!("0x{owner}")),
+            balance: Amount(7),
+            gas_price: 1_000,
+            coins: vec![coin],
+        };
+        Box::pin(async { Ok(state) })
+    }
+
+    fn instruments(&self) -> &Instruments {
+        &self.instruments
     }
 }
 
@@ -145,6 +171,7 @@ impl Served {
             asked: Mutex::default(),
             answers: Mutex::new(answers.into_iter().collect()),
             changes: broadcast::channel(2).0,
+            instruments: Instruments::default(),
         });
         let settings = Settings {
             operator_key: operator_key().public_key(),

@@ -192,15 +192,7 @@ async fn what_is_not_signed_is_refused_and_told_what_to_sign() {
 #[tokio::test]
 async fn unknown_paths_and_methods_are_problems_too() {
     let served = Served::new([]).await;
-    for path in [
-        "/",
-        "/v1",
-        "/v2/quotes",
-        "/v1/quotes/q1/x",
-        "/%00",
-        "/..",
-        "//",
-    ] {
+    for path in ["/v1", "/v2/quotes", "/v1/quotes/q1/x", "/%00", "/..", "//"] {
         served
             .send("GET", path, "", "")
             .await

@@ -3,7 +3,7 @@
 
 use std::net::IpAddr;
 
-use payflow_qos::{PortRef, Time, Topology};
+use payflow_qos::{BitRate, PortRef, Time, Topology};
 
 use super::network::{
     FlowCounters, FlowId, FlowPlan, Host, Network, NetworkInput, NetworkOutput, SwitchView,
@@ -29,6 +29,10 @@ pub trait DataPlane: Send {
     }
     /// What the first switch has counted of a paid flow, as of the last audit; `None` where nobody counts.
     fn counters(&self, _flow: FlowId) -> Option<FlowCounters> {
+        None
+    }
+    /// What a directed link has carried of late, frame bits per second, some seconds ago at most; `None` where nobody counts.
+    fn load(&self, _port: PortRef) -> Option<BitRate> {
         None
     }
     /// Every switch, by datapath id.
@@ -78,6 +82,10 @@ impl DataPlane for Network {
 
     fn counters(&self, flow: FlowId) -> Option<FlowCounters> {
         self.flow_counters(flow)
+    }
+
+    fn load(&self, port: PortRef) -> Option<BitRate> {
+        self.load(port)
     }
 
     fn switches(&self) -> Vec<SwitchView> {

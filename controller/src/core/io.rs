@@ -243,6 +243,15 @@ pub enum Request {
         /// What it was told.
         status: SessionStatus,
     },
+    /// `GET /v1/tariff`: what capacity costs in each of so many steps from now on.
+    Tariff {
+        /// How long a step lasts, in seconds.
+        step_s: u64,
+        /// How many.
+        count: u32,
+    },
+    /// `GET /metrics` (operator): every number.
+    Figures,
 }
 
 /// `Idempotency-Key`, scoped to the buyer, covering method, path and body.

@@ -41,6 +41,7 @@ mod data_plane;
 mod delivery;
 pub mod document;
 mod draining;
+pub mod figures;
 mod gate;
 mod generations;
 pub mod grouping;
@@ -179,6 +180,7 @@ pub struct Core {
     ledger_up: bool,
     treasury: Option<Amount>,
     waiting_vouchers: accounts::vouchers::Waiting,
+    tally: figures::Tally,
     outputs: std::collections::VecDeque<Output>,
 }
 
@@ -243,6 +245,7 @@ impl Core {
             ledger_up: false,
             treasury: None,
             waiting_vouchers: accounts::vouchers::Waiting::default(),
+            tally: figures::Tally::default(),
             outputs: std::collections::VecDeque::new(),
         };
         core.resume();
@@ -326,10 +329,16 @@ impl Core {
             if let Some(effect) = self.gate.release() {
                 match effect {
                     Effect::Output(output) => self.outputs.push_back(output),
-                    Effect::Install(plan) => self.network.install(plan, self.now),
+                    Effect::Install(plan) => {
+                        self.tally.install_begun(plan.flow, self.now);
+                        self.network.install(plan, self.now);
+                    }
                     Effect::SetEnd(flow, ends) => self.network.set_end(flow, ends, self.now),
                     Effect::Tell(input) => self.network.handle(input, self.now),
-                    Effect::Remove(flow) => self.network.remove(flow, self.now),
+                    Effect::Remove(flow) => {
+                        self.tally.not_installed(flow);
+                        self.network.remove(flow, self.now);
+                    }
                 }
             } else if let Some(output) = self.network.poll() {
                 match output {

@@ -260,9 +260,12 @@ impl Core {
             LedgerEvent::LookedUp { digest, result } => self.looked_up(&digest, result),
             LedgerEvent::Followed {
                 checkpoint,
+                timestamp,
                 payments,
-                ..
-            } => self.followed_to(checkpoint, &payments),
+            } => {
+                self.tally.followed(checkpoint, timestamp);
+                self.followed_to(checkpoint, &payments);
+            }
             LedgerEvent::PayoutBuilt { payout, result } => self.payout_built(payout, result),
             LedgerEvent::Gas { digest, nanos } => self.payout_gas(&digest, nanos),
             LedgerEvent::TreasuryBalance { balance } => {

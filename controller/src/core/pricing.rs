@@ -129,7 +129,7 @@ impl Core {
             })
     }
 
-    fn base_factor(&self) -> Factor {
+    pub(super) fn base_factor(&self) -> Factor {
         match self.config.following {
             Some(_) => self.base_price.factor(),
             None => Factor::ONE,

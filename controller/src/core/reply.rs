@@ -12,6 +12,7 @@ use super::{
         GroupDocument, InterimReceipt, OutlookDocument, PriceDocument, QuoteDocument, Receipt,
         ReservationView,
     },
+    figures::{Figures, TariffDocument},
     network::{Host, KeyFingerprint, SwitchView},
     problem::Problem,
     sessions::SessionView,
@@ -62,6 +63,10 @@ pub enum Answer {
     Session(Box<SessionView>),
     /// Sessions, by their ids.
     Sessions(Vec<SessionView>),
+    /// What capacity costs now and later.
+    Tariff(TariffDocument),
+    /// Every number.
+    Figures(Box<Figures>),
 }
 
 /// A datapath id and the key it belongs to.
@@ -117,6 +122,9 @@ pub struct LinkView {
     pub reservable_bps: Option<u64>,
     /// Held or sold at this moment.
     pub reserved_bps: u64,
+    /// What it has carried of late, paid or not, as its egress port counted over some seconds; absent where nobody counts.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub load_bps: Option<u64>,
 }
 
 /// Every sum of money, in the smallest unit: paid = earned + fees + refunded + held + credited.

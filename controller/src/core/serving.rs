@@ -274,10 +274,12 @@ impl Core {
     fn carried_event(&mut self, number: ReservationNumber, event: NetworkEvent) {
         match event {
             NetworkEvent::Installed { flow } => {
+                self.tally.installed(flow, self.now);
                 self.stimulate(number, Stimulus::Installed, None);
                 self.moved_on(number, flow);
             }
-            NetworkEvent::InstallFailed { reason, .. } => {
+            NetworkEvent::InstallFailed { flow, reason } => {
+                self.tally.not_installed(flow);
                 self.stimulate(number, Stimulus::InstallFailed, Some(reason));
             }
             NetworkEvent::PathBroken { reason, .. } => self.path_broken(number, reason),

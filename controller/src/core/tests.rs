@@ -18,6 +18,7 @@ mod accounting;
 mod accounts;
 mod asking;
 mod changing;
+mod figures;
 mod grouping;
 mod moving;
 mod pricing;

@@ -80,7 +80,14 @@ impl Core {
             Request::EndSession(session) => self.end_session(caller, &session),
             Request::SessionsToTell => self.sessions_to_tell(caller),
             Request::SessionTold { session, status } => self.session_told(caller, session, status),
+            Request::Tariff { step_s, count } => self.tariff(step_s, count).map(Answer::Tariff),
+            Request::Figures => {
+                operator(caller).map(|()| Answer::Figures(Box::new(self.figures())))
+            }
         };
+        if let Err(problem) = &reply {
+            self.tally.refused(problem);
+        }
         self.reply(id, reply);
     }
 
@@ -147,7 +154,7 @@ impl Core {
         }
     }
 
-    fn topology(&self) -> TopologyView {
+    pub(super) fn topology(&self) -> TopologyView {
         let topology = self.network.topology();
         let mut ports: std::collections::BTreeSet<_> =
             topology.links().map(|(from, _)| from).collect();
@@ -163,6 +170,7 @@ impl Core {
                     capacity_bps: capacity.map(|capacity| capacity.0),
                     reservable_bps: capacity.map(|_| self.book.reservable(from).bps()),
                     reserved_bps: self.book.load(from, self.now).rate.bps(),
+                    load_bps: self.network.load(from).map(|load| load.bps()),
                 }
             })
             .collect();
@@ -200,7 +208,7 @@ impl Core {
         Ok(Answer::Forgotten(SwitchKey { switch, key }))
     }
 
-    fn books(&self) -> Books {
+    pub(super) fn books(&self) -> Books {
         let mut books = Books::default();
         for reservation in self.register.reservations.values() {
             if let Some(paid) = &reservation.paid {

@@ -12,6 +12,7 @@ use crate::core::{
     problem::{Problem, ProblemKind},
     reply::Answer,
 };
+use crate::metrics::Instruments;
 
 /// Talks to a running controller. Cheap to clone; does not keep the controller running.
 #[derive(Clone)]
@@ -20,6 +21,7 @@ pub struct Handle {
     pub(super) changes: broadcast::WeakSender<Arc<ReservationView>>,
     pub(super) ledger: Arc<dyn Ledger>,
     pub(super) operator: PublicKey,
+    pub(super) instruments: Instruments,
     pub(super) addresses: Arc<Addresses>,
 }
 
@@ -84,6 +86,12 @@ impl Handle {
     #[must_use]
     pub fn operator_key(&self) -> PublicKey {
         self.operator
+    }
+
+    /// What is measured outside the core.
+    #[must_use]
+    pub fn instruments(&self) -> &Instruments {
+        &self.instruments
     }
 
     /// Where the controller listens.

@@ -352,8 +352,10 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use futures::{future::BoxFuture, stream::BoxStream};
     use payflow_payment::{
-        Amount, SignedTransaction, TxDigest, UnixMillis,
-        ledger::{GasCost, InspectError, Inspected, Outgoing, PayoutOrder, PayoutSource},
+        Amount, PublicKey, SignedTransaction, TxDigest, UnixMillis,
+        ledger::{
+            GasCost, InspectError, Inspected, Outgoing, PayoutOrder, PayoutSource, WalletState,
+        },
     };
 
     use super::*;
@@ -495,6 +497,12 @@ mod tests {
             async { newer() }.boxed()
         }
         fn balance<'a>(&'a self, _: &'a Address) -> BoxFuture<'a, Result<Amount, Unavailable>> {
+            async { newer() }.boxed()
+        }
+        fn wallet<'a>(
+            &'a self,
+            _: &'a PublicKey,
+        ) -> BoxFuture<'a, Result<WalletState, Unavailable>> {
             async { newer() }.boxed()
         }
         fn memo_of<'a>(

@@ -46,6 +46,7 @@ use crate::{
         io::Input,
         network::{ApiPort, Network, NetworkConfig, NetworkInput},
     },
+    metrics::Instruments,
 };
 
 mod clock;
@@ -277,8 +278,10 @@ pub async fn run(config: Config) -> Result<Controller, StartError> {
         ListenError::Tls(error) => StartError::Tls(error),
     })?;
     let changes = broadcast::Sender::new(CHANGES);
+    let instruments = Instruments::default();
     let handle = Handle {
         events: sender.clone(),
+        instruments: instruments.clone(),
         changes: changes.downgrade(),
         ledger: ledger.clone(),
         operator,
@@ -288,7 +291,7 @@ pub async fn run(config: Config) -> Result<Controller, StartError> {
             faucet: embedded.as_ref().map(|server| server.faucet_addr),
         }),
     };
-    let (journal, writer) = store.start(clock.clone());
+    let (journal, writer) = store.start(clock.clone(), instruments);
     let ledger = LedgerWork::start(ledger, sender);
     let replies = Replies::default();
     let event_loop = EventLoop {
@@ -487,6 +490,7 @@ fn network_config(config: &Config, keys: &Keyring) -> NetworkConfig {
             .map(|switch| (switch.id, switch.keys.iter().copied().collect()))
             .collect(),
         discover_trunks: config.network.discover_trunks,
+        port_counters: true,
         ..NetworkConfig::new(keys.purpose_seed("link discovery"))
     }
 }

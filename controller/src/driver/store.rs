@@ -10,6 +10,7 @@ use std::{
     io::{self, Read as _, Write as _},
     os::unix::fs::{DirBuilderExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
+    time::Instant,
 };
 
 use futures::TryStreamExt as _;
@@ -23,7 +24,7 @@ use tokio::{
 };
 
 use super::clock::Clock;
-use crate::core::journal::Record;
+use crate::{core::journal::Record, metrics::Instruments};
 use payflow_payment::{PaymentKey, Transfer};
 use payflow_qos::Time;
 
@@ -393,7 +394,11 @@ impl Store {
 
     /// Starts the writer. It ends with the error that stopped it, or, once the [`Journal`] is dropped,
     /// when everything queued is durable and the file is closed.
-    pub(crate) fn start(self, clock: Clock) -> (Journal, JoinHandle<Result<(), StoreError>>) {
+    pub(crate) fn start(
+        self,
+        clock: Clock,
+        instruments: Instruments,
+    ) -> (Journal, JoinHandle<Result<(), StoreError>>) {
         let (records, queue) = mpsc::channel(QUEUE);
         let (through, durable) = watch::channel(self.last);
         (
@@ -402,7 +407,7 @@ impl Store {
                 written: self.last,
                 durable,
             },
-            tokio::spawn(self.write(queue, through, clock)),
+            tokio::spawn(self.write(queue, through, clock, instruments)),
         )
     }
 
@@ -411,6 +416,7 @@ impl Store {
         mut queue: mpsc::Receiver<Entry>,
         through: watch::Sender<u64>,
         clock: Clock,
+        instruments: Instruments,
     ) -> Result<(), StoreError> {
         let mut batch = Vec::with_capacity(BATCH);
         while queue.recv_many(&mut batch, BATCH).await > 0 {
@@ -420,7 +426,9 @@ impl Store {
                 records.push((sequence, record));
                 transfers.extend(means);
             }
+            let begun = Instant::now();
             self.append(&records, &transfers, clock.now()).await?;
+            instruments.committed(records.len(), begun.elapsed());
             through.send_replace(self.last);
         }
         self.connection

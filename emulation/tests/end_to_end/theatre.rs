@@ -1,6 +1,7 @@
 //! What the end-to-end tests share: a lab, a controller in it, and hosts with money.
 
 use std::collections::BTreeSet;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use payflow_controller::core::document::ReservationView;
@@ -68,6 +69,40 @@ impl Theatre {
         stage
             .start_controller(self.lab.info().switches.len())
             .unwrap();
+    }
+
+    /// A directory beside the controller's files.
+    pub(crate) fn scratch(&self, name: &str) -> PathBuf {
+        let dir = self.dir.path().join(name);
+        std::fs::create_dir_all(&dir).unwrap();
+        dir
+    }
+
+    pub(crate) fn operator_token(&self) -> String {
+        let file = self.dir.path().join("state/data/operator.token");
+        std::fs::read_to_string(file).unwrap().trim().to_owned()
+    }
+
+    /// What the API tells the operator.
+    fn ask(&self, path: &str) -> String {
+        let authorization = format!("Authorization: Bearer {}", self.operator_token());
+        let url = format!("http://127.0.0.1:8080{path}");
+        let words = ["curl", "-s", "-f", "-m", "10", "-H", &authorization, &url];
+        self.lab.exec("root", &words).unwrap()
+    }
+
+    pub(crate) fn metrics(&self) -> String {
+        self.ask("/metrics")
+    }
+
+    /// Everybody's, newest first.
+    pub(crate) fn reservations(&self) -> Vec<ReservationView> {
+        #[derive(serde::Deserialize)]
+        struct All {
+            reservations: Vec<ReservationView>,
+        }
+        let all: All = serde_json::from_str(&self.ask("/v1/reservations")).unwrap();
+        all.reservations
     }
 
     pub(crate) fn trial(&self) -> Trial<'_> {

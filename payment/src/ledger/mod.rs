@@ -15,7 +15,11 @@ use futures::future::BoxFuture;
 use futures::stream::BoxStream;
 use tokio::sync::watch;
 
-use crate::{Address, Amount, ChainId, Credit, Evidence, SignedTransaction, TxDigest, UnixMillis};
+use serde::Serialize;
+
+use crate::{
+    Address, Amount, ChainId, Credit, Evidence, PublicKey, SignedTransaction, TxDigest, UnixMillis,
+};
 
 /// One ledger, and the operator's keys on it. Every call has a deadline of its own and is safe to repeat.
 pub trait Ledger: Send + Sync {
@@ -66,6 +70,13 @@ pub trait Ledger: Send + Sync {
 
     /// What an address holds of the ledger's asset.
     fn balance<'a>(&'a self, address: &'a Address) -> BoxFuture<'a, Result<Amount, Unavailable>>;
+
+    /// What a wallet with this ed25519 key must know to pay: for wallets that cannot ask the ledger themselves, such as a page
+    /// in a browser.
+    fn wallet<'a>(
+        &'a self,
+        owner: &'a PublicKey,
+    ) -> BoxFuture<'a, Result<WalletState, Unavailable>>;
 
     /// The memo of a transaction on the ledger (see [`crate::memo`]); `None` if the transaction has none or is
     /// not known.
@@ -221,6 +232,37 @@ pub enum Lookup {
         /// For people and logs.
         reason: String,
     },
+}
+
+/// What a wallet must know to build a payment.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct WalletState {
+    /// Its address.
+    pub address: Address,
+    /// What all its coins hold together.
+    pub balance: Amount,
+    /// The price of a unit of gas, in the smallest unit.
+    pub gas_price: u64,
+    /// Coins that can be spent, the largest first; [`WalletState::MOST_COINS`] of them at the most.
+    pub coins: Vec<WalletCoin>,
+}
+
+impl WalletState {
+    /// How many coins are told: as many as pay the gas of one transaction.
+    pub const MOST_COINS: usize = 250;
+}
+
+/// A coin, as a transaction names it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct WalletCoin {
+    /// The object.
+    pub object_id: String,
+    /// Its version.
+    pub version: u64,
+    /// Its digest, base58.
+    pub digest: String,
+    /// What it holds.
+    pub balance: Amount,
 }
 
 /// What following the chain gives.

@@ -68,6 +68,18 @@ impl Resource {
             _ => None,
         }
     }
+
+    /// The path as the specification writes it.
+    pub(super) const fn route(&self) -> &'static str {
+        match self {
+            Self::Sessions => "/quality-on-demand/v1/sessions",
+            Self::Session(_) => "/quality-on-demand/v1/sessions/{sessionId}",
+            Self::Extend(_) => "/quality-on-demand/v1/sessions/{sessionId}/extend",
+            Self::RetrieveSessions => "/quality-on-demand/v1/retrieve-sessions",
+            Self::Profile(_) => "/qos-profiles/v1/qos-profiles/{name}",
+            Self::RetrieveProfiles => "/qos-profiles/v1/retrieve-qos-profiles",
+        }
+    }
 }
 
 impl Api {

@@ -74,9 +74,9 @@ impl Network {
                 .get(&id)
                 .and_then(|connection| self.connections.get_mut(connection));
             if let (Some(connection), None) = (connection, &switch.audit) {
-                let mut reading = connection.audit(now);
+                let mut reading = connection.audit(self.config.port_counters, now);
                 reading.blurred = !switch.reconciler.is_quiet();
-                switch.audit = Some(reading);
+                switch.audit = Some(Box::new(reading));
             }
         }
     }
@@ -203,7 +203,9 @@ impl Network {
             (Output::BarrierReply { xid }, Some(switch)) => self.barrier(switch, xid, now),
             (Output::Error { xid, error }, Some(switch)) => {
                 let error = error.to_string();
-                let reconciler = &mut self.switch_mut(switch).reconciler;
+                let known = self.switch_mut(switch);
+                known.errors = known.errors.saturating_add(1);
+                let reconciler = &mut known.reconciler;
                 if reconciler.ends_batch(xid) {
                     // Without barriers nothing is ever known to be there.
                     self.hang_up(id, Some(format!("it refuses a barrier: {error}")), now);
@@ -335,7 +337,7 @@ impl Network {
     fn begin(&mut self, switch: SwitchId, now: Time) {
         if let Some(connection) = self.spokesman(switch) {
             let reading = connection.introduce(now);
-            self.switch_mut(switch).state = State::Reading(reading);
+            self.switch_mut(switch).state = State::Reading(Box::new(reading));
         }
     }
 
@@ -358,6 +360,7 @@ impl Network {
         switch.audit = None;
         switch.asked.clear();
         switch.reconciler.disconnected();
+        self.loads.forget(id);
         if was_read {
             info!(switch = %id, "switch lost");
             self.stop_ports(id);
@@ -440,10 +443,10 @@ impl Network {
         let known = self.switch_mut(switch);
         if matches!(known.state, State::Reading(_)) {
             if let State::Reading(reading) = std::mem::replace(&mut known.state, State::Mending) {
-                self.read_back(switch, reading, now);
+                self.read_back(switch, *reading, now);
             }
         } else if let Some(reading) = known.audit.take() {
-            self.audited(switch, reading, now);
+            self.audited(switch, *reading, now);
         }
     }
 
@@ -498,6 +501,7 @@ impl Network {
     /// Counters, and what a switch holds behind our back.
     fn audited(&mut self, id: SwitchId, reading: Reading, now: Time) {
         self.count(id, &reading, now);
+        self.loads.note(id, &reading.port_stats, now);
         let soon = now.plus(self.config.timings.audit / 10);
         let switch = self.switch_mut(id);
         if !reading.blurred && switch.reconciler.is_quiet() {

@@ -346,6 +346,8 @@ pub struct SwitchView {
     pub flow_entries: usize,
     /// Meters the controller wants on it.
     pub meters: usize,
+    /// Errors it has answered with (`OFPT_ERROR`), since the controller started.
+    pub errors: u64,
 }
 
 /// A port as the operator sees it.

@@ -15,6 +15,7 @@
 //! | `ports`, `discovery`, `capacity` | what a port is open for, which ports are links, what they can carry |
 //! | `replug` | ports that are taken out and come back, under whatever number |
 //! | `hosts`, `frames`, `learning` | who is where, and the frames that tell |
+//! | `loads` | what ports have counted of late |
 //! | `chatter` | what may be in the log, of what others can cause as often as they like |
 //! | `selector` | which packets a flow is for, and the matches that cover ranges of ports |
 //! | `paid`, `counting`, `conservation` | the life of a paid flow, what was counted of it, and what of it was lost |
@@ -35,6 +36,7 @@ mod hosts;
 mod identity;
 mod interface;
 mod learning;
+mod loads;
 mod paid;
 mod pipeline;
 mod ports;
@@ -67,6 +69,7 @@ use fitness::Fitness;
 use frames::Heard;
 use hosts::Hosts;
 use identity::Identities;
+use loads::Loads;
 use paid::Paid;
 use replug::Unplugged;
 use switch::{Connection, Switch};
@@ -113,6 +116,7 @@ pub struct Network {
     meters_seen: BTreeMap<(SwitchId, u32), counting::MeterSeen>,
     /// What is counted of a flow over all its generations, by its number.
     counted: BTreeMap<u64, counting::Counted>,
+    loads: Loads,
     outputs: VecDeque<NetworkOutput>,
     /// Ports, links or switches may have changed: see [`Self::refresh`].
     stale: bool,
@@ -150,6 +154,7 @@ impl Network {
             flow_timers: BTreeSet::new(),
             meters_seen: BTreeMap::new(),
             counted: BTreeMap::new(),
+            loads: Loads::default(),
             outputs: VecDeque::new(),
             stale: false,
             redraw: false,
@@ -251,9 +256,16 @@ impl Network {
                 ports: self.port_views(*id, switch),
                 flow_entries,
                 meters,
+                errors: switch.errors,
             }
         };
         self.switches.iter().map(view).collect()
+    }
+
+    /// What a port has sent of late, frame bits per second; `None` where nobody has counted twice.
+    #[must_use]
+    pub fn load(&self, port: PortRef) -> Option<BitRate> {
+        self.loads.of(port)
     }
 
     /// Who speaks for a switch.

@@ -35,6 +35,9 @@ pub struct NetworkConfig {
     /// How many addresses are learned behind one edge port. Above that packets are still
     /// forwarded, but nobody there can buy.
     pub hosts_per_port: usize,
+    /// Whether audits read the counters of ports as well, for [`super::SwitchView`]'s reader to see what links carry. Nothing
+    /// is decided by them.
+    pub port_counters: bool,
     /// How long things may take.
     pub timings: Timings,
 }
@@ -126,6 +129,7 @@ impl NetworkConfig {
             api_rate: BitRate(2_000_000),
             packet_in_rate: 100,
             hosts_per_port: 64,
+            port_counters: false,
             timings: Timings::default(),
         }
     }

@@ -8,7 +8,7 @@ use rust_openflow::{
     Action, AsyncConfig, BufferId, BundleCommand, BundleControl, BundleFlags, EncodeError,
     FlowFilter, FlowMod, FlowStats, Message, MeterConfig, MeterFeatures, MeterId, MeterMod,
     MeterStats, MultipartReplyBody, MultipartRequest, MultipartRequestBody, PacketOut, PortReason,
-    PortStatus, SendError, SessionConfig, SwitchConfig, SwitchSession, bundle_add,
+    PortStats, PortStatus, SendError, SessionConfig, SwitchConfig, SwitchSession, bundle_add,
 };
 
 use super::{
@@ -27,11 +27,13 @@ pub(crate) struct Switch {
     pub(crate) description: String,
     pub(crate) state: State,
     pub(crate) audit_at: Time,
-    pub(crate) audit: Option<Reading>,
+    pub(crate) audit: Option<Box<Reading>>,
     /// Questions about the counters of single flows, by their number: when they were asked.
     pub(crate) asked: BTreeMap<u32, (Time, u64)>,
     /// Somebody else's entries have been warned about.
     pub(crate) warned: bool,
+    /// Errors it has answered with (`OFPT_ERROR`), over all its connections.
+    pub(crate) errors: u64,
 }
 
 /// How far the connection is.
@@ -39,7 +41,7 @@ pub(crate) enum State {
     /// Not connected.
     Away { since: Time },
     /// Connected and being read back.
-    Reading(Reading),
+    Reading(Box<Reading>),
     /// Read back; being brought to what is wanted.
     Mending,
     /// It has held everything wanted since it was read back.
@@ -67,6 +69,7 @@ pub(crate) struct Reading {
     pub(crate) flows: Vec<FlowStats>,
     pub(crate) meters: Vec<MeterConfig>,
     pub(crate) meter_stats: Vec<MeterStats>,
+    pub(crate) port_stats: Vec<PortStats>,
     ports: Vec<rust_openflow::Port>,
     port_changes: Vec<PortStatus>,
     pub(crate) description: Option<String>,
@@ -98,6 +101,7 @@ impl Switch {
             audit: None,
             asked: BTreeMap::new(),
             warned: false,
+            errors: 0,
         }
     }
 
@@ -167,6 +171,7 @@ impl Reading {
             MultipartReplyBody::MeterConfig(meters) => self.meters = meters,
             MultipartReplyBody::MeterFeatures(features) => self.meter_features = Some(features),
             MultipartReplyBody::Meter(stats) => self.meter_stats = stats,
+            MultipartReplyBody::PortStats(stats) => self.port_stats = stats,
             MultipartReplyBody::PortDesc(ports) => self.ports = ports,
             MultipartReplyBody::Desc(desc) => {
                 let parts = [desc.manufacturer, desc.hardware, desc.software];
@@ -266,12 +271,16 @@ impl Connection {
         reading
     }
 
-    /// Asks for counters, and for what the switch holds.
-    pub(crate) fn audit(&mut self, now: Time) -> Reading {
+    /// Asks for counters, those of ports where they are wanted, and for what the switch holds.
+    pub(crate) fn audit(&mut self, port_counters: bool, now: Time) -> Reading {
         let mut reading = Reading {
             asked_at: now,
             ..Reading::default()
         };
+        if port_counters {
+            let every = MultipartRequestBody::PortStats(rust_openflow::PortNo::ANY);
+            self.ask(&mut reading, every, now);
+        }
         self.ask(&mut reading, MultipartRequestBody::Meter(MeterId::ALL), now);
         self.ask(
             &mut reading,

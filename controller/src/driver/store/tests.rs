@@ -232,7 +232,10 @@ async fn a_setting_is_made_once() {
 #[tokio::test]
 async fn the_writer_makes_everything_queued_durable_before_it_ends() {
     let (_outer, dir) = data_dir();
-    let (mut journal, writer) = Store::open(&dir).await.unwrap().start(Clock::starting(AT));
+    let (mut journal, writer) = Store::open(&dir)
+        .await
+        .unwrap()
+        .start(Clock::starting(AT), Instruments::default());
     let count = 3 * BATCH as u64;
     for sequence in 1..=count {
         assert!(
@@ -255,7 +258,10 @@ async fn the_writer_makes_everything_queued_durable_before_it_ends() {
 #[tokio::test]
 async fn a_failed_write_ends_the_writer_and_nothing_more_is_taken() {
     let (_outer, dir) = data_dir();
-    let (mut journal, writer) = Store::open(&dir).await.unwrap().start(Clock::starting(AT));
+    let (mut journal, writer) = Store::open(&dir)
+        .await
+        .unwrap()
+        .start(Clock::starting(AT), Instruments::default());
     assert!(journal.append(1, paid(1, "d1"), Vec::new()).await);
     assert!(journal.append(2, paid(2, "d1"), Vec::new()).await);
     assert!(matches!(
@@ -278,7 +284,7 @@ async fn child_that_appends_until_it_is_killed() {
     let (mut journal, _writer) = Store::open(Path::new(&dir))
         .await
         .unwrap()
-        .start(Clock::starting(AT));
+        .start(Clock::starting(AT), Instruments::default());
     let mut durable = journal.durable();
     tokio::spawn(async move {
         while durable.changed().await.is_ok() {

@@ -380,8 +380,8 @@ mod tests {
     }
 
     fn good() -> CutCase {
-        let mut flows: Vec<_> = (0..18).map(|number| flow(number, true)).collect();
-        flows.extend((18..25).map(|number| flow(number, false)));
+        let mut flows: Vec<_> = (0..15).map(|number| flow(number, true)).collect();
+        flows.extend((15..25).map(|number| flow(number, false)));
         CutCase {
             how: How::Down,
             detour_bps: 20_000_000,

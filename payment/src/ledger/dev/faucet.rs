@@ -160,7 +160,12 @@ pub(super) fn routes(
         .map(|task: String, ledger: Arc<DevLedger>| status(&ledger, &task));
     let health = warp::path::end().and(warp::get()).map(|| "OK");
     let all = gas.or(gas_at_once).unify().or(status).unify();
-    all.or(control).unify().or(health).recover(refuse)
+    // Pages of others may ask as well, as they may ask IOTA's own.
+    let anybody = warp::cors()
+        .allow_any_origin()
+        .allow_methods(["GET", "POST"])
+        .allow_header("content-type");
+    all.with(anybody).or(control).or(health).recover(refuse)
 }
 
 /// What is asked for; or the answer to what cannot be read.

@@ -29,9 +29,9 @@ pub use self::wallet::{HostLedger, WalletError};
 use super::keys::Keyring;
 use super::{
     BuildError, FollowEvent, GasCost, InspectError, Inspected, Ledger, LedgerStatus, Lookup,
-    Outgoing, PayoutOrder, Submission, Unavailable,
+    Outgoing, PayoutOrder, Submission, Unavailable, WalletState,
 };
-use crate::{Address, Amount, ChainId, SignedTransaction, TxDigest};
+use crate::{Address, Amount, ChainId, PublicKey, SignedTransaction, TxDigest};
 
 /// An IOTA network through one node's gRPC endpoint, with the operator's keys.
 pub struct IotaLedger {
@@ -142,6 +142,13 @@ impl Ledger for IotaLedger {
 
     fn balance<'a>(&'a self, address: &'a Address) -> BoxFuture<'a, Result<Amount, Unavailable>> {
         Box::pin(async { Ok(self.client.balance(address).await?) })
+    }
+
+    fn wallet<'a>(
+        &'a self,
+        owner: &'a PublicKey,
+    ) -> BoxFuture<'a, Result<WalletState, Unavailable>> {
+        Box::pin(async { Ok(wallet::state(&self.client, owner).await?) })
     }
 
     fn memo_of<'a>(

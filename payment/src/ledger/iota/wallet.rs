@@ -1,13 +1,13 @@
 //! What a host does on IOTA: pay.
 
 use iota_sdk_transaction_builder::TransactionBuilder;
-use iota_sdk_types::{SignedTransaction, Transaction};
+use iota_sdk_types::{Ed25519PublicKey, SignedTransaction, Transaction};
 
 use super::super::keys::Wallet;
-use super::super::{Lookup, Submission, Unavailable};
+use super::super::{Lookup, Submission, Unavailable, WalletCoin, WalletState};
 use super::client::{CallError, Client, EndpointError};
 use super::evidence;
-use crate::{Address, Amount, ChainId, TxDigest};
+use crate::{Address, Amount, ChainId, PublicKey, TxDigest};
 
 /// An IOTA network as a host sees it, through one node's gRPC endpoint.
 pub struct HostLedger {
@@ -42,6 +42,31 @@ impl From<CallError> for WalletError {
     fn from(error: CallError) -> Self {
         Self::Unknown { reason: error.0 }
     }
+}
+
+/// What a wallet with this key must know to pay.
+pub(super) async fn state(client: &Client, owner: &PublicKey) -> Result<WalletState, CallError> {
+    let address = Ed25519PublicKey::new(owner.0).derive_address();
+    let coins = client.coins(address).await?;
+    let gas_price = client
+        .call(async { Ok(client.grpc().reference_gas_price().await?.into_inner()) })
+        .await?;
+    let balance = Amount::checked_sum(coins.iter().map(|coin| Amount(coin.balance)))
+        .ok_or_else(|| CallError("the address holds more than there is".into()))?;
+    let coins = coins.into_iter().take(WalletState::MOST_COINS);
+    Ok(WalletState {
+        address: super::neutral_address(&address),
+        balance,
+        gas_price,
+        coins: coins
+            .map(|coin| WalletCoin {
+                object_id: coin.reference.object_id.to_string(),
+                version: coin.reference.version.as_u64(),
+                digest: coin.reference.digest.to_string(),
+                balance: Amount(coin.balance),
+            })
+            .collect(),
+    })
 }
 
 impl HostLedger {

@@ -1,0 +1,67 @@
+/** The controller's API, as a page asks it. */
+
+import { signedFields } from "./wallet/signature.js";
+
+/** What the API refused, as its problem document (RFC 9457) says it. */
+export class Problem extends Error {
+  /** @param {number} status @param {Record<string, unknown>} document */
+  constructor(status, document) {
+    super(String(document.detail ?? document.title ?? `the controller answered with status ${status}`));
+    this.status = status;
+    this.document = document;
+  }
+
+  /** The same request may be answered otherwise in a moment. */
+  get isPassing() {
+    return this.status === 429 || this.status >= 500;
+  }
+}
+
+async function answer(response) {
+  const text = await response.text();
+  let document = {};
+  try {
+    document = text ? JSON.parse(text) : {};
+  } catch {
+    // Something between the page and the controller has answered in its place.
+    document = { detail: `not an answer of the controller (status ${response.status})` };
+    throw new Problem(response.ok ? 502 : response.status, document);
+  }
+  if (!response.ok) throw new Problem(response.status, document);
+  return { status: response.status, document };
+}
+
+/**
+ * What anybody may see, or the operator, if there is a token.
+ * @param {string} path
+ * @param {string} [token]
+ * @returns {Promise<any>}
+ */
+export async function get(path, token) {
+  const headers = token ? { Authorization: `Bearer ${token}` } : {};
+  return (await answer(await fetch(path, { headers, cache: "no-store" }))).document;
+}
+
+/** What is asked in the name of a key. */
+export class Signed {
+  /** @param {import("./wallet/key.js").Key} key @param {string} tag for whom it signs */
+  constructor(key, tag) {
+    this.key = key;
+    this.tag = tag;
+  }
+
+  /**
+   * @param {string} method
+   * @param {string} path
+   * @param {unknown} [body]
+   * @param {{ idempotencyKey?: string, wait?: number }} [options] `wait` is for how many seconds the answer may take
+   * @returns {Promise<{ status: number, document: any }>}
+   */
+  async ask(method, path, body, { idempotencyKey, wait } = {}) {
+    const text = body === undefined ? "" : JSON.stringify(body);
+    const headers = await signedFields({ method, path, body: text, idempotencyKey }, this.key, this.tag);
+    if (text) headers["Content-Type"] = "application/json";
+    if (wait) headers.Prefer = `wait=${wait}`;
+    return answer(await fetch(path, { method, headers, body: text || undefined, cache: "no-store" }));
+  }
+}
