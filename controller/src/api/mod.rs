@@ -13,6 +13,7 @@
 //! | `/v1/accounts/{id}/vouchers`, `/v1/vouchers` | POST | signed by anybody: a voucher says itself whose it is |
 //! | `/v1/topology`, `/v1/switches` | GET | anybody |
 //! | `/v1/switches/{id}/key` | DELETE | operator |
+//! | `/v1/sales/stop` | PUT, DELETE | operator |
 //! | `/v1/hosts`, `/v1/books` | GET | operator |
 //! | `/healthz`, `/readyz`, `/.well-known/payflow` | GET | anybody |
 //!
@@ -147,4 +148,11 @@ pub struct WellKnown {
     /// Where coins of a development ledger can be had.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub faucet_url: Option<String>,
+    /// Whether anything new is sold; what is bought is served in any case.
+    #[serde(default = "yes")]
+    pub selling: bool,
+}
+
+fn yes() -> bool {
+    true
 }

@@ -30,7 +30,7 @@ use crate::core::{
     },
     io::{Caller, PaymentProof, Request},
     problem::{Problem, ProblemKind},
-    reply::{Answer, TopologyView},
+    reply::{Answer, Selling, TopologyView},
 };
 
 /// How long `POST /v1/reservations` waits for the purchase to be decided, unless `Prefer: wait=N` says otherwise.
@@ -67,6 +67,7 @@ enum Resource {
     Hosts,
     SwitchKey(String),
     Drain(String, Option<PortNo>),
+    SalesStop,
     Books,
     BookAccounts,
     Transfers,
@@ -107,6 +108,7 @@ impl Resource {
                 Ok(port) => Self::Drain(id(switch), Some(PortNo(port))),
                 Err(_) => Self::Unknown,
             },
+            ["v1", "sales", "stop"] => Self::SalesStop,
             ["v1", "books"] => Self::Books,
             ["v1", "books", "accounts"] => Self::BookAccounts,
             ["v1", "receipts"] => Self::Receipts,
@@ -177,10 +179,12 @@ impl Api {
             }
             Resource::WellKnown => {
                 allow(&head, &[Method::GET])?;
-                Ok(document(
-                    StatusCode::OK,
-                    &well_known(settings, &head.connection),
-                ))
+                let mut known = well_known(settings, &head.connection);
+                known.selling = self
+                    .selling(Caller::default(), Request::Selling)
+                    .await?
+                    .selling;
+                Ok(document(StatusCode::OK, &known))
             }
             Resource::Readiness => {
                 allow(&head, &[Method::GET])?;
@@ -203,6 +207,14 @@ impl Api {
                 allow(&head, &[Method::PUT, Method::DELETE])?;
                 let received = head.receive(body, settings).await?.operator()?;
                 self.drain(switch_id(&id)?, port, received).await
+            }
+            Resource::SalesStop => {
+                allow(&head, &[Method::PUT, Method::DELETE])?;
+                let received = head.receive(body, settings).await?.operator()?;
+                let stopped = received.head.method == Method::PUT;
+                let request = Request::StopSelling(stopped);
+                let selling = self.selling(received.caller, request).await?;
+                Ok(document(StatusCode::OK, &selling))
             }
             Resource::SwitchKey(id) => {
                 allow(&head, &[Method::DELETE])?;
@@ -661,6 +673,14 @@ impl Api {
         }
     }
 
+    /// Whether anything new is sold, asked or decided.
+    async fn selling(&self, caller: Caller, request: Request) -> Result<Selling, Failed> {
+        match self.desk.request(caller, request).await? {
+            Answer::Selling(selling) => Ok(selling),
+            other => Err(unexpected(&other)),
+        }
+    }
+
     async fn books(&self, received: Received) -> Result<HttpResponse, Failed> {
         match self.desk.request(received.caller, Request::Books).await? {
             Answer::Books(books) => Ok(document(StatusCode::OK, &books)),
@@ -859,6 +879,7 @@ fn well_known(settings: &Settings, connection: &Connection) -> WellKnown {
         chain_id: settings.chain_id.clone(),
         ledger_url: url(&settings.ledger),
         faucet_url: url(&settings.faucet),
+        selling: true,
     }
 }
 

@@ -239,7 +239,9 @@ impl CallError {
         match self {
             Self::NoAnswer(_) => true,
             Self::Refused(problem) => {
-                problem.status >= 500 || matches!(problem.status, 401 | 408 | 429)
+                // That nothing new is sold is a decision, and a person's.
+                let is_decided = problem.kind.ends_with(":not-selling");
+                (problem.status >= 500 && !is_decided) || matches!(problem.status, 401 | 408 | 429)
             }
         }
     }

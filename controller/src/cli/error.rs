@@ -1,5 +1,6 @@
 //! What can go wrong, and the exit status that says so.
 
+use crate::config::ConfigError;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -26,6 +27,9 @@ pub(super) enum CliError {
     /// Options that parse, but make no sense.
     #[error("{0}")]
     Usage(String),
+    /// A configuration in which something is wrong; all of it is told.
+    #[error("{0}")]
+    Config(Box<ConfigError>),
     /// The controller has refused.
     #[error("{}: {}", .0.title, .0.detail)]
     Refused(Box<ProblemDocument>),
@@ -43,7 +47,7 @@ impl CliError {
     /// See the table of [`super`].
     pub(super) fn exit_status(&self) -> u8 {
         match self {
-            Self::Failed(_) => 1,
+            Self::Failed(_) | Self::Config(_) => 1,
             Self::Usage(_) => 2,
             Self::Refused(_) => 3,
             Self::Pending { .. } => 4,
@@ -55,6 +59,14 @@ impl CliError {
         match self {
             Self::Failed(message) | Self::Usage(message) => {
                 Some(serde_json::json!({ "error": message }))
+            }
+            Self::Config(error) => {
+                let problems = error.problems.iter().map(|it| {
+                    serde_json::json!({ "line": it.line, "key": it.key, "message": it.message })
+                });
+                Some(serde_json::json!({
+                    "file": error.file, "valid": false, "problems": problems.collect::<Vec<_>>()
+                }))
             }
             Self::Refused(problem) => serde_json::to_value(problem).ok(),
             Self::Pending { document, .. } => Some((**document).clone()),

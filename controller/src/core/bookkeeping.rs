@@ -279,6 +279,7 @@ impl Bookkeeper {
             | Record::PortRenumbered { .. }
             | Record::SwitchBound { .. }
             | Record::Drained { .. }
+            | Record::SellingStopped { .. }
             | Record::BasePrice { .. }
             | Record::SwitchForgotten { .. }
             | Record::VoucherForked { .. }

@@ -257,6 +257,13 @@ pub enum Record {
         /// When.
         at: Time,
     },
+    /// The operator sells nothing new; or again.
+    SellingStopped {
+        /// Nothing.
+        stopped: bool,
+        /// When.
+        at: Time,
+    },
     /// The base price has followed demand.
     BasePrice {
         /// What it is now.

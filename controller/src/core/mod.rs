@@ -13,6 +13,7 @@
 //! | [`accounts`] | what is paid from prepaid accounts, with vouchers |
 //! | `changing` | another rate or duration for what is carried |
 //! | `draining` | links and switches that go out of service |
+//! | `operating` | whether anything new is sold, and a configuration that changes while everything runs |
 //! | `moving` | which path a flow has when the one it had is gone |
 //! | [`receipts`] | signed accounts while a reservation runs and at its end, one chain of them all |
 //! | `payouts` | refunds and sweeps, one at a time |
@@ -47,6 +48,7 @@ pub mod io;
 pub mod journal;
 mod moving;
 pub mod network;
+mod operating;
 mod paying;
 pub mod payload;
 mod payouts;
@@ -259,6 +261,7 @@ impl Core {
                 caller,
                 request,
             } => self.request(id, &caller, request),
+            Input::Reconfigured(config) => self.reconfigure(*config),
             Input::Ledger(event) => self.ledger_event(event),
             Input::Journaled { through } => {
                 self.gate.durable(through);

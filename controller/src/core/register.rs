@@ -36,6 +36,8 @@ pub(super) struct Register {
     pub(super) switch_keys: BTreeMap<SwitchId, KeyFingerprint>,
     /// Links and switches that are taken out of service.
     pub(super) drained: BTreeSet<(SwitchId, Option<PortNo>)>,
+    /// Since when nothing new is sold, because the operator says so.
+    pub(super) selling_stopped: Option<Time>,
     /// Names of the ports through which something was sold.
     pub(super) port_names: BTreeMap<PortRef, String>,
     /// Who is, or was, carried as what.
@@ -458,6 +460,10 @@ impl Register {
                 } else {
                     self.drained.remove(&(*switch, *port));
                 }
+                Ok(())
+            }
+            Record::SellingStopped { stopped, at } => {
+                self.selling_stopped = stopped.then_some(*at);
                 Ok(())
             }
             Record::BasePrice { price, .. } => {

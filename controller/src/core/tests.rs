@@ -20,6 +20,7 @@ mod asking;
 mod changing;
 mod grouping;
 mod moving;
+mod operating;
 mod pricing;
 mod receipting;
 mod scheduling;
