@@ -532,7 +532,10 @@ pub(super) async fn greet(
     trust: &TrustArgs,
 ) -> Result<(Client, WellKnown), CliError> {
     let client = Client::new(&common.api)?;
-    sign_for(client, wallet, trust).await
+    let told = TrustArgs {
+        operator_key: trust.operator_key.or(common.operator_key),
+    };
+    sign_for(client, wallet, &told).await
 }
 
 async fn sign_for(
@@ -545,7 +548,7 @@ async fn sign_for(
         && *pinned != known.operator_key
     {
         return Err(CliError::Failed(format!(
-            "{} is run by {}, and --operator-key says {pinned}; nothing has been asked or paid",
+            "{} is run by {}, and {pinned} is to be believed (--operator-key, or DHCP); nothing has been asked or paid",
             client.base(),
             known.operator_key
         )));

@@ -280,6 +280,7 @@ impl Bookkeeper {
             | Record::SwitchBound { .. }
             | Record::Drained { .. }
             | Record::SellingStopped { .. }
+            | Record::Restored { .. }
             | Record::BasePrice { .. }
             | Record::SwitchForgotten { .. }
             | Record::VoucherForked { .. }

@@ -20,6 +20,7 @@
 //! | [`reservation`] | the life of a reservation, as two tables |
 //! | [`bookkeeping`] | which transfers between accounts a record means |
 //! | `register` | the durable state: the journal's records, applied |
+//! | [`replay`] | nothing: what records mean, for copies of a journal |
 //! | [`planted`] | nothing: faults for the simulation to find |
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -59,6 +60,7 @@ pub mod problem;
 mod quoting;
 pub mod receipts;
 mod register;
+pub mod replay;
 pub mod reply;
 pub mod reservation;
 mod serving;

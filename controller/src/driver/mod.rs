@@ -64,7 +64,7 @@ mod tests;
 pub use files::{FileProblem, check_files};
 pub use handle::{Addresses, Handle};
 pub use pem::TlsError;
-pub use store::StoreError;
+pub use store::{Copied, CopyError, Restored, StoreError, back_up, restore};
 
 // For the benches, which measure a commit without the event loop around it.
 #[doc(hidden)]

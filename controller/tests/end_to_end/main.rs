@@ -12,6 +12,7 @@ mod http;
 mod intruders;
 mod kills;
 mod ledgers;
+mod operating;
 mod payments;
 mod restarts;
 mod starting;
