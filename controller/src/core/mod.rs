@@ -64,6 +64,7 @@ pub mod replay;
 pub mod reply;
 pub mod reservation;
 mod serving;
+mod telling;
 #[cfg(test)]
 mod tests;
 mod views;
@@ -369,6 +370,7 @@ impl Core {
         self.register
             .apply(&record)
             .expect("only facts that can follow are recorded: `respond` and `next` agree, tested pair by pair");
+        telling::tell(&record);
         let sequence = self.gate.write();
         let transfers = self
             .bookkeeper

@@ -236,6 +236,16 @@ impl Register {
             .map_or(1, |(last, _)| last + 1)
     }
 
+    /// Whether what is not known any more, because an old copy of the journal was restored, may have paid this already.
+    pub(super) fn is_perhaps_paid(&self, of: PayoutFor) -> bool {
+        let (quotes, accounts) = self.numbers_from;
+        match of {
+            PayoutFor::Settlement(number) | PayoutFor::Mispayment(number) => number.0 < quotes,
+            PayoutFor::Closing(account) | PayoutFor::LateDeposit(account) => account.0 < accounts,
+            PayoutFor::Chain => false,
+        }
+    }
+
     /// The payouts that are not final, oldest first.
     pub(super) fn open_payouts(&self) -> impl Iterator<Item = (u64, &Payout)> {
         self.payouts

@@ -167,3 +167,53 @@ fn receipts_are_signed_as_often_as_is_wanted_now() {
     assert_eq!(interim(&desk), 1);
     assert_eq!(desk.view(number).status, Status::Active);
 }
+
+/// The desk, with its journal of now restored much later, when some of what it lacks has happened.
+fn restored(desk: &Desk) -> Desk {
+    let mut journal = desk.journal.clone();
+    let last = journal.last().map_or(0, |(last, _)| *last);
+    let record = Record::Restored {
+        next_quote: 1_000,
+        next_account: 500,
+        at: desk.now,
+    };
+    journal.push((last + 1, record));
+    start(LINE, journal, desk.now, true)
+}
+
+#[test]
+fn after_a_restore_numbers_that_may_have_been_used_are_passed_over() {
+    let mut desk = open();
+    desk.quote();
+    let mut desk = restored(&desk);
+    let other = |body: &mut QuoteRequest| {
+        body.rate_bps = 1_000_000;
+        body.destination_port = Some(9.into());
+    };
+    assert_eq!(desk.quote_with(other).unwrap().document.id, "q1000");
+    let mut desk = desk.crash();
+    let more = |body: &mut QuoteRequest| {
+        body.rate_bps = 1_000_000;
+        body.destination_port = Some(11.into());
+    };
+    assert_eq!(desk.quote_with(more).unwrap().document.id, "q1001");
+}
+
+#[test]
+fn after_a_restore_nothing_is_refunded_a_second_time_out_of_the_treasury() {
+    let mut desk = open();
+    let number = desk.buy();
+    let mut desk = restored(&desk);
+    desk.ask(&buyer(), Request::Cancel(number)).unwrap();
+    // Its coins were spent by what is not known any more: the transfer stays open, and is seen to be.
+    for _ in 0..6 {
+        let (payout, order) = desk.take_build();
+        assert_eq!(
+            order.from,
+            payflow_payment::ledger::PayoutSource::Receive(number.0)
+        );
+        desk.build_fails(payout, &impossible());
+        desk.wait(Duration::from_secs(60));
+    }
+    assert_eq!(desk.books().payouts_open, 1);
+}

@@ -42,7 +42,8 @@ pub struct Copied {
 /// Whatever happened after the copy was taken is not in it. Numbers of quotes and accounts, and with them addresses, are
 /// therefore passed over, so that no payment of then is taken for one of now. What was paid then is not known any more, and lies at
 /// addresses that only the operator's key can move; what was settled then is settled again, which the ledger does not let
-/// happen, as the coins are spent: such transfers stay open, and `payflow audit` shows them.
+/// happen, as the coins are spent, and which is never made up for out of the treasury: such transfers stay open, and `payflow audit` shows
+/// them.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct Restored {
     /// What was restored.
