@@ -123,12 +123,16 @@ def send(args):
     every = READING_BYTES * 8 / args.rate
     limit, begun, made = int(args.backlog / every), time.monotonic(), 0
     bought = tried = looked = 0.0
+    last, budget = begun, 0.0
     while time.monotonic() - begun < args.seconds:
         while made < (time.monotonic() - begun) / every:
             uplink.add(made)
             made += 1
-        # Best effort is tried at the rate of the readings; what is paid for, at twice of it.
-        uplink.send(int((2 if purse.reservation else 1) * 0.05 / every) + 1)
+        # Best effort is tried a little faster than readings come; what is paid for, at twice of it.
+        elapsed, last = time.monotonic() - last, time.monotonic()
+        budget = min(budget, 50) + (2 if purse.reservation else 1.2) * elapsed / every
+        uplink.send(int(budget))
+        budget -= int(budget)
         now, backlog = time.monotonic(), uplink.backlog()
         try:
             if not purse.reservation and backlog > limit and now - tried > 5:

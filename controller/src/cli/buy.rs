@@ -772,7 +772,8 @@ mod tests {
             let line = line
                 .replace("--LEDGER", &format!("--ledger {}", serving.grpc_url()))
                 .replace("--FAUCET", &format!("--faucet {}", serving.faucet_url()));
-            let cli = Cli::try_parse_from(line.split(' ')).unwrap();
+            let mut cli = Cli::try_parse_from(line.split(' ')).unwrap();
+            cli.common.find().await;
             let out = Out { json: true };
             match cli.command {
                 Command::Reserve(args) => reserve(args, &cli.common, out).await,
@@ -848,7 +849,8 @@ mod tests {
             served.address,
             file.display()
         );
-        let cli = Cli::try_parse_from(line.split(' ')).unwrap();
+        let mut cli = Cli::try_parse_from(line.split(' ')).unwrap();
+        cli.common.find().await;
         let Command::Reserve(args) = cli.command else {
             panic!("not a purchase")
         };

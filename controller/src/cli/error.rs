@@ -6,21 +6,25 @@ use serde_json::{Map, Value};
 
 /// A problem document as received (RFC 9457).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub(super) struct ProblemDocument {
+pub struct ProblemDocument {
     /// `urn:payflow:problem:<name>`.
     #[serde(rename = "type")]
-    pub(super) kind: String,
-    pub(super) title: String,
-    pub(super) status: u16,
+    pub kind: String,
+    /// The same for every problem of this kind.
+    pub title: String,
+    /// The HTTP status.
+    pub status: u16,
+    /// What is wrong in this case, and what to do.
     #[serde(default)]
-    pub(super) detail: String,
+    pub detail: String,
+    /// Everything else, for programs.
     #[serde(flatten)]
-    pub(super) extensions: Map<String, Value>,
+    pub extensions: Map<String, Value>,
 }
 
 /// Why a command did not succeed.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum CliError {
+pub enum CliError {
     /// Something on this side, or no answer.
     #[error("{0}")]
     Failed(String),

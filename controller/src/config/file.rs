@@ -500,7 +500,10 @@ impl<'t> Section<'t> {
     }
 
     fn sections(&mut self, key: &'static str) -> Vec<Section<'t>> {
+        // One of several has no place that a message about all could name.
+        let repeated = std::mem::replace(&mut self.is_repeated, true);
         self.know(key);
+        self.is_repeated = repeated;
         let Some((_, value)) = self.entry(key) else {
             return Vec::new();
         };

@@ -291,7 +291,9 @@ fn an_embedded_and_a_remote_ledger_exclude_each_other() {
 fn two_listeners_never_share_an_address_and_port_0_is_nobodys() {
     assert_eq!(
         problems("[openflow]\nlisten = \"127.0.0.1:8080\"\n"),
-        ["openflow.listen and http.listen: both want 0.0.0.0:8080; give each a port of its own"]
+        [
+            "line 2: openflow.listen and http.listen: both want 0.0.0.0:8080; give each a port of its own"
+        ]
     );
     assert!(
         Config::parse("[openflow]\nlisten = \"tcp:0.0.0.0:0\"\n[http]\nlisten = \"0.0.0.0:0\"\n")
@@ -358,14 +360,14 @@ fn tls_to_databases_needs_its_files_and_the_files_need_it() {
     assert_eq!(
         problems("[ovsdb]\nendpoints = [\"ssl:192.0.2.1:6640\"]\n"),
         [
-            "ovsdb.endpoints: ssl:192.0.2.1:6640 needs [ovsdb.tls] with key, certificate and server_ca"
+            "line 2: ovsdb.endpoints: ssl:192.0.2.1:6640 needs [ovsdb.tls] with key, certificate and server_ca"
         ]
     );
     let files = "[ovsdb.tls]\nkey = \"/k\"\ncertificate = \"/c\"\nserver_ca = \"/a\"\n";
     assert!(
         problems(files)
             .iter()
-            .any(|line| line.starts_with("ovsdb.tls: no server is reached"))
+            .any(|line| line.starts_with("line 1: ovsdb.tls: no server is reached"))
     );
 }
 
@@ -374,21 +376,23 @@ fn tls_needs_its_files_and_the_files_need_tls() {
     assert_eq!(
         problems("[openflow]\nlisten = \"ssl:0.0.0.0:6653\"\n"),
         [
-            "openflow.listen: ssl:0.0.0.0:6653 needs [openflow.tls] with key, certificate and switch_ca"
+            "line 2: openflow.listen: ssl:0.0.0.0:6653 needs [openflow.tls] with key, certificate and switch_ca"
         ]
     );
     let files = "[openflow.tls]\nkey = \"k\"\ncertificate = \"c\"\nswitch_ca = \"a\"\n";
     assert!(
         problems(files)
             .iter()
-            .any(|line| line.starts_with("openflow.tls: nobody is served"))
+            .any(|line| line.starts_with("line 1: openflow.tls: nobody is served"))
     );
     let half = problems("[openflow]\nlisten = \"ssl:0.0.0.0:6653\"\n[openflow.tls]\nkey = \"k\"\n");
     assert_eq!(half.len(), 2, "{half:?}");
     assert!(half.iter().all(|line| line.contains("is missing; write")));
     assert_eq!(
         problems("[openflow]\nlisten = []\n"),
-        ["openflow.listen: no switch could connect; write for example \"ssl:0.0.0.0:6653\""]
+        [
+            "line 2: openflow.listen: no switch could connect; write for example \"ssl:0.0.0.0:6653\""
+        ]
     );
 }
 

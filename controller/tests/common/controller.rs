@@ -102,6 +102,12 @@ impl Controller {
         self.program.as_ref().unwrap().signal(Signal::SIGHUP);
     }
 
+    /// Waits until it has ended; whether it ended well, and after how long.
+    pub(crate) fn ended(&mut self) -> (bool, Duration) {
+        let (status, took) = self.program.take().unwrap().wait();
+        (status.success(), took)
+    }
+
     /// SIGTERM, and not waited for.
     pub(crate) fn terminate(&mut self) {
         self.program.as_mut().unwrap().terminate();

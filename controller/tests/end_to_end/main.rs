@@ -8,6 +8,7 @@ mod common;
 mod absences;
 mod certificates;
 mod changes;
+mod clients;
 mod http;
 mod intruders;
 mod kills;

@@ -1,5 +1,7 @@
 //! Operating a controller: reading its configuration again, what a service manager is told, backups, stopping.
 
+use std::io::Write as _;
+use std::net::TcpStream;
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -28,6 +30,13 @@ fn payflow(dir: &Path, api: Option<&Controller>, words: &[&str]) -> (Option<i32>
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     let document = serde_json::from_slice(&output.stdout).unwrap_or_default();
     (output.status.code(), document, said)
+}
+
+async fn get(controller: &Controller, path: &str) -> Value {
+    let http = reqwest::Client::builder().no_proxy().build().unwrap();
+    let url = format!("http://{}{path}", controller.http());
+    let answer = http.get(url).send().await.unwrap();
+    serde_json::from_slice(&answer.bytes().await.unwrap()).unwrap()
 }
 
 /// Waits until the log says it.
@@ -107,8 +116,24 @@ async fn a_service_manager_hears_when_it_is_ready_reloads_lives_and_stops() {
     manager.until("READY=1");
     controller.terminate();
     manager.until("STOPPING=1");
-    let (well, _) = controller.stop();
+    let (well, _) = controller.ended();
     assert!(well, "{}", controller.log());
+
+    // Whoever has begun a request is waited for, and a second signal waits for nobody.
+    controller.start();
+    manager.until("READY=1");
+    let mut client = TcpStream::connect(controller.http()).unwrap();
+    client
+        .write_all(b"POST /v1/quotes HTTP/1.1\r\nhost: x\r\ncontent-length: 9\r\n\r\n{")
+        .unwrap();
+    // It is being served once another one was.
+    assert_eq!(get(&controller, "/healthz").await["status"], "ok");
+    controller.terminate();
+    manager.until("STOPPING=1");
+    controller.terminate();
+    let (well, took) = controller.ended();
+    assert!(!well && took < Duration::from_secs(4), "{took:?}");
+    assert!(controller.log().contains("at once by a second signal"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -214,10 +239,7 @@ async fn selling_stops_by_command_and_a_copy_of_the_journal_remembers_it() {
     controller.start();
     let words = ["switches"];
     assert_eq!(payflow(dir, Some(&controller), &words).0, Some(0));
-    let ready = reqwest::get(format!("http://{}/readyz", controller.http()))
-        .await
-        .unwrap();
-    let ready: Value = ready.json().await.unwrap();
+    let ready = get(&controller, "/readyz").await;
     assert_eq!(ready["selling_stopped"], true, "{ready}");
 }
 

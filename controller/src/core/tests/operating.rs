@@ -34,7 +34,7 @@ fn while_selling_is_stopped_what_is_sold_is_served_and_open_quotes_can_be_paid()
     let sold = desk.buy();
     let open = desk
         .quote_with(|body| {
-            body.rate_bps = 1_000_000;
+            body.rate_bps = 400_000;
             body.destination_port = Some(9.into());
         })
         .unwrap()
@@ -97,7 +97,7 @@ fn new_prices_are_for_new_quotes_and_touch_nothing_that_is_sold() {
     let before = desk.view(sold);
     let held = desk
         .quote_with(|body| {
-            body.rate_bps = 1_000_000;
+            body.rate_bps = 400_000;
             body.destination_port = Some(9.into());
         })
         .unwrap()
@@ -113,7 +113,7 @@ fn new_prices_are_for_new_quotes_and_touch_nothing_that_is_sold() {
     });
     let dearer = desk
         .quote_with(|body| {
-            body.rate_bps = 1_000_000;
+            body.rate_bps = 400_000;
             body.destination_port = Some(11.into());
         })
         .unwrap()
@@ -141,7 +141,7 @@ fn a_smaller_share_is_for_new_quotes_and_a_larger_one_is_there_at_once() {
     let sold = desk.buy();
     desk.reconfigure(|config| config.shares.usual = PerMille::new(100).unwrap());
     let more = |body: &mut QuoteRequest| {
-        body.rate_bps = 1_000_000;
+        body.rate_bps = 400_000;
         body.destination_port = Some(9.into());
     };
     assert_eq!(kind(desk.quote_with(more)), ProblemKind::NoCapacity);
@@ -184,16 +184,20 @@ fn restored(desk: &Desk) -> Desk {
 #[test]
 fn after_a_restore_numbers_that_may_have_been_used_are_passed_over() {
     let mut desk = open();
-    desk.quote();
+    let other = |body: &mut QuoteRequest| {
+        body.rate_bps = 400_000;
+        body.destination_port = Some(9.into());
+    };
+    assert_eq!(desk.quote_with(other).unwrap().document.id, "q1");
     let mut desk = restored(&desk);
     let other = |body: &mut QuoteRequest| {
-        body.rate_bps = 1_000_000;
-        body.destination_port = Some(9.into());
+        body.rate_bps = 400_000;
+        body.destination_port = Some(10.into());
     };
     assert_eq!(desk.quote_with(other).unwrap().document.id, "q1000");
     let mut desk = desk.crash();
     let more = |body: &mut QuoteRequest| {
-        body.rate_bps = 1_000_000;
+        body.rate_bps = 400_000;
         body.destination_port = Some(11.into());
     };
     assert_eq!(desk.quote_with(more).unwrap().document.id, "q1001");
