@@ -674,11 +674,11 @@ fn datapath(value: &DeValue<'_>) -> Result<SwitchId, String> {
 fn log_level(value: &DeValue<'_>) -> Result<String, String> {
     let level = text(value)?;
     // A single word that is no level would be taken for the name of a module, and silence everything.
-    let bare = level
+    let mut bare = level
         .split(',')
         .map(str::trim)
         .filter(|it| !it.contains('='));
-    let misspelt = bare.filter(|it| it.parse::<LevelFilter>().is_err()).next();
+    let misspelt = bare.find(|it| it.parse::<LevelFilter>().is_err());
     let wrong = match (misspelt, level.parse::<EnvFilter>()) {
         (None, Ok(_)) => return Ok(level),
         (Some(word), _) => format!("{word:?} is no level"),
