@@ -130,8 +130,9 @@ impl Look {
             id: view.id.clone(),
             status: view.status,
             bought_bps: quote.rate_bps,
-            offered_bps: meter.and_then(|it| it.offered_bps),
-            delivered_bps: meter.and_then(|it| it.delivered_bps),
+            // Whatever comes after its end is not of it.
+            offered_bps: meter.filter(|_| !over).and_then(|it| it.offered_bps),
+            delivered_bps: meter.filter(|_| !over).and_then(|it| it.delivered_bps),
             served_ms: receipt.map_or(passed, |it| it.served_ms),
             duration_ms: quote.duration_ms,
             left_ms: if over {
