@@ -134,7 +134,7 @@ fn refusals(criterion: &mut Criterion) {
         for (id, (trunk, window)) in pieces {
             let flow = Commitment {
                 path: vec![trunk],
-                class: Class::Steady,
+                class: Class::Elastic,
                 rate: SoldRate(book.free(trunk, window).0 - 1_000),
                 burst: Bytes(0),
                 window,

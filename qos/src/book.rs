@@ -1,8 +1,8 @@
 //! The capacity book: what is committed on every directed link, and until when.
 //!
 //! One book serves a whole domain and has one writer. It never over-books: at every instant, on
-//! every link, the rates committed are at most [`ClassPlan::reservable`], and the bursts of each
-//! class at most that class's buffer.
+//! every link, the rates committed are at most [`ClassPlan::reservable`], those of each class at most
+//! [`ClassPlan::sellable`], and its bursts at most [`ClassPlan::sellable_burst`].
 //!
 //! An operator may keep a part of the reservable rate back ([`Book::set_share`]), and drain links and switches
 //! ([`Book::drain`]). Either is about what is sold from then on: what is committed stays, also when it is made smaller or moved, on
@@ -331,8 +331,8 @@ impl Book {
                 window,
                 ..
             } = *commitment;
-            let peak = link.calendar.peak_of(class, window, None);
-            match Headroom::of(&whole, peak, class).refuses(port, class, rate, burst) {
+            let room = link.calendar.room(class, window, &whole, None);
+            match Headroom::of(room).refuses(port, class, rate, burst) {
                 None => link.enter(id, commitment, port),
                 Some(_) => losers.push(id),
             }
@@ -771,8 +771,10 @@ impl Book {
             .get(&port)
             .ok_or(Reason::UnknownCapacity { link: port })?;
         let old = self.booking_on(link, left_out);
-        let peak = link.calendar.peak_of(class, window, old.as_ref());
-        let mut room = Headroom::of(&link.limits, peak, class);
+        let room = link
+            .calendar
+            .room(class, window, &link.limits, old.as_ref());
+        let mut room = Headroom::of(room);
         let is_paid_for = |id| holder.is_none() || link.unpaid.contains_key(&id);
         room.held = old
             .filter(|old| old.class == class && old.window.covers(window))
@@ -804,7 +806,9 @@ impl Book {
         let limits = link.limits;
         let left_out = self.booking_on(link, left_out);
         let mut is_exact = left_out.is_none();
-        if booking.rate.0 > limits.rate || booking.burst.0 > limits.burst(booking.class).into() {
+        if booking.rate.0 > limits.rate(booking.class)
+            || booking.burst.0 > limits.burst(booking.class).into()
+        {
             return (None, is_exact);
         }
         let duration = booking.window.duration();
@@ -943,7 +947,7 @@ impl Link {
         Some(Allowance {
             // At most a tenth of the reservable rate: fits.
             rate: SoldRate(u32::try_from(rate).unwrap_or(u32::MAX)),
-            burst: Bytes(burst.allowance(self.plan.share(class).buffer.0, room.burst.0)),
+            burst: Bytes(burst.allowance(self.plan.sellable_burst(class).0, room.burst.0)),
         })
     }
 }
@@ -994,12 +998,11 @@ pub(crate) struct Headroom {
 }
 
 impl Headroom {
-    /// What a peak of rates and of bursts of a class leaves.
-    fn of(limits: &Limits, (rate, burst): (SoldRate, Bytes), class: Class) -> Self {
-        let buffer = u64::from(limits.burst(class));
+    /// What is left of the rate and of the bursts.
+    fn of((rate, burst): (SoldRate, Bytes)) -> Self {
         Headroom {
-            rate: SoldRate(limits.rate.saturating_sub(rate.0)),
-            burst: Bytes(buffer.saturating_sub(burst.0)),
+            rate,
+            burst,
             hold: None,
             held: None,
         }

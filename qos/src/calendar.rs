@@ -119,6 +119,7 @@ impl Slots {
 const RATES: usize = 0;
 const STEADY_BURSTS: usize = 1;
 const ELASTIC_BURSTS: usize = 2;
+const STEADY_RATES: usize = 3;
 
 /// What one flow takes of a link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -138,6 +139,8 @@ pub struct Booking {
 pub struct Load {
     /// All rates together.
     pub rate: SoldRate,
+    /// The rates of steady flows together.
+    pub steady_rate: SoldRate,
     /// The bursts of steady flows together.
     pub steady_burst: Bytes,
     /// The bursts of elastic flows together.
@@ -160,6 +163,7 @@ impl Load {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Limits {
     pub(crate) rate: u32,
+    pub(crate) steady_rate: u32,
     pub(crate) steady_burst: u32,
     pub(crate) elastic_burst: u32,
 }
@@ -170,8 +174,17 @@ impl Limits {
         let sum = |bytes: Bytes| u32::try_from(bytes.0).unwrap_or(u32::MAX);
         Limits {
             rate: share.of(plan.reservable()).kbps(),
-            steady_burst: sum(plan.steady.buffer),
-            elastic_burst: sum(plan.elastic.buffer),
+            steady_rate: plan.sellable(Class::Steady).kbps(),
+            steady_burst: sum(plan.sellable_burst(Class::Steady)),
+            elastic_burst: sum(plan.sellable_burst(Class::Elastic)),
+        }
+    }
+
+    /// The most of the rates of one class. What is not sold has as much as elastic.
+    pub(crate) const fn rate(&self, class: Class) -> u32 {
+        match class {
+            Class::Steady if self.steady_rate < self.rate => self.steady_rate,
+            _ => self.rate,
         }
     }
 
@@ -187,6 +200,7 @@ impl Limits {
     const fn of_row(&self, row: usize) -> u32 {
         match row {
             RATES => self.rate,
+            STEADY_RATES => self.steady_rate,
             STEADY_BURSTS => self.steady_burst,
             _ => self.elastic_burst,
         }
@@ -196,12 +210,12 @@ impl Limits {
 /// What is booked on one directed link, from now to [`Slots::horizon`].
 ///
 /// It adds up and tells; whether something fits is decided by [`crate::book::Book`]. Takes up to 0.5 MB
-/// for rates and as much for each class, once something is booked.
+/// for rates and as much for each class, steady twice, once something is booked.
 #[derive(Clone, Debug)]
 pub struct Calendar {
     span: Span,
-    /// [`RATES`], [`STEADY_BURSTS`], [`ELASTIC_BURSTS`].
-    rows: [Row; 3],
+    /// [`RATES`], [`STEADY_BURSTS`], [`ELASTIC_BURSTS`], [`STEADY_RATES`].
+    rows: [Row; 4],
 }
 
 impl Calendar {
@@ -209,7 +223,7 @@ impl Calendar {
     pub fn new(slots: Slots, now: Time) -> Self {
         Calendar {
             span: Span::at(slots, now.millis() / 1_000),
-            rows: [(); 3].map(|()| Row::new(slots)),
+            rows: [(); 4].map(|()| Row::new(slots)),
         }
     }
 
@@ -246,17 +260,22 @@ impl Calendar {
         load(|row| self.row_peak(row, window, None))
     }
 
-    /// As [`Self::peak`], of the rates and of the bursts of one class alone, as if `left_out`, which is
+    /// What is left of the limits for one more booking of a class all through a window, as if `left_out`, which is
     /// booked, were not. Half of the work of an admission is here, so nothing is looked at that nobody asks for.
-    pub(crate) fn peak_of(
+    pub(crate) fn room(
         &self,
         class: Class,
         window: Window,
+        limits: &Limits,
         left_out: Option<&Booking>,
     ) -> (SoldRate, Bytes) {
-        let burst = burst_row(class).map_or(0, |row| self.row_peak(row, window, left_out));
-        let rate = self.row_peak(RATES, window, left_out);
-        (SoldRate(rate), Bytes(u64::from(burst)))
+        let left = |row| {
+            let peak = self.row_peak(row, window, left_out);
+            limits.of_row(row).saturating_sub(peak)
+        };
+        let rate = rate_rows(class).iter().map(|row| left(*row)).min();
+        let burst = burst_row(class).map_or(0, left);
+        (SoldRate(rate.unwrap_or(0)), Bytes(u64::from(burst)))
     }
 
     fn row_peak(&self, row: usize, window: Window, left_out: Option<&Booking>) -> u32 {
@@ -316,7 +335,7 @@ impl Calendar {
             return false;
         }
         let seconds = self.span.whole_slots(self.span.seconds(booking.window));
-        amounts(booking).into_iter().all(|(row, amount)| {
+        amounts(booking).all(|(row, amount)| {
             limits
                 .of_row(row)
                 .checked_sub(amount)
@@ -333,7 +352,7 @@ impl Calendar {
         limits: &Limits,
         left_out: Option<&Booking>,
     ) -> Option<Time> {
-        let obstacles = amounts(booking).into_iter().filter_map(|(row, amount)| {
+        let obstacles = amounts(booking).filter_map(|(row, amount)| {
             let Some(limit) = limits.of_row(row).checked_sub(amount) else {
                 return Some(self.span.horizon_s());
             };
@@ -358,7 +377,7 @@ impl Calendar {
     ) -> [(Range<u64>, u32); 3] {
         let all = self.span.whole_slots(self.span.seconds(window));
         let relief = left_out.and_then(|booking| {
-            let amount = amounts(booking).into_iter().find(|(its, _)| *its == row)?.1;
+            let amount = amounts(booking).find(|(its, _)| *its == row)?.1;
             Some((
                 self.span.whole_slots(self.span.seconds(booking.window)),
                 amount,
@@ -377,12 +396,19 @@ impl Calendar {
 
 /// Which rows a booking counts in, and how much. A burst too large for a sum is refused before it
 /// comes here.
-fn amounts(booking: &Booking) -> [(usize, u32); 2] {
-    let row = burst_row(booking.class).unwrap_or(STEADY_BURSTS);
-    [
-        (RATES, booking.rate.kbps()),
-        (row, u32::try_from(booking.burst.0).unwrap_or(u32::MAX)),
-    ]
+fn amounts(booking: &Booking) -> impl Iterator<Item = (usize, u32)> {
+    let rate = booking.rate.kbps();
+    let burst = u32::try_from(booking.burst.0).unwrap_or(u32::MAX);
+    let rates = rate_rows(booking.class).iter().map(move |row| (*row, rate));
+    rates.chain([(burst_row(booking.class).unwrap_or(STEADY_BURSTS), burst)])
+}
+
+/// Where the rates of a class are added up.
+const fn rate_rows(class: Class) -> &'static [usize] {
+    match class {
+        Class::Steady => &[RATES, STEADY_RATES],
+        Class::Control | Class::Elastic | Class::BestEffort => &[RATES],
+    }
 }
 
 /// Where the bursts of a class are added up. What is not sold has none.
@@ -397,6 +423,7 @@ const fn burst_row(class: Class) -> Option<usize> {
 fn load(of_row: impl Fn(usize) -> u32) -> Load {
     Load {
         rate: SoldRate(of_row(RATES)),
+        steady_rate: SoldRate(of_row(STEADY_RATES)),
         steady_burst: Bytes(u64::from(of_row(STEADY_BURSTS))),
         elastic_burst: Bytes(u64::from(of_row(ELASTIC_BURSTS))),
     }
@@ -800,8 +827,10 @@ mod tests {
                     .sum(),
             )
         };
+        let steady = touching.iter().filter(|b| b.class == Class::Steady);
         Load {
             rate: SoldRate(touching.iter().map(|b| b.rate.0).sum()),
+            steady_rate: SoldRate(steady.map(|b| b.rate.0).sum()),
             steady_burst: burst(Class::Steady),
             elastic_burst: burst(Class::Elastic),
         }
@@ -856,6 +885,7 @@ mod tests {
             steps in prop::collection::vec(step(), 1..30),
             asked in booking(),
             room in 0..100_u32,
+            steady_room in 0..100_u32,
             cut in prop::sample::select(Slots::ALL.to_vec()),
         ) {
             let (mut calendar, mut live, mut now) = (Calendar::new(cut, Time::default()), Vec::<Booking>::new(), 0);
@@ -893,20 +923,31 @@ mod tests {
             for left_out in std::iter::once(None).chain((0..live.len()).map(Some)) {
                 let mut rest = live.clone();
                 let left_out = left_out.map(|index| rest.swap_remove(index));
-                let highest = looked.iter().map(|second| shown(cut, &rest, now_s, *second).rate).max().unwrap_or_default();
-                let peak = calendar.peak_of(asked.class, window, left_out.as_ref());
-                prop_assert_eq!(peak.0, highest);
-                let bursts = looked.iter().map(|second| shown(cut, &rest, now_s, *second).burst(asked.class));
-                prop_assert_eq!(peak.1, bursts.max().unwrap_or_default());
-                let limits = Limits { rate: room + asked.rate.0, steady_burst: u32::MAX, elastic_burst: u32::MAX };
+                let of_all = looked.iter().map(|second| shown(cut, &rest, now_s, *second));
+                let most = |of: fn(&Load) -> u32| of_all.clone().map(|load| of(&load)).max().unwrap_or(0);
+                let is_steady = asked.class == Class::Steady;
+                let (rates, steady) = (most(|load| load.rate.0), most(|load| load.steady_rate.0));
+                let bursts = if is_steady { most(|load| load.steady_burst.0 as u32) } else { most(|load| load.elastic_burst.0 as u32) };
+                let limits = Limits {
+                    rate: room + asked.rate.0,
+                    steady_rate: steady_room + asked.rate.0,
+                    steady_burst: u32::MAX,
+                    elastic_burst: u32::MAX,
+                };
+                let left = calendar.room(asked.class, window, &limits, left_out.as_ref());
+                let of_rates = limits.rate.saturating_sub(rates);
+                let of_steady = if is_steady { limits.steady_rate.saturating_sub(steady) } else { u32::MAX };
+                prop_assert_eq!(left.0, SoldRate(of_rates.min(of_steady)));
+                prop_assert_eq!(left.1, Bytes(u64::from(u32::MAX - bursts)));
+                let is_above = |load: Load| load.rate.0 > room || is_steady && load.steady_rate.0 > steady_room;
                 let obstacle = calendar.last_obstacle(window, &asked, &limits, left_out.as_ref());
-                prop_assert_eq!(obstacle.is_some(), highest.0 > room);
+                prop_assert_eq!(obstacle.is_some(), of_all.clone().any(is_above));
                 if left_out.is_none() {
-                    prop_assert_eq!(calendar.has_room(&asked, &limits), highest.0 <= room);
+                    prop_assert_eq!(calendar.has_room(&asked, &limits), obstacle.is_none());
                 }
                 if let Some(end) = obstacle {
-                    let before = shown(cut, &rest, now_s, end.millis() / 1_000 - 1).rate.0;
-                    prop_assert!(before > room, "the slot before the end told is an obstacle");
+                    let before = shown(cut, &rest, now_s, end.millis() / 1_000 - 1);
+                    prop_assert!(is_above(before), "the slot before the end told is an obstacle");
                 }
             }
         }

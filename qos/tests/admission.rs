@@ -78,9 +78,9 @@ impl Network {
         let rate = SoldRate(kbps);
         let commitment = Commitment {
             path: vec![port],
-            class: Class::Steady,
+            class: Class::Elastic,
             rate,
-            burst: Class::Steady.burst(rate),
+            burst: Class::Elastic.burst(rate),
             window,
             ingress: edge(1),
             unpaid: false,
@@ -98,7 +98,7 @@ fn ask(from: u64, to: u64, kbps: u32) -> Ask {
     Ask {
         from: edge(from),
         to: edge(to),
-        class: Class::Steady,
+        class: Class::Elastic,
         rate: SoldRate(kbps),
         window: window(0, 10 * SECOND),
         asker: edge(from),
@@ -290,9 +290,10 @@ fn a_bound_on_the_delay_is_kept_by_a_longer_path_if_that_is_faster() {
     let network = square_with_a_slow_diagonal();
     let bounded = |hops, delay_ms| Ask {
         bounds: Bounds { hops, delay_ms },
+        class: Class::Steady,
         ..ask(1, 3, 1_000)
     };
-    let delay = |path: &Path| delay_ms(&network, path);
+    let delay = |path: &Path| delay_ms(&network, path, Class::Steady);
     let slow = network.find(&bounded(None, None)).unwrap();
     let fast = network
         .find(&bounded(None, Some(delay(&slow) - 1)))
@@ -517,10 +518,8 @@ fn is_short(path: &Path, bounds: Bounds) -> bool {
         .is_none_or(|most| path.hops.len() <= most as usize)
 }
 
-fn delay_ms(network: &Network, path: &Path) -> u64 {
-    let bound = network
-        .book
-        .delay_bound_ms(path.egress_ports(), Class::Steady);
+fn delay_ms(network: &Network, path: &Path, class: Class) -> u64 {
+    let bound = network.book.delay_bound_ms(path.egress_ports(), class);
     bound.unwrap()
 }
 
@@ -528,7 +527,7 @@ fn delay_ms(network: &Network, path: &Path) -> u64 {
 fn brute_force(network: &Network, ask: &Ask) -> Option<Path> {
     let is_fast = |path: &Path| {
         let most = ask.bounds.delay_ms;
-        most.is_none_or(|most| delay_ms(network, path) <= most)
+        most.is_none_or(|most| delay_ms(network, path, ask.class) <= most)
     };
     let paths = fitting(network, ask).into_iter();
     let paths = paths.filter(|path| is_short(path, ask.bounds) && is_fast(path));
@@ -551,7 +550,7 @@ fn bound_in_the_way(network: &Network, ask: &Ask) -> Option<Reason> {
             return Some(Reason::TooManyHops { asked, fewest });
         }
         let short = paths.iter().filter(|path| is_short(path, ask.bounds));
-        let least_ms = short.map(|path| delay_ms(network, path)).min()?;
+        let least_ms = short.map(|path| delay_ms(network, path, ask.class)).min()?;
         let asked_ms = ask.bounds.delay_ms?;
         (least_ms > asked_ms).then_some(Reason::TooMuchDelay { asked_ms, least_ms })
     };
@@ -572,6 +571,7 @@ fn network() -> impl Strategy<Value = Network> {
             0..40_u64,
             1..40_u64,
             any::<bool>(),
+            any::<bool>(),
         ),
         0..25,
     );
@@ -587,12 +587,17 @@ fn network() -> impl Strategy<Value = Network> {
             network.lay(cable);
         }
         let ports: Vec<_> = network.topology.links().map(|(from, _)| from).collect();
-        for (id, (port, kbps, start, length, unpaid)) in loads.into_iter().enumerate() {
+        for (id, (port, kbps, start, length, unpaid, steady)) in loads.into_iter().enumerate() {
+            let class = if steady {
+                Class::Steady
+            } else {
+                Class::Elastic
+            };
             let commitment = Commitment {
                 path: vec![*port.get(&ports)],
-                class: Class::Steady,
+                class,
                 rate: SoldRate(kbps),
-                burst: Class::Steady.burst(SoldRate(kbps)),
+                burst: class.burst(SoldRate(kbps)),
                 window: window(start * SECOND, (start + length) * SECOND),
                 ingress: edge(1 + id as u64 % 3),
                 unpaid,
@@ -639,6 +644,7 @@ proptest! {
         start in 0..30_u64,
         length in 1..30_u64,
         unpaid: bool,
+        steady: bool,
         hops in prop::option::of(0..5_u32),
         delay_ms in prop::option::of(0..900_u64),
         replacing in prop::option::weighted(0.2, 0..25_u64),
@@ -646,7 +652,8 @@ proptest! {
         let window = window(start * SECOND, (start + length) * SECOND);
         let replacing = replacing.map(CommitmentId);
         let bounds = Bounds { hops, delay_ms };
-        let ask = Ask { window, unpaid, bounds, replacing, ..ask(from.into(), to.into(), kbps) };
+        let class = if steady { Class::Steady } else { Class::Elastic };
+        let ask = Ask { class, window, unpaid, bounds, replacing, ..ask(from.into(), to.into(), kbps) };
         let expected = brute_force(&network, &ask);
         match network.find(&ask) {
             Ok(path) => prop_assert_eq!(Some(path), expected),

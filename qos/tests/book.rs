@@ -21,19 +21,28 @@ fn window(start: u64, end: u64) -> Window {
     Window::new(Time::from_millis(start), Time::from_millis(end)).unwrap()
 }
 
-/// A paid steady flow over `LINK`, for ten seconds.
+/// A paid elastic flow over `LINK`, for ten seconds: of that class all can be sold.
 fn paid(kbps: u32) -> Commitment {
     let rate = SoldRate(kbps);
     Commitment {
         path: vec![LINK],
-        class: Class::Steady,
+        class: Class::Elastic,
         rate,
-        burst: Class::Steady.burst(rate),
+        burst: Class::Elastic.burst(rate),
         window: window(0, 10 * SECOND),
         ingress: HOST,
         unpaid: false,
         hold: HoldTerms::default(),
         value: 0,
+    }
+}
+
+/// A paid steady one.
+fn steady(kbps: u32) -> Commitment {
+    Commitment {
+        class: Class::Steady,
+        burst: Class::Steady.burst(SoldRate(kbps)),
+        ..paid(kbps)
     }
 }
 
@@ -91,10 +100,10 @@ fn a_full_buffer_refuses_what_the_rate_would_allow() {
     let mut book = book(); // 625 000 B for steady bursts
     let bursty = Commitment {
         burst: Bytes(625_000),
-        ..paid(1_000)
+        ..steady(1_000)
     };
     assert_eq!(commit(&mut book, 1, bursty), Ok(()));
-    let refused = commit(&mut book, 2, paid(1_000));
+    let refused = commit(&mut book, 2, steady(1_000));
     let reason = Reason::NoBuffer {
         link: LINK,
         class: Class::Steady,
@@ -102,15 +111,43 @@ fn a_full_buffer_refuses_what_the_rate_would_allow() {
         free: Bytes(0),
     };
     assert_eq!(refused, Err(reason));
-    let elastic = Commitment {
-        class: Class::Elastic,
-        ..paid(1_000)
-    };
     assert_eq!(
-        commit(&mut book, 3, elastic),
+        commit(&mut book, 3, paid(1_000)),
         Ok(()),
         "each class has a buffer of its own"
     );
+}
+
+#[test]
+fn steady_is_sold_up_to_its_guarantee_and_elastic_all_the_rest() {
+    let mut book = book();
+    let refused = commit(&mut book, 1, steady(75_001));
+    let full = |asked, free| Reason::NoCapacity {
+        link: LINK,
+        asked: SoldRate(asked),
+        free: SoldRate(free),
+    };
+    assert_eq!(refused, Err(full(75_001, 75_000)));
+    assert_eq!(commit(&mut book, 1, steady(70_000)), Ok(()));
+    assert_eq!(
+        commit(&mut book, 2, steady(6_000)),
+        Err(full(6_000, 5_000)),
+        "whatever else is free"
+    );
+    assert_eq!(
+        commit(&mut book, 2, paid(20_001)),
+        Err(full(20_001, 20_000))
+    );
+    assert_eq!(commit(&mut book, 2, paid(18_000)), Ok(()));
+    assert_eq!(
+        commit(&mut book, 3, steady(3_000)),
+        Err(full(3_000, 2_000)),
+        "what elastic has bought is sold"
+    );
+    // Whatever steady would have left, of less capacity it is sold its part.
+    let lost = book.set_capacity(LINK, BitRate(90_000_000));
+    assert_eq!(lost.len(), 1);
+    assert_eq!(lost[0].0, CommitmentId(1));
 }
 
 #[test]
@@ -303,9 +340,14 @@ fn a_hold_that_was_released_no_longer_counts_against_others() {
 fn small_unpaid_holds_cannot_fill_a_buffer() {
     let mut book = Book::new(Time::default());
     book.set_capacity(LINK, BitRate(10_000_000)); // 64 000 B: the least buffer
-    commit(&mut book, 0, hold(1, HOST)).unwrap();
+    let hold = |ingress| Commitment {
+        unpaid: true,
+        ingress,
+        ..steady(1)
+    };
+    commit(&mut book, 0, hold(HOST)).unwrap();
     let accepted = (1..100_u32)
-        .filter(|n| commit(&mut book, (*n).into(), hold(1, PortRef::new(1, 200 + n))).is_ok())
+        .filter(|n| commit(&mut book, (*n).into(), hold(PortRef::new(1, 200 + n))).is_ok())
         .count();
     assert_eq!(accepted, 18, "of 1 625 B each, within half of 64 000 B");
     assert_eq!(commit(&mut book, 100, paid(1_000)), Ok(()));
@@ -607,10 +649,10 @@ fn a_flow_below_the_granularity_of_a_meter_is_booked_as_one_kilobit_and_one_of_n
  {
     let mut book = book();
     let least = BitRate(1).to_sold().unwrap();
-    commit(&mut book, 1, paid(least.0)).unwrap();
+    commit(&mut book, 1, steady(least.0)).unwrap();
     assert_eq!(book.load(LINK, Time::default()).rate, SoldRate(1));
     let burst = Class::Steady.burst(SoldRate(0));
-    commit(&mut book, 2, paid(0)).unwrap();
+    commit(&mut book, 2, steady(0)).unwrap();
     let load = book.load(LINK, Time::default());
     assert_eq!(load.rate, SoldRate(1));
     assert_eq!(load.steady_burst, Bytes(2 * burst.0));
@@ -670,7 +712,7 @@ fn a_hold_that_changes_what_is_paid_is_a_hold_of_what_it_adds() {
             paid: is_paid.then(|| PaidPart {
                 links: vec![LINK],
                 rate: SoldRate(40_000),
-                burst: Class::Steady.burst(SoldRate(40_000)),
+                burst: Class::Elastic.burst(SoldRate(40_000)),
             }),
         },
         ..hold(kbps, HOST)

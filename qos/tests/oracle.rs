@@ -111,16 +111,16 @@ impl Oracle {
         all.filter(move |(id, its)| its.path.contains(&port) && Some(**id) != left_out)
     }
 
-    /// The most rate, and the most of the bursts of a class, in any slot of a window.
+    /// The most rate, of all and of a class, and the most of the bursts of the class, in any slot of a window.
     fn peak<'a>(
         &self,
         among: impl Iterator<Item = &'a Commitment> + Clone,
         window: Window,
         class: Class,
-    ) -> (u64, u64) {
+    ) -> (u64, u64, u64) {
         let (start, end) = self.slots(window);
         if end <= start {
-            return (0, 0);
+            return (0, 0, 0);
         }
         let near = among.map(|its| (self.slots(its.window), its));
         let near: Vec<_> = near
@@ -134,10 +134,12 @@ impl Oracle {
                 .filter(|((from, to), _)| *from <= at && at < *to);
             let rate = here.clone().map(|(_, its)| u64::from(its.rate.0)).sum();
             let of_class = here.filter(|(_, its)| its.class == class);
-            (rate, of_class.map(|(_, its)| its.burst.0).sum())
+            let class_rate = of_class.clone().map(|(_, its)| u64::from(its.rate.0));
+            let burst = of_class.map(|(_, its)| its.burst.0);
+            (rate, class_rate.sum(), burst.sum())
         });
-        sums.fold((0, 0), |(rate, burst): (u64, u64), (r, b)| {
-            (rate.max(r), burst.max(b))
+        sums.fold((0, 0, 0), |most: (u64, u64, u64), (all, rate, burst)| {
+            (most.0.max(all), most.1.max(rate), most.2.max(burst))
         })
     }
 
@@ -150,11 +152,18 @@ impl Oracle {
         whole * u64::from(share.thousandths()) / 1_000
     }
 
-    fn buffer(&self, port: PortRef, class: Class) -> u64 {
-        ClassPlan::for_capacity(self.capacities[&port])
-            .share(class)
-            .buffer
-            .0
+    /// Steady is sold up to three quarters of the capacity, elastic all that can be sold.
+    fn sellable(capacity: BitRate, class: Class) -> u64 {
+        match class {
+            Class::Steady => capacity.0 * 75 / 100 / 1_000,
+            _ => capacity.0 * 90 / 100 / 1_000,
+        }
+    }
+
+    /// 50 ms of the capacity for steady bursts, 400 for elastic ones; 64 000 bytes at least.
+    fn buffer(capacity: BitRate, class: Class) -> u64 {
+        let ms = if class == Class::Steady { 50 } else { 400 };
+        (capacity.0 * ms / 8_000).max(64_000)
     }
 
     fn room(
@@ -165,10 +174,13 @@ impl Oracle {
         left_out: Option<CommitmentId>,
     ) -> Room {
         let others = self.on(port, left_out).map(|(_, its)| its);
-        let (rate, burst) = self.peak(others, window, class);
+        let (all, rate, burst) = self.peak(others, window, class);
+        let capacity = self.capacities[&port];
+        let of_all = self.reservable(port).saturating_sub(all);
+        let of_class = Self::sellable(capacity, class).saturating_sub(rate);
         Room {
-            rate: self.reservable(port).saturating_sub(rate),
-            buffer: self.buffer(port, class).saturating_sub(burst),
+            rate: of_all.min(of_class),
+            buffer: Self::buffer(capacity, class).saturating_sub(burst),
         }
     }
 
@@ -204,7 +216,11 @@ impl Oracle {
         };
         Some(Room {
             rate: allowed(self.reservable(port), room.rate, &|its| its.rate.0.into()),
-            buffer: allowed(self.buffer(port, new.class), room.buffer, &burst),
+            buffer: allowed(
+                Self::buffer(self.capacities[&port], new.class),
+                room.buffer,
+                &burst,
+            ),
         })
     }
 
@@ -327,9 +343,11 @@ impl Oracle {
         let (mut stay, mut go) = (Vec::new(), Vec::new());
         for id in self.by_value(port) {
             let its = self.live[&id].clone();
-            let (rate, burst) = self.peak(stay.iter(), its.window, its.class);
-            let fits = rate + u64::from(its.rate.0) <= plan.reservable().0.into()
-                && burst + its.burst.0 <= plan.share(its.class).buffer.0;
+            let (all, rate, burst) = self.peak(stay.iter(), its.window, its.class);
+            let asked = u64::from(its.rate.0);
+            let fits = all + asked <= plan.reservable().0.into()
+                && rate + asked <= Self::sellable(plan.capacity, its.class)
+                && burst + its.burst.0 <= Self::buffer(plan.capacity, its.class);
             if fits {
                 stay.push(its);
             } else {
@@ -657,7 +675,7 @@ fn compare(book: &mut Book, oracle: &mut Oracle, step: Step) -> TestCaseResult {
         Step::Look(on, from, to) => {
             let (port, asked) = (link(on), window(oracle, from, to));
             let free = if oracle.capacities.contains_key(&port) {
-                oracle.room(port, asked, Class::Steady, None).rate
+                oracle.room(port, asked, Class::Elastic, None).rate
             } else {
                 0
             };
@@ -672,9 +690,16 @@ fn compare(book: &mut Book, oracle: &mut Oracle, step: Step) -> TestCaseResult {
                 let sums = if is_known {
                     oracle.peak(here, slot, class)
                 } else {
-                    (0, 0)
+                    (0, 0, 0)
                 };
-                prop_assert_eq!((load.rate.0.into(), load.burst(class).0), sums);
+                let rate = match class {
+                    Class::Steady => load.steady_rate,
+                    _ => SoldRate(load.rate.0 - load.steady_rate.0),
+                };
+                prop_assert_eq!(
+                    (load.rate.0.into(), rate.0.into(), load.burst(class).0),
+                    sums
+                );
             }
         }
     }
@@ -757,7 +782,6 @@ fn compare_all(book: &Book, oracle: &Oracle) -> TestCaseResult {
 
 /// Whatever slots there are: at every instant, what is sold is there.
 fn never_overbooked(oracle: &Oracle, port: PortRef, capacity: BitRate) -> TestCaseResult {
-    let plan = ClassPlan::for_capacity(capacity);
     let here = || oracle.on(port, None).map(|(_, its)| its);
     let now = Time::from_millis(oracle.now);
     for at in here().map(|its| its.window.start().max(now)) {
@@ -765,9 +789,11 @@ fn never_overbooked(oracle: &Oracle, port: PortRef, capacity: BitRate) -> TestCa
         let rate: u64 = running().map(|its| its.rate.bps()).sum();
         prop_assert!(rate * 10 <= capacity.0 * 9, "{port} at {at}");
         for class in Class::SOLD {
-            let bursts = running().filter(|its| its.class == class);
-            let burst: u64 = bursts.map(|its| its.burst.0).sum();
-            prop_assert!(burst <= plan.share(class).buffer.0, "{port} at {at}");
+            let flows = running().filter(|its| its.class == class);
+            let rate: u64 = flows.clone().map(|its| u64::from(its.rate.0)).sum();
+            prop_assert!(rate <= Oracle::sellable(capacity, class), "{port} at {at}");
+            let burst: u64 = flows.map(|its| its.burst.0).sum();
+            prop_assert!(burst <= Oracle::buffer(capacity, class), "{port} at {at}");
         }
     }
     Ok(())

@@ -9,13 +9,13 @@ fn a_sold_bottleneck_is_refused_with_what_is_left_of_it_and_that_can_be_bought()
     let theatre = Theatre::paper();
     let stage = theatre.open(&["h1", "h2"]);
     stage
-        .reserve("h1", &udp("10.0.0.4", "5201", "12Mbit", "60s"))
+        .reserve("h1", &udp("10.0.0.4", "5201", "9Mbit", "60s"))
         .unwrap();
     let asked = [&["quote"], &udp("10.0.0.4", "5202", "10Mbit", "60s")[..]].concat();
     let refusal = stage.refusal("h2", &asked).unwrap();
     assert_eq!(refusal.status, 409, "{refusal:?}");
     assert!(refusal.kind.ends_with("no-capacity"), "{refusal:?}");
-    // 90 % of 20 Mbit/s can be reserved.
+    // 75 % of 20 Mbit/s can be sold to steady flows.
     let offer = refusal.more["counter_offer"]["highest_rate_now"].as_u64();
     assert_eq!(offer, Some(6_000), "kbit/s: {refusal:?}");
 
@@ -25,6 +25,11 @@ fn a_sold_bottleneck_is_refused_with_what_is_left_of_it_and_that_can_be_bought()
         .reserve("h2", &udp("10.0.0.4", "5202", "6Mbit", "60s"))
         .unwrap();
     assert_eq!(bought.view.quote.rate_bps, 6_000_000);
+    // The rest, to 90 %, is for elastic ones.
+    let elastic = [
+        "--to", "10.0.0.4", "--tcp", "5301", "--rate", "3Mbit", "--for", "60s",
+    ];
+    stage.reserve("h2", &elastic).unwrap();
     let least = [&["quote"], &udp("10.0.0.4", "5203", "1kbit", "60s")[..]].concat();
     let refusal = stage.refusal("h1", &least).unwrap();
     assert_eq!(refusal.status, 409);

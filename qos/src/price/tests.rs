@@ -395,6 +395,7 @@ fn an_empty_link_costs_the_base_price_and_a_full_one_the_ratio() {
     };
     assert_eq!(one.price(&pricing, &book), 10 * 7);
     let rest = Flow {
+        class: Class::Elastic,
         rate: 899,
         ..one.clone()
     };
@@ -425,12 +426,13 @@ fn a_charge_tells_when_what_costs_how_much() {
     let (pricing, mut book) = (Pricing::Congestion(congestion(100)), book());
     let flow = Flow {
         path: vec![port(1)],
-        class: Class::Steady,
+        class: Class::Elastic,
         rate: 899,
         window: window(10, 20),
     };
     assert!(flow.commit(&mut book, 1));
     let asked = Flow {
+        class: Class::Steady,
         rate: 1,
         window: window(5, 30),
         ..flow
@@ -680,7 +682,7 @@ fn what_is_sold_is_counted_over_all_links_together() {
     assert_eq!(book.sold_millionths(&links, at), 0);
     let flow = Flow {
         path: vec![port(1), port(3)],
-        class: Class::Steady,
+        class: Class::Elastic,
         rate: 900,
         window: window(10, 20),
     };

@@ -314,7 +314,8 @@ impl CutCase {
     /// How many that did not move would each have had room on the detour beside those that did and are worth as much or more.
     fn could_have_moved(&self, moved: &[&CutFlow], others: &[&CutFlow]) -> usize {
         let plan = ClassPlan::for_capacity(BitRate(self.detour_bps));
-        let (rate, buffer) = (plan.reservable().bps(), plan.share(Class::Steady).buffer.0);
+        let rate = plan.sellable(Class::Steady).bps();
+        let buffer = plan.sellable_burst(Class::Steady).0;
         let fits = |other: &&&CutFlow| {
             let before = || {
                 moved
