@@ -21,6 +21,7 @@ PLANTED := --workspace --features payflow-emulation/planted-faults --test plante
 
 # End-to-end tests start the built programs, so those come first. Labs run as root: through sudo when the user is not.
 test: setup ## Every test, those on Mininet and Open vSwitch included
+	cd examples/python && python3 -m unittest discover -q -s tests -t .
 	$(CARGO) build --workspace --lib --bins --tests
 	@if $(CARGO) nextest --version >/dev/null 2>&1; \
 	then echo "$(CARGO) test --doc, $(CARGO) nextest run"; \

@@ -25,7 +25,9 @@ use crate::core::{
 
 mod camara;
 mod file;
+mod log;
 mod openflow;
+mod reload;
 #[cfg(test)]
 mod tests;
 
@@ -33,7 +35,9 @@ pub use camara::{
     CamaraClient, CamaraConfig, ProfileProtocol, ProfileStatus, QosProfile, SinkRules, TokenHash,
 };
 pub(crate) use file::parse_role;
+pub use log::{LogConfig, LogFormat};
 pub use openflow::{Listener, OpenFlowConfig, SwitchConfig, TlsFiles, Transport};
+pub use reload::Reload;
 
 /// Everything an operator can say.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -58,6 +62,8 @@ pub struct Config {
     pub receipts: ReceiptPolicy,
     /// `[network]`.
     pub network: NetworkOptions,
+    /// `[log]`.
+    pub log: LogConfig,
     /// `[[switch]]`: whose certificates are right for a datapath id.
     pub switches: Vec<SwitchConfig>,
     /// `[[port]]`: what is known of ports; goes before what OVSDB says.
@@ -218,6 +224,34 @@ pub struct ConfigError {
     pub problems: Vec<ConfigProblem>,
 }
 
+/// A configuration, and all that is wrong with it.
+#[derive(Clone, Debug)]
+pub struct Examined {
+    /// What is right of it, with defaults in place of the rest.
+    pub config: Config,
+    /// What is wrong, in file order; what is about no line comes first.
+    pub problems: Vec<ConfigProblem>,
+    places: BTreeMap<String, usize>,
+}
+
+impl Examined {
+    /// The line of a key, where the file has it once.
+    #[must_use]
+    pub fn line(&self, key: &str) -> Option<usize> {
+        self.places.get(key).copied()
+    }
+
+    /// Something else that is wrong with it, found elsewhere.
+    pub fn add(&mut self, key: &str, message: String) {
+        self.problems.push(ConfigProblem {
+            line: self.line(key),
+            key: key.to_owned(),
+            message,
+        });
+        self.problems.sort();
+    }
+}
+
 /// One thing that is wrong.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ConfigProblem {
@@ -235,6 +269,21 @@ impl Config {
 
     /// Reads and checks a file.
     pub fn load(path: &Path) -> Result<Self, ConfigError> {
+        let examined = Self::examine(path)?;
+        if examined.problems.is_empty() {
+            return Ok(examined.config);
+        }
+        Err(ConfigError {
+            file: Some(path.to_owned()),
+            problems: examined.problems,
+        })
+    }
+
+    /// Reads a file and says all that is wrong with it.
+    ///
+    /// # Errors
+    /// The file cannot be read at all.
+    pub fn examine(path: &Path) -> Result<Examined, ConfigError> {
         let of_file = |problems| ConfigError {
             file: Some(path.to_owned()),
             problems,
@@ -252,26 +301,45 @@ impl Config {
                 message: format!("{hint} ({error})"),
             }])
         })?;
-        Self::parse(&text).map_err(|error| of_file(error.problems))
+        Ok(Self::examine_text(&text))
     }
 
     /// Reads and checks the text of a file.
     pub fn parse(text: &str) -> Result<Self, ConfigError> {
-        let (config, mut problems) = file::read(text);
-        if problems.is_empty() {
-            problems = config
-                .check()
-                .err()
-                .map(|error| error.problems)
-                .unwrap_or_default();
-        }
-        if problems.is_empty() {
-            Ok(config)
+        let examined = Self::examine_text(text);
+        if examined.problems.is_empty() {
+            Ok(examined.config)
         } else {
             Err(ConfigError {
                 file: None,
-                problems,
+                problems: examined.problems,
             })
+        }
+    }
+
+    fn examine_text(text: &str) -> Examined {
+        let read = file::read(text);
+        let mut problems = read.problems;
+        let checked = if read.is_broken {
+            Ok(())
+        } else {
+            read.config.check()
+        };
+        // Where a section has a wrong key, its default would be judged in its place.
+        let section = |key: &str| key.split('.').next().unwrap_or_default().to_owned();
+        let wrong: BTreeSet<String> = problems.iter().map(|it| section(&it.key)).collect();
+        for problem in checked.err().into_iter().flat_map(|error| error.problems) {
+            let keys = || problem.key.split(" and ");
+            if !keys().any(|key| wrong.contains(&section(key))) {
+                let line = keys().find_map(|key| read.places.get(key).copied());
+                problems.push(ConfigProblem { line, ..problem });
+            }
+        }
+        problems.sort();
+        Examined {
+            config: read.config,
+            problems,
+            places: read.places,
         }
     }
 

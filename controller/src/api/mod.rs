@@ -14,6 +14,7 @@
 //! | `/v1/wallet` | GET | signed by its owner |
 //! | `/v1/topology`, `/v1/switches`, `/v1/tariff` | GET | anybody |
 //! | `/v1/switches/{id}/key` | DELETE | operator |
+//! | `/v1/sales/stop` | PUT, DELETE | operator |
 //! | `/v1/hosts`, `/v1/books` | GET | operator |
 //! | `/quality-on-demand/v1/...`, `/qos-profiles/v1/...` | see [`camara`] | clients of the CAMARA face |
 //! | `/v1/hosts`, `/v1/books`, `/metrics` | GET | operator |
@@ -172,4 +173,11 @@ pub struct WellKnown {
     /// Where coins of a development ledger can be had.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub faucet_url: Option<String>,
+    /// Whether anything new is sold; what is bought is served in any case.
+    #[serde(default = "yes")]
+    pub selling: bool,
+}
+
+fn yes() -> bool {
+    true
 }

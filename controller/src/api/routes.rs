@@ -28,7 +28,7 @@ use crate::core::{
     },
     io::{Caller, Request},
     problem::{Problem, ProblemKind},
-    reply::{Answer, TopologyView},
+    reply::{Answer, Selling, TopologyView},
 };
 use crate::metrics;
 
@@ -61,6 +61,7 @@ enum Resource {
     Hosts,
     SwitchKey(String),
     Drain(String, Option<PortNo>),
+    SalesStop,
     Books,
     BookAccounts,
     Transfers,
@@ -110,6 +111,7 @@ impl Resource {
                 Ok(port) => Self::Drain(id(switch), Some(PortNo(port))),
                 Err(_) => Self::Unknown,
             },
+            ["v1", "sales", "stop"] => Self::SalesStop,
             ["v1", "books"] => Self::Books,
             ["v1", "books", "accounts"] => Self::BookAccounts,
             ["v1", "receipts"] => Self::Receipts,
@@ -150,6 +152,7 @@ impl Resource {
             Self::SwitchKey(_) => "/v1/switches/{id}/key",
             Self::Drain(_, None) => "/v1/switches/{id}/drain",
             Self::Drain(_, Some(_)) => "/v1/switches/{id}/ports/{port}/drain",
+            Self::SalesStop => "/v1/sales/stop",
             Self::Books => "/v1/books",
             Self::BookAccounts => "/v1/books/accounts",
             Self::Transfers => "/v1/books/transfers",
@@ -245,10 +248,12 @@ impl Api {
             }
             Resource::WellKnown => {
                 allow(&head, &[Method::GET])?;
-                Ok(document(
-                    StatusCode::OK,
-                    &well_known(settings, &head.connection),
-                ))
+                let mut known = well_known(settings, &head.connection);
+                known.selling = self
+                    .selling(Caller::default(), Request::Selling)
+                    .await?
+                    .selling;
+                Ok(document(StatusCode::OK, &known))
             }
             Resource::Readiness => {
                 allow(&head, &[Method::GET])?;
@@ -271,6 +276,14 @@ impl Api {
                 allow(&head, &[Method::PUT, Method::DELETE])?;
                 let received = head.receive(body, settings).await?.operator()?;
                 self.drain(switch_id(&id)?, port, received).await
+            }
+            Resource::SalesStop => {
+                allow(&head, &[Method::PUT, Method::DELETE])?;
+                let received = head.receive(body, settings).await?.operator()?;
+                let stopped = received.head.method == Method::PUT;
+                let request = Request::StopSelling(stopped);
+                let selling = self.selling(received.caller, request).await?;
+                Ok(document(StatusCode::OK, &selling))
             }
             Resource::SwitchKey(id) => {
                 allow(&head, &[Method::DELETE])?;
@@ -596,6 +609,14 @@ impl Api {
         }
     }
 
+    /// Whether anything new is sold, asked or decided.
+    async fn selling(&self, caller: Caller, request: Request) -> Result<Selling, Failed> {
+        match self.desk.request(caller, request).await? {
+            Answer::Selling(selling) => Ok(selling),
+            other => Err(unexpected(&other)),
+        }
+    }
+
     async fn books(&self, received: Received) -> Result<HttpResponse, Failed> {
         match self.desk.request(received.caller, Request::Books).await? {
             Answer::Books(books) => Ok(document(StatusCode::OK, &books)),
@@ -742,6 +763,7 @@ fn well_known(settings: &Settings, connection: &Connection) -> WellKnown {
         chain_id: settings.chain_id.clone(),
         ledger_url: url(&settings.ledger),
         faucet_url: url(&settings.faucet),
+        selling: true,
     }
 }
 

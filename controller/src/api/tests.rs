@@ -3,6 +3,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use payflow_payment::UnixMillis;
 use payflow_qos::SwitchId;
 use serde_json::{Value, json};
 use tokio::{
@@ -21,7 +22,7 @@ use crate::core::{
     io::{PaymentProof, Request},
     network::KeyFingerprint,
     problem::{Problem, ProblemKind},
-    reply::{Answer, Books, Readiness, SwitchKey},
+    reply::{Answer, Books, Readiness, Selling, SwitchKey},
 };
 
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -766,6 +767,25 @@ async fn anybody_learns_whom_to_trust_and_where_the_ledger_is() {
             response.body["operator_key"].as_str().unwrap()
         )
     );
+}
+
+#[tokio::test]
+async fn only_the_operator_stops_selling_and_everybody_learns_it() {
+    let stopped = Selling {
+        selling: false,
+        stopped_at: Some(UnixMillis(7)),
+    };
+    let served = Served::new([Ok(Answer::Selling(stopped))]).await;
+    let refused = served.send("PUT", "/v1/sales/stop", "", "").await;
+    refused.is_problem(401, "unauthenticated");
+    let answer = served.send("PUT", "/v1/sales/stop", &bearer(), "").await;
+    assert_eq!(answer.body, json!({ "selling": false, "stopped_at": 7 }));
+    let [(caller, Request::StopSelling(true))] = &served.asked()[..] else {
+        panic!("{:?}", served.asked())
+    };
+    assert!(caller.operator);
+    let known = served.send("GET", "/.well-known/payflow", "", "").await;
+    assert_eq!(known.body["selling"], json!(true));
 }
 
 #[tokio::test]

@@ -532,7 +532,10 @@ pub(super) async fn greet(
     trust: &TrustArgs,
 ) -> Result<(Client, WellKnown), CliError> {
     let client = Client::new(&common.api)?;
-    sign_for(client, wallet, trust).await
+    let told = TrustArgs {
+        operator_key: trust.operator_key.or(common.operator_key),
+    };
+    sign_for(client, wallet, &told).await
 }
 
 async fn sign_for(
@@ -545,7 +548,7 @@ async fn sign_for(
         && *pinned != known.operator_key
     {
         return Err(CliError::Failed(format!(
-            "{} is run by {}, and --operator-key says {pinned}; nothing has been asked or paid",
+            "{} is run by {}, and {pinned} is to be believed (--operator-key, or DHCP); nothing has been asked or paid",
             client.base(),
             known.operator_key
         )));
@@ -769,7 +772,8 @@ mod tests {
             let line = line
                 .replace("--LEDGER", &format!("--ledger {}", serving.grpc_url()))
                 .replace("--FAUCET", &format!("--faucet {}", serving.faucet_url()));
-            let cli = Cli::try_parse_from(line.split(' ')).unwrap();
+            let mut cli = Cli::try_parse_from(line.split(' ')).unwrap();
+            cli.common.find().await;
             let out = Out { json: true };
             match cli.command {
                 Command::Reserve(args) => reserve(args, &cli.common, out).await,
@@ -845,7 +849,8 @@ mod tests {
             served.address,
             file.display()
         );
-        let cli = Cli::try_parse_from(line.split(' ')).unwrap();
+        let mut cli = Cli::try_parse_from(line.split(' ')).unwrap();
+        cli.common.find().await;
         let Command::Reserve(args) = cli.command else {
             panic!("not a purchase")
         };

@@ -1,4 +1,4 @@
-//! The HTTP client: signs requests, and turns problem documents into errors.
+//! The HTTP client: signs requests, and turns problem documents into errors. Others have it as `payflow_controller::client`.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -23,7 +23,7 @@ const MAX_ANSWER: usize = 16 * 1024 * 1024;
 
 /// Who asks.
 #[derive(Clone, Debug)]
-pub(super) enum Identity {
+pub enum Identity {
     /// Anybody.
     Anonymous,
     /// Whoever has the wallet, signing for the controller with this tag.
@@ -39,26 +39,31 @@ pub(super) enum Identity {
 
 /// One request.
 #[derive(Clone, Debug)]
-pub(super) struct Call {
-    pub(super) method: Method,
+pub struct Call {
+    /// `GET`, `POST`, ...
+    pub method: Method,
     /// With the leading slash, without the base.
-    pub(super) path: String,
-    pub(super) body: Option<Value>,
-    pub(super) idempotency_key: Option<String>,
+    pub path: String,
+    /// JSON, if it takes any.
+    pub body: Option<Value>,
+    /// Makes a request for quotes one, however often it is sent.
+    pub idempotency_key: Option<String>,
     /// How long the controller may take to decide.
-    pub(super) wait: Option<Duration>,
+    pub wait: Option<Duration>,
 }
 
 /// An answer that is no problem.
 #[derive(Clone, Debug)]
-pub(super) struct Answered {
-    pub(super) status: StatusCode,
-    pub(super) document: Value,
+pub struct Answered {
+    /// 200, 201, or 202 while it is not decided.
+    pub status: StatusCode,
+    /// The body.
+    pub document: Value,
 }
 
 /// Why there is no answer.
 #[derive(Debug)]
-pub(super) enum CallError {
+pub enum CallError {
     /// The controller has refused.
     Refused(Box<ProblemDocument>),
     /// Nobody knows whether the controller has got it.
@@ -67,14 +72,15 @@ pub(super) enum CallError {
 
 /// A controller, and who asks it.
 #[derive(Clone, Debug)]
-pub(super) struct Client {
+pub struct Client {
     http: reqwest::Client,
     base: String,
     identity: Identity,
 }
 
 impl Call {
-    pub(super) fn get(path: impl Into<String>) -> Self {
+    /// A question.
+    pub fn get(path: impl Into<String>) -> Self {
         Self {
             method: Method::GET,
             path: path.into(),
@@ -87,7 +93,10 @@ impl Call {
 
 impl Client {
     /// A client of the API at `base`, asking as nobody.
-    pub(super) fn new(base: &str) -> Result<Self, CliError> {
+    ///
+    /// # Errors
+    /// [`CliError::Usage`] where that is no URL of an API.
+    pub fn new(base: &str) -> Result<Self, CliError> {
         let url: reqwest::Url = base.parse().map_err(|error| {
             CliError::Usage(format!("--api {base}: {error}; write http://ADDRESS:PORT"))
         })?;
@@ -113,24 +122,30 @@ impl Client {
     }
 
     /// The same controller, asked by somebody.
-    pub(super) fn with_identity(mut self, identity: Identity) -> Self {
+    pub fn with_identity(mut self, identity: Identity) -> Self {
         self.identity = identity;
         self
     }
 
     /// Where the controller is.
-    pub(super) fn base(&self) -> &str {
+    pub fn base(&self) -> &str {
         &self.base
     }
 
     /// What the controller says of itself.
-    pub(super) async fn well_known(&self) -> Result<WellKnown, CliError> {
+    ///
+    /// # Errors
+    /// See [`Self::get`].
+    pub async fn well_known(&self) -> Result<WellKnown, CliError> {
         let answered = self.call(&Call::get("/.well-known/payflow")).await?;
         self.read(answered.document)
     }
 
     /// Asks once.
-    pub(super) async fn call(&self, call: &Call) -> Result<Answered, CallError> {
+    ///
+    /// # Errors
+    /// Either the controller has refused, or nobody knows: [`CallError::is_open`].
+    pub async fn call(&self, call: &Call) -> Result<Answered, CallError> {
         let no_answer = |reason: String| CallError::NoAnswer(format!("{}: {reason}", self.base));
         let body = call.body.as_ref().map(Value::to_string);
         let time = call.wait.unwrap_or_default() + ANSWER_TIME;
@@ -208,13 +223,19 @@ impl Client {
     }
 
     /// Asks once and reads the answer.
-    pub(super) async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, CliError> {
+    ///
+    /// # Errors
+    /// What [`Self::call`] has, as [`CliError`]; or the answer is of another version.
+    pub async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, CliError> {
         let answered = self.call(&Call::get(path)).await?;
         self.read(answered.document)
     }
 
     /// Reads a document of the controller.
-    pub(super) fn read<T: DeserializeOwned>(&self, document: Value) -> Result<T, CliError> {
+    ///
+    /// # Errors
+    /// It is of another version.
+    pub fn read<T: DeserializeOwned>(&self, document: Value) -> Result<T, CliError> {
         serde_json::from_value(document).map_err(|error| {
             CliError::Failed(format!(
                 "{} has answered something this version does not understand: {error}; use a payflow of the same version",
@@ -235,11 +256,13 @@ impl From<CallError> for CliError {
 
 impl CallError {
     /// Whether asking the same again may give another answer, so that nothing is decided.
-    pub(super) fn is_open(&self) -> bool {
+    pub fn is_open(&self) -> bool {
         match self {
             Self::NoAnswer(_) => true,
             Self::Refused(problem) => {
-                problem.status >= 500 || matches!(problem.status, 401 | 408 | 429)
+                // That nothing new is sold is a decision, and a person's.
+                let is_decided = problem.kind.ends_with(":not-selling");
+                (problem.status >= 500 && !is_decided) || matches!(problem.status, 401 | 408 | 429)
             }
         }
     }

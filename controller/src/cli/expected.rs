@@ -119,6 +119,7 @@ mod tests {
             chain_id: ChainId::new("chain-1"),
             ledger_url: None,
             faucet_url: None,
+            selling: true,
         }
     }
 

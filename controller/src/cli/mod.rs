@@ -10,27 +10,36 @@
 //! | 2 | used wrongly: the options make no sense |
 //! | 3 | refused by the controller, with a problem document |
 //! | 4 | not decided yet: nothing is lost, run the same command again |
+//!
+//! The same table, with what a script does about it, is in `docs/operating.md`.
 
 mod account;
 mod audit;
+mod backup;
 mod buy;
-mod client;
-mod error;
+pub(crate) mod client;
+mod discover;
+pub(crate) mod error;
 mod expected;
 mod flow;
+mod generate;
+mod logging;
 mod metered;
 mod operator;
 mod purchase;
 mod receipts;
 mod serve;
+mod service;
 mod show;
 mod units;
 mod voucher;
-mod wallet;
+pub(crate) mod wallet;
+mod watch;
 
 use std::{io::Write as _, path::PathBuf, process::ExitCode};
 
 use clap::{Args, Parser, Subcommand};
+use payflow_payment::PublicKey;
 use serde::Serialize;
 
 use self::error::CliError;
@@ -54,15 +63,32 @@ struct Common {
     /// Print one JSON document on stdout.
     #[arg(long, global = true)]
     json: bool,
-    /// The controller's API.
-    #[arg(
-        long,
-        global = true,
-        env = "PAYFLOW_API",
-        default_value = "http://127.0.0.1:8080",
-        value_name = "URL"
-    )]
+    /// The controller's API; where it is not said, what DHCP has told (option 224), this machine, or the default gateway.
+    #[arg(long = "api", global = true, env = "PAYFLOW_API", value_name = "URL")]
+    given_api: Option<String>,
+    /// The same, found.
+    #[arg(skip)]
     api: String,
+    /// Whom to believe, where that was found with it.
+    #[arg(skip)]
+    operator_key: Option<PublicKey>,
+}
+
+impl Common {
+    /// Finds the controller, unless it was named.
+    async fn find(&mut self) -> discover::Found {
+        let found = match self.given_api.clone() {
+            Some(api) => discover::Found {
+                api,
+                operator_key: None,
+                by: "option",
+            },
+            None => discover::find().await,
+        };
+        self.api.clone_from(&found.api);
+        self.operator_key = found.operator_key;
+        found
+    }
 }
 
 #[derive(Debug, Subcommand)]
@@ -81,6 +107,16 @@ enum Command {
     },
     /// Take the class queues off every port, and delete their rows: for a controller that will not come back.
     RemoveQueues(serve::RemoveArgs),
+    /// Copy the journal of a data directory, while its controller runs or not. The copy is read back and replayed.
+    Backup(backup::BackupArgs),
+    /// Put a copy in the journal's place. The controller must not run.
+    Restore(backup::RestoreArgs),
+    /// Say where the controller is, and who has told.
+    Where,
+    /// Print the completions for a shell.
+    Completions(generate::CompletionsArgs),
+    /// Write man pages, one for each command, into a directory.
+    Man(generate::ManArgs),
     /// A host's key and coins.
     #[command(subcommand)]
     Wallet(wallet::WalletCommand),
@@ -93,6 +129,8 @@ enum Command {
     /// Give what is carried another rate or duration, without a packet lost; what is replaced is refunded as far as it was not
     /// served.
     Change(buy::ChangeArgs),
+    /// Show what a reservation gives, costs and has left, as it goes.
+    Watch(watch::WatchArgs),
     /// Show a reservation, or all of this wallet's.
     Status(buy::StatusArgs),
     /// Fetch what the operator has signed of a reservation, and what is needed to check it later.
@@ -114,6 +152,10 @@ enum Command {
     Drain(operator::DrainArgs),
     /// Put it into service again (operator).
     Undrain(operator::DrainArgs),
+    /// Sell nothing new (operator): what is sold is served, open quotes can be paid. Outlives a restart.
+    StopSelling(operator::TokenArgs),
+    /// Sell again (operator).
+    ResumeSelling(operator::TokenArgs),
     /// Directed links: capacity and what is sold of it.
     Links,
     /// Every reservation (operator).
@@ -188,13 +230,40 @@ pub fn main() -> ExitCode {
 }
 
 async fn run(cli: Cli, out: Out) -> Result<(), CliError> {
-    let common = &cli.common;
+    let mut common = cli.common;
+    let found = match &cli.command {
+        // They ask no controller.
+        Command::Controller(_)
+        | Command::Ledger(_)
+        | Command::Committee(_)
+        | Command::CheckConfig { .. }
+        | Command::RemoveQueues(_)
+        | Command::Backup(_)
+        | Command::Restore(_)
+        | Command::Completions(_)
+        | Command::Man(_)
+        | Command::VerifyReceipt(_) => None,
+        _ => Some(common.find().await),
+    };
+    let common = &common;
     match cli.command {
         Command::Controller(args) => serve::controller(args).await,
         Command::Ledger(args) => serve::ledger(args, out).await,
         Command::Committee(args) => serve::committee(&args).await,
         Command::CheckConfig { file } => serve::check_config(&file, out),
         Command::RemoveQueues(args) => serve::remove_queues(&args, out).await,
+        Command::Backup(args) => backup::backup(&args, out).await,
+        Command::Restore(args) => backup::restore(&args, out).await,
+        Command::Completions(args) => generate::completions(&args, out),
+        Command::Man(args) => generate::man(&args, out),
+        Command::Where => out.print(&found, || {
+            found
+                .as_ref()
+                .map_or_else(String::new, discover::Found::text)
+        }),
+        Command::Watch(args) => watch::watch(&args, common, out).await,
+        Command::StopSelling(args) => operator::sell(&args, false, common, out).await,
+        Command::ResumeSelling(args) => operator::sell(&args, true, common, out).await,
         Command::Wallet(command) => wallet::run(command, common, out).await,
         Command::Price(args) => buy::price(args, common, out).await,
         Command::Quote(args) => buy::quote(args, common, out).await,

@@ -112,6 +112,28 @@ pub(super) async fn drain(
     })
 }
 
+/// Stops selling, or sells again.
+pub(super) async fn sell(
+    args: &TokenArgs,
+    sells: bool,
+    common: &Common,
+    out: Out,
+) -> Result<(), CliError> {
+    let method = if sells { Method::DELETE } else { Method::PUT };
+    let call = Call {
+        method,
+        ..Call::get("/v1/sales/stop")
+    };
+    let document = args.client(common)?.call(&call).await?.document;
+    out.print(&document, || {
+        match document.get("selling").and_then(Value::as_bool) {
+            Some(true) => "it sells",
+            _ => "nothing new is sold; what is sold is served, and open quotes can be paid",
+        }
+        .to_owned()
+    })
+}
+
 /// Makes the controller forget the key of a switch.
 pub(super) async fn forget_switch(
     args: &ForgetArgs,

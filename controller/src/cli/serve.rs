@@ -1,7 +1,6 @@
 //! What runs: the controller, and the development ledger alone.
 
 use std::{
-    io::IsTerminal as _,
     net::SocketAddr,
     path::{Path, PathBuf},
     sync::Arc,
@@ -14,17 +13,17 @@ use payflow_payment::ledger::{
     iota::IotaLedger,
 };
 use serde_json::json;
-use tokio::{
-    net::TcpListener,
-    signal::unix::{SignalKind, signal},
-    sync::watch,
-};
-use tracing_subscriber::EnvFilter;
+use tokio::{net::TcpListener, sync::watch};
 
-use super::{Out, error::CliError};
+use super::{
+    Out,
+    error::CliError,
+    logging,
+    service::{self, Asked, Signals},
+};
 use crate::{
     api::{self, Endpoint, Limits, Settings, token::OperatorToken},
-    config::{CamaraConfig, Config, LedgerConfig, Listener},
+    config::{CamaraConfig, Config, ConfigError, LedgerConfig, Listener, LogConfig},
     driver,
 };
 
@@ -137,8 +136,9 @@ impl ControllerArgs {
 
 /// Runs the controller until SIGTERM or SIGINT. Paid flows stay on the switches.
 pub(super) async fn controller(args: ControllerArgs) -> Result<(), CliError> {
-    log_to_stderr();
-    let config = args.config()?;
+    let mut config = args.config()?;
+    let level = logging::start(&config.log);
+    let running = config.clone();
     let failed = |error: &dyn std::fmt::Display| CliError::Failed(error.to_string());
     let (http, data_dir) = (config.http.listen, config.data_dir.0.clone());
     let camara = config.camara.clone();
@@ -150,8 +150,15 @@ pub(super) async fn controller(args: ControllerArgs) -> Result<(), CliError> {
         LedgerConfig::Remote { url, .. } => Some(url.clone()),
     };
     // From here on a signal stops in order, also during the start.
-    let stop = stop_signal().map_err(|error| failed(&error))?;
-    let controller = driver::run(config).await.map_err(|error| failed(&error))?;
+    let mut signals = Signals::listen().map_err(|error| failed(&error))?;
+    let starting = driver::run(running);
+    let controller = tokio::select! {
+        started = starting => started.map_err(|error| failed(&error))?,
+        () = signals.stop() => {
+            tracing::info!("stopped before it was ready; nothing was promised to anybody");
+            return Ok(());
+        }
+    };
     let handle = controller.handle().clone();
     let settings = settings(&handle, remote, api_address, &data_dir, camara)?;
     let listener = TcpListener::bind(http).await.map_err(|error| {
@@ -165,6 +172,9 @@ pub(super) async fn controller(args: ControllerArgs) -> Result<(), CliError> {
     let openflow = openflow.collect::<Vec<_>>().join(",");
     tracing::info!(http = %at, %openflow, operator_key = %settings.operator_key, chain_id = %settings.chain_id, "ready");
 
+    let watched = service::watch(handle.clone());
+    let status = format!("serving on {at}");
+    let asked = handle.clone();
     let (closing, closed) = watch::channel(false);
     let telling = {
         let mut closed = closed.clone();
@@ -186,16 +196,88 @@ pub(super) async fn controller(args: ControllerArgs) -> Result<(), CliError> {
             let _ = closed.wait_for(|closed| *closed).await;
         },
     ));
-    let ended = tokio::select! {
-        () = stop => Ok(()),
-        result = controller.stopped() => result,
+    service::ready(&status);
+    let ended = loop {
+        tokio::select! {
+            result = controller.stopped() => break result,
+            asked_for = signals.next() => match asked_for {
+                Asked::Stop => break Ok(()),
+                Asked::Reload => {
+                    service::reloading();
+                    args.reload(&mut config, &asked, &level).await;
+                    service::ready(&status);
+                }
+            },
+        }
     };
-    // The API first, so that nobody is promised anything by a core that is going.
-    closing.send_replace(true);
-    api.await.map_err(|error| failed(&error))?;
-    telling.await.map_err(|error| failed(&error))?;
-    let closed = controller.shutdown().await;
-    ended.and(closed).map_err(|error| failed(&error))
+    service::tell(&[sd_notify::NotifyState::Stopping]);
+    if let Some(watched) = watched {
+        watched.abort();
+    }
+    tracing::info!(
+        "stopping: what is asked is answered, what is written is finished; a second signal stops at once"
+    );
+    let close = async {
+        // The API first, so that nobody is promised anything by a core that is going.
+        closing.send_replace(true);
+        api.await.map_err(|error| failed(&error))?;
+        telling.await.map_err(|error| failed(&error))?;
+        let closed = controller.shutdown().await;
+        ended.and(closed).map_err(|error| failed(&error))
+    };
+    tokio::select! {
+        closed = close => closed,
+        () = signals.stop() => Err(CliError::Failed(
+            "stopped at once by a second signal; what was confirmed to anybody is durable, and paid flows keep running"
+                .to_owned(),
+        )),
+    }
+}
+
+impl ControllerArgs {
+    /// Reads the configuration again, and follows what can be followed. A file that is wrong changes nothing.
+    async fn reload(&self, running: &mut Config, handle: &driver::Handle, level: &logging::Level) {
+        if self.config.is_none() {
+            tracing::warn!(
+                "there is no configuration file to read again; start with --config FILE"
+            );
+            return;
+        }
+        let wanted = match self.config() {
+            Ok(wanted) => wanted,
+            Err(error) => {
+                tracing::error!(
+                    "the configuration is wrong, and nothing of it is followed: {error}"
+                );
+                return;
+            }
+        };
+        let unusable = driver::check_files(&wanted);
+        if !unusable.is_empty() {
+            for problem in unusable {
+                tracing::error!(
+                    key = problem.key,
+                    "nothing of the configuration is followed: {}",
+                    problem.message
+                );
+            }
+            return;
+        }
+        let reload = running.reloaded(&wanted);
+        for key in &reload.kept {
+            tracing::warn!(
+                key,
+                "has changed in the file and stays as it is until the controller is started again"
+            );
+        }
+        if !handle.reconfigure(&reload.config).await {
+            return;
+        }
+        level.change(&reload.config.log.level);
+        *running = reload.config;
+        let followed = reload.followed.join(", ");
+        tracing::info!(followed, "the configuration is read again");
+    }
 }
 
 fn settings(
@@ -223,9 +305,9 @@ fn settings(
 
 /// Runs the development ledger until SIGTERM or SIGINT.
 pub(super) async fn ledger(args: LedgerArgs, out: Out) -> Result<(), CliError> {
-    log_to_stderr();
+    logging::start(&LogConfig::default());
     let failed = |error: &dyn std::fmt::Display| CliError::Failed(error.to_string());
-    let stop = stop_signal().map_err(|error| failed(&error))?;
+    let mut signals = Signals::listen().map_err(|error| failed(&error))?;
     if let Some(dir) = &args.dir {
         use std::os::unix::fs::DirBuilderExt as _;
         std::fs::DirBuilder::new()
@@ -279,7 +361,8 @@ pub(super) async fn ledger(args: LedgerArgs, out: Out) -> Result<(), CliError> {
             committee.fingerprint(),
         )
     })?;
-    stop.await;
+    service::ready("serving");
+    signals.stop().await;
     serving.shutdown().await;
     Ok(())
 }
@@ -306,12 +389,20 @@ pub(super) async fn committee(args: &CommitteeArgs) -> Result<(), CliError> {
 
 /// Says everything that is wrong with a file, and what is wrong with the keys and certificates that it names.
 pub(super) fn check_config(file: &Path, out: Out) -> Result<(), CliError> {
-    let config = Config::load(file).map_err(|error| CliError::Failed(error.to_string()))?;
-    driver::check_files(&config).map_err(|error| CliError::Failed(error.to_string()))?;
-    driver::check_committee(&config).map_err(|error| CliError::Failed(error.to_string()))?;
-    out.print(&json!({ "file": file, "valid": true }), || {
-        format!("{} is valid", file.display())
-    })
+    let mut examined =
+        Config::examine(file).map_err(|error| CliError::Failed(error.to_string()))?;
+    for problem in driver::check_files(&examined.config) {
+        examined.add(problem.key, problem.message);
+    }
+    if examined.problems.is_empty() {
+        return out.print(&json!({ "file": file, "valid": true }), || {
+            format!("{} is valid", file.display())
+        });
+    }
+    Err(CliError::Config(Box::new(ConfigError {
+        file: Some(file.to_owned()),
+        problems: examined.problems,
+    })))
 }
 
 /// Takes the class queues off every port.
@@ -345,27 +436,6 @@ pub(super) async fn remove_queues(args: &RemoveArgs, out: Out) -> Result<(), Cli
         ));
     }
     Ok(())
-}
-
-fn log_to_stderr() {
-    let filter = EnvFilter::try_from_env("PAYFLOW_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_ansi(std::io::stderr().is_terminal())
-        .with_writer(std::io::stderr)
-        .init();
-}
-
-/// Ready at the first SIGTERM or SIGINT after this call.
-fn stop_signal() -> std::io::Result<impl Future<Output = ()>> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    Ok(async move {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
-    })
 }
 
 #[cfg(test)]

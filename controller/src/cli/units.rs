@@ -123,6 +123,31 @@ pub(super) fn show_millis(millis: u64) -> String {
     }
 }
 
+/// Milliseconds since 1970 as people read them: `2026-11-28 04:01:49 UTC`.
+pub(super) fn show_time(millis: u64) -> String {
+    let seconds = millis / 1000;
+    let (days, of_day) = (seconds / 86_400, seconds % 86_400);
+    // Years from March to February, so that a leap day is the last of one: 400 of them have 146 097 days.
+    let shifted = days + 719_468;
+    let (era, of_era) = (shifted / 146_097, shifted % 146_097);
+    let year_of_era = (of_era - of_era / 1_460 + of_era / 36_524 - of_era / 146_096) / 365;
+    let of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let month_from_march = (5 * of_year + 2) / 153;
+    let day = of_year - (153 * month_from_march + 2) / 5 + 1;
+    let month = if month_from_march < 10 {
+        month_from_march + 3
+    } else {
+        month_from_march - 9
+    };
+    let year = era * 400 + year_of_era + u64::from(month <= 2);
+    format!(
+        "{year}-{month:02}-{day:02} {:02}:{:02}:{:02} UTC",
+        of_day / 3_600,
+        of_day / 60 % 60,
+        of_day % 60
+    )
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
@@ -220,6 +245,20 @@ mod tests {
         #[test]
         fn an_amount_survives_being_shown(nanos: u64) {
             prop_assert_eq!(parse_amount(&show_amount(Amount(nanos))), Ok(Amount(nanos)));
+        }
+    }
+
+    #[test]
+    fn times_are_those_of_the_calendar() {
+        for (millis, text) in [
+            (0, "1970-01-01 00:00:00 UTC"),
+            (951_782_400_000, "2000-02-29 00:00:00 UTC"),
+            (951_868_800_000, "2000-03-01 00:00:00 UTC"),
+            (1_735_689_599_999, "2024-12-31 23:59:59 UTC"),
+            (1_795_838_509_000, "2026-11-28 04:01:49 UTC"),
+            (4_107_542_400_000, "2100-03-01 00:00:00 UTC"),
+        ] {
+            assert_eq!(show_time(millis), text);
         }
     }
 }

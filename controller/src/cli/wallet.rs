@@ -68,7 +68,7 @@ pub(super) struct LedgerArgs {
 
 /// A wallet that pays, and that signs requests: one key is both payer and buyer.
 #[derive(Clone)]
-pub(super) struct HostWallet {
+pub struct HostWallet {
     wallet: Arc<Wallet>,
     path: PathBuf,
 }
@@ -102,7 +102,11 @@ impl WalletArgs {
 }
 
 impl HostWallet {
-    pub(super) fn load(path: &Path) -> Result<Self, CliError> {
+    /// Reads the key in a file that `payflow wallet new` has made.
+    ///
+    /// # Errors
+    /// There is none, it is no key, or others may read it.
+    pub fn load(path: &Path) -> Result<Self, CliError> {
         let wallet = Wallet::load(path).map_err(|error| CliError::Failed(error.to_string()))?;
         Ok(Self {
             wallet: Arc::new(wallet),
@@ -116,12 +120,14 @@ impl HostWallet {
     }
 
     /// Where coins are sent.
-    pub(super) fn address(&self) -> Address {
+    #[must_use]
+    pub fn address(&self) -> Address {
         self.wallet.address()
     }
 
     /// The key that buys.
-    pub(super) fn buyer(&self) -> PublicKey {
+    #[must_use]
+    pub fn buyer(&self) -> PublicKey {
         self.wallet.public_key()
     }
 

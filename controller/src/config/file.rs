@@ -1,7 +1,10 @@
 //! Reads a [`Config`] out of TOML key by key, so that one wrong key does not hide the next.
 
+#[cfg(test)]
+use std::collections::BTreeSet;
 use std::{
-    cell::RefCell, fmt::Display, net::SocketAddr, path::PathBuf, str::FromStr, time::Duration,
+    cell::RefCell, collections::BTreeMap, fmt::Display, net::SocketAddr, path::PathBuf,
+    str::FromStr, time::Duration,
 };
 
 use payflow_payment::{Amount, ChainId};
@@ -12,10 +15,12 @@ use toml::{
 };
 
 use super::{
-    ApiPort, Config, ConfigProblem, DataDir, Enrolled, HttpConfig, LedgerConfig, NetworkOptions,
-    OpenFlowConfig, OvsdbConfig, OvsdbTls, PortConfig, QuoteConfig, SwitchConfig, TlsFiles,
+    ApiPort, Config, ConfigProblem, DataDir, Enrolled, HttpConfig, LedgerConfig, LogConfig,
+    LogFormat, NetworkOptions, OpenFlowConfig, OvsdbConfig, OvsdbTls, PortConfig, QuoteConfig,
+    SwitchConfig, TlsFiles,
 };
 use crate::core::{network::PortRole, receipts::ReceiptPolicy};
+use tracing_subscriber::{EnvFilter, filter::LevelFilter};
 
 mod camara;
 mod prices;
@@ -23,12 +28,30 @@ mod prices;
 use camara::read_camara;
 use prices::read_prices;
 
-/// The configuration, with defaults in place of what is wrong, and what is wrong, in file order.
-pub(super) fn read(text: &str) -> (Config, Vec<ConfigProblem>) {
+/// What a text says.
+pub(super) struct Read {
+    /// With defaults in place of what is wrong.
+    pub(super) config: Config,
+    /// What is wrong, in file order.
+    pub(super) problems: Vec<ConfigProblem>,
+    /// The text is not TOML: what the parser skipped is not in the configuration.
+    pub(super) is_broken: bool,
+    /// In which line each key is, where there is one of it.
+    pub(super) places: BTreeMap<String, usize>,
+    /// Every key that was looked for, with those of sections that are there; `port.name`.
+    #[cfg(test)]
+    pub(super) known: BTreeSet<String>,
+}
+
+/// Reads a configuration.
+pub(super) fn read(text: &str) -> Read {
     let (document, errors) = DeTable::parse_recoverable(text);
     let report = Report {
         text,
         problems: RefCell::default(),
+        places: RefCell::default(),
+        #[cfg(test)]
+        known: RefCell::default(),
     };
     for error in &errors {
         let at = error.span().map_or(0, |span| span.start);
@@ -46,7 +69,14 @@ pub(super) fn read(text: &str) -> (Config, Vec<ConfigProblem>) {
         problems.truncate(errors.len());
     }
     problems.sort();
-    (config, problems)
+    Read {
+        config,
+        problems,
+        is_broken: !errors.is_empty(),
+        places: report.places.into_inner(),
+        #[cfg(test)]
+        known: report.known.into_inner(),
+    }
 }
 
 fn read_root(mut root: Section<'_>) -> Config {
@@ -62,6 +92,7 @@ fn read_root(mut root: Section<'_>) -> Config {
         quotes: read_quotes(root.section("quotes")),
         receipts: read_receipts(root.section("receipts")),
         network: read_network(root.section("network")),
+        log: read_log(root.section("log")),
         switches: root
             .sections("switch")
             .into_iter()
@@ -268,6 +299,14 @@ fn read_network(mut section: Section<'_>) -> NetworkOptions {
     }
 }
 
+fn read_log(mut section: Section<'_>) -> LogConfig {
+    let defaults = LogConfig::default();
+    LogConfig {
+        level: section.or("level", log_level, defaults.level),
+        format: section.or("format", log_format, defaults.format),
+    }
+}
+
 fn read_port(mut section: Section<'_>) -> Option<PortConfig> {
     let switch = section.required(
         "switch",
@@ -308,14 +347,20 @@ fn read_enrolled(mut section: Section<'_>) -> Option<Enrolled> {
 struct Report<'t> {
     text: &'t str,
     problems: RefCell<Vec<ConfigProblem>>,
+    places: RefCell<BTreeMap<String, usize>>,
+    #[cfg(test)]
+    known: RefCell<BTreeSet<String>>,
 }
 
 impl Report<'_> {
-    fn add(&self, at: usize, key: String, message: String) {
+    fn line(&self, at: usize) -> usize {
         let before = self.text.as_bytes().iter().take(at);
-        let line = 1 + before.filter(|byte| **byte == b'\n').count();
+        1 + before.filter(|byte| **byte == b'\n').count()
+    }
+
+    fn add(&self, at: usize, key: String, message: String) {
         self.problems.borrow_mut().push(ConfigProblem {
-            line: Some(line),
+            line: Some(self.line(at)),
             key,
             message,
         });
@@ -329,6 +374,8 @@ struct Section<'t> {
     table: Option<&'t DeTable<'t>>,
     at: usize,
     known: Vec<&'static str>,
+    /// There may be others like it: `[[port]]`.
+    is_repeated: bool,
 }
 
 impl<'t> Section<'t> {
@@ -344,6 +391,21 @@ impl<'t> Section<'t> {
             table,
             at,
             known: Vec::new(),
+            is_repeated: false,
+        }
+    }
+
+    /// This key may be here.
+    fn know(&mut self, key: &'static str) {
+        self.known.push(key);
+        #[cfg(test)]
+        self.report.known.borrow_mut().insert(self.name_of(key));
+        if let (Some(at), false) = (self.position(key), self.is_repeated) {
+            let line = self.report.line(at);
+            self.report
+                .places
+                .borrow_mut()
+                .insert(self.name_of(key), line);
         }
     }
 
@@ -384,7 +446,7 @@ impl<'t> Section<'t> {
         key: &'static str,
         read: impl FnOnce(&DeValue<'_>) -> Result<T, String>,
     ) -> Option<T> {
-        self.known.push(key);
+        self.know(key);
         let (_, value) = self.entry(key)?;
         read(value.get_ref())
             .map_err(|message| self.problem(value.span().start, key, message))
@@ -413,12 +475,12 @@ impl<'t> Section<'t> {
     }
 
     fn section_if_there(&mut self, key: &'static str) -> Option<Section<'t>> {
-        self.known.push(key);
+        self.know(key);
         self.has(key).then(|| self.section(key))
     }
 
     fn section(&mut self, key: &'static str) -> Section<'t> {
-        self.known.push(key);
+        self.know(key);
         let entry = self.entry(key);
         let at = entry.map_or(0, |(_, value)| value.span().start);
         let table = entry.and_then(|(_, value)| {
@@ -435,11 +497,16 @@ impl<'t> Section<'t> {
             }
             table
         });
-        Section::new(self.report, self.name_of(key), table, at)
+        let mut section = Section::new(self.report, self.name_of(key), table, at);
+        section.is_repeated = self.is_repeated;
+        section
     }
 
     fn sections(&mut self, key: &'static str) -> Vec<Section<'t>> {
-        self.known.push(key);
+        // One of several has no place that a message about all could name.
+        let repeated = std::mem::replace(&mut self.is_repeated, true);
+        self.know(key);
+        self.is_repeated = repeated;
         let Some((_, value)) = self.entry(key) else {
             return Vec::new();
         };
@@ -457,12 +524,16 @@ impl<'t> Section<'t> {
                 for item in items {
                     match item.get_ref().as_table() {
                         None => wrong(item.span().start, kind(item.get_ref())),
-                        Some(table) => sections.push(Section::new(
-                            self.report,
-                            self.name_of(key),
-                            Some(table),
-                            item.span().start,
-                        )),
+                        Some(table) => {
+                            let mut section = Section::new(
+                                self.report,
+                                self.name_of(key),
+                                Some(table),
+                                item.span().start,
+                            );
+                            section.is_repeated = true;
+                            sections.push(section);
+                        }
                     }
                 }
             }
@@ -601,6 +672,34 @@ fn datapath(value: &DeValue<'_>) -> Result<SwitchId, String> {
     text(value)?
         .parse()
         .map_err(|error: ParseSwitchIdError| error.to_string())
+}
+
+fn log_level(value: &DeValue<'_>) -> Result<String, String> {
+    let level = text(value)?;
+    // A single word that is no level would be taken for the name of a module, and silence everything.
+    let mut bare = level
+        .split(',')
+        .map(str::trim)
+        .filter(|it| !it.contains('='));
+    let misspelt = bare.find(|it| it.parse::<LevelFilter>().is_err());
+    let wrong = match (misspelt, level.parse::<EnvFilter>()) {
+        (None, Ok(_)) => return Ok(level),
+        (Some(word), _) => format!("{word:?} is no level"),
+        (None, Err(error)) => error.to_string(),
+    };
+    Err(format!(
+        "{wrong}; write \"error\", \"warn\", \"info\", \"debug\" or \"trace\", or for parts \"info,payflow_controller::driver=debug\""
+    ))
+}
+
+fn log_format(value: &DeValue<'_>) -> Result<LogFormat, String> {
+    match text(value)?.as_str() {
+        "text" => Ok(LogFormat::Text),
+        "json" => Ok(LogFormat::Json),
+        other => Err(format!(
+            "{other:?} is not a form of logs; write \"text\" or \"json\""
+        )),
+    }
 }
 
 fn role(value: &DeValue<'_>) -> Result<PortRole, String> {

@@ -59,6 +59,9 @@ fn every_key_is_read() {
         [network]
         discover_trunks = true
         share_per_mille = 800
+        [log]
+        level = "warn,payflow_controller=debug"
+        format = "json"
         [[switch]]
         id = "0x1"
         keys = ["sha256:abababababababababababababababababababababababababababababababab"]
@@ -152,6 +155,10 @@ fn every_key_is_read() {
         network: NetworkOptions {
             discover_trunks: true,
             share: PerMille::new(800),
+        },
+        log: LogConfig {
+            level: "warn,payflow_controller=debug".into(),
+            format: LogFormat::Json,
         },
         switches: vec![SwitchConfig {
             id: SwitchId(1),
@@ -286,7 +293,9 @@ fn an_embedded_and_a_remote_ledger_exclude_each_other() {
 fn two_listeners_never_share_an_address_and_port_0_is_nobodys() {
     assert_eq!(
         problems("[openflow]\nlisten = \"127.0.0.1:8080\"\n"),
-        ["openflow.listen and http.listen: both want 0.0.0.0:8080; give each a port of its own"]
+        [
+            "line 2: openflow.listen and http.listen: both want 0.0.0.0:8080; give each a port of its own"
+        ]
     );
     assert!(
         Config::parse("[openflow]\nlisten = \"tcp:0.0.0.0:0\"\n[http]\nlisten = \"0.0.0.0:0\"\n")
@@ -353,14 +362,14 @@ fn tls_to_databases_needs_its_files_and_the_files_need_it() {
     assert_eq!(
         problems("[ovsdb]\nendpoints = [\"ssl:192.0.2.1:6640\"]\n"),
         [
-            "ovsdb.endpoints: ssl:192.0.2.1:6640 needs [ovsdb.tls] with key, certificate and server_ca"
+            "line 2: ovsdb.endpoints: ssl:192.0.2.1:6640 needs [ovsdb.tls] with key, certificate and server_ca"
         ]
     );
     let files = "[ovsdb.tls]\nkey = \"/k\"\ncertificate = \"/c\"\nserver_ca = \"/a\"\n";
     assert!(
         problems(files)
             .iter()
-            .any(|line| line.starts_with("ovsdb.tls: no server is reached"))
+            .any(|line| line.starts_with("line 1: ovsdb.tls: no server is reached"))
     );
 }
 
@@ -369,21 +378,23 @@ fn tls_needs_its_files_and_the_files_need_tls() {
     assert_eq!(
         problems("[openflow]\nlisten = \"ssl:0.0.0.0:6653\"\n"),
         [
-            "openflow.listen: ssl:0.0.0.0:6653 needs [openflow.tls] with key, certificate and switch_ca"
+            "line 2: openflow.listen: ssl:0.0.0.0:6653 needs [openflow.tls] with key, certificate and switch_ca"
         ]
     );
     let files = "[openflow.tls]\nkey = \"k\"\ncertificate = \"c\"\nswitch_ca = \"a\"\n";
     assert!(
         problems(files)
             .iter()
-            .any(|line| line.starts_with("openflow.tls: nobody is served"))
+            .any(|line| line.starts_with("line 1: openflow.tls: nobody is served"))
     );
     let half = problems("[openflow]\nlisten = \"ssl:0.0.0.0:6653\"\n[openflow.tls]\nkey = \"k\"\n");
     assert_eq!(half.len(), 2, "{half:?}");
     assert!(half.iter().all(|line| line.contains("is missing; write")));
     assert_eq!(
         problems("[openflow]\nlisten = []\n"),
-        ["openflow.listen: no switch could connect; write for example \"ssl:0.0.0.0:6653\""]
+        [
+            "line 2: openflow.listen: no switch could connect; write for example \"ssl:0.0.0.0:6653\""
+        ]
     );
 }
 
@@ -480,4 +491,90 @@ fn prices_that_cannot_be_are_named_with_what_to_write() {
         prices("[prices.follow_demand]\ntarget_per_mille = 1000\n"),
         ["line 2: prices.follow_demand: target_per_mille must be from 1 to 999, not 1000"]
     );
+}
+
+/// Every key there is: a file with a section shows what the section knows.
+fn known_keys() -> BTreeSet<String> {
+    let alternatives = [
+        "[ledger]\nurl = \"http://127.0.0.1:1\"\nchain_id = \"c\"\n",
+        "[prices]\nmodel = \"time_of_day\"\n[[prices.period]]\n",
+        "[prices]\nmodel = \"congestion\"\n[prices.follow_demand]\n",
+    ];
+    let mut known = file::read("").known;
+    for text in alternatives {
+        known.extend(file::read(text).known);
+    }
+    // Whatever turns out to be a section is looked into.
+    let mut open: Vec<String> = known.iter().cloned().collect();
+    while let Some(key) = open.pop() {
+        for text in [format!("[{key}]\n"), format!("[[{key}]]\n")] {
+            for found in file::read(&text).known {
+                if known.insert(found.clone()) {
+                    open.push(found);
+                }
+            }
+        }
+    }
+    known
+}
+
+/// The keys that a text shows, also where they are commented out.
+fn shown_keys(text: &str) -> BTreeSet<String> {
+    let mut shown = BTreeSet::new();
+    let mut section = String::new();
+    for line in text.lines() {
+        let line = line.trim_start_matches(['#', ' ']);
+        if let Some(header) = line.strip_prefix('[') {
+            let name = header.trim_start_matches('[');
+            section = name.split(']').next().unwrap().to_owned();
+            shown.insert(section.clone());
+        } else if let Some((key, _)) = line.split_once(" = ") {
+            if section.is_empty() {
+                shown.insert(key.to_owned());
+            } else {
+                shown.insert(format!("{section}.{key}"));
+            }
+        }
+    }
+    shown
+}
+
+#[test]
+fn the_example_shows_every_key_there_is() {
+    let example = include_str!("../../../examples/operator.toml");
+    let (known, shown) = (known_keys(), shown_keys(example));
+    assert!(known.contains("openflow.tls.crl") && known.contains("prices.period.from"));
+    let missing: Vec<_> = known.difference(&shown).collect();
+    assert!(
+        missing.is_empty(),
+        "not in examples/operator.toml: {missing:?}"
+    );
+}
+
+#[test]
+fn what_no_single_key_shows_is_told_with_the_rest_and_with_its_line() {
+    let text = "[quotes]\nttl_s = 0\n[http]\nlisten = \"127.0.0.1:1\"\nlissten = 1\n\
+        [openflow]\nmax_connections = 0\n[log]\nlevel = \"inof\"\nformat = \"xml\"\n";
+    let told = problems(text);
+    for (line, key) in [
+        (2, "quotes.ttl_s"),
+        (5, "http.lissten"),
+        (7, "openflow.max_connections"),
+        (9, "log.level"),
+        (10, "log.format"),
+    ] {
+        let start = format!("line {line}: {key}: ");
+        assert!(told.iter().any(|it| it.starts_with(&start)), "{told:#?}");
+    }
+    assert_eq!(told.len(), 5, "{told:#?}");
+}
+
+#[test]
+fn the_default_of_a_wrong_key_is_not_judged() {
+    // Without the key, [openflow.tls] would be missing; it is not.
+    let text = "[openflow]\nlisten = \"ssl:127.0.0.1:6653\"\n[openflow.tls]\nkey = \"k\"\n\
+        certificate = 7\nswitch_ca = \"ca\"\n";
+    let told = problems(text);
+    assert_eq!(told.len(), 1, "{told:#?}");
+    assert!(told[0].contains("openflow.tls.certificate"), "{told:#?}");
 }

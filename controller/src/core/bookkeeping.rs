@@ -286,6 +286,8 @@ impl Bookkeeper {
             | Record::PortRenumbered { .. }
             | Record::SwitchBound { .. }
             | Record::Drained { .. }
+            | Record::SellingStopped { .. }
+            | Record::Restored { .. }
             | Record::BasePrice { .. }
             | Record::SwitchForgotten { .. }
             | Record::VoucherForked { .. }

@@ -37,6 +37,9 @@ pub enum Input {
         /// What is asked.
         request: Request,
     },
+    /// The operator wants something else from now on: prices, limits, shares, receipts, enrolled keys. The chain, the asset and
+    /// how patient the controller is stay what they were at the start.
+    Reconfigured(Box<super::CoreConfig>),
     /// The ledger answered an order, or has news.
     Ledger(LedgerEvent),
     /// Every journal record up to and including this sequence number is durable.
@@ -195,6 +198,10 @@ pub enum Request {
         /// Or not any more.
         drained: bool,
     },
+    /// `PUT` and `DELETE /v1/sales/stop` (operator): nothing new is sold; or again.
+    StopSelling(bool),
+    /// Whether anything new is sold.
+    Selling,
     /// `GET /v1/books` (operator): every sum of money.
     Books,
     /// `GET /v1/books/accounts`: the operator's and everybody's, or what a buyer has a part in.

@@ -258,6 +258,23 @@ pub enum Record {
         /// When.
         at: Time,
     },
+    /// The operator sells nothing new; or again.
+    SellingStopped {
+        /// Nothing.
+        stopped: bool,
+        /// When.
+        at: Time,
+    },
+    /// A copy of this journal was put in its place, and what happened since is not known: numbers that may have been used are
+    /// passed over.
+    Restored {
+        /// The number of the next quote.
+        next_quote: u64,
+        /// The number of the next prepaid account.
+        next_account: u64,
+        /// When, by the wall clock.
+        at: Time,
+    },
     /// The base price has followed demand.
     BasePrice {
         /// What it is now.

@@ -13,6 +13,7 @@
 //! | [`accounts`] | what is paid from prepaid accounts, with vouchers |
 //! | `changing` | another rate or duration for what is carried |
 //! | `draining` | links and switches that go out of service |
+//! | `operating` | whether anything new is sold, and a configuration that changes while everything runs |
 //! | `moving` | which path a flow has when the one it had is gone |
 //! | [`receipts`] | signed accounts while a reservation runs and at its end, one chain of them all |
 //! | [`sessions`] | what reservations are called at the CAMARA face |
@@ -20,6 +21,7 @@
 //! | [`reservation`] | the life of a reservation, as two tables |
 //! | [`bookkeeping`] | which transfers between accounts a record means |
 //! | `register` | the durable state: the journal's records, applied |
+//! | [`replay`] | nothing: what records mean, for copies of a journal |
 //! | [`planted`] | nothing: faults for the simulation to find |
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -49,6 +51,7 @@ pub mod io;
 pub mod journal;
 mod moving;
 pub mod network;
+mod operating;
 mod paying;
 pub mod payload;
 mod payouts;
@@ -59,10 +62,12 @@ pub mod problem;
 mod quoting;
 pub mod receipts;
 mod register;
+pub mod replay;
 pub mod reply;
 pub mod reservation;
 mod serving;
 pub mod sessions;
+mod telling;
 #[cfg(test)]
 mod tests;
 mod views;
@@ -264,6 +269,7 @@ impl Core {
                 caller,
                 request,
             } => self.request(id, &caller, request),
+            Input::Reconfigured(config) => self.reconfigure(*config),
             Input::Ledger(event) => self.ledger_event(event),
             Input::Journaled { through } => {
                 self.gate.durable(through);
@@ -375,6 +381,7 @@ impl Core {
         self.register
             .apply(&record)
             .expect("only facts that can follow are recorded: `respond` and `next` agree, tested pair by pair");
+        telling::tell(&record);
         let sequence = self.gate.write();
         let transfers = self
             .bookkeeper

@@ -166,7 +166,16 @@ impl Core {
         }
     }
 
+    /// The id of the reservation that a payout concerns, for the log.
+    fn reservation_of(&self, payout: u64) -> Option<String> {
+        let number = self.register.payouts.get(&payout)?.of.reservation()?;
+        Some(number.reservation_id())
+    }
+
     pub(super) fn payout_built(&mut self, id: u64, result: Result<Outgoing, BuildError>) {
+        let reservation = self.reservation_of(id);
+        let payout = self.register.payouts.get(&id);
+        let perhaps_paid = payout.is_some_and(|it| self.register.is_perhaps_paid(it.of));
         let Some(progress) = self
             .payout
             .as_mut()
@@ -194,11 +203,14 @@ impl Core {
             Err(error) => {
                 progress.step = Step::Build { asked: false };
                 progress.failures = progress.failures.saturating_add(1);
-                tracing::warn!(payout = id, %error, "the payout cannot be built now");
+                tracing::warn!(reservation, payout = id, %error, "the payout cannot be built now");
                 let often = progress.failures >= MOST_FAILURES;
                 match error {
-                    // What a sweep for another payment took along is in the treasury. (Once may be a node that lags.)
-                    BuildError::Impossible { .. } if often && !progress.from_treasury => {
+                    // What a sweep for another payment took along is in the treasury. (Once may be a node that lags.) Not where
+                    // a journal was restored, and what it lacks may have paid this already.
+                    BuildError::Impossible { .. }
+                        if often && !progress.from_treasury && !perhaps_paid =>
+                    {
                         progress.from_treasury = true;
                         progress.failures = 0;
                     }
@@ -317,7 +329,8 @@ impl Core {
         };
         let payout = progress.id;
         progress.step = Step::Build { asked: false };
-        tracing::warn!(payout, reason, "a payout is built again");
+        let reservation = self.reservation_of(payout);
+        tracing::warn!(reservation, payout, reason, "a payout is built again");
         self.record(Record::PayoutDead {
             payout,
             reason: reason.to_owned(),

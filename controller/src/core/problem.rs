@@ -45,6 +45,7 @@ pub enum ProblemKind {
     MethodNotAllowed,
     LedgerUnavailable,
     NotReady,
+    NotSelling,
     Internal,
     Voucher(VoucherProblem),
 }
@@ -74,7 +75,7 @@ impl ProblemKind {
             | Self::IdempotencyConflict => 422,
             Self::HoldLimit | Self::TooManyRequests => 429,
             Self::Internal => 500,
-            Self::LedgerUnavailable | Self::NotReady => 503,
+            Self::LedgerUnavailable | Self::NotReady | Self::NotSelling => 503,
             Self::Voucher(problem) => problem.status(),
         }
     }
@@ -107,6 +108,7 @@ impl ProblemKind {
             Self::MethodNotAllowed => "method-not-allowed",
             Self::LedgerUnavailable => "ledger-unavailable",
             Self::NotReady => "not-ready",
+            Self::NotSelling => "not-selling",
             Self::Internal => "internal",
             Self::Voucher(problem) => problem.name(),
         }
@@ -140,6 +142,7 @@ impl ProblemKind {
             Self::MethodNotAllowed => "The resource does not support this method",
             Self::LedgerUnavailable => "The ledger does not answer",
             Self::NotReady => "The controller is not ready",
+            Self::NotSelling => "Nothing new is sold at present",
             Self::Internal => "The controller failed",
             Self::Voucher(problem) => problem.title(),
         }

@@ -278,6 +278,7 @@ impl Core {
 
     /// Nothing is sold that could not be paid for, settled or refunded.
     pub(super) fn can_sell(&self) -> Result<(), Problem> {
+        self.is_selling()?;
         if !self.ledger_up {
             return Err(Problem::new(
                 ProblemKind::LedgerUnavailable,

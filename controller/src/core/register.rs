@@ -37,6 +37,10 @@ pub(super) struct Register {
     pub(super) switch_keys: BTreeMap<SwitchId, KeyFingerprint>,
     /// Links and switches that are taken out of service.
     pub(super) drained: BTreeSet<(SwitchId, Option<PortNo>)>,
+    /// Numbers below were perhaps used by what is not known any more.
+    pub(super) numbers_from: (u64, u64),
+    /// Since when nothing new is sold, because the operator says so.
+    pub(super) selling_stopped: Option<Time>,
     /// Names of the ports through which something was sold.
     pub(super) port_names: BTreeMap<PortRef, String>,
     /// Who is, or was, carried as what.
@@ -222,11 +226,9 @@ impl Register {
 
     /// The number for the next quote.
     pub(super) fn next_number(&self) -> ReservationNumber {
-        ReservationNumber(
-            self.reservations
-                .last_key_value()
-                .map_or(1, |(last, _)| last.0 + 1),
-        )
+        let last = self.reservations.last_key_value();
+        let next = last.map_or(1, |(last, _)| last.0 + 1);
+        ReservationNumber(next.max(self.numbers_from.0))
     }
 
     /// The number for the next payout.
@@ -234,6 +236,16 @@ impl Register {
         self.payouts
             .last_key_value()
             .map_or(1, |(last, _)| last + 1)
+    }
+
+    /// Whether what is not known any more, because an old copy of the journal was restored, may have paid this already.
+    pub(super) fn is_perhaps_paid(&self, of: PayoutFor) -> bool {
+        let (quotes, accounts) = self.numbers_from;
+        match of {
+            PayoutFor::Settlement(number) | PayoutFor::Mispayment(number) => number.0 < quotes,
+            PayoutFor::Closing(account) | PayoutFor::LateDeposit(account) => account.0 < accounts,
+            PayoutFor::Chain => false,
+        }
     }
 
     /// The payouts that are not final, oldest first.
@@ -460,6 +472,19 @@ impl Register {
                 } else {
                     self.drained.remove(&(*switch, *port));
                 }
+                Ok(())
+            }
+            Record::Restored {
+                next_quote,
+                next_account,
+                ..
+            } => {
+                let (quotes, accounts) = self.numbers_from;
+                self.numbers_from = ((*next_quote).max(quotes), (*next_account).max(accounts));
+                Ok(())
+            }
+            Record::SellingStopped { stopped, at } => {
+                self.selling_stopped = stopped.then_some(*at);
                 Ok(())
             }
             Record::BasePrice { price, .. } => {

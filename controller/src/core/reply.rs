@@ -1,7 +1,7 @@
 //! Answers to requests; the API turns them into JSON.
 
 use payflow_payment::{
-    Amount, BookAccount, ChainEnd, DocumentHash, Signed, Transfer, TransferId, TxDigest,
+    Amount, BookAccount, ChainEnd, DocumentHash, Signed, Transfer, TransferId, TxDigest, UnixMillis,
 };
 use payflow_qos::{PortNo, PortRef, SwitchId};
 use serde::{Deserialize, Serialize};
@@ -47,6 +47,8 @@ pub enum Answer {
     Forgotten(SwitchKey),
     /// What is out of service now.
     Drain(Drain),
+    /// Whether anything new is sold.
+    Selling(Selling),
     /// The books.
     Books(Books),
     /// Everything that was signed of a reservation.
@@ -92,6 +94,16 @@ pub struct Drain {
     pub moved: Vec<String>,
     /// Those for which no other path has room: they stay until they end.
     pub stay: Vec<String>,
+}
+
+/// Whether anything new is sold, as far as the operator decides it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Selling {
+    /// It is.
+    pub selling: bool,
+    /// Since when it is not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stopped_at: Option<UnixMillis>,
 }
 
 /// The network as anybody may see it.
@@ -240,6 +252,9 @@ pub struct Readiness {
     pub treasury: bool,
     /// Switches connected and read back.
     pub switches_ready: usize,
+    /// The operator has stopped selling: what is bought is served, and nothing new is sold.
+    #[serde(default)]
+    pub selling_stopped: bool,
     /// What is missing, for people.
     pub missing: Vec<String>,
 }

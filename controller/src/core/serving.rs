@@ -228,10 +228,7 @@ impl Core {
                 }
             }
             NetworkEvent::Capacity { link, capacity } => {
-                let name = self.network.port_name(link);
-                let shares = &self.config.shares;
-                let own = name.and_then(|name| shares.ports.get(&(link.switch, name)));
-                self.book.set_share(link, *own.unwrap_or(&shares.usual));
+                self.book.set_share(link, self.share_of(link));
                 let too_much = match capacity {
                     Some(capacity) => self.book.set_capacity(link, capacity),
                     None => self.book.clear_capacity(link),

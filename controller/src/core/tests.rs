@@ -21,6 +21,7 @@ mod changing;
 mod figures;
 mod grouping;
 mod moving;
+mod operating;
 mod pricing;
 mod receipting;
 mod scheduling;

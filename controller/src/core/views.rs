@@ -59,6 +59,8 @@ impl Core {
                 port,
                 drained,
             } => self.drain(caller, switch, port, drained),
+            Request::StopSelling(stopped) => self.stop_selling(caller, stopped),
+            Request::Selling => Ok(Answer::Selling(self.selling())),
             Request::Books => operator(caller).map(|()| Answer::Books(self.books())),
             Request::Receipts(number) => self
                 .receipts(caller, number)
@@ -263,6 +265,10 @@ impl Core {
                 self.config.treasury_minimum
             ));
         }
+        let selling_stopped = !self.selling().selling;
+        if selling_stopped {
+            missing.push("the operator has stopped selling; what is bought is served".to_owned());
+        }
         if switches_ready == 0 {
             missing.push("no switch is connected".to_owned());
         }
@@ -271,6 +277,7 @@ impl Core {
             ledger: self.ledger_up,
             treasury,
             switches_ready,
+            selling_stopped,
             missing,
         }
     }

@@ -5,10 +5,11 @@ use std::{net::SocketAddr, sync::Arc};
 use payflow_payment::{ChainId, PublicKey, ledger::Ledger};
 use tokio::sync::{broadcast, mpsc, oneshot};
 
-use super::event_loop::Event;
+use super::{core_config, event_loop::Event};
+use crate::config::Config;
 use crate::core::{
     document::ReservationView,
-    io::{Caller, Request},
+    io::{Caller, Input, Request},
     problem::{Problem, ProblemKind},
     reply::Answer,
 };
@@ -57,6 +58,14 @@ impl Handle {
         };
         self.events.send(event).await.map_err(|_| stopping())?;
         answer.await.map_err(|_| stopping())?
+    }
+
+    /// From now on the operator wants it so: prices, terms of quotes, receipts, the enrolled, shares. Whatever else the
+    /// configuration says stays as it was at the start. `false` when the controller is stopping.
+    pub async fn reconfigure(&self, config: &Config) -> bool {
+        let wanted = core_config(config, self.chain_id().clone());
+        let input = Input::Reconfigured(Box::new(wanted));
+        self.events.send(Event::Input(input)).await.is_ok()
     }
 
     /// Every reservation that changes from now on, as it is after the change. A receiver that does not

@@ -40,7 +40,7 @@ use self::{
     switches::{ListenError, Switches},
 };
 use crate::{
-    config::{Config, ConfigError, LedgerConfig, Listener, OvsdbEndpoint},
+    config::{Config, ConfigError, Listener, OvsdbEndpoint},
     core::{
         Contradiction, Core, CoreConfig, OperatorKeys, Shares,
         io::Input,
@@ -52,6 +52,7 @@ use crate::{
 mod clock;
 mod embedded;
 mod event_loop;
+mod files;
 mod handle;
 mod ledger;
 mod ovsdb;
@@ -61,9 +62,10 @@ mod switches;
 #[cfg(test)]
 mod tests;
 
+pub use files::{FileProblem, check_files};
 pub use handle::{Addresses, Handle};
 pub use pem::TlsError;
-pub use store::StoreError;
+pub use store::{Copied, CopyError, Restored, StoreError, back_up, restore};
 
 // For the benches, which measure a commit without the event loop around it.
 #[doc(hidden)]
@@ -159,34 +161,6 @@ pub enum RunError {
     Panicked(String),
 }
 
-/// Reads the keys and certificates that the configuration names, and says what is wrong with the first that cannot be used.
-///
-/// # Errors
-/// [`TlsError`], with the key of the configuration and the file.
-pub fn check_files(config: &Config) -> Result<(), TlsError> {
-    if let Some(files) = &config.openflow.tls {
-        switches::check_files(files)?;
-    }
-    if let Some(files) = &config.ovsdb.tls {
-        ovsdb::check_files(files)?;
-    }
-    Ok(())
-}
-
-/// Whether the committee that the configuration names can be used.
-///
-/// # Errors
-/// Says which file, and what is wrong with it.
-pub fn check_committee(config: &Config) -> Result<(), StartError> {
-    match &config.ledger {
-        LedgerConfig::Remote {
-            committee: Some(path),
-            ..
-        } => embedded::read_committee(path).map(drop),
-        LedgerConfig::Remote { .. } | LedgerConfig::Embedded { .. } => Ok(()),
-    }
-}
-
 /// Takes the class queues off every port in the databases of the configuration, for a controller that will not come back;
 /// flows that are still paid for lose what they are guaranteed. For each database, how many ports had queues, or why it
 /// could not be done there.
@@ -217,7 +191,7 @@ pub async fn remove_classes(
 /// Says what is wrong and what to do about it; nothing is left running then.
 pub async fn run(config: Config) -> Result<Controller, StartError> {
     config.check()?;
-    check_files(&config)?;
+    files::first_wrong(&config)?;
     let dir = config.data_dir.0.clone();
     let mut store = Store::open(&dir).await?;
     let keys = Arc::new(operator_keys(&dir, &store)?);

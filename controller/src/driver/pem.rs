@@ -57,6 +57,16 @@ pub enum TlsError {
     },
 }
 
+impl TlsError {
+    /// The key of the configuration that names the file.
+    #[must_use]
+    pub fn key(&self) -> &'static str {
+        match self {
+            Self::Read { key, .. } | Self::Exposed { key, .. } | Self::Content { key, .. } => key,
+        }
+    }
+}
+
 /// A private key that nobody else may read, and the certificate for it with what is needed to follow it to its CA. Both
 /// come with the key of the configuration that names them.
 pub(super) fn certified_key(
@@ -64,22 +74,12 @@ pub(super) fn certified_key(
     (chain_name, chain_file): (&'static str, &Path),
     provider: &CryptoProvider,
 ) -> Result<CertifiedKey, TlsError> {
-    guard_key(key_name, key_file)?;
     let wrong = |key, file: &Path, reason: String| TlsError::Content {
         key,
         file: file.to_owned(),
         reason,
     };
-    let key = PrivateKeyDer::from_pem_slice(&read(key_name, key_file)?).map_err(|error| {
-        let reason = match error {
-            pem::Error::NoItemsFound => {
-                "it holds no private key in PEM without a passphrase".to_owned()
-            }
-            // What the library says may quote the file.
-            _ => "it is not PEM, or damaged".to_owned(),
-        };
-        wrong(key_name, key_file, reason)
-    })?;
+    let key = private_key(key_name, key_file)?;
     let chain: Vec<CertificateDer<'static>> = items(chain_name, chain_file)?;
     CertifiedKey::from_der(chain, key, provider).map_err(|error| match error {
         Error::InconsistentKeys(_) => wrong(
@@ -88,6 +88,28 @@ pub(super) fn certified_key(
             format!("it is not for the key in {}", key_file.display()),
         ),
         other => wrong(key_name, key_file, other.to_string()),
+    })
+}
+
+/// A private key that nobody else may read.
+pub(super) fn private_key(
+    name: &'static str,
+    file: &Path,
+) -> Result<PrivateKeyDer<'static>, TlsError> {
+    guard_key(name, file)?;
+    PrivateKeyDer::from_pem_slice(&read(name, file)?).map_err(|error| {
+        let reason = match error {
+            pem::Error::NoItemsFound => {
+                "it holds no private key in PEM without a passphrase".to_owned()
+            }
+            // What the library says may quote the file.
+            _ => "it is not PEM, or damaged".to_owned(),
+        };
+        TlsError::Content {
+            key: name,
+            file: file.to_owned(),
+            reason,
+        }
     })
 }
 

@@ -28,6 +28,8 @@ use crate::{core::journal::Record, metrics::Instruments};
 use payflow_payment::{PaymentKey, Transfer};
 use payflow_qos::Time;
 
+pub use backup::{Copied, CopyError, Restored, back_up, restore};
+
 /// Version of the tables, in `PRAGMA user_version`. Rises with every change to them.
 const SCHEMA_VERSION: u32 = 2;
 
@@ -42,6 +44,9 @@ const BATCH: usize = 512;
 
 /// Records that may wait for the writer before the event loop waits too.
 const QUEUE: usize = 4 * BATCH;
+
+/// The journal, in a data directory.
+const FILE_NAME: &str = "journal.sqlite";
 
 const SCHEMA: &str = "
     CREATE TABLE journal(
@@ -71,8 +76,8 @@ pub struct Store {
     file: PathBuf,
     last: u64,
     version: u32,
-    /// Held, not read: the operating system releases the lock when the process ends, however it ends.
-    _lock: File,
+    /// Held, not read: the operating system releases the lock when the process ends, however it ends. None of a copy.
+    _lock: Option<File>,
 }
 
 /// A record, its number, and the transfers that it means.
@@ -167,7 +172,12 @@ impl Store {
     pub async fn open(dir: &Path) -> Result<Self, StoreError> {
         prepare_directory(dir)?;
         let lock = lock_directory(dir)?;
-        let file = dir.join("journal.sqlite");
+        Self::open_locked(dir, lock).await
+    }
+
+    /// Opens it where the directory is locked already.
+    async fn open_locked(dir: &Path, lock: File) -> Result<Self, StoreError> {
+        let file = dir.join(FILE_NAME);
         if !is_ours(&file)? {
             create(&file).await?;
         }
@@ -176,9 +186,17 @@ impl Store {
             .create_if_missing(false)
             .journal_mode(SqliteJournalMode::Wal)
             .synchronous(SqliteSynchronous::Full);
-        let mut connection = SqliteConnection::connect_with(&options)
+        let connection = SqliteConnection::connect_with(&options)
             .await
             .map_err(|error| sqlite(&file, error))?;
+        let mut store = Self::of(connection, &file).await?;
+        store._lock = Some(lock);
+        Ok(store)
+    }
+
+    /// The journal in a file that is open, whole and of this version or an older one.
+    async fn of(mut connection: SqliteConnection, file: &Path) -> Result<Self, StoreError> {
+        let file = file.to_owned();
         let verdict = sqlx::query("PRAGMA quick_check(1)")
             .fetch_one(&mut connection)
             .await;
@@ -219,7 +237,7 @@ impl Store {
             file,
             last,
             version,
-            _lock: lock,
+            _lock: None,
         })
     }
 
@@ -252,11 +270,19 @@ impl Store {
 
     /// Compares the transfers that were written with those that the journal means. A journal from before there were any gets them.
     pub(crate) async fn keep_transfers(&mut self, meant: &[Transfer]) -> Result<(), StoreError> {
-        let found = if self.version == WITHOUT_TRANSFERS {
-            self.upgrade(meant).await.map(|()| None)
-        } else {
-            transfers::difference(&mut self.connection, meant).await
-        };
+        if self.version == WITHOUT_TRANSFERS {
+            let upgraded = self.upgrade(meant).await;
+            return upgraded.map_err(|error| sqlite(&self.file, error));
+        }
+        self.compare_transfers(meant).await
+    }
+
+    /// Compares them and writes nothing: a copy of an older version has none to compare.
+    async fn compare_transfers(&mut self, meant: &[Transfer]) -> Result<(), StoreError> {
+        if self.version == WITHOUT_TRANSFERS {
+            return Ok(());
+        }
+        let found = transfers::difference(&mut self.connection, meant).await;
         match found.map_err(|error| sqlite(&self.file, error))? {
             None => Ok(()),
             Some(reason) => Err(StoreError::Damaged {
@@ -264,6 +290,17 @@ impl Store {
                 reason,
             }),
         }
+    }
+
+    /// Closes the file.
+    async fn close(self) -> Result<(), StoreError> {
+        let Self {
+            connection, file, ..
+        } = self;
+        connection
+            .close()
+            .await
+            .map_err(|error| sqlite(&file, error))
     }
 
     async fn upgrade(&mut self, meant: &[Transfer]) -> Result<(), sqlx::Error> {
@@ -604,6 +641,7 @@ fn sqlite(file: &Path, error: sqlx::Error) -> StoreError {
     }
 }
 
+mod backup;
 #[cfg(test)]
 mod tests;
 mod transfers;

@@ -20,6 +20,7 @@ pub(crate) struct Controller {
     program: Option<Program>,
     http: SocketAddr,
     openflow: Vec<SocketAddr>,
+    environment: Vec<(&'static str, String)>,
 }
 
 impl Controller {
@@ -33,7 +34,13 @@ impl Controller {
             program: None,
             http: nowhere,
             openflow: vec![nowhere],
+            environment: Vec::new(),
         }
+    }
+
+    /// From the next start on this is in its environment.
+    pub(crate) fn set(&mut self, name: &'static str, value: String) {
+        self.environment.push((name, value));
     }
 
     /// Starts the program, and does not wait for it.
@@ -41,7 +48,14 @@ impl Controller {
         assert!(self.program.is_none(), "it runs already");
         self.runs += 1;
         let args = ["controller", "--config", "payflow.toml"];
-        self.program = Some(Program::start(&self.dir, PAYFLOW, &args, &self.log_name()));
+        let log = self.log_name();
+        self.program = Some(Program::start_with(
+            &self.dir,
+            PAYFLOW,
+            &args,
+            &log,
+            &self.environment,
+        ));
     }
 
     /// Waits until it says that it listens, and where. What it says instead, if it ends.
@@ -81,6 +95,22 @@ impl Controller {
         program.terminate();
         let (status, took) = program.wait();
         (status.success(), took)
+    }
+
+    /// SIGHUP: the configuration is to be read again.
+    pub(crate) fn reload(&self) {
+        self.program.as_ref().unwrap().signal(Signal::SIGHUP);
+    }
+
+    /// Waits until it has ended; whether it ended well, and after how long.
+    pub(crate) fn ended(&mut self) -> (bool, Duration) {
+        let (status, took) = self.program.take().unwrap().wait();
+        (status.success(), took)
+    }
+
+    /// SIGTERM, and not waited for.
+    pub(crate) fn terminate(&mut self) {
+        self.program.as_mut().unwrap().terminate();
     }
 
     /// SIGSTOP: it answers nothing, and what is connected to it stays connected.

@@ -77,6 +77,17 @@ impl Program {
     ///
     /// The kernel's promise is bound to the thread that starts it: start it from the test's own.
     pub(crate) fn start(dir: &Path, program: &str, args: &[&str], log: &str) -> Self {
+        Self::start_with(dir, program, args, log, &[])
+    }
+
+    /// The same, with more in its environment.
+    pub(crate) fn start_with(
+        dir: &Path,
+        program: &str,
+        args: &[&str],
+        log: &str,
+        environment: &[(&str, String)],
+    ) -> Self {
         let file = File::options()
             .create(true)
             .append(true)
@@ -87,6 +98,7 @@ impl Program {
             .args(args)
             .current_dir(dir)
             .envs(["OVS_RUNDIR", "OVS_LOGDIR", "OVS_DBDIR"].map(|name| (name, dir)))
+            .envs(environment.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
             .stdout(file.try_clone().unwrap())
             .stderr(file)

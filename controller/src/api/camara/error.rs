@@ -160,7 +160,9 @@ impl From<Problem> for CamaraError {
             | ProblemKind::Voucher(_) => (402, "PAYMENT_REQUIRED"),
             ProblemKind::HoldLimit => (429, "QUOTA_EXCEEDED"),
             ProblemKind::TooManyRequests => (429, "TOO_MANY_REQUESTS"),
-            ProblemKind::LedgerUnavailable | ProblemKind::NotReady => (503, "UNAVAILABLE"),
+            ProblemKind::LedgerUnavailable | ProblemKind::NotReady | ProblemKind::NotSelling => {
+                (503, "UNAVAILABLE")
+            }
             ProblemKind::Internal => (500, "INTERNAL"),
         };
         Self::new(status, code, it.detail)

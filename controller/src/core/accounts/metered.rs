@@ -45,8 +45,8 @@ impl Core {
                 other.reservation_id()
             ));
         }
-        let grace = u64::try_from(self.config.grace.as_millis()).unwrap_or(u64::MAX);
         let quote = reservation.quote();
+        let grace = quote.payment.grace_ms;
         let spread = quote.spread();
         Ok(spread.map_or(quote.payment.price, |it| {
             Amount(it.earned_until(grace.min(quote.duration_ms)))

@@ -43,11 +43,9 @@ impl Prepaid {
 impl Register {
     /// The number for the next account.
     pub(in crate::core) fn next_account(&self) -> AccountNumber {
-        AccountNumber(
-            self.accounts
-                .last_key_value()
-                .map_or(1, |(last, _)| last.0 + 1),
-        )
+        let last = self.accounts.last_key_value();
+        let next = last.map_or(1, |(last, _)| last.0 + 1);
+        AccountNumber(next.max(self.numbers_from.1))
     }
 
     /// Applies a record about accounts.

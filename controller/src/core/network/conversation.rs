@@ -533,7 +533,7 @@ impl Network {
                 continue;
             }
             if self.may_say(switch, Chatter::Refusals, now) {
-                warn!(%switch, ?flow, reason, "the switch refused an entry");
+                warn!(reservation = %flow.reservation_id(), %switch, ?flow, reason, "the switch refused an entry");
             }
             self.refused(flow, format!("switch {switch}: {reason}"));
         }
@@ -567,7 +567,7 @@ impl Network {
                     owner.filter(|_| removed.reason != FlowRemovedReason::HARD_TIMEOUT)
                     && self.may_say(id, Chatter::Removals, now)
                 {
-                    warn!(switch = %id, ?flow, reason = ?removed.reason, "somebody removed an entry of ours");
+                    warn!(reservation = %flow.reservation_id(), switch = %id, ?flow, reason = ?removed.reason, "somebody removed an entry of ours");
                 }
                 self.stirred
                     .extend(owner.filter(|flow| *flow != INFRASTRUCTURE));

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::identity::{Certificate, KeyFingerprint, Peer};
 use super::selector::Selector;
+use crate::core::document::ReservationNumber;
 
 /// One connection from a switch, numbered by the driver; never reused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -277,6 +278,14 @@ pub struct FlowId {
     pub reservation: u64,
     /// Rises with every new path of the same reservation.
     pub generation: u16,
+}
+
+impl FlowId {
+    /// The reservation's id, for the log; where others took its place, that of the first.
+    #[must_use]
+    pub fn reservation_id(self) -> String {
+        ReservationNumber(self.reservation).reservation_id()
+    }
 }
 
 /// Everything the data plane needs to carry one paid flow.

@@ -213,7 +213,7 @@ fn the_base_price_follows_demand_slowly_and_is_remembered() {
     assert!(low < 300_000_000, "{low}");
     desk.quote_with(|body| {
         body.destination_port = Some(9.into());
-        body.rate_bps = 7_500_000;
+        body.rate_bps = 5_000_000;
         body.duration_s = 600;
     })
     .map(|quote| pay(&mut desk, &quote.document))
