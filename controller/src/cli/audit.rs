@@ -357,14 +357,23 @@ fn returned(view: &AccountView) -> impl Iterator<Item = &TransferView> {
     view.settlement.iter().chain(&view.other_refunds)
 }
 
-/// What the controller says that the ledger has.
+/// What the controller says of a transaction.
 struct Claim {
     /// For people.
     of: String,
     digest: TxDigest,
-    checkpoint: u64,
-    /// Who received how much of what, if anything.
-    credit: Option<(Address, Amount, Asset)>,
+    claimed: Claimed,
+}
+
+enum Claimed {
+    /// The ledger has it.
+    Done {
+        checkpoint: u64,
+        /// Who received how much of what, if anything.
+        credit: Option<(Address, Amount, Asset)>,
+    },
+    /// It never moved anything, and another was made in its place.
+    GivenUp,
 }
 
 fn claims(views: &[ReservationView], prepaid: &[AccountView]) -> Vec<Claim> {
@@ -378,38 +387,51 @@ fn claims(views: &[ReservationView], prepaid: &[AccountView]) -> Vec<Claim> {
             claims.push(Claim {
                 of: format!("the payment of {}", view.id),
                 digest: digest.clone(),
-                checkpoint,
-                credit: Some((terms.pay_to.clone(), amount, terms.asset.clone())),
+                claimed: Claimed::Done {
+                    checkpoint,
+                    credit: Some((terms.pay_to.clone(), amount, terms.asset.clone())),
+                },
             });
         }
-        claims.extend(outgoing(view).filter_map(|it| sent(it, &view.id, &terms.asset)));
+        claims.extend(outgoing(view).flat_map(|it| sent(it, &view.id, &terms.asset)));
     }
     for view in prepaid {
         let account = &view.account.document;
         claims.extend(view.deposits.iter().map(|deposit| Claim {
             of: format!("a deposit of {}", account.id),
             digest: deposit.digest.clone(),
-            checkpoint: deposit.checkpoint,
-            credit: Some((
-                account.pay_to.clone(),
-                deposit.amount,
-                account.asset.clone(),
-            )),
+            claimed: Claimed::Done {
+                checkpoint: deposit.checkpoint,
+                credit: Some((
+                    account.pay_to.clone(),
+                    deposit.amount,
+                    account.asset.clone(),
+                )),
+            },
         }));
-        claims.extend(returned(view).filter_map(|it| sent(it, &account.id, &account.asset)));
+        claims.extend(returned(view).flat_map(|it| sent(it, &account.id, &account.asset)));
     }
     claims
 }
 
-/// What is claimed of a transfer, once it is final.
-fn sent(transfer: &TransferView, of: &str, asset: &Asset) -> Option<Claim> {
+/// What is claimed of a transfer, once it is final; and of those that were given up before it.
+fn sent(transfer: &TransferView, of: &str, asset: &Asset) -> Vec<Claim> {
     let (to, amount) = (transfer.to.clone(), transfer.amount);
-    Some(Claim {
+    let done = transfer.digest.clone().zip(transfer.checkpoint);
+    let done = done.map(|(digest, checkpoint)| Claim {
         of: format!("a transfer of {of}"),
-        digest: transfer.digest.clone()?,
-        checkpoint: transfer.checkpoint?,
-        credit: (!amount.is_zero()).then(|| (to, amount, asset.clone())),
-    })
+        digest,
+        claimed: Claimed::Done {
+            checkpoint,
+            credit: (!amount.is_zero()).then(|| (to, amount, asset.clone())),
+        },
+    });
+    let given_up = transfer.given_up.iter().map(|digest| Claim {
+        of: format!("a transfer of {of} that was given up"),
+        digest: digest.clone(),
+        claimed: Claimed::GivenUp,
+    });
+    done.into_iter().chain(given_up).collect()
 }
 
 /// What the ledger says otherwise. An error where it says nothing: what is unknown is no finding.
@@ -430,6 +452,7 @@ async fn of_ledger(ledger: &HostLedger, claims: Vec<Claim>) -> Result<Vec<String
                 )));
             }
             Lookup::Found(evidence) => findings.extend(claim.contradiction(&evidence)),
+            Lookup::NotFound if matches!(claim.claimed, Claimed::GivenUp) => {}
             Lookup::NotFound => {
                 findings.push(format!(
                     "{}, {}, is not on the ledger",
@@ -450,16 +473,21 @@ async fn of_ledger(ledger: &HostLedger, claims: Vec<Claim>) -> Result<Vec<String
 impl Claim {
     fn contradiction(&self, evidence: &Evidence) -> Option<String> {
         let name = format!("{}, {}", self.of, self.digest);
+        let Claimed::Done { checkpoint, credit } = &self.claimed else {
+            return evidence
+                .succeeded
+                .then(|| format!("{name}, is on the ledger: its money went out twice"));
+        };
         if !evidence.succeeded {
             return Some(format!("{name}, failed on the ledger"));
         }
-        if evidence.checkpoint != Some(self.checkpoint) {
+        if evidence.checkpoint != Some(*checkpoint) {
             return Some(format!(
-                "{name}, is in checkpoint {:?} and not in {}",
-                evidence.checkpoint, self.checkpoint
+                "{name}, is in checkpoint {:?} and not in {checkpoint}",
+                evidence.checkpoint
             ));
         }
-        let (to, amount, asset) = self.credit.as_ref()?;
+        let (to, amount, asset) = credit.as_ref()?;
         let received = Credit::sum(&evidence.credits, to, asset);
         (received != *amount).then(|| format!("{name}, gave {received} to {to} and not {amount}"))
     }
@@ -559,8 +587,10 @@ mod tests {
         let claim = Claim {
             of: "the payment of r1".to_owned(),
             digest: TxDigest::new("d"),
-            checkpoint: 7,
-            credit: Some((Address::new("a"), Amount(10), Asset::iota())),
+            claimed: Claimed::Done {
+                checkpoint: 7,
+                credit: Some((Address::new("a"), Amount(10), Asset::iota())),
+            },
         };
         let credit = |amount| Credit {
             address: Address::new("a"),
@@ -587,11 +617,22 @@ mod tests {
             },
             Evidence {
                 credits: vec![credit(11)],
-                ..right
+                ..right.clone()
             },
         ];
         for wrong in wrong {
             assert!(claim.contradiction(&wrong).is_some(), "{wrong:?}");
         }
+        let given_up = Claim {
+            claimed: Claimed::GivenUp,
+            ..claim
+        };
+        let twice = given_up.contradiction(&right).unwrap();
+        assert!(twice.ends_with("its money went out twice"), "{twice}");
+        let in_vain = Evidence {
+            succeeded: false,
+            ..right
+        };
+        assert_eq!(given_up.contradiction(&in_vain), None);
     }
 }

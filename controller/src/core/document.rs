@@ -399,6 +399,10 @@ pub struct TransferView {
     /// negative when rebates were larger.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gas_nanos: Option<i64>,
+    /// Transactions that were signed for it before, and moved nothing: they failed on the ledger, or can never execute
+    /// because a coin of theirs was spent elsewhere.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub given_up: Vec<TxDigest>,
 }
 
 /// What was paid, given and given back: signed by the operator, its hash written on the ledger.

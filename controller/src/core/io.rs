@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use payflow_payment::{
     Address, Amount, ChainId, Evidence, SignedTransaction, Transfer, TransferId, TxDigest,
     UnixMillis,
-    ledger::{BuildError, Lookup, Outgoing, PayoutOrder, Submission},
+    ledger::{BuildError, Lookup, Outgoing, PayoutOrder, Prospect, Submission},
     voucher::{AccountNumber, Checked},
 };
 use payflow_qos::{BitRate, PortNo, SwitchId};
@@ -319,6 +319,13 @@ pub enum LedgerOrder {
         /// What to pay to whom, out of which payments.
         order: PayoutOrder,
     },
+    /// Ask whether bytes that are not found can still execute.
+    Prospect {
+        /// Digest of the bytes.
+        digest: TxDigest,
+        /// The bytes.
+        transaction: SignedTransaction,
+    },
     /// Ask what a transaction on the ledger cost in gas.
     Gas {
         /// Which transaction.
@@ -370,6 +377,13 @@ pub enum LedgerEvent {
         payout: u64,
         /// The signed bytes, or why there are none.
         result: Result<Outgoing, BuildError>,
+    },
+    /// Answer to [`LedgerOrder::Prospect`].
+    Prospect {
+        /// Which transaction.
+        digest: TxDigest,
+        /// Open, dead, or unknown.
+        prospect: Prospect,
     },
     /// Answer to [`LedgerOrder::Gas`].
     Gas {

@@ -267,6 +267,7 @@ impl Core {
                 self.followed_to(checkpoint, &payments);
             }
             LedgerEvent::PayoutBuilt { payout, result } => self.payout_built(payout, result),
+            LedgerEvent::Prospect { digest, prospect } => self.payout_prospect(&digest, prospect),
             LedgerEvent::Gas { digest, nanos } => self.payout_gas(&digest, nanos),
             LedgerEvent::TreasuryBalance { balance } => {
                 // An unanswered question changes nothing.

@@ -1,13 +1,17 @@
 //! Outgoing transfers: refunds, sweeps, receipts. One at a time, because one coin pays their gas.
 //!
 //! Built, journaled as signed bytes, then only ever resubmitted; a new one is built only when the
-//! old one is on the ledger as failed, and so can never execute.
+//! old one can never execute: it is on the ledger as failed, or a coin of its is provably spent by
+//! another transaction (somebody else has the operator's seed), or its time is over.
 
 use std::time::Duration;
 
 use payflow_payment::{
     Address, Evidence, TxDigest,
-    ledger::{BuildError, Lookup, Outgoing, Payout as Line, PayoutOrder, PayoutSource, Submission},
+    ledger::{
+        BuildError, Lookup, Outgoing, Payout as Line, PayoutOrder, PayoutSource, Prospect,
+        Submission,
+    },
 };
 
 use super::{
@@ -27,6 +31,8 @@ pub(super) struct PayoutProgress {
     failures: u32,
     /// The receive address no longer holds what is to be paid: take it from the treasury.
     from_treasury: bool,
+    /// The ledger has refused the signed bytes. Where it does not know them either, they may be dead.
+    refused: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -93,6 +99,7 @@ impl Core {
                 step,
                 failures: 0,
                 from_treasury: false,
+                refused: false,
             });
         }
         let Some(progress) = &mut self.payout else {
@@ -187,6 +194,7 @@ impl Core {
             Ok(outgoing) => {
                 progress.step = Step::Await(outgoing.digest.clone());
                 progress.failures = 0;
+                progress.refused = false;
                 let (digest, transaction) = (outgoing.digest, outgoing.transaction);
                 self.deferred.remove(&id);
                 self.record(Record::PayoutSigned {
@@ -238,6 +246,9 @@ impl Core {
             self.payout_dead("the ledger gave an error", 0);
         } else if let (true, Submission::Rejected { reason }) = (ours, outcome) {
             tracing::warn!(%digest, reason, "a payout was refused; it is looked up and submitted again");
+            if let Some(progress) = &mut self.payout {
+                progress.refused = true;
+            }
             self.slow_down();
         }
         ours
@@ -278,12 +289,49 @@ impl Core {
             .and_then(|id| self.register.payouts.get(&id))
             .and_then(|payout| payout.signed.clone());
         if let Some((digest, transaction)) = signed {
+            // Whether nothing can come of it any more is asked beside. In doubt the same bytes are right.
+            let doubtful = self
+                .payout
+                .as_ref()
+                .is_some_and(|it| it.refused || it.failures >= MOST_FAILURES);
+            if doubtful {
+                self.queue(Output::Ledger(LedgerOrder::Prospect {
+                    digest: digest.clone(),
+                    transaction: transaction.clone(),
+                }));
+            }
             // Behind the record that holds the bytes.
             self.queue(Output::Ledger(LedgerOrder::Submit {
                 digest,
                 transaction,
             }));
             self.slow_down();
+        }
+    }
+
+    /// The ledger was asked whether signed bytes that it does not know can still execute.
+    pub(super) fn payout_prospect(&mut self, digest: &TxDigest, prospect: Prospect) {
+        let ours = self
+            .payout
+            .as_ref()
+            .is_some_and(|it| it.step == Step::Await(digest.clone()));
+        match prospect {
+            Prospect::Dead { reason } if ours => {
+                tracing::error!(
+                    %digest,
+                    reason,
+                    "somebody else spends the operator's coins: a signed payout can never execute. Keep the seed to one controller"
+                );
+                if let Some(progress) = &mut self.payout {
+                    progress.failures = 0;
+                }
+                self.payout_dead(&reason, 0);
+                self.pause_payout();
+            }
+            Prospect::Unknown { reason } if ours => {
+                tracing::warn!(%digest, reason, "whether a payout can still execute is not known; it is submitted again");
+            }
+            Prospect::Dead { .. } | Prospect::Open | Prospect::Unknown { .. } => {}
         }
     }
 

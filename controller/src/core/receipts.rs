@@ -275,6 +275,7 @@ impl Payout {
             memo: Some(memo),
             signed: None,
             done: None,
+            given_up: Vec::new(),
             wasted_gas: 0,
         }
     }

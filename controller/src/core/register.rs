@@ -151,7 +151,9 @@ pub(super) struct Payout {
     pub(super) memo: Option<Vec<u8>>,
     pub(super) signed: Option<(TxDigest, SignedTransaction)>,
     pub(super) done: Option<PayoutDone>,
-    /// Gas burned by earlier attempts that failed on the ledger.
+    /// Earlier attempts that never moved anything: failed on the ledger, or can never execute.
+    pub(super) given_up: Vec<TxDigest>,
+    /// Gas burned by those of them that failed on the ledger.
     pub(super) wasted_gas: i64,
 }
 
@@ -423,7 +425,9 @@ impl Register {
                 payout, gas_nanos, ..
             } => {
                 let payout = self.open(*payout)?;
-                payout.signed = None;
+                if let Some((digest, _)) = payout.signed.take() {
+                    payout.given_up.push(digest);
+                }
                 payout.wasted_gas += gas_nanos;
                 Ok(())
             }
@@ -838,6 +842,7 @@ impl Payout {
             memo,
             signed: None,
             done: None,
+            given_up: Vec::new(),
             wasted_gas: 0,
         }
     }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use payflow_payment::{
     Address, Amount, Asset, BookAccount, Credit, Evidence, Signed, SignedTransaction, SigningKey,
     TxDigest, UnixMillis,
-    ledger::{BuildError, Inspected, Lookup, Outgoing, Submission},
+    ledger::{BuildError, Inspected, Lookup, Outgoing, Prospect, Submission},
 };
 use payflow_qos::{
     BitRate, Bounds, Path, PortNo, PortRef, SwitchId, Tariff, Time, Topology, price::Pricing,
@@ -1562,6 +1562,105 @@ fn a_payout_that_failed_on_the_ledger_is_built_again_and_its_gas_is_not_forgotte
     desk.pay_out();
     assert_eq!(desk.books().gas_nanos, 2_980_400);
     assert_eq!(desk.view(number).status, Status::Settled);
+}
+
+/// Somebody else has the seed and spends a coin that a signed refund wants.
+#[test]
+fn a_transfer_whose_coins_were_spent_elsewhere_is_built_again_once_that_is_proven() {
+    let asked = |desk: &mut Desk| {
+        let of = |it: &LedgerOrder| matches!(it, LedgerOrder::Prospect { .. });
+        let before = desk.orders.len();
+        desk.orders.retain(|it| !of(it));
+        before - desk.orders.len()
+    };
+    let prospect = |prospect| LedgerEvent::Prospect {
+        digest: "old".into(),
+        prospect,
+    };
+    let mut desk = open();
+    let number = desk.buy();
+    desk.wait(Duration::from_secs(15));
+    desk.ask(&buyer(), Request::Cancel(number)).unwrap();
+    let (payout, order) = desk.take_build();
+    let (to, due) = (order.payouts[0].to.clone(), order.payouts[0].amount);
+    desk.ledger(LedgerEvent::PayoutBuilt {
+        payout,
+        result: Ok(outgoing(&"old".into())),
+    });
+
+    // A ledger that does not answer says nothing about coins.
+    let no_answer = || "no answer".to_owned();
+    for _ in 0..20 {
+        desk.ledger(LedgerEvent::Submitted {
+            digest: "old".into(),
+            outcome: Submission::Unknown {
+                reason: no_answer(),
+            },
+        });
+        desk.ledger(LedgerEvent::LookedUp {
+            digest: "old".into(),
+            result: Lookup::Unknown {
+                reason: no_answer(),
+            },
+        });
+        desk.wait(Duration::from_secs(40));
+    }
+    assert_eq!(asked(&mut desk), 0);
+
+    // After a restart it is refused, and not found.
+    let mut desk = desk.crash();
+    let refusal = Submission::Rejected {
+        reason: "its coins are not available".to_owned(),
+    };
+    desk.ledger(LedgerEvent::Submitted {
+        digest: "old".into(),
+        outcome: refusal,
+    });
+    let not_found = LedgerEvent::LookedUp {
+        digest: "old".into(),
+        result: Lookup::NotFound,
+    };
+    desk.ledger(not_found.clone());
+    assert_eq!(asked(&mut desk), 1);
+    let is_dead = |desk: &Desk| {
+        let dead = |(_, it): &&(u64, Record)| matches!(it, Record::PayoutDead { .. });
+        desk.journal.iter().filter(dead).count()
+    };
+    let reason = no_answer();
+    desk.ledger(prospect(Prospect::Unknown { reason }));
+    desk.ledger(prospect(Prospect::Open));
+    desk.ledger(LedgerEvent::Prospect {
+        digest: "another".into(),
+        prospect: Prospect::Dead {
+            reason: "not of this one".to_owned(),
+        },
+    });
+    desk.wait(Duration::from_secs(40));
+    assert_eq!(is_dead(&desk), 0);
+    desk.orders.clear();
+    desk.ledger(not_found.clone());
+    assert!(desk.submitted(&"old".into()), "until then, the same bytes");
+    assert_eq!(asked(&mut desk), 1, "and the question again");
+
+    let spent = || Prospect::Dead {
+        reason: "its coin c was spent by t".to_owned(),
+    };
+    desk.ledger(prospect(spent()));
+    desk.ledger(prospect(spent()));
+    assert_eq!(is_dead(&desk), 1);
+    desk.wait(Duration::from_secs(40));
+
+    // What the receive address held is somebody else's now, so the treasury pays.
+    let mut desk = desk.crash();
+    desk.ledger(not_found);
+    desk.build_in_vain(&impossible(), 3);
+    assert!(!desk.submitted(&"old".into()), "never again");
+    assert_eq!(desk.pay_out(), (to, due), "once, and the same");
+    let settlement = desk.view(number).settlement.unwrap();
+    assert_eq!(settlement.given_up, [TxDigest::new("old")]);
+    assert_ne!(settlement.digest, Some("old".into()));
+    let books = desk.books();
+    assert_eq!((books.refunded, books.payouts_open), (due, 0));
 }
 
 #[test]

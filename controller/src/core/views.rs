@@ -344,6 +344,7 @@ pub(super) fn transfer(payout: &Payout) -> Option<TransferView> {
         amount: payout.amount,
         checkpoint: payout.done.map(|done| done.checkpoint),
         gas_nanos: payout.done.map(|done| done.gas_nanos),
+        given_up: payout.given_up.clone(),
     })
 }
 

@@ -6,7 +6,8 @@ use futures::{FutureExt as _, StreamExt as _, stream};
 use payflow_payment::{
     Address, ChainId,
     ledger::{
-        BuildError, FollowEvent, Followed, Ledger, LedgerStatus, Lookup, Submission, Unavailable,
+        BuildError, FollowEvent, Followed, Ledger, LedgerStatus, Lookup, Prospect, Submission,
+        Unavailable,
     },
 };
 use tokio::{
@@ -89,9 +90,10 @@ impl LedgerWork {
             }
             LedgerOrder::BuildPayout { .. } => &self.payouts,
             LedgerOrder::Submit { .. } => &self.submissions,
-            LedgerOrder::LookUp { .. } | LedgerOrder::Gas { .. } | LedgerOrder::TreasuryBalance => {
-                &self.questions
-            }
+            LedgerOrder::LookUp { .. }
+            | LedgerOrder::Prospect { .. }
+            | LedgerOrder::Gas { .. }
+            | LedgerOrder::TreasuryBalance => &self.questions,
         };
         match lane.try_send(order) {
             Ok(()) => None,
@@ -119,6 +121,10 @@ fn unknown(order: LedgerOrder, reason: &str) -> Option<LedgerEvent> {
         LedgerOrder::LookUp { digest } => LedgerEvent::LookedUp {
             digest,
             result: Lookup::Unknown { reason: reason() },
+        },
+        LedgerOrder::Prospect { digest, .. } => LedgerEvent::Prospect {
+            digest,
+            prospect: Prospect::Unknown { reason: reason() },
         },
         LedgerOrder::BuildPayout { payout, .. } => LedgerEvent::PayoutBuilt {
             payout,
@@ -179,6 +185,13 @@ async fn ask(ledger: &dyn Ledger, order: LedgerOrder) -> Option<LedgerEvent> {
         },
         LedgerOrder::LookUp { digest } => LedgerEvent::LookedUp {
             result: ledger.lookup(&digest).await,
+            digest,
+        },
+        LedgerOrder::Prospect {
+            digest,
+            transaction,
+        } => LedgerEvent::Prospect {
+            prospect: ledger.prospect(&transaction).await,
             digest,
         },
         LedgerOrder::BuildPayout { payout, order } => LedgerEvent::PayoutBuilt {
@@ -433,6 +446,17 @@ mod tests {
             }
         ));
         let transaction = payflow_payment::SignedTransaction::from_bytes(vec![1]).unwrap();
+        let answer = not_asked(LedgerOrder::Prospect {
+            digest: digest(),
+            transaction: transaction.clone(),
+        });
+        assert!(matches!(
+            answer,
+            Some(LedgerEvent::Prospect {
+                prospect: Prospect::Unknown { .. },
+                ..
+            })
+        ));
         let answer = not_asked(LedgerOrder::Submit {
             digest: digest(),
             transaction,
@@ -481,6 +505,9 @@ mod tests {
             async { newer() }.boxed()
         }
         fn lookup<'a>(&'a self, _: &'a TxDigest) -> BoxFuture<'a, Lookup> {
+            async { newer() }.boxed()
+        }
+        fn prospect<'a>(&'a self, _: &'a SignedTransaction) -> BoxFuture<'a, Prospect> {
             async { newer() }.boxed()
         }
         fn follow(

@@ -11,6 +11,7 @@ use tokio::{
 };
 
 mod accounts;
+mod spent_elsewhere;
 
 use super::*;
 use crate::{

@@ -311,6 +311,22 @@ impl MemoryLedger {
         Ok(Some(transfer))
     }
 
+    /// Whether signed bytes can never execute: something else has spent what they spend.
+    pub fn is_dead(&self, transaction: &SignedTransaction) -> bool {
+        let Ok(transfer) = serde_json::from_slice::<Transfer>(transaction.as_bytes()) else {
+            return true;
+        };
+        let spent = |id: &CoinId| {
+            let coin = self.coins.get(id);
+            coin.is_none_or(|coin| coin.owner != transfer.payer)
+        };
+        let gas_spent = transfer
+            .gas_version
+            .is_some_and(|version| version < self.gas_version);
+        !self.executed.contains_key(&transfer.digest())
+            && (gas_spent || transfer.inputs.iter().any(spent))
+    }
+
     /// Puts what waits into a checkpoint, except what `later` holds back. Its sequence number.
     pub fn checkpoint(&mut self, at: UnixMillis, mut later: impl FnMut() -> bool) -> u64 {
         let sequence = u64::try_from(self.checkpoints.len()).unwrap_or(u64::MAX);

@@ -49,6 +49,9 @@ pub trait Ledger: Send + Sync {
     /// What the ledger knows about a transaction.
     fn lookup<'a>(&'a self, digest: &'a TxDigest) -> BoxFuture<'a, Lookup>;
 
+    /// Whether a transaction that was submitted and is not found can still execute. Not for what [`Self::lookup`] finds.
+    fn prospect<'a>(&'a self, transaction: &'a SignedTransaction) -> BoxFuture<'a, Prospect>;
+
     /// Follows the chain from `from_checkpoint` on, in order, without gaps, and for ever: after an interruption it
     /// goes on where it was. Transactions that credit one of `addresses` are reported.
     ///
@@ -263,6 +266,24 @@ pub struct WalletCoin {
     pub digest: String,
     /// What it holds.
     pub balance: Amount,
+}
+
+/// Whether signed bytes can still execute.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Prospect {
+    /// They may, or they have: submit the same bytes again, and ask by digest.
+    Open,
+    /// They never will: a coin of theirs is spent by another transaction, or their time is over. What they were to pay
+    /// may be paid out of other coins.
+    Dead {
+        /// The proof, for people.
+        reason: String,
+    },
+    /// There was no answer to rely on. Never means that they are dead.
+    Unknown {
+        /// For people and logs.
+        reason: String,
+    },
 }
 
 /// What following the chain gives.

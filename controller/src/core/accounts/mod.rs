@@ -52,7 +52,7 @@ const MOST_EMPTY: usize = 8;
 const EMPTY_COUNTS: Duration = Duration::from_secs(3600);
 
 /// The receive key of an account.
-pub(super) fn receive_index(account: AccountNumber) -> u64 {
+pub(crate) fn receive_index(account: AccountNumber) -> u64 {
     FIRST_ADDRESS + account.0
 }
 

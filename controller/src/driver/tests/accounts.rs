@@ -17,16 +17,16 @@ use crate::{
     core::accounts::document::{AccountRequest, AccountView},
 };
 
-const DEPOSIT: Amount = Amount(500_000_000);
+pub(super) const DEPOSIT: Amount = Amount(500_000_000);
 
-fn caller(wallet: &Wallet) -> Caller {
+pub(super) fn caller(wallet: &Wallet) -> Caller {
     Caller {
         key: Some(wallet.public_key()),
         ..Caller::default()
     }
 }
 
-async fn ask(controller: &Controller, wallet: &Wallet, request: Request) -> AccountView {
+pub(super) async fn ask(controller: &Controller, wallet: &Wallet, request: Request) -> AccountView {
     match controller.handle().request(caller(wallet), request).await {
         Ok(Answer::Account(view)) => *view,
         other => panic!("{other:?}"),
@@ -34,7 +34,7 @@ async fn ask(controller: &Controller, wallet: &Wallet, request: Request) -> Acco
 }
 
 /// Asks until it is as wanted.
-async fn until(
+pub(super) async fn until(
     controller: &Controller,
     wallet: &Wallet,
     request: impl Fn() -> Request,

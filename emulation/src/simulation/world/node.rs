@@ -1,7 +1,7 @@
 //! The node through which the controller sees the ledger: it answers late, not at all, or with an error after success.
 
 use payflow_controller::core::io::{Input, LedgerEvent, LedgerOrder};
-use payflow_payment::ledger::{BuildError, Lookup, Submission};
+use payflow_payment::ledger::{BuildError, Lookup, Prospect, Submission};
 use payflow_payment::{SignedTransaction, UnixMillis};
 
 use super::{CHAIN, CHECKPOINT, Event, World, receive_address};
@@ -35,6 +35,21 @@ impl World {
                         .map_or(Lookup::NotFound, Lookup::Found)
                 };
                 LedgerEvent::LookedUp { digest, result }
+            }
+            LedgerOrder::Prospect {
+                digest,
+                transaction,
+            } => {
+                let prospect = if self.ledger_out || lossy {
+                    let reason = "no answer".to_owned();
+                    Prospect::Unknown { reason }
+                } else if self.ledger.is_dead(&transaction) {
+                    let reason = "its coins are spent".to_owned();
+                    Prospect::Dead { reason }
+                } else {
+                    Prospect::Open
+                };
+                LedgerEvent::Prospect { digest, prospect }
             }
             LedgerOrder::BuildPayout { payout, order } => {
                 let result = if self.ledger_out || lossy {

@@ -96,6 +96,16 @@ impl Client {
             .map(|(status, ())| status)
     }
 
+    /// The epoch there is now.
+    pub(super) async fn epoch(&self) -> Result<u64, CallError> {
+        self.call(async {
+            let info = self.grpc.service_info().await?.into_inner();
+            info.epoch
+                .ok_or_else(|| CallError("the node does not say its epoch".into()))
+        })
+        .await
+    }
+
     /// Makes a call and asks at the same time which chain answers, both within the deadline.
     pub(super) async fn call<T>(
         &self,

@@ -2,7 +2,7 @@
 
 use iota_sdk_grpc_client::read_mask_fields::{CheckpointResponseField, TransactionField as Field};
 use iota_sdk_grpc_types::v1::transaction::{BalanceChange, ExecutedTransaction};
-use iota_sdk_types::{Owner, Transaction, TypeTag};
+use iota_sdk_types::{Owner, Transaction, TransactionDigest, TransactionEffectsDigest, TypeTag};
 
 use super::super::{GasCost, Lookup};
 use super::client::{CallError, Client};
@@ -45,10 +45,23 @@ async fn find(
     };
     let (done, effects) = Done::read(&executed)?;
     let credits = proof::credits(&done, &executed)?;
-    // Without a checkpoint it is not final, and nobody has vouched for it.
-    let Ok(number) = executed.checkpoint_sequence_number() else {
-        return Ok(Some(evidence(&done, None, credits)));
+    let at = match executed.checkpoint_sequence_number() {
+        Ok(number) => Some(prove(client, committees, number, &done, effects).await?),
+        // Without a checkpoint it is not final, and nobody has vouched for it.
+        Err(_) => None,
     };
+    Ok(Some(evidence(&done, at, credits)))
+}
+
+/// Whether a transaction with just these effects is in a checkpoint that those who are believed have signed. The
+/// checkpoint and its time.
+async fn prove(
+    client: &Client,
+    committees: &Committees,
+    number: u64,
+    done: &Done,
+    effects: TransactionEffectsDigest,
+) -> Result<(u64, UnixMillis), Doubt> {
     let checkpoint = client
         .call(async {
             let query = client.grpc().checkpoint_by_sequence_number(number);
@@ -62,9 +75,35 @@ async fn find(
         return Err(CallError(format!("checkpoint {came} came for {number}")).into());
     }
     committees.verify(client, &signed).await?;
-    Contents::read(&checkpoint, summary)?.prove(&done, effects)?;
-    let at = (number, UnixMillis(summary.timestamp_ms));
-    Ok(Some(evidence(&done, Some(at), credits)))
+    Contents::read(&checkpoint, summary)?.prove(done, effects)?;
+    Ok((number, UnixMillis(summary.timestamp_ms)))
+}
+
+/// A transaction with what it did, and the checkpoint it is in, if it is in one; `None` if the node does not know it. With
+/// `committees` the checkpoint is proven.
+pub(super) async fn done(
+    client: &Client,
+    committees: Option<&Committees>,
+    digest: TransactionDigest,
+) -> Result<Option<(Done, Option<u64>)>, Doubt> {
+    let fields = [
+        Field::TRANSACTION_BCS,
+        Field::EFFECTS_BCS,
+        Field::CHECKPOINT,
+    ];
+    let asked = TxDigest::new(digest.to_string());
+    let Some(executed) = client.transaction(&asked, &fields).await? else {
+        return Ok(None);
+    };
+    let (done, effects) = Done::read(&executed)?;
+    if done.digest != digest {
+        return Err(CallError(format!("{} came for {digest}", done.digest)).into());
+    }
+    let number = executed.checkpoint_sequence_number().ok();
+    if let (Some(number), Some(committees)) = (number, committees) {
+        prove(client, committees, number, &done, effects).await?;
+    }
+    Ok(Some((done, number)))
 }
 
 /// What must be asked for so that [`read`] can answer.

@@ -9,6 +9,7 @@ mod follow;
 mod inspect;
 mod payout;
 mod proof;
+mod prospect;
 mod wallet;
 
 use std::collections::BTreeSet;
@@ -29,7 +30,7 @@ pub use self::wallet::{HostLedger, WalletError};
 use super::keys::Keyring;
 use super::{
     BuildError, FollowEvent, GasCost, InspectError, Inspected, Ledger, LedgerStatus, Lookup,
-    Outgoing, PayoutOrder, Submission, Unavailable, WalletState,
+    Outgoing, PayoutOrder, Prospect, Submission, Unavailable, WalletState,
 };
 use crate::{Address, Amount, ChainId, PublicKey, SignedTransaction, TxDigest};
 
@@ -117,6 +118,14 @@ impl Ledger for IotaLedger {
             &self.client,
             self.committees.as_deref(),
             digest,
+        ))
+    }
+
+    fn prospect<'a>(&'a self, transaction: &'a SignedTransaction) -> BoxFuture<'a, Prospect> {
+        Box::pin(prospect::prospect(
+            &self.client,
+            self.committees.as_deref(),
+            transaction,
         ))
     }
 
