@@ -119,7 +119,7 @@ async fn a_transfer_that_can_never_execute_is_made_again_from_other_coins_and_pa
     })
     .await;
     let settlement = view.settlement.unwrap();
-    assert_eq!(settlement.given_up, [signed.clone()]);
+    assert_eq!(settlement.given_up, std::slice::from_ref(&signed));
     assert_ne!(settlement.digest, Some(signed.clone()));
     let returned = view.statement.unwrap().document.returned;
     assert_eq!(twin.balance(&home).await.unwrap(), returned, "once");
