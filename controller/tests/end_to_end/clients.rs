@@ -34,6 +34,7 @@ else:
 assert host.price(destination, **wanted)["price"] > 0
 view = host.buy(host.quote(destination, **wanted), account)
 print(json.dumps(view), flush=True)
+sys.stdin.readline()
 longer = host.buy(host.change(view, duration_s=120), account)
 assert longer["id"] != view["id"] and host.wait_for(view, "settled", "cancelled")
 assert longer["id"] in [it["id"] for it in host.reservations()]
@@ -74,6 +75,8 @@ async fn the_python_package_buys_changes_and_gives_back() {
     assert_eq!(view["status"], serde_json::json!(Status::Active));
     let number = view["id"].as_str().unwrap()[1..].parse().unwrap();
     assert_eq!(world.switches.entries_of(number).len(), 2, "{view}");
+    // It goes on when it has been looked at.
+    stdin.write_all(b"\n").unwrap();
     let receipt: Value = serde_json::from_str(&next()).unwrap();
     assert!(receipt["refunded"].as_u64().unwrap() > 0, "{receipt}");
     assert!(python.wait().unwrap().success());

@@ -1,6 +1,6 @@
 //! Somebody else has the operator's seed, and spends what a signed transfer wants while the controller is down.
 
-use std::sync::Arc;
+use std::{os::unix::fs::DirBuilderExt as _, sync::Arc};
 
 use payflow_payment::{
     Amount,
@@ -49,7 +49,8 @@ async fn a_transfer_that_can_never_execute_is_made_again_from_other_coins_and_pa
         key: host.public_key(),
         name: "host".to_owned(),
     }];
-    std::fs::create_dir(&config.data_dir.0).unwrap();
+    let mut private = std::fs::DirBuilder::new();
+    private.mode(0o700).create(&config.data_dir.0).unwrap();
     let keys = Keyring::create(&config.data_dir.0.join("operator.key")).unwrap();
     let twin = IotaLedger::new(&url, chain_id.clone(), Arc::new(keys)).unwrap();
     let fund = |address, nanos| dev.fund(&address, Amount(nanos)).map(drop).unwrap();
