@@ -12,3 +12,4 @@ pub mod config;
 pub mod core;
 pub mod driver;
 pub mod metrics;
+mod wall;

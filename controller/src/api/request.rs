@@ -1,10 +1,6 @@
 //! A request as it came: its head, its body within limits, and who sent it as far as that is proven.
 
-use std::{
-    net::SocketAddr,
-    pin::pin,
-    time::{Duration, SystemTime, UNIX_EPOCH},
-};
+use std::{net::SocketAddr, pin::pin, time::Duration};
 
 use futures::{Stream, StreamExt as _};
 use sha2::{Digest as _, Sha256};
@@ -22,6 +18,7 @@ use crate::core::{
     io::{Caller, Idempotency},
     problem::{Problem, ProblemKind},
 };
+use crate::wall;
 
 /// `Idempotency-Key` (draft-ietf-httpapi-idempotency-key-header); the value is taken as it is.
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
@@ -102,7 +99,7 @@ impl Head {
                 signature: signature.as_deref(),
                 content_digest: digest.as_deref(),
             };
-            let verified = signature::verify(&message, &fields, &tag, unix_now())
+            let verified = signature::verify(&message, &fields, &tag, wall::unix_seconds())
                 .map_err(|error| self.unsigned(&body, settings, &error))?;
             caller.key = Some(verified.key);
             idempotency.get_or_insert_with(|| format!("signature:{}", verified.replay_key));
@@ -343,10 +340,4 @@ fn not_the_operator(detail: &str) -> Failed {
         "Bearer realm=\"payflow operator\"",
     );
     Failed(Box::new(response))
-}
-
-fn unix_now() -> u64 {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |now| now.as_secs())
 }

@@ -503,13 +503,13 @@ pub(super) async fn cancel(args: CancelArgs, common: &Common, out: Out) -> Resul
                 message: format!(
                     "{} is {} and its refund is not final yet; look again with: payflow status {}",
                     view.id,
-                    show::word(view.status),
+                    view.status.word(),
                     view.id
                 ),
                 document: Box::new(serde_json::to_value(&view).unwrap_or_default()),
             });
         }
-        progress.say(&format!("{} is {}", view.id, show::word(view.status)));
+        progress.say(&format!("{} is {}", view.id, view.status.word()));
         tokio::time::sleep(POLL).await;
         view = client.get(&path).await?;
     }
@@ -631,7 +631,7 @@ async fn resume(
                 progress.note(&format!(
                     "the unfinished payment has bought {}, which is {}",
                     view.id,
-                    show::word(view.status)
+                    view.status.word()
                 ));
             }
             Ok(None)

@@ -1,6 +1,6 @@
 //! The HTTP client: signs requests, and turns problem documents into errors. Others have it as `payflow_controller::client`.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use reqwest::{Method, StatusCode, header};
 use serde::de::DeserializeOwned;
@@ -14,6 +14,7 @@ use crate::api::{
     WellKnown,
     signature::{self, Message, Parameters},
 };
+use crate::wall;
 
 /// To connect, and to answer beyond what was asked to wait for.
 const CONNECT_TIME: Duration = Duration::from_secs(5);
@@ -171,7 +172,7 @@ impl Client {
                     idempotency_key: call.idempotency_key.as_deref(),
                 };
                 let parameters = Parameters {
-                    created: unix_now(),
+                    created: wall::unix_seconds(),
                     tag,
                     nonce: None,
                 };
@@ -281,12 +282,6 @@ fn explain(error: &reqwest::Error) -> String {
     } else {
         inner.to_string()
     }
-}
-
-fn unix_now() -> u64 {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |now| now.as_secs())
 }
 
 #[cfg(test)]

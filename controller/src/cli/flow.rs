@@ -2,11 +2,11 @@
 
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket},
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::Duration,
 };
 
 use clap::{ArgGroup, Args, ValueEnum};
-use payflow_payment::{Address, Amount, UnixMillis};
+use payflow_payment::{Address, Amount};
 use payflow_qos::{BitRate, Bounds, Class};
 
 use super::{
@@ -19,6 +19,7 @@ use crate::core::{
     network::{PortRange, Protocol},
     payload::Payload,
 };
+use crate::wall;
 
 /// Which packets, how fast, for how long.
 #[derive(Clone, Debug, Args)]
@@ -102,7 +103,7 @@ impl FlowArgs {
                 hops: self.max_hops,
                 delay_ms: self.max_delay,
             },
-            start_at: self.later.map(from_now),
+            start_at: self.later.map(wall::later),
             duration_s: self.duration.as_secs(),
             class: self.class.map(|class| match class {
                 SoldClass::Steady => Class::Steady,
@@ -134,13 +135,6 @@ pub(super) fn own_address(to: IpAddr) -> Result<IpAddr, CliError> {
                 "this host's own address towards {to} is not known ({error}); say it with --from IP"
             ))
         })
-}
-
-/// By this host's clock.
-fn from_now(later: Duration) -> UnixMillis {
-    let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH);
-    let at = (since_1970.unwrap_or_default() + later).as_millis();
-    UnixMillis(u64::try_from(at).unwrap_or(u64::MAX))
 }
 
 fn parse_ports(text: &str) -> Result<PortRange, String> {

@@ -1,6 +1,6 @@
 //! Paying as one goes: vouchers ahead of what is served, for as long as this process runs.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use payflow_payment::Amount;
 use reqwest::Method;
@@ -18,6 +18,7 @@ use crate::core::{
     accounts::document::AccountView,
     document::{QuoteDocument, ReservationView, Status},
 };
+use crate::wall;
 
 /// From one voucher to the next.
 const TICK: Duration = Duration::from_secs(1);
@@ -61,7 +62,7 @@ impl PaidFrom<'_> {
             }
             let served = view
                 .active_at
-                .map_or(0, |it| unix_ms().saturating_sub(it.0));
+                .map_or(0, |it| wall::unix_millis().0.saturating_sub(it.0));
             let more = paid_by(&view.quote, served).checked_sub(paid);
             if let Some(more) = more.filter(|it| !it.is_zero()) {
                 self.send(more, progress).await?;
@@ -108,12 +109,6 @@ impl PaidFrom<'_> {
             Err(error) => Err(error.into()),
         }
     }
-}
-
-fn unix_ms() -> u64 {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |it| u64::try_from(it.as_millis()).unwrap_or(u64::MAX))
 }
 
 #[cfg(test)]

@@ -1,13 +1,9 @@
 //! Documents as people read them.
 
-use std::{
-    cell::RefCell,
-    io::IsTerminal as _,
-    time::{Duration, SystemTime, UNIX_EPOCH},
-};
+use std::{cell::RefCell, io::IsTerminal as _, time::Duration};
 
 use indicatif::ProgressBar;
-use payflow_payment::{Amount, UnixMillis};
+use payflow_payment::Amount;
 use payflow_qos::{
     BitRate,
     price::{Charge, Segment},
@@ -19,6 +15,7 @@ use crate::core::{
     network::{PortRange, Protocol, Selector},
     payload::Payload,
 };
+use crate::wall;
 
 /// What goes on meanwhile, on stderr: a spinner on a terminal, else a line for every step.
 #[derive(Debug)]
@@ -81,7 +78,7 @@ impl Drop for Progress {
 /// A quote.
 pub(super) fn quote(quote: &QuoteDocument) -> String {
     let terms = &quote.payment;
-    let now = now();
+    let now = wall::unix_millis();
     let left = terms.expires_at.get().saturating_sub(now.get());
     rows(
         &format!(
@@ -207,7 +204,7 @@ pub(super) fn reservation(view: &ReservationView) -> String {
             view.ends_at.filter(|_| is_live(view.status)).map(|end| {
                 format!(
                     "in {}",
-                    show_millis(end.get().saturating_sub(now().get()) / 1000 * 1000)
+                    show_millis(end.get().saturating_sub(wall::unix_millis().get()) / 1000 * 1000)
                 )
             }),
         ),
@@ -219,7 +216,7 @@ pub(super) fn reservation(view: &ReservationView) -> String {
                 .map(|start| {
                     format!(
                         "in {}",
-                        show_millis(start.get().saturating_sub(now().get()) / 1000 * 1000)
+                        show_millis(start.get().saturating_sub(wall::unix_millis().get()) / 1000 * 1000)
                     )
                 }),
         ),
@@ -262,7 +259,7 @@ pub(super) fn reservation(view: &ReservationView) -> String {
     let title = format!(
         "{} is {}: {} for {}",
         view.id,
-        word(view.status),
+        view.status.word(),
         flow_and_rate(quote),
         show_millis(quote.duration_ms)
     );
@@ -294,7 +291,7 @@ pub(super) fn outlook(outlook: &OutlookDocument) -> String {
     let (cheapest, dearest) = (prices().min(), prices().max().map_or(0, |it| it.0));
     let first = outlook.chances.first().map_or(0, |it| it.start_at.get());
     // What begins at once begins when it was asked.
-    let now = now().get();
+    let now = wall::unix_millis().get();
     let asked = if first.abs_diff(now) < 60_000 {
         first
     } else {
@@ -343,7 +340,7 @@ pub(super) fn reservations(views: &[ReservationView]) -> String {
     for view in views {
         table.push([
             view.id.clone(),
-            word(view.status).to_owned(),
+            view.status.word().to_owned(),
             BitRate(view.quote.rate_bps).to_string(),
             flow(&view.quote.flow),
             show_millis(view.quote.duration_ms),
@@ -369,22 +366,6 @@ pub(super) fn columns<const N: usize>(table: &[[String; N]]) -> String {
         cells.collect::<Vec<_>>().join("  ").trim_end().to_owned()
     });
     lines.collect::<Vec<_>>().join("\n")
-}
-
-/// The word of a status, as in JSON.
-pub(super) fn word(status: Status) -> &'static str {
-    match status {
-        Status::Held => "held",
-        Status::Pending => "pending",
-        Status::Scheduled => "scheduled",
-        Status::Installing => "installing",
-        Status::Active => "active",
-        Status::Suspended => "suspended",
-        Status::Expired => "expired",
-        Status::Cancelled => "cancelled",
-        Status::Failed => "failed",
-        Status::Settled => "settled",
-    }
 }
 
 fn is_live(status: Status) -> bool {
@@ -435,13 +416,6 @@ fn rows(title: &str, rows: &[(&str, Option<String>)]) -> String {
         }
     }
     text
-}
-
-fn now() -> UnixMillis {
-    let elapsed = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
-    UnixMillis(u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX))
 }
 
 #[cfg(test)]

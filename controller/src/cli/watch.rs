@@ -4,7 +4,7 @@
 
 use std::{
     io::{IsTerminal as _, Write as _},
-    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant},
 };
 
 use clap::Args;
@@ -17,7 +17,6 @@ use super::{
     buy::TrustArgs,
     client::{CallError, Client},
     error::CliError,
-    show,
     units::{parse_duration, show_amount, show_millis},
     wallet::WalletArgs,
 };
@@ -25,6 +24,7 @@ use crate::core::{
     document::{ReservationNumber, ReservationView, Status},
     network::FlowCounters,
 };
+use crate::wall;
 
 /// Width of what shows how much of the time is over.
 const BAR: u64 = 30;
@@ -171,7 +171,7 @@ impl Look {
         let mut text = format!(
             "{}  {}\n  rate   bought {}, offered {}, delivered {}\n  money  {} of {} used\n  time   [{bar}] {} left of {}",
             self.id,
-            show::word(self.status),
+            self.status.word(),
             BitRate(self.bought_bps),
             rate(self.offered_bps),
             rate(self.delivered_bps),
@@ -211,7 +211,7 @@ pub(super) async fn watch(args: &WatchArgs, common: &Common, out: Out) -> Result
                 if let Some(counted) = view.usage {
                     meter = Some(Meter::read(meter, counted, Instant::now()));
                 }
-                screen.show(&Look::at(&view, meter.as_ref(), unix_ms()))?;
+                screen.show(&Look::at(&view, meter.as_ref(), wall::unix_millis().0))?;
                 let over = match view.status {
                     Status::Settled => true,
                     _ => view.ended_by.is_some() && !args.settled,
@@ -302,12 +302,6 @@ impl Screen {
         eprintln!("payflow: {text}");
         self.drawn = 0;
     }
-}
-
-fn unix_ms() -> u64 {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |it| u64::try_from(it.as_millis()).unwrap_or(u64::MAX))
 }
 
 #[cfg(test)]

@@ -291,6 +291,25 @@ pub enum Status {
     Settled,
 }
 
+impl Status {
+    /// As in JSON.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Held => "held",
+            Self::Pending => "pending",
+            Self::Scheduled => "scheduled",
+            Self::Installing => "installing",
+            Self::Active => "active",
+            Self::Suspended => "suspended",
+            Self::Expired => "expired",
+            Self::Cancelled => "cancelled",
+            Self::Failed => "failed",
+            Self::Settled => "settled",
+        }
+    }
+}
+
 /// A reservation as its buyer and the operator see it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReservationView {

@@ -2,11 +2,13 @@
 
 use std::{
     sync::Arc,
-    time::{Duration, Instant, SystemTime},
+    time::{Duration, Instant},
 };
 
 use parking_lot::Mutex;
 use payflow_qos::Time;
+
+use crate::wall;
 
 /// A wall clock that never goes backwards and never stands still. Clones are the same clock.
 ///
@@ -29,7 +31,7 @@ impl Clock {
     /// has seen is never in the future.
     #[must_use]
     pub(crate) fn starting(not_before: Time) -> Self {
-        let time = wall().max(Duration::from_millis(not_before.millis()));
+        let time = wall::since_epoch().max(Duration::from_millis(not_before.millis()));
         Self(Arc::new(Mutex::new(Reading {
             time,
             at: Instant::now(),
@@ -40,7 +42,7 @@ impl Clock {
     #[must_use]
     pub(crate) fn now(&self) -> Time {
         let mut reading = self.0.lock();
-        reading.advance(wall(), Instant::now());
+        reading.advance(wall::since_epoch(), Instant::now());
         Time::from_millis(u64::try_from(reading.time.as_millis()).unwrap_or(u64::MAX))
     }
 }
@@ -51,13 +53,6 @@ impl Reading {
         self.time = wall.max(self.time.saturating_add(elapsed / 2));
         self.at = at;
     }
-}
-
-/// Time since the Unix epoch; zero for a clock that is set before it.
-fn wall() -> Duration {
-    SystemTime::now()
-        .duration_since(SystemTime::UNIX_EPOCH)
-        .unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -94,7 +94,7 @@ impl Collected {
             None,
             STATES.map(|state| {
                 let count = it.reservations.get(&state).copied().unwrap_or(0);
-                ([("state", state_name(state))], count)
+                ([("state", state.word())], count)
             }),
         )?;
         writer.counter(
@@ -321,21 +321,6 @@ fn nanos() -> Option<Unit> {
 
 fn bits_per_second() -> Option<Unit> {
     Some(Unit::Other("bits_per_second".to_owned()))
-}
-
-fn state_name(state: Status) -> &'static str {
-    match state {
-        Status::Held => "held",
-        Status::Pending => "pending",
-        Status::Scheduled => "scheduled",
-        Status::Installing => "installing",
-        Status::Active => "active",
-        Status::Suspended => "suspended",
-        Status::Expired => "expired",
-        Status::Cancelled => "cancelled",
-        Status::Failed => "failed",
-        Status::Settled => "settled",
-    }
 }
 
 /// Milliseconds, told in seconds.

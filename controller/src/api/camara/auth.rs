@@ -4,8 +4,6 @@
 //! calls three-legged: it names the device, so a request must not. One without is two-legged: a request must name the device, and
 //! the client's key must be enrolled, or the device must ask itself.
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
 use sha2::{Digest as _, Sha256};
 use warp::http::header;
 
@@ -14,6 +12,7 @@ use crate::{
     api::{Settings, reply::single, request::Head},
     config::{CamaraClient, CamaraConfig, TokenHash},
     core::io::Caller,
+    wall,
 };
 
 pub(super) const CREATE: &str = "quality-on-demand:sessions:create";
@@ -42,7 +41,7 @@ pub(super) fn client<'c>(
     let client = client.ok_or_else(|| {
         CamaraError::unauthenticated("the access token is not one of this operator's")
     })?;
-    if client.expires.is_some_and(|at| at.0 <= unix_millis()) {
+    if client.expires.is_some_and(|at| at <= wall::unix_millis()) {
         return Err(CamaraError::unauthenticated(
             "the access token has expired; ask the operator for another one",
         ));
@@ -65,9 +64,4 @@ pub(super) fn caller(client: &CamaraClient, head: &Head, settings: &Settings) ->
         address: client.device.or(peer),
         operator: false,
     }
-}
-
-pub(super) fn unix_millis() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH);
-    since.map_or(0, |it| u64::try_from(it.as_millis()).unwrap_or(u64::MAX))
 }

@@ -15,7 +15,6 @@ use tokio::{
 };
 
 use super::{
-    auth::unix_millis,
     sessions::qos_status,
     sinks::{Sender, SinkError},
     when,
@@ -27,6 +26,7 @@ use crate::{
         reply::Answer,
         sessions::{SessionId, SessionStatus, SessionView},
     },
+    wall,
 };
 
 /// Deliveries at a time.
@@ -140,7 +140,8 @@ impl Teller {
         let correlator = format!("{}:{}", session.session.as_str(), number(session.status));
         let mut pauses = PAUSES.iter();
         loop {
-            let expired = |it: &&crate::core::sessions::SinkToken| it.expires_at.0 <= unix_millis();
+            let expired =
+                |it: &&crate::core::sessions::SinkToken| it.expires_at <= wall::unix_millis();
             if sink.token.as_ref().is_some_and(|it| expired(&it)) {
                 return Err(SinkError::Url(
                     "the sink's access token has expired".to_owned(),

@@ -21,7 +21,7 @@ use crate::{
         reply::{HttpResponse, document, set},
         request::Head,
         routes::Api,
-        x402::{PAYMENT_SIGNATURE, answer, iota},
+        x402::{ErrorCode, PAYMENT_SIGNATURE, PaymentPayload, answer, iota},
     },
     config::{CamaraClient, ProfileProtocol, ProfileStatus, QosProfile},
     core::{
@@ -32,6 +32,7 @@ use crate::{
         reply::Answer,
         sessions::{SessionDetails, SessionId, SessionStatus, SessionView, Sink},
     },
+    wall,
 };
 
 /// How long an answer waits for what costs nothing to be there: switches confirm in milliseconds.
@@ -53,6 +54,14 @@ const REPEATED: [&str; 5] = [
 struct Plan {
     quotes: Vec<QuoteRequest>,
     details: SessionDetails,
+}
+
+/// What a request pays with.
+struct Offered {
+    payment: PaymentPayload,
+    proof: PaymentProof,
+    /// The quote that it says it is for.
+    quote: ReservationNumber,
 }
 
 impl Api {
@@ -169,7 +178,7 @@ impl Api {
         if granted == 0 {
             return Ok(ok(&info(&view)));
         }
-        let left_ms = expires_at.0.saturating_sub(auth::unix_millis());
+        let left_ms = expires_at.0.saturating_sub(wall::unix_millis().0);
         // What was asked for is not fallen short of, and the most is not passed.
         let left = if granted == more {
             left_ms.div_ceil(1000)
@@ -283,9 +292,9 @@ impl Api {
         head: &Head,
         details: &SessionDetails,
     ) -> Result<HttpResponse, CamaraError> {
-        let (payment, proof, quote) = self.payment_of(head)?;
+        let offered = self.payment_of(head)?;
         let session = self
-            .session(caller.clone(), Request::SessionOf(quote))
+            .session(caller.clone(), Request::SessionOf(offered.quote))
             .await;
         let session = session
             .ok()
@@ -297,18 +306,9 @@ impl Api {
                 "the payment is for another request; send the same body, or ask again without a payment",
             ));
         };
-        let resource = answer::resource(head, "a QoS session");
         let taken = self
-            .pay_by_x402(
-                caller.clone(),
-                quote,
-                &payment,
-                proof,
-                resource,
-                WAIT_FOR_PAYMENT,
-            )
-            .await;
-        let taken = taken.map_err(|refused| CamaraError::refused(&refused))?;
+            .hand_over(&caller, head, "a QoS session", offered)
+            .await?;
         let view = self
             .session(caller.clone(), Request::GetSession(session.session))
             .await?;
@@ -331,8 +331,8 @@ impl Api {
         head: &Head,
         view: &SessionView,
     ) -> Result<HttpResponse, CamaraError> {
-        let (payment, proof, quote) = self.payment_of(head)?;
-        let look = Request::GetReservation(quote);
+        let offered = self.payment_of(head)?;
+        let look = Request::GetReservation(offered.quote);
         let change = self.reservation(caller.clone(), look).await?;
         let ours = view.current.iter().chain(&view.members);
         let ours: Vec<String> = ours.map(|it| it.reservation_id()).collect();
@@ -350,18 +350,9 @@ impl Api {
                 "the payment is for something else",
             ));
         }
-        let resource = answer::resource(head, "a longer QoS session");
         let taken = self
-            .pay_by_x402(
-                caller.clone(),
-                quote,
-                &payment,
-                proof,
-                resource,
-                WAIT_FOR_PAYMENT,
-            )
-            .await;
-        let taken = taken.map_err(|refused| CamaraError::refused(&refused))?;
+            .hand_over(&caller, head, "a longer QoS session", offered)
+            .await?;
         let view = self
             .session(caller, Request::GetSession(view.session.clone()))
             .await?;
@@ -374,28 +365,42 @@ impl Api {
         Ok(response)
     }
 
-    /// The payment of a request, and the quote that it says it is for.
-    fn payment_of(
-        &self,
-        head: &Head,
-    ) -> Result<
-        (
-            crate::api::x402::PaymentPayload,
-            PaymentProof,
-            ReservationNumber,
-        ),
-        CamaraError,
-    > {
+    /// The payment of a request.
+    fn payment_of(&self, head: &Head) -> Result<Offered, CamaraError> {
         let refused = |(code, problem)| CamaraError::refused(&self.refusal(code, problem));
         let payment = answer::payment(head).map_err(refused)?;
         let proof = self.x402_proof(&payment).map_err(refused)?;
         let quote = iota::quote_of(&payment).and_then(ReservationNumber::from_quote_id);
         let quote = quote.ok_or_else(|| {
             let why = "accepted.extra.quote is missing: repeat accepted as PAYMENT-REQUIRED had it";
-            let code = crate::api::x402::ErrorCode::InvalidPaymentRequirements;
+            let code = ErrorCode::InvalidPaymentRequirements;
             refused((code, Problem::new(ProblemKind::PaymentInvalid, why)))
         })?;
-        Ok((payment, proof, quote))
+        Ok(Offered {
+            payment,
+            proof,
+            quote,
+        })
+    }
+
+    /// Hands a payment over for what is called so, and waits.
+    async fn hand_over(
+        &self,
+        caller: &Caller,
+        head: &Head,
+        what: &str,
+        offered: Offered,
+    ) -> Result<answer::Taken, CamaraError> {
+        let Offered {
+            payment,
+            proof,
+            quote,
+        } = offered;
+        let resource = answer::resource(head, what);
+        let (caller, wait) = (caller.clone(), WAIT_FOR_PAYMENT);
+        self.pay_by_x402(caller, quote, &payment, proof, resource, wait)
+            .await
+            .map_err(|refused| CamaraError::refused(&refused))
     }
 
     /// What a request means for the flows of the network.

@@ -5,7 +5,7 @@
 //! as a signed request does. But it is on the ledger then for everybody to read and to send again: so whoever comes with nothing
 //! else learns what became of the purchase, and nothing of the flow.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use payflow_payment::{PaymentTerms, UnixMillis};
 use serde::Serialize;
@@ -29,6 +29,7 @@ use crate::{
         problem::{Problem, ProblemKind},
         reply::Answer,
     },
+    wall,
 };
 
 /// A payment that was taken: settled, or on its way.
@@ -146,8 +147,16 @@ impl Api {
         let refuse = |code, problem| self.refusal(code, problem);
         let of = |problem: Problem| refuse(ErrorCode::of(&problem), problem);
         let terms = self.terms_of(&caller, quote).await.map_err(of)?;
-        let asked = |code| iota::required(&quote.quote_id(), &terms, resource.clone(), code, now());
-        let ways = iota::requirements(&quote.quote_id(), &terms, now());
+        let asked = |code| {
+            iota::required(
+                &quote.quote_id(),
+                &terms,
+                resource.clone(),
+                code,
+                wall::unix_millis(),
+            )
+        };
+        let ways = iota::requirements(&quote.quote_id(), &terms, wall::unix_millis());
         if let Err(code) = iota::accepts(&payment.accepted, &ways) {
             let differs = "what the payment accepts is not what is asked for now; PAYMENT-REQUIRED says what is";
             let problem = Problem::new(ProblemKind::PaymentInvalid, differs);
@@ -349,7 +358,7 @@ pub(in crate::api) fn required(
         &terms,
         resource,
         code,
-        now(),
+        wall::unix_millis(),
     ))
 }
 
@@ -387,9 +396,4 @@ pub(in crate::api) fn field(
         Ok(value) => set(response, name, &value),
         Err(error) => tracing::error!(%error, %name, "a document cannot be written"),
     }
-}
-
-fn now() -> UnixMillis {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH);
-    UnixMillis(since.map_or(0, |it| u64::try_from(it.as_millis()).unwrap_or(u64::MAX)))
 }
