@@ -373,8 +373,8 @@ impl Oracle {
         let links = commitment.path.clone();
         self.live.insert(id, commitment);
         let known = links
-            .into_iter()
-            .filter_map(|port| Some((port, self.capacities.get(&port)?.0)));
+            .iter()
+            .filter_map(|port| Some((*port, self.capacities.get(port)?.0)));
         let known: Vec<_> = known.collect();
         let lost = known
             .into_iter()
