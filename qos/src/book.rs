@@ -776,7 +776,7 @@ impl Book {
         let left_out = self.booking_on(port, left_out);
         let mut is_exact = left_out.is_none();
         if booking.rate.0 > limits.rate(booking.class)
-            || booking.burst.0 > limits.burst(booking.class).into()
+            || booking.burst > limits.burst(booking.class)
         {
             return (None, is_exact);
         }
