@@ -16,10 +16,19 @@ use crate::simulation::fabric::shape::{Map, ShapeKind};
 use crate::simulation::minimise::minimise;
 use crate::simulation::{FaultKind, Outcome, Scenario, Wish, run as run_seed};
 use crate::topology::{self, Reading, quote};
+use crate::workload;
 
 /// What to simulate.
 #[derive(Debug, Args)]
 pub struct SimulateArgs {
+    /// A workload as a TOML file, such as examples/workloads/day.toml: who asks for what, when, and what fails. Needs --topology
+    #[arg(value_name = "WORKLOAD", requires = "topology", conflicts_with_all = [
+        "scenario", "buyers", "without", "faults", "calm", "wishes", "plain", "shape", "journal",
+    ])]
+    workload: Option<PathBuf>,
+    /// Where the results of a workload are written [default: target/lab/workload/NAME]
+    #[arg(long, requires = "workload")]
+    dir: Option<PathBuf>,
     /// One seed, told as a story
     #[arg(long, conflicts_with = "seeds", required_unless_present = "seeds")]
     seed: Option<u64>,
@@ -137,6 +146,12 @@ impl FromStr for Seeds {
 /// # Errors
 /// When something was not as it must be, with the command that repeats it.
 pub fn run(args: &SimulateArgs) -> anyhow::Result<()> {
+    if let (Some(file), Some(topology)) = (&args.workload, &args.topology) {
+        let one = args.seed.map(|seed| Seeds::from(seed, 1));
+        let seeds = one.or(args.seeds).context("name a --seed or --seeds")?;
+        let dir = args.dir.clone();
+        return workload::command::run(file, topology, &args.reading, seeds, dir);
+    }
     let scenario = args.scenario()?;
     match (args.seed, args.seeds) {
         (Some(seed), _) => tell(seed, scenario),
@@ -183,11 +198,9 @@ pub fn each(
     let work = || {
         let mut wrong = Vec::new();
         loop {
-            let index = next.fetch_add(1, Ordering::Relaxed);
-            if index >= seeds.end - seeds.first {
+            let Some(seed) = seeds.nth(next.fetch_add(1, Ordering::Relaxed)) else {
                 return wrong;
-            }
-            let seed = seeds.first + index;
+            };
             let outcome = run_seed(seed, scenario);
             done(&outcome);
             if !outcome.violations.is_empty() {
@@ -213,12 +226,12 @@ pub fn each(
 
 fn run_many(seeds: Seeds, scenario: &Scenario) -> anyhow::Result<()> {
     let begun = Instant::now();
-    let bar = ProgressBar::new(seeds.end - seeds.first).with_style(ProgressStyle::with_template(
+    let bar = ProgressBar::new(seeds.count()).with_style(ProgressStyle::with_template(
         "{wide_bar} {pos} of {len} seeds, {per_sec}, {eta} left",
     )?);
     let wrong = each(seeds, scenario, |_| bar.inc(1));
     bar.finish_and_clear();
-    let count = seeds.end - seeds.first;
+    let count = seeds.count();
     let seconds = begun.elapsed().as_secs_f64();
     println!(
         "{count} seeds in {seconds:.1} s ({:.0} a minute), {} of them not as they must be",
@@ -249,6 +262,18 @@ fn smallest(seed: u64, scenario: &Scenario) -> Scenario {
 }
 
 impl Seeds {
+    /// How many.
+    #[must_use]
+    pub const fn count(self) -> u64 {
+        self.end.saturating_sub(self.first)
+    }
+
+    /// The one in this place, from 0 on.
+    #[must_use]
+    pub fn nth(self, index: u64) -> Option<u64> {
+        (index < self.count()).then(|| self.first + index)
+    }
+
     /// From `first` on, so many.
     #[must_use]
     pub const fn from(first: u64, count: u64) -> Self {

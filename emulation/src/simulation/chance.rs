@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::exact::log2;
+
 /// SplitMix64 (Steele, Lea, Flood 2014). The same seed gives the same numbers, on every machine.
 #[derive(Clone, Debug)]
 pub struct Chance(u64);
@@ -41,6 +43,18 @@ impl Chance {
         low + self.number() % high.saturating_sub(low).max(1)
     }
 
+    /// From 0 to below 1.
+    pub fn uniform(&mut self) -> f64 {
+        (self.number() >> 11) as f64 / (1_u64 << 53) as f64
+    }
+
+    /// Exponentially distributed with this mean, rounded down; the same on every machine.
+    pub fn exponential(&mut self, mean: u64) -> u64 {
+        // From above 0 to 1, so that its inverse is at least 1, and at most 2^53.
+        let share = 1.0 - self.uniform();
+        (mean as f64 * log2(1.0 / share) * std::f64::consts::LN_2) as u64
+    }
+
     /// A number of milliseconds from `low` to below `high`.
     pub fn millis(&mut self, low: u64, high: u64) -> Duration {
         Duration::from_millis(self.between(low, high))
@@ -73,6 +87,16 @@ mod tests {
         assert_eq!(numbers(7), numbers(7));
         assert_ne!(numbers(7), numbers(8));
         assert!(numbers(7).iter().all(|number| (10..1_000).contains(number)));
+    }
+
+    #[test]
+    fn an_exponential_distribution_has_its_mean_and_its_median() {
+        let mut chance = Chance::new(11);
+        let mut drawn: Vec<u64> = (0..100_000).map(|_| chance.exponential(10_000)).collect();
+        let mean = drawn.iter().sum::<u64>() as f64 / 100_000.0;
+        assert!((9_900.0..10_100.0).contains(&mean), "{mean}");
+        drawn.sort_unstable();
+        assert!((6_830..7_030).contains(&drawn[50_000]), "{}", drawn[50_000]);
     }
 
     #[test]

@@ -5,11 +5,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use payflow_payment::ledger::{Inspected, Outgoing, PayoutOrder, PayoutSource};
+use payflow_controller::core::io::{LedgerEvent, LedgerOrder};
+use payflow_payment::ledger::{
+    BuildError, Inspected, Lookup, Outgoing, PayoutOrder, PayoutSource, Prospect, Submission,
+};
 use payflow_payment::{
     Address, Amount, Asset, Credit, Evidence, SignedTransaction, TxDigest, UnixMillis,
 };
 use serde::{Deserialize, Serialize};
+
+use super::operator;
 
 /// What a transaction of the operator may cost at most, taken from the treasury: what it costs that spends one coin, or fails.
 pub const GAS: u64 = 1_000;
@@ -115,6 +120,8 @@ struct Executed {
 #[derive(Clone, Debug, Default)]
 pub struct MemoryLedger {
     coins: BTreeMap<CoinId, Coin>,
+    /// The same, by owner.
+    owned: BTreeMap<Address, BTreeSet<CoinId>>,
     next_coin: u64,
     next_transfer: u64,
     executed: BTreeMap<TxDigest, Executed>,
@@ -159,8 +166,67 @@ impl MemoryLedger {
             asset,
             amount,
         };
+        self.owned.entry(coin.owner.clone()).or_default().insert(id);
         self.coins.insert(id, coin);
         id
+    }
+
+    fn spend(&mut self, id: CoinId) {
+        if let Some(coin) = self.coins.remove(&id)
+            && let Some(owned) = self.owned.get_mut(&coin.owner)
+        {
+            owned.remove(&id);
+            if owned.is_empty() {
+                self.owned.remove(&coin.owner);
+            }
+        }
+    }
+
+    /// All coins of an address, in the order in which they were made.
+    fn owned_by(&self, owner: &Address) -> impl Iterator<Item = (CoinId, &Coin)> {
+        let ids = self.owned.get(owner).into_iter().flatten();
+        ids.filter_map(|id| Some((*id, self.coins.get(id)?)))
+    }
+
+    /// What a node within reach answers to an order of the controller that changes nothing: to any but `Submit` and `Watch`,
+    /// to which it says nothing.
+    pub fn answer(&mut self, order: LedgerOrder) -> LedgerEvent {
+        match order {
+            LedgerOrder::LookUp { digest } => {
+                let found = self.evidence(&digest);
+                let result = found.map_or(Lookup::NotFound, Lookup::Found);
+                LedgerEvent::LookedUp { digest, result }
+            }
+            LedgerOrder::Prospect {
+                digest,
+                transaction,
+            } => {
+                let prospect = if self.is_dead(&transaction) {
+                    let reason = "its coins are spent".to_owned();
+                    Prospect::Dead { reason }
+                } else {
+                    Prospect::Open
+                };
+                LedgerEvent::Prospect { digest, prospect }
+            }
+            LedgerOrder::BuildPayout { payout, order } => {
+                let built = self.build(&order, operator::receive_address);
+                let result = built.ok_or_else(|| {
+                    let reason = "the source does not hold it".to_owned();
+                    BuildError::Impossible { reason }
+                });
+                LedgerEvent::PayoutBuilt { payout, result }
+            }
+            LedgerOrder::Gas { digest } => {
+                let nanos = self.gas_of(&digest);
+                LedgerEvent::Gas { digest, nanos }
+            }
+            LedgerOrder::TreasuryBalance => {
+                let balance = Some(self.gas_left());
+                LedgerEvent::TreasuryBalance { balance }
+            }
+            order @ (LedgerOrder::Submit { .. } | LedgerOrder::Watch { .. }) => no_answer(order),
+        }
     }
 
     /// A transaction of a host, over one coin: pays `amount` of it and keeps the rest.
@@ -211,10 +277,9 @@ impl MemoryLedger {
         };
         let iota = Asset::iota();
         let inputs: Vec<CoinId> = self
-            .coins
-            .iter()
-            .filter(|(_, coin)| coin.owner == source && coin.asset == iota)
-            .map(|(id, _)| *id)
+            .owned_by(&source)
+            .filter(|(_, coin)| coin.asset == iota)
+            .map(|(id, _)| id)
             .collect();
         let held = Amount(self.held(&source, &iota));
         let wanted = order.payouts.iter().map(|line| line.amount.0).sum();
@@ -295,7 +360,7 @@ impl MemoryLedger {
         }
         if !fails {
             for id in &inputs {
-                self.coins.remove(id);
+                self.spend(*id);
             }
             for credit in transfer.credits.clone() {
                 self.make(credit.address, credit.asset, credit.amount);
@@ -408,10 +473,9 @@ impl MemoryLedger {
     /// What an address holds of an asset, gas coins left out.
     #[must_use]
     pub fn held(&self, address: &Address, asset: &Asset) -> u64 {
-        self.coins
-            .values()
-            .filter(|coin| coin.owner == *address && coin.asset == *asset)
-            .map(|coin| coin.amount.0)
+        self.owned_by(address)
+            .filter(|(_, coin)| coin.asset == *asset)
+            .map(|(_, coin)| coin.amount.0)
             .sum()
     }
 
@@ -443,6 +507,36 @@ impl MemoryLedger {
             *there.entry(coin.asset.clone()).or_default() += i128::from(coin.amount.0);
         }
         there == self.minted
+    }
+}
+
+/// What a controller makes of a node that does not answer.
+#[must_use]
+pub fn no_answer(order: LedgerOrder) -> LedgerEvent {
+    let reason = "no answer".to_owned();
+    match order {
+        LedgerOrder::Submit { digest, .. } => LedgerEvent::Submitted {
+            digest,
+            outcome: Submission::Unknown { reason },
+        },
+        LedgerOrder::LookUp { digest } => LedgerEvent::LookedUp {
+            digest,
+            result: Lookup::Unknown { reason },
+        },
+        LedgerOrder::Prospect { digest, .. } => LedgerEvent::Prospect {
+            digest,
+            prospect: Prospect::Unknown { reason },
+        },
+        LedgerOrder::BuildPayout { payout, .. } => LedgerEvent::PayoutBuilt {
+            payout,
+            result: Err(BuildError::Unknown { reason }),
+        },
+        LedgerOrder::Gas { digest } => LedgerEvent::Gas {
+            digest,
+            nanos: None,
+        },
+        LedgerOrder::TreasuryBalance => LedgerEvent::TreasuryBalance { balance: None },
+        LedgerOrder::Watch { .. } => LedgerEvent::Down { reason },
     }
 }
 

@@ -7,6 +7,8 @@
 //! |---|---|
 //! | [`scenario`] | what is simulated, and what of it may be left out |
 //! | [`chance`] | the only source of chance |
+//! | [`agenda`] | what will happen, in order |
+//! | [`operator`] | whose network it is: keys and settings |
 //! | [`ledger`] | coins, transactions, checkpoints, as they really are |
 //! | [`disk`] | the journal's disk, which is slow and loses what was on its way |
 //! | [`fabric`] | switches that speak OpenFlow, cables, hosts, which outlive the controller |
@@ -17,6 +19,7 @@
 //! | `world` | all of them together |
 //! | [`minimise`] | the smallest scenario in which a seed still goes wrong |
 
+pub mod agenda;
 pub mod buyer;
 pub mod chance;
 pub mod disk;
@@ -25,6 +28,7 @@ pub mod fluid;
 pub mod ledger;
 pub mod minimise;
 pub mod observer;
+pub mod operator;
 pub mod scenario;
 pub mod taken;
 mod world;

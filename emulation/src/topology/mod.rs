@@ -24,6 +24,7 @@ mod source;
 mod statistics;
 mod toml;
 mod topohub;
+mod wiring;
 mod xml;
 
 #[cfg(test)]
@@ -34,6 +35,7 @@ pub use defaults::FALLBACK_CAPACITY;
 pub use notes::{Note, Notes, Seen};
 pub use source::{Reading, load, quote, read_shipped};
 pub use statistics::{Range, Statistics};
+pub use wiring::Wiring;
 
 use payflow_qos::BitRate;
 use serde::{Deserialize, Serialize};

@@ -1,6 +1,7 @@
 //! Who wants what, when, and what it is worth to them: the same for every rule that sells it.
 
 use super::network::Network;
+use crate::exact::{log2, power_of_two};
 use crate::simulation::chance::Chance;
 use payflow_qos::{Ask, Class, HoldTerms, PortRef, SoldRate, Time, Window};
 use std::time::Duration;
@@ -71,7 +72,7 @@ pub(super) fn requests(
         let per_mille = RATES_PER_MILLE[chance.between(0, RATES_PER_MILLE.len() as u64) as usize];
         let rate = SoldRate((network.default_capacity.0 / 1_000_000 * per_mille) as u32);
         let [shortest, longest] = DURATIONS_S;
-        let octaves = log2(longest / shortest) * uniform(&mut chance);
+        let octaves = log2(longest / shortest) * chance.uniform();
         let duration = Duration::from_secs((shortest * power_of_two(octaves)) as u64);
         let at = START.plus(Duration::from_millis(at_ms));
         let ahead = if chance.happens(500) {
@@ -85,7 +86,7 @@ pub(super) fn requests(
             Class::Elastic
         };
         // The sum of twelve is near to a normal one, and the same on every machine.
-        let normal = (0..12).map(|_| uniform(&mut chance)).sum::<f64>() - 6.0;
+        let normal = (0..12).map(|_| chance.uniform()).sum::<f64>() - 6.0;
         let per_mbit_second = MEDIAN_VALUE as f64 * power_of_two(SPREAD * normal * LOG2_E);
         let mbit = f64::from(rate.0) / 1_000.0 * duration.as_secs_f64();
         Some(Request {
@@ -142,61 +143,9 @@ fn mean_duration_s() -> f64 {
 
 const LOG2_E: f64 = std::f64::consts::LOG2_E;
 
-/// From 0 to below 1.
-fn uniform(chance: &mut Chance) -> f64 {
-    (chance.number() >> 11) as f64 / (1_u64 << 53) as f64
-}
-
-/// Made of square roots and products alone, which every machine rounds alike.
-fn power_of_two(exponent: f64) -> f64 {
-    let (mut power, mut factor) = (1.0, 2.0_f64);
-    let mut whole = exponent.floor();
-    let mut rest = exponent - whole;
-    while whole > 0.0 {
-        (power, whole) = (power * 2.0, whole - 1.0);
-    }
-    while whole < 0.0 {
-        (power, whole) = (power / 2.0, whole + 1.0);
-    }
-    for _ in 0..40 {
-        (factor, rest) = (factor.sqrt(), rest * 2.0);
-        if rest >= 1.0 {
-            (power, rest) = (power * factor, rest - 1.0);
-        }
-    }
-    power
-}
-
-/// Of a number from 1 on, as [`power_of_two`].
-fn log2(number: f64) -> f64 {
-    let (mut log, mut rest) = (0.0, number);
-    while rest >= 2.0 {
-        (log, rest) = (log + 1.0, rest / 2.0);
-    }
-    let mut place = 0.5;
-    for _ in 0..40 {
-        rest *= rest;
-        if rest >= 2.0 {
-            (log, rest) = (log + place, rest / 2.0);
-        }
-        place /= 2.0;
-    }
-    log
-}
-
 #[cfg(test)]
 mod tests {
     use super::{super::network::shipped, *};
-
-    #[test]
-    fn powers_and_logarithms_are_those_of_the_library() {
-        for exponent in [-8.3, -1.0, -0.25, 0.0, 0.5, 1.0, 3.7, 9.99] {
-            assert!((power_of_two(exponent) / exponent.exp2() - 1.0).abs() < 1e-10);
-        }
-        for number in [1.0, 1.5, 2.0, 24.0, 1e6] {
-            assert!((log2(number) - f64::log2(number)).abs() < 1e-10);
-        }
-    }
 
     #[test]
     fn demand_is_as_stated_and_the_same_for_the_same_seed() {

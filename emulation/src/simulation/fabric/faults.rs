@@ -217,7 +217,7 @@ impl Fabric {
         self.plan(lasts, Happening::Fault(Fault::Fine(switch)));
     }
 
-    fn break_cable(&mut self, jack: Jack, told: bool, now: Time) {
+    pub(super) fn break_cable(&mut self, jack: Jack, told: bool, now: Time) {
         self.cables_changed += 1;
         if !told {
             self.silent.insert(jack);
@@ -232,7 +232,7 @@ impl Fabric {
         }
     }
 
-    fn mend(&mut self, jack: Jack, now: Time) {
+    pub(super) fn mend(&mut self, jack: Jack, now: Time) {
         self.cables_changed += 1;
         self.silent.remove(&jack);
         for end in [Some(jack), self.cables.get(&jack).copied()]

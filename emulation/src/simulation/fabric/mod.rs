@@ -117,6 +117,8 @@ pub struct Fabric {
     life: u32,
     alive: bool,
     faults: BTreeSet<FaultKind>,
+    /// Between two words of a host about who and where it is, in milliseconds.
+    announces: (u64, u64),
     refuses_classes: u64,
     chance: Chance,
     plans: Vec<(Duration, Happening)>,
@@ -171,6 +173,7 @@ impl Fabric {
             life: 0,
             alive: false,
             faults: faults.clone(),
+            announces: ANNOUNCES,
             refuses_classes: chance.between(0, 200),
             chance,
             plans: Vec::new(),
@@ -190,6 +193,21 @@ impl Fabric {
             fabric.plan(when, Happening::Announce(station));
         }
         fabric
+    }
+
+    /// From now on hosts tell who and where they are only so often. Every word floods the network.
+    pub fn announce_every(&mut self, shortest: Duration, longest: Duration) {
+        let ms = |it: Duration| u64::try_from(it.as_millis()).unwrap_or(u64::MAX);
+        self.announces = (ms(shortest), ms(longest));
+    }
+
+    /// A cable between switches breaks, with both ports, or carries again.
+    pub fn set_cable(&mut self, jack: Jack, whole: bool, now: Time) {
+        if whole {
+            self.mend(jack, now);
+        } else {
+            self.break_cable(jack, true, now);
+        }
     }
 
     /// What follows from what has happened, and after how long.
@@ -447,7 +465,7 @@ impl Fabric {
         };
         let frame = frames::announcement(station.mac, station.address);
         self.arrive(station.jack, frame, now);
-        let pause = self.chance.millis(ANNOUNCES.0, ANNOUNCES.1);
+        let pause = self.chance.millis(self.announces.0, self.announces.1);
         self.plan(pause, Happening::Announce(number));
     }
 

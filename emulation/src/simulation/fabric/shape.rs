@@ -10,7 +10,7 @@ use payflow_qos::BitRate;
 use serde::{Deserialize, Serialize};
 
 use crate::simulation::chance::Chance;
-use crate::topology::{FALLBACK_CAPACITY, Topology};
+use crate::topology::{Topology, Wiring};
 
 /// How many hosts every network has: 10.0.0.1 to 10.0.0.8.
 pub const HOSTS: u8 = 8;
@@ -43,6 +43,9 @@ impl std::fmt::Display for Jack {
 
 /// The most switches of a topology that is simulated.
 pub const MOST_SWITCHES: usize = 100;
+
+/// The most hosts of a network: some of 10.0.0.0/16, none of which ends it.
+pub const MOST_HOSTS: usize = 60_000;
 
 /// How the switches are connected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
@@ -95,6 +98,8 @@ pub struct Shape {
     pub trunks: Vec<(Jack, Jack, BitRate)>,
     /// Hosts.
     pub stations: Vec<Station>,
+    /// What the cable of a host carries.
+    pub edge: BitRate,
 }
 
 /// A topology that can be simulated, and the options that ask for it on the command line.
@@ -123,37 +128,12 @@ impl Map {
     /// # Errors
     /// It has no switch, more than [`MOST_SWITCHES`], or some of them cannot be reached from others.
     pub fn new(topology: &Topology, options: String) -> Result<Self, String> {
-        let switches: Vec<usize> = topology.switches().collect();
-        let numbers: BTreeMap<usize, u64> = switches.iter().copied().zip(1..).collect();
-        let name = &topology.name;
-        if switches.is_empty() || switches.len() > MOST_SWITCHES {
-            return Err(format!(
-                "{name} has {} switches; 1 to {MOST_SWITCHES} can be simulated",
-                switches.len()
-            ));
-        }
-        let alone = topology.clone().without_hosts();
-        if alone.components().len() > 1 {
-            return Err(format!(
-                "some switches of {name} cannot be reached from others; --largest leaves those out"
-            ));
-        }
-        let (mut cables, mut hosts) = (Vec::new(), Vec::new());
-        for link in &topology.links {
-            match link.ends.map(|end| numbers.get(&end).copied()) {
-                [Some(a), Some(b)] => {
-                    let capacity = link.capacity.map_or(FALLBACK_CAPACITY, |it| it.value);
-                    cables.push((a, b, capacity));
-                }
-                [Some(switch), None] | [None, Some(switch)] => hosts.push(switch),
-                [None, None] => {}
-            }
-        }
+        let wiring = Wiring::of(topology, MOST_SWITCHES)?;
         Ok(Self {
             options,
-            cables: cables.into(),
-            hosts: hosts.into(),
-            switches: u64::try_from(switches.len()).unwrap_or(u64::MAX),
+            hosts: wiring.hosts.iter().map(|(_, switch)| *switch).collect(),
+            switches: u64::try_from(wiring.switches.len()).unwrap_or(u64::MAX),
+            cables: wiring.cables.into(),
         })
     }
 
@@ -201,6 +181,7 @@ impl Shape {
             switches,
             trunks,
             stations,
+            edge: EDGE,
         }
     }
 
@@ -219,7 +200,38 @@ impl Shape {
             switches,
             trunks,
             stations,
+            edge: EDGE,
         }
+    }
+
+    /// A wiring with hosts at these switches: 10.0.0.1 and following, and what the cable of each carries. `None` if there are
+    /// more than [`MOST_HOSTS`].
+    #[must_use]
+    pub fn with_hosts(wiring: &Wiring, hosts: &[u64], edge: BitRate) -> Option<Self> {
+        if hosts.len() > MOST_HOSTS {
+            return None;
+        }
+        let mut sockets = Sockets::default();
+        let stations = (1_u32..).zip(hosts).map(|(number, switch)| {
+            let [_, _, high, low] = number.to_be_bytes();
+            Station {
+                address: Ipv4Addr::new(10, 0, high, low),
+                mac: MacAddr([2, 0, 0, 0, high, low]),
+                jack: sockets.plug(*switch),
+            }
+        });
+        let stations = stations.collect();
+        let trunks = wiring.cables.iter().map(|(a, b, capacity)| {
+            let (a, b) = (sockets.plug(*a), sockets.plug(*b));
+            (a, b, *capacity)
+        });
+        let trunks = trunks.collect();
+        Some(Self {
+            switches: (1..).take(wiring.switches.len()).collect(),
+            trunks,
+            stations,
+            edge,
+        })
     }
 
     /// Every socket in use, with what it carries and whether it leads to another switch.
@@ -227,7 +239,7 @@ impl Shape {
         let edges = self
             .stations
             .iter()
-            .map(|station| (station.jack, EDGE, false));
+            .map(|station| (station.jack, self.edge, false));
         let trunks = self.trunks.iter();
         edges.chain(
             trunks.flat_map(|(a, b, capacity)| [(*a, *capacity, true), (*b, *capacity, true)]),

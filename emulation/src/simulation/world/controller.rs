@@ -3,17 +3,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use payflow_controller::core::Core;
 use payflow_controller::core::document::ReservationNumber;
 use payflow_controller::core::io::{Caller, Input, Output, Request, RequestId};
-use payflow_controller::core::network::{Network, NetworkConfig};
-use payflow_controller::core::receipts::ReceiptPolicy;
-use payflow_controller::core::{Core, CoreConfig, OperatorKeys, Shares};
-use payflow_payment::{Address, Amount, Asset, SigningKey};
+use payflow_controller::core::network::Network;
 use sha2::Digest;
 
-use super::prices::Prices;
-use super::{CHAIN, Event, Life, TREASURY, World, receive_address};
+use super::{Event, Life, World};
 use crate::simulation::observer::Sight;
+use crate::simulation::operator;
 
 impl World {
     pub(super) fn start(&mut self) {
@@ -30,11 +28,11 @@ impl World {
             }
         };
         self.lives += 1;
-        let network = Network::new(network_config(self.lives));
-        let keys = Keys(SigningKey::from_seed([1; 32]));
+        let network = Network::new(operator::network_config(self.lives));
+        let (pricing, following) = (self.prices.pricing.clone(), self.prices.following);
         let restored = Core::restore(
-            config(&self.prices),
-            Box::new(keys),
+            operator::config(pricing, following),
+            operator::keys(),
             Box::new(network),
             records,
             self.now,
@@ -185,54 +183,5 @@ impl World {
             caller,
             request: Request::Books,
         });
-    }
-}
-
-struct Keys(SigningKey);
-
-impl OperatorKeys for Keys {
-    fn receive_address(&self, index: u64) -> Address {
-        receive_address(index)
-    }
-    fn treasury_address(&self) -> Address {
-        TREASURY.into()
-    }
-    fn parse_address(&self, text: &str) -> Option<Address> {
-        text.starts_with("0x").then(|| Address::new(text))
-    }
-    fn signing_key(&self) -> &SigningKey {
-        &self.0
-    }
-}
-
-/// As it is shipped. Every life has its own secret for link discovery.
-fn network_config(life: u32) -> NetworkConfig {
-    let mut secret = [0; 32];
-    for (byte, of) in secret.iter_mut().zip(life.to_be_bytes()) {
-        *byte = of;
-    }
-    NetworkConfig::new(secret)
-}
-
-fn config(prices: &Prices) -> CoreConfig {
-    CoreConfig {
-        receipts: ReceiptPolicy {
-            interim: Some(Duration::from_secs(7)),
-            anchors: Some(Duration::from_secs(30)),
-        },
-        chain_id: CHAIN.into(),
-        asset: Asset::iota(),
-        pricing: prices.pricing.clone(),
-        following: prices.following,
-        quote_ttl: Duration::from_secs(15),
-        grace: Duration::from_secs(10),
-        cancellation_fee: Amount(2_000_000),
-        mispayment_fee: Amount(1_000_000),
-        max_duration: Duration::from_secs(3_600),
-        install_patience: Duration::from_secs(10),
-        suspend_patience: Duration::from_secs(20),
-        treasury_minimum: Amount(1_000_000),
-        shares: Shares::default(),
-        enrolled: BTreeSet::new(),
     }
 }

@@ -7,8 +7,7 @@ mod misfortune;
 mod node;
 mod prices;
 
-use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use payflow_controller::core::Core;
@@ -18,6 +17,7 @@ use payflow_payment::{Address, Amount, SignedTransaction};
 use payflow_qos::Time;
 use sha2::{Digest, Sha256};
 
+use super::agenda::Agenda;
 use super::buyer::{Buyer, Step};
 use super::chance::Chance;
 use super::disk::Disk;
@@ -25,11 +25,10 @@ use super::fabric::shape::{Jack, Shape, ShapeKind};
 use super::fabric::{Fabric, Fault, Happening};
 use super::ledger::MemoryLedger;
 use super::observer::{Observer, Sight};
+use super::operator::{CHAIN, TREASURY};
 use super::{FaultKind, Outcome, Scenario, Wish};
 use prices::Prices;
 
-const CHAIN: &str = "simulated";
-const TREASURY: &str = "0xtreasury";
 const FAKE: &str = "0xbad::coin::FAKE";
 /// When the simulation begins.
 const BEGIN: Time = Time::from_millis(1_000_000);
@@ -48,10 +47,6 @@ const MOST_AT_ONCE: usize = 20_000;
 const MOST_AT_ONCE_PER_PORT: usize = 400;
 /// Time between checkpoints.
 const CHECKPOINT: Duration = Duration::from_millis(500);
-
-fn receive_address(index: u64) -> Address {
-    Address::new(format!("0xreceive-{index}"))
-}
 
 /// Something that will happen. What concerns a life of the controller means nothing to the next.
 #[derive(Clone, Debug)]
@@ -90,40 +85,6 @@ enum Event {
     Audit,
 }
 
-/// An event in its place: by time, and of one instant in the order in which they were planned. No two have one number.
-struct Planned {
-    at: Time,
-    number: u64,
-    /// Boxed, as they are moved about much and some are large.
-    event: Box<Event>,
-}
-
-impl Planned {
-    fn place(&self) -> (Time, u64) {
-        (self.at, self.number)
-    }
-}
-
-impl PartialEq for Planned {
-    fn eq(&self, other: &Self) -> bool {
-        self.place() == other.place()
-    }
-}
-
-impl Eq for Planned {}
-
-impl PartialOrd for Planned {
-    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl Ord for Planned {
-    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        self.place().cmp(&other.place())
-    }
-}
-
 /// A request on its way.
 #[derive(Clone, Debug)]
 struct Asked {
@@ -151,8 +112,7 @@ pub(super) struct World {
     chance: Chance,
     now: Time,
     /// What will happen, the next first.
-    events: BinaryHeap<Reverse<Planned>>,
-    numbered: u64,
+    events: Agenda<Event>,
     fabric: Fabric,
     ledger: MemoryLedger,
     ledger_out: bool,
@@ -196,8 +156,7 @@ impl World {
         let mut world = Self {
             chance: Chance::of(seed, "world", 0),
             now: BEGIN,
-            events: BinaryHeap::new(),
-            numbered: 0,
+            events: Agenda::default(),
             observer: Observer::new(BEGIN, &scenario.faults, TREASURY.into()),
             fabric,
             ledger: MemoryLedger::new(TREASURY.into(), Amount(1_000_000_000)),
@@ -242,12 +201,7 @@ impl World {
     }
 
     fn at(&mut self, after: Duration, event: Event) {
-        self.numbered += 1;
-        self.events.push(Reverse(Planned {
-            at: self.now.plus(after),
-            number: self.numbered,
-            event: Box::new(event),
-        }));
+        self.events.plan(self.now, after, event);
     }
 
     fn tell(&mut self, what: impl FnOnce() -> String) {
@@ -269,7 +223,7 @@ impl World {
         let ports = self.fabric.shape.jacks().count();
         let most_at_once = MOST_AT_ONCE.max(MOST_AT_ONCE_PER_PORT * ports);
         let mut at_once = 0;
-        while let Some(Reverse(Planned { at, event, .. })) = self.events.pop() {
+        while let Some((at, event)) = self.events.next() {
             if at > end || self.is_over() {
                 break;
             }
@@ -283,7 +237,7 @@ impl World {
             }
             self.now = at;
             self.steps += 1;
-            self.happen(*event);
+            self.happen(event);
             self.look();
         }
     }

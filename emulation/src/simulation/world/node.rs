@@ -1,12 +1,12 @@
 //! The node through which the controller sees the ledger: it answers late, not at all, or with an error after success.
 
 use payflow_controller::core::io::{Input, LedgerEvent, LedgerOrder};
-use payflow_payment::ledger::{BuildError, Lookup, Prospect, Submission};
+use payflow_payment::ledger::Submission;
 use payflow_payment::{SignedTransaction, UnixMillis};
 
-use super::{CHAIN, CHECKPOINT, Event, World, receive_address};
+use super::{CHAIN, CHECKPOINT, Event, World};
 use crate::simulation::FaultKind;
-use crate::simulation::ledger::Transfer;
+use crate::simulation::ledger::{self, Transfer};
 
 impl World {
     pub(super) fn order(&mut self, order: LedgerOrder) {
@@ -25,54 +25,8 @@ impl World {
                 let outcome = self.submit(&transaction, lossy);
                 LedgerEvent::Submitted { digest, outcome }
             }
-            LedgerOrder::LookUp { digest } => {
-                let result = if self.ledger_out || lossy {
-                    let reason = "no answer".to_owned();
-                    Lookup::Unknown { reason }
-                } else {
-                    self.ledger
-                        .evidence(&digest)
-                        .map_or(Lookup::NotFound, Lookup::Found)
-                };
-                LedgerEvent::LookedUp { digest, result }
-            }
-            LedgerOrder::Prospect {
-                digest,
-                transaction,
-            } => {
-                let prospect = if self.ledger_out || lossy {
-                    let reason = "no answer".to_owned();
-                    Prospect::Unknown { reason }
-                } else if self.ledger.is_dead(&transaction) {
-                    let reason = "its coins are spent".to_owned();
-                    Prospect::Dead { reason }
-                } else {
-                    Prospect::Open
-                };
-                LedgerEvent::Prospect { digest, prospect }
-            }
-            LedgerOrder::BuildPayout { payout, order } => {
-                let result = if self.ledger_out || lossy {
-                    let reason = "no answer".to_owned();
-                    Err(BuildError::Unknown { reason })
-                } else {
-                    self.ledger.build(&order, receive_address).ok_or_else(|| {
-                        let reason = "the source does not hold it".to_owned();
-                        BuildError::Impossible { reason }
-                    })
-                };
-                LedgerEvent::PayoutBuilt { payout, result }
-            }
-            LedgerOrder::Gas { digest } => {
-                let nanos = (!self.ledger_out && !lossy)
-                    .then(|| self.ledger.gas_of(&digest))
-                    .flatten();
-                LedgerEvent::Gas { digest, nanos }
-            }
-            LedgerOrder::TreasuryBalance => {
-                let balance = (!self.ledger_out && !lossy).then(|| self.ledger.gas_left());
-                LedgerEvent::TreasuryBalance { balance }
-            }
+            other if self.ledger_out || lossy => ledger::no_answer(other),
+            other => self.ledger.answer(other),
         };
         let slow = self.goes_wrong(FaultKind::Ledger) && self.chance.happens(50);
         let pause = if slow {
