@@ -17,6 +17,8 @@ pub mod flows;
 mod fluid;
 pub mod load;
 mod node;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
