@@ -8,6 +8,7 @@ use serde::Serialize;
 use sha2::{Digest, Sha256};
 
 use super::file::Workload;
+use super::plan::Amount;
 use super::run::flows::{Ending, Flow};
 use super::run::load::Sample;
 use super::run::{Measured, Outcome, jain};
@@ -63,7 +64,7 @@ pub struct Figures {
     pub requests: u64,
     /// How they ended.
     pub endings: BTreeMap<&'static str, u64>,
-    /// What was asked for: rate times duration, rounded down to Mbit.
+    /// What was asked for: rate times duration, or bytes; rounded down to Mbit.
     pub asked_mbit: u64,
     /// What was served of it.
     pub served_mbit: u64,
@@ -135,14 +136,18 @@ impl Sum {
     }
 }
 
-/// At the rate that was asked for first, which is what it wanted.
+/// What it wanted to be carried.
 fn asked_bits(flow: &Flow) -> u128 {
-    let seconds = flow.request.amount.seconds(flow.request.rate);
-    u128::from(flow.request.rate.0) * u128::from(seconds)
+    match flow.request.amount {
+        Amount::Seconds(seconds) => u128::from(flow.request.rate.0) * u128::from(seconds),
+        Amount::Bytes(bytes, _) => u128::from(bytes) * 8,
+    }
 }
 
+/// Not more than it wanted: an elastic flow buys whole seconds.
 fn served_bits(flow: &Flow) -> u128 {
-    u128::from(flow.rate_bps) * u128::from(flow.served_ms) / 1_000
+    let served = u128::from(flow.rate_bps) * u128::from(flow.served_ms) / 1_000;
+    served.min(asked_bits(flow))
 }
 
 fn ms(at: Duration) -> u64 {
