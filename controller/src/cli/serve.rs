@@ -3,12 +3,14 @@
 use std::{
     io::IsTerminal as _,
     net::SocketAddr,
+    num::NonZeroU32,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
 };
 
 use clap::Args;
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use payflow_payment::ledger::{
     dev::{self, BANNER, DEFAULT_CHECKPOINT_INTERVAL, DevLedger, serve},
     iota::IotaLedger,
@@ -23,8 +25,13 @@ use tracing_subscriber::EnvFilter;
 
 use super::{Out, error::CliError};
 use crate::{
-    api::{self, Endpoint, Limits, Settings, token::OperatorToken},
-    config::{Config, LedgerConfig, Listener},
+    api::{
+        self, Endpoint, Limits, Settings,
+        rate::Rate,
+        tls::Tls,
+        token::{OperatorToken, Operators},
+    },
+    config::{Config, HttpConfig, LedgerConfig, Listener, OperatorConfig},
     driver,
 };
 
@@ -141,6 +148,10 @@ pub(super) async fn controller(args: ControllerArgs) -> Result<(), CliError> {
     let config = args.config()?;
     let failed = |error: &dyn std::fmt::Display| CliError::Failed(error.to_string());
     let (http, data_dir) = (config.http.listen, config.data_dir.0.clone());
+    let served = Served {
+        http: config.http.clone(),
+        operators: config.operators.clone(),
+    };
     let api_address = config.api_port.as_ref().map(|port| port.address);
     let remote = match &config.ledger {
         LedgerConfig::Embedded { .. } => None,
@@ -150,7 +161,8 @@ pub(super) async fn controller(args: ControllerArgs) -> Result<(), CliError> {
     let stop = stop_signal().map_err(|error| failed(&error))?;
     let controller = driver::run(config).await.map_err(|error| failed(&error))?;
     let handle = controller.handle().clone();
-    let settings = settings(&handle, remote, api_address, &data_dir)?;
+    let settings = settings(&handle, remote, api_address, &data_dir, &served)?;
+    allow_sockets(settings.limits.connections);
     let listener = TcpListener::bind(http).await.map_err(|error| {
         CliError::Failed(format!(
             "the API cannot listen on {http}: {error}; see --http"
@@ -189,7 +201,13 @@ fn settings(
     remote: Option<String>,
     api_address: Option<std::net::IpAddr>,
     data_dir: &Path,
+    served: &Served,
 ) -> Result<Settings, CliError> {
+    let failed = |error: &dyn std::fmt::Display| CliError::Failed(error.to_string());
+    let http = &served.http;
+    let admin = OperatorToken::load_or_create(data_dir)
+        .map_err(|error| CliError::Failed(format!("the operator's token: {error}")))?;
+    let rate = NonZeroU32::new(http.requests_per_second).zip(NonZeroU32::new(http.burst));
     let addresses = handle.addresses();
     let here =
         |address: Option<SocketAddr>| address.map(|address| Endpoint::SameHost(address.port()));
@@ -199,10 +217,55 @@ fn settings(
         ledger: remote.map(Endpoint::Url).or(here(addresses.ledger)),
         faucet: here(addresses.faucet),
         api_address,
-        token: OperatorToken::load_or_create(data_dir)
-            .map_err(|error| CliError::Failed(format!("the operator's token: {error}")))?,
-        limits: Limits::default(),
+        operators: Operators::only(admin)
+            .with_files(&served.operators)
+            .map_err(|error| CliError::Failed(format!("operator.token_file: {error}")))?,
+        limits: Limits {
+            connections: http.max_connections,
+            connections_per_peer: http.max_connections_per_host,
+            streams: http.max_streams,
+            streams_per_peer: http.max_streams_per_host,
+            ..Limits::default()
+        },
+        rate: rate.map(|(per_second, burst)| Rate { per_second, burst }),
+        allow_origins: http.allow_origins.clone(),
+        tls: http
+            .tls
+            .as_ref()
+            .map(Tls::open)
+            .transpose()
+            .map_err(|error| failed(&error))?,
     })
+}
+
+/// What of the configuration the API is served by.
+struct Served {
+    http: HttpConfig,
+    operators: Vec<OperatorConfig>,
+}
+
+/// Each connection takes a file descriptor, and many systems give a process 1024 unless it asks for more.
+fn allow_sockets(connections: usize) {
+    /// For the journal, switches, the ledger and logs.
+    const OTHERS: u64 = 512;
+    let wanted = u64::try_from(connections)
+        .unwrap_or(u64::MAX)
+        .saturating_add(OTHERS);
+    let raised = getrlimit(Resource::RLIMIT_NOFILE).and_then(|(soft, hard)| {
+        if soft < wanted {
+            setrlimit(Resource::RLIMIT_NOFILE, wanted.min(hard), hard)?;
+        }
+        Ok(hard)
+    });
+    match raised {
+        Ok(hard) if hard < wanted => tracing::warn!(
+            hard,
+            wanted,
+            "fewer connections can be open than http.max_connections says; raise the limit of open files (ulimit -Hn)"
+        ),
+        Ok(_) => {}
+        Err(error) => tracing::warn!(%error, "the limit of open files cannot be raised"),
+    }
 }
 
 /// Runs the development ledger until SIGTERM or SIGINT.
@@ -293,6 +356,13 @@ pub(super) fn check_config(file: &Path, out: Out) -> Result<(), CliError> {
     let config = Config::load(file).map_err(|error| CliError::Failed(error.to_string()))?;
     driver::check_files(&config).map_err(|error| CliError::Failed(error.to_string()))?;
     driver::check_committee(&config).map_err(|error| CliError::Failed(error.to_string()))?;
+    if let Some(files) = &config.http.tls {
+        Tls::open(files).map_err(|error| CliError::Failed(error.to_string()))?;
+    }
+    for operator in &config.operators {
+        OperatorToken::of_file(&operator.token_file)
+            .map_err(|error| CliError::Failed(format!("operator.token_file: {error}")))?;
+    }
     out.print(&json!({ "file": file, "valid": true }), || {
         format!("{} is valid", file.display())
     })
