@@ -48,6 +48,7 @@ async fn a_transfer_that_can_never_execute_is_made_again_from_other_coins_and_pa
     config.enrolled = vec![Enrolled {
         key: host.public_key(),
         name: "host".to_owned(),
+        addresses: None,
     }];
     std::fs::create_dir(&config.data_dir.0).unwrap();
     let keys = Keyring::create(&config.data_dir.0.join("operator.key")).unwrap();
