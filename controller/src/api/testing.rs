@@ -26,7 +26,7 @@ use super::{
     Desk, Endpoint, Limits, Settings,
     server::serve,
     signature::{self, Message, Parameters},
-    token::OperatorToken,
+    token::{OperatorToken, Operators},
 };
 use crate::core::{
     document::{QuoteDocument, ReservationView},
@@ -175,22 +175,36 @@ impl Served {
         limits: Limits,
         answers: impl IntoIterator<Item = Result<Answer, Problem>>,
     ) -> Self {
+        let settings = Self::settings(chain_id, limits);
+        Self::with_settings(settings, answers).await
+    }
+
+    pub(crate) fn settings(chain_id: ChainId, limits: Limits) -> Settings {
+        Settings {
+            operator_key: operator_key().public_key(),
+            chain_id,
+            ledger: Some(Endpoint::SameHost(50051)),
+            faucet: Some(Endpoint::Url("http://faucet.test:9123".to_owned())),
+            api_address: Some(std::net::Ipv4Addr::LOCALHOST.into()),
+            operators: Operators::only(OperatorToken::new(TOKEN)),
+            limits,
+            camara: crate::config::CamaraConfig::default(),
+            rate: None,
+            allow_origins: Vec::new(),
+            tls: None,
+        }
+    }
+
+    pub(crate) async fn with_settings(
+        settings: Settings,
+        answers: impl IntoIterator<Item = Result<Answer, Problem>>,
+    ) -> Self {
         let desk = Arc::new(FakeDesk {
             asked: Mutex::default(),
             answers: Mutex::new(answers.into_iter().collect()),
             changes: broadcast::channel(2).0,
             instruments: Instruments::default(),
         });
-        let settings = Settings {
-            operator_key: operator_key().public_key(),
-            chain_id,
-            ledger: Some(Endpoint::SameHost(50051)),
-            faucet: Some(Endpoint::Url("http://faucet.test:9123".to_owned())),
-            api_address: Some(std::net::Ipv4Addr::LOCALHOST.into()),
-            token: OperatorToken::new(TOKEN),
-            limits,
-            camara: crate::config::CamaraConfig::default(),
-        };
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (stop, stopped) = oneshot::channel::<()>();

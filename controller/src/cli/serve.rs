@@ -2,12 +2,14 @@
 
 use std::{
     net::SocketAddr,
+    num::NonZeroU32,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
 };
 
 use clap::Args;
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use payflow_payment::ledger::{
     dev::{self, BANNER, DEFAULT_CHECKPOINT_INTERVAL, DevLedger, serve},
     iota::IotaLedger,
@@ -22,8 +24,16 @@ use super::{
     service::{self, Asked, Signals},
 };
 use crate::{
-    api::{self, Endpoint, Limits, Settings, token::OperatorToken},
-    config::{CamaraConfig, Config, ConfigError, LedgerConfig, Listener, LogConfig},
+    api::{
+        self, Endpoint, Limits, Settings,
+        rate::Rate,
+        tls::Tls,
+        token::{OperatorToken, Operators},
+    },
+    config::{
+        CamaraConfig, Config, ConfigError, HttpConfig, LedgerConfig, Listener, LogConfig,
+        OperatorConfig,
+    },
     driver,
 };
 
@@ -144,6 +154,10 @@ pub(super) async fn controller(args: ControllerArgs) -> Result<(), CliError> {
     let camara = config.camara.clone();
     let sinks = api::camara::sinks::Sender::new(camara.sinks.clone())
         .map_err(|error| CliError::Failed(format!("camara.sinks.ca: {error}")))?;
+    let served = Served {
+        http: config.http.clone(),
+        operators: config.operators.clone(),
+    };
     let api_address = config.api_port.as_ref().map(|port| port.address);
     let remote = match &config.ledger {
         LedgerConfig::Embedded { .. } => None,
@@ -160,7 +174,8 @@ pub(super) async fn controller(args: ControllerArgs) -> Result<(), CliError> {
         }
     };
     let handle = controller.handle().clone();
-    let settings = settings(&handle, remote, api_address, &data_dir, camara)?;
+    let settings = settings(&handle, remote, api_address, &data_dir, &served, camara)?;
+    allow_sockets(settings.limits.connections);
     let listener = TcpListener::bind(http).await.map_err(|error| {
         CliError::Failed(format!(
             "the API cannot listen on {http}: {error}; see --http"
@@ -285,8 +300,14 @@ fn settings(
     remote: Option<String>,
     api_address: Option<std::net::IpAddr>,
     data_dir: &Path,
+    served: &Served,
     camara: CamaraConfig,
 ) -> Result<Settings, CliError> {
+    let failed = |error: &dyn std::fmt::Display| CliError::Failed(error.to_string());
+    let http = &served.http;
+    let admin = OperatorToken::load_or_create(data_dir)
+        .map_err(|error| CliError::Failed(format!("the operator's token: {error}")))?;
+    let rate = NonZeroU32::new(http.requests_per_second).zip(NonZeroU32::new(http.burst));
     let addresses = handle.addresses();
     let here =
         |address: Option<SocketAddr>| address.map(|address| Endpoint::SameHost(address.port()));
@@ -296,11 +317,56 @@ fn settings(
         ledger: remote.map(Endpoint::Url).or(here(addresses.ledger)),
         faucet: here(addresses.faucet),
         api_address,
-        token: OperatorToken::load_or_create(data_dir)
-            .map_err(|error| CliError::Failed(format!("the operator's token: {error}")))?,
-        limits: Limits::default(),
+        operators: Operators::only(admin)
+            .with_files(&served.operators)
+            .map_err(|error| CliError::Failed(format!("operator.token_file: {error}")))?,
+        limits: Limits {
+            connections: http.max_connections,
+            connections_per_peer: http.max_connections_per_host,
+            streams: http.max_streams,
+            streams_per_peer: http.max_streams_per_host,
+            ..Limits::default()
+        },
+        rate: rate.map(|(per_second, burst)| Rate { per_second, burst }),
+        allow_origins: http.allow_origins.clone(),
+        tls: http
+            .tls
+            .as_ref()
+            .map(Tls::open)
+            .transpose()
+            .map_err(|error| failed(&error))?,
         camara,
     })
+}
+
+/// What of the configuration the API is served by.
+struct Served {
+    http: HttpConfig,
+    operators: Vec<OperatorConfig>,
+}
+
+/// Each connection takes a file descriptor, and many systems give a process 1024 unless it asks for more.
+fn allow_sockets(connections: usize) {
+    /// For the journal, switches, the ledger and logs.
+    const OTHERS: u64 = 512;
+    let wanted = u64::try_from(connections)
+        .unwrap_or(u64::MAX)
+        .saturating_add(OTHERS);
+    let raised = getrlimit(Resource::RLIMIT_NOFILE).and_then(|(soft, hard)| {
+        if soft < wanted {
+            setrlimit(Resource::RLIMIT_NOFILE, wanted.min(hard), hard)?;
+        }
+        Ok(hard)
+    });
+    match raised {
+        Ok(hard) if hard < wanted => tracing::warn!(
+            hard,
+            wanted,
+            "fewer connections can be open than http.max_connections says; raise the limit of open files (ulimit -Hn)"
+        ),
+        Ok(_) => {}
+        Err(error) => tracing::warn!(%error, "the limit of open files cannot be raised"),
+    }
 }
 
 /// Runs the development ledger until SIGTERM or SIGINT.
@@ -393,6 +459,18 @@ pub(super) fn check_config(file: &Path, out: Out) -> Result<(), CliError> {
         Config::examine(file).map_err(|error| CliError::Failed(error.to_string()))?;
     for problem in driver::check_files(&examined.config) {
         examined.add(problem.key, problem.message);
+    }
+    if let Some(files) = &examined.config.http.tls
+        && let Err(error) = Tls::open(files)
+    {
+        examined.add("http.tls", error.to_string());
+    }
+    let tokens = examined.config.operators.iter();
+    let tokens: Vec<_> = tokens
+        .filter_map(|operator| OperatorToken::of_file(&operator.token_file).err())
+        .collect();
+    for error in tokens {
+        examined.add("operator.token_file", error.to_string());
     }
     if examined.problems.is_empty() {
         return out.print(&json!({ "file": file, "valid": true }), || {

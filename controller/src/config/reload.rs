@@ -37,6 +37,7 @@ impl Config {
             switches,
             ports,
             enrolled,
+            operators,
         } = wanted;
         let mut config = self.clone();
         let mut followed = Vec::new();
@@ -77,6 +78,7 @@ impl Config {
         keep("data_dir", self.data_dir == *data_dir);
         keep("openflow", self.openflow == *openflow);
         keep("http", self.http == *http);
+        keep("operator", self.operators == *operators);
         keep("camara", self.camara == *camara);
         keep("api_port", self.api_port == *api_port);
         keep("ovsdb", self.ovsdb == *ovsdb);
