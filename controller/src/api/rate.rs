@@ -28,6 +28,8 @@ pub(super) struct Buckets {
     worked_off: HashMap<IpAddr, u64>,
     /// How many there may be before those that are worked off are dropped.
     sweep_at: usize,
+    /// Not before this time, so that nobody makes every ask look at all buckets.
+    sweep_after: u64,
 }
 
 impl Buckets {
@@ -41,6 +43,7 @@ impl Buckets {
             rate,
             worked_off: HashMap::new(),
             sweep_at: 1_024,
+            sweep_after: 0,
         }
     }
 
@@ -73,10 +76,11 @@ impl Buckets {
     }
 
     fn bucket(&mut self, host: IpAddr, now: u64) -> IpAddr {
-        if self.worked_off.len() >= self.sweep_at {
+        if self.worked_off.len() >= self.sweep_at && now >= self.sweep_after {
             self.worked_off.retain(|_, worked_off| *worked_off > now);
-            // So that a sweep is paid by as many asks as it looks at buckets.
-            self.sweep_at = (self.worked_off.len() * 2).clamp(1_024, Self::MOST_HOSTS * 2);
+            // Never above what there may be: else nothing would be dropped any more, and all new hosts share one bucket for ever.
+            self.sweep_at = (self.worked_off.len() * 2).clamp(1_024, Self::MOST_HOSTS);
+            self.sweep_after = now.saturating_add(1_000_000_000);
         }
         let full = self.worked_off.len() >= Self::MOST_HOSTS;
         if full && !self.worked_off.contains_key(&host) {
