@@ -2,32 +2,37 @@
 //!
 //! | resource | methods | who |
 //! |---|---|---|
-//! | `/v1/quotes` | POST | signed |
-//! | `/v1/quotes/{id}` | GET | signed, or operator |
+//! | `/v1/quotes`, `/v1/groups`, `/v1/prices` | POST | signed |
+//! | `/v1/quotes/{id}` | GET | signed, or who may see |
 //! | `/v1/reservations` | POST | signed |
-//! | `/v1/reservations` | GET | signed (the buyer's own), or operator (all) |
-//! | `/v1/reservations/{id}` | GET, DELETE | signed, or operator |
-//! | `/v1/accounts` | POST, GET | signed; GET also operator |
-//! | `/v1/accounts/{id}` | GET | signed by its owner, or operator |
+//! | `/v1/reservations` | GET | signed (the buyer's own), or who may see (all) |
+//! | `/v1/reservations/{id}` | GET | signed by its buyer, or who may see |
+//! | `/v1/reservations/{id}` | DELETE | signed by its buyer, or who may cancel |
+//! | `/v1/reservations/{id}/quotes` | POST | signed by its buyer |
+//! | `/v1/reservations/{id}/receipts` | GET | signed by its buyer, or who may audit |
+//! | `/v1/reservations/{id}/events`, `/v1/events` | GET | signed, or who may see; server-sent events or WebSocket |
+//! | `/v1/accounts` | POST, GET | signed; GET also who may audit |
+//! | `/v1/accounts/{id}` | GET | signed by its owner, or who may audit |
 //! | `/v1/accounts/{id}/deposits`, `/v1/accounts/{id}/close` | POST | signed by its owner |
 //! | `/v1/accounts/{id}/vouchers`, `/v1/vouchers` | POST | signed by anybody: a voucher says itself whose it is |
 //! | `/v1/wallet` | GET | signed by its owner |
-//! | `/v1/reservations/{id}/events`, `/v1/events` | GET | signed, or operator; server-sent events or WebSocket |
-//! | `/v1/topology`, `/v1/switches`, `/v1/tariff` | GET | anybody |
-//! | `/v1/switches/{id}/key` | DELETE | operator |
-//! | `/v1/sales/stop` | PUT, DELETE | operator |
-//! | `/v1/hosts`, `/v1/books` | GET | operator |
+//! | `/v1/topology`, `/v1/switches`, `/v1/tariff`, `/v1/receipts` | GET | anybody |
+//! | `/v1/switches/{id}/key` | DELETE | who may operate |
+//! | `/v1/switches/{id}/drain`, `/v1/switches/{id}/ports/{port}/drain`, `/v1/sales/stop` | PUT, DELETE | who may operate |
+//! | `/v1/hosts`, `/metrics` | GET | who may see |
+//! | `/v1/books`, `/v1/books/accounts`, `/v1/books/transfers` | GET | who may audit |
 //! | `/quality-on-demand/v1/...`, `/qos-profiles/v1/...` | see [`camara`] | clients of the CAMARA face |
-//! | `/v1/hosts`, `/v1/books`, `/metrics` | GET | operator |
 //! | `/`, `/buy`, `/dashboard/...` | GET | anybody: the pages of [`dashboard`] |
 //! | `/healthz`, `/readyz`, `/.well-known/payflow` | GET | anybody |
 //!
-//! Buyers sign their requests ([`signature`]); operators show the token of [`token`]. Every error is a problem
+//! Buyers sign their requests ([`signature`]); who acts for the operator shows a token, whose role says what is allowed ([`token`]). Around
+//! all of it: how often one host may ask ([`rate`]), conditional requests and web pages of other origins (`delivery`). Every error is a problem
 //! document (RFC 9457) with a type URI `urn:payflow:problem:<name>`.
 
 mod accounts;
 mod body;
 pub mod camara;
+mod complaints;
 mod dashboard;
 mod delivery;
 mod desk;

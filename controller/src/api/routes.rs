@@ -17,6 +17,7 @@ use super::{
     Desk, Endpoint, Settings, WellKnown,
     accounts::account_number,
     body, camara,
+    complaints::Complaints,
     dashboard::Asset,
     delivery::{Delivery, check_unchanged, tell_allowance, too_often},
     events::hub::Hub,
@@ -47,7 +48,9 @@ pub(super) struct Api {
     pub(super) wallets: Arc<wallet::Gate>,
     pub(super) hub: Arc<Hub>,
     pub(super) buckets: Option<Arc<Mutex<Buckets>>>,
-    /// What the times of `buckets` are counted from.
+    /// That somebody has asked too often.
+    pub(super) overeager: Arc<Mutex<Complaints>>,
+    /// What the times of both are counted from.
     pub(super) begun: std::time::Instant,
 }
 
@@ -247,6 +250,12 @@ impl Api {
             (buckets.rate(), verdict)
         });
         let refused = allowance.and_then(|(rate, verdict)| too_often(rate, verdict));
+        if refused.is_some()
+            && let Some(refused) = self.overeager.lock().count(self.begun.elapsed())
+        {
+            let last = head.connection.peer;
+            tracing::warn!(refused, %last, "more requests than http.requests_per_second");
+        }
         let mut response = match (refused, delivery.preflight()) {
             (Some(refused), _) => refused.into_response(),
             (None, Some(preflight)) => preflight.into_response(),

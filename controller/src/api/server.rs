@@ -34,6 +34,7 @@ use warp::{
 
 use super::{
     Desk, Limits, Settings,
+    complaints::Complaints,
     events::hub::Hub,
     patience::Patient,
     rate::Buckets,
@@ -48,9 +49,6 @@ use crate::core::problem::{Problem, ProblemKind};
 const DRAIN: Duration = Duration::from_secs(5);
 /// How long to wait when the system has no socket left to give.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-
-/// How long a client may take to agree on keys.
-const HANDSHAKE_LIMIT: Duration = Duration::from_secs(10);
 /// What a connection keeps of a request's header at most; a longer one is refused (431).
 const HEADER_BYTES: usize = 32 * 1024;
 
@@ -70,13 +68,16 @@ pub async fn serve(
             return;
         }
     };
+    let begun = Instant::now();
+    let mut complaints = Complaints::default();
     let (stopping, stopped) = watch::channel(false);
     let api = Api {
         hub: Hub::start(Arc::clone(&desk), limits, stopped.clone()),
         buckets: settings
             .rate
             .map(|rate| Arc::new(Mutex::new(Buckets::new(rate)))),
-        begun: Instant::now(),
+        overeager: Arc::default(),
+        begun,
         desk,
         settings: Arc::new(settings),
         wallets: Arc::default(),
@@ -123,7 +124,13 @@ pub async fn serve(
             }
         };
         let Some(place) = Place::take(&census, connection.peer.ip().to_canonical()) else {
-            tracing::debug!(peer = %connection.peer, "no place for another connection");
+            if let Some(refused) = complaints.count(begun.elapsed()) {
+                tracing::warn!(
+                    refused,
+                    last = %connection.peer,
+                    "more connections than http.max_connections or http.max_connections_per_host"
+                );
+            }
             if acceptor.is_none() {
                 refuse(&stream);
             }
@@ -140,15 +147,17 @@ pub async fn serve(
         tokio::spawn(async move {
             match acceptor {
                 None => converse(&http, stream, service, stopped).await,
-                Some(acceptor) => match timeout(HANDSHAKE_LIMIT, acceptor.accept(stream)).await {
-                    Ok(Ok(stream)) => converse(&http, stream, service, stopped).await,
-                    Ok(Err(error)) => {
-                        tracing::debug!(%error, peer = %connection.peer, "no keys were agreed on");
+                Some(acceptor) => {
+                    match timeout(limits.header_time, acceptor.accept(stream)).await {
+                        Ok(Ok(stream)) => converse(&http, stream, service, stopped).await,
+                        Ok(Err(error)) => {
+                            tracing::debug!(%error, peer = %connection.peer, "no keys were agreed on");
+                        }
+                        Err(_) => {
+                            tracing::debug!(peer = %connection.peer, "no keys were agreed on in time");
+                        }
                     }
-                    Err(_) => {
-                        tracing::debug!(peer = %connection.peer, "no keys were agreed on in time");
-                    }
-                },
+                }
             }
             drop((place, open));
         });

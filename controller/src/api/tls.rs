@@ -20,10 +20,7 @@ use crate::{
 
 /// The API's credentials. Clones share them.
 #[derive(Clone, Debug)]
-pub struct Tls {
-    files: HttpTls,
-    now: Arc<Current>,
-}
+pub struct Tls(Arc<Current>);
 
 #[derive(Debug)]
 struct Current(RwLock<Arc<CertifiedKey>>);
@@ -40,21 +37,18 @@ impl Tls {
     /// # Errors
     /// Says which file cannot be used, and why.
     pub fn open(files: &HttpTls) -> Result<Self, TlsError> {
-        let now = Arc::new(Current(RwLock::new(Arc::new(read(files)?))));
-        Ok(Self {
-            files: files.clone(),
-            now,
-        })
+        let key = certified_key(
+            ("http.tls.key", &files.key),
+            ("http.tls.certificate", &files.certificate),
+            &provider(),
+        )?;
+        Ok(Self(Arc::new(Current(RwLock::new(Arc::new(key))))))
     }
 
-    /// Reads the files again, for connections from now on. What was read before stays if they cannot be used.
-    ///
-    /// # Errors
-    /// As [`Self::open`].
-    pub fn reload(&self) -> Result<(), TlsError> {
-        let new = Arc::new(read(&self.files)?);
-        *self.now.0.write() = new;
-        Ok(())
+    /// For connections from now on, the credentials of another.
+    pub fn follow(&self, new: &Self) {
+        let new = Arc::clone(&new.0.0.read());
+        *self.0.0.write() = new;
     }
 
     /// TLS 1.2 and 1.3, and HTTP/1.1 in it.
@@ -63,18 +57,10 @@ impl Tls {
             .with_safe_default_protocol_versions()?;
         let mut config = builder
             .with_no_client_auth()
-            .with_cert_resolver(self.now.clone());
+            .with_cert_resolver(self.0.clone());
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
         Ok(TlsAcceptor::from(Arc::new(config)))
     }
-}
-
-fn read(files: &HttpTls) -> Result<CertifiedKey, TlsError> {
-    certified_key(
-        ("http.tls.key", &files.key),
-        ("http.tls.certificate", &files.certificate),
-        &provider(),
-    )
 }
 
 fn provider() -> Arc<CryptoProvider> {

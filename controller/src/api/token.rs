@@ -7,8 +7,10 @@ use std::{
     os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
     str::FromStr,
+    sync::Arc,
 };
 
+use parking_lot::RwLock;
 use sha2::{Digest as _, Sha256};
 
 use crate::config::OperatorConfig;
@@ -241,32 +243,27 @@ impl FromStr for Role {
     }
 }
 
-/// Everybody who acts for the operator.
+/// Everybody who acts for the operator. Clones share it, so that it can be exchanged while it is asked.
 #[derive(Clone, Debug)]
-pub struct Operators(Vec<(String, Role, OperatorToken)>);
+pub struct Operators(Arc<RwLock<Vec<(String, Role, OperatorToken)>>>);
 
 impl Operators {
     /// Whoever can read the data directory, and nobody else.
     #[must_use]
     pub fn only(admin: OperatorToken) -> Self {
-        Self(vec![("the data directory".to_owned(), Role::Admin, admin)])
-    }
-
-    /// And somebody else.
-    #[must_use]
-    pub fn and(mut self, name: &str, role: Role, token: OperatorToken) -> Self {
-        self.0.push((name.to_owned(), role, token));
-        self
+        let admin = ("the data directory".to_owned(), Role::Admin, admin);
+        Self(Arc::new(RwLock::new(vec![admin])))
     }
 
     /// And those of the configuration, whose tokens are read from their files.
     ///
     /// # Errors
     /// Says which file cannot be used, and why.
-    pub fn with_files(mut self, operators: &[OperatorConfig]) -> io::Result<Self> {
+    pub fn with_files(self, operators: &[OperatorConfig]) -> io::Result<Self> {
         for operator in operators {
             let token = OperatorToken::of_file(&operator.token_file)?;
-            if let Some((other, ..)) = self.0.iter().find(|(_, _, it)| it.0 == token.0) {
+            let mut known = self.0.write();
+            if let Some((other, ..)) = known.iter().find(|(_, _, it)| it.0 == token.0) {
                 return Err(io::Error::new(
                     io::ErrorKind::InvalidData,
                     format!(
@@ -276,18 +273,24 @@ impl Operators {
                     ),
                 ));
             }
-            self = self.and(&operator.name, operator.role, token);
+            known.push((operator.name.clone(), operator.role, token));
         }
         Ok(self)
     }
 
+    /// From now on those of another; whose token is not among them any more has no right from its next request on.
+    pub fn follow(&self, new: &Self) {
+        let new = new.0.read().clone();
+        *self.0.write() = new;
+    }
+
     /// Whose token this is, and what it is good for. All of them are looked at, whichever it is.
     #[must_use]
-    pub fn find(&self, text: &str) -> Option<(&str, Role)> {
+    pub fn find(&self, text: &str) -> Option<(String, Role)> {
         let mut found = None;
-        for (name, role, token) in &self.0 {
+        for (name, role, token) in &*self.0.read() {
             if token.is(text) {
-                found = Some((name.as_str(), *role));
+                found = Some((name.clone(), *role));
             }
         }
         found
@@ -355,7 +358,7 @@ mod tests {
             let operators = admin().with_files(std::slice::from_ref(&good)).unwrap();
             assert_eq!(
                 operators.find(secret),
-                Some((good.name.as_str(), Role::Viewer))
+                Some((good.name.clone(), Role::Viewer))
             );
             assert_eq!(operators.find(&"a".repeat(32)).unwrap().1, Role::Admin);
             assert_eq!(

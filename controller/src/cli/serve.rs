@@ -30,10 +30,7 @@ use crate::{
         tls::Tls,
         token::{OperatorToken, Operators},
     },
-    config::{
-        CamaraConfig, Config, ConfigError, HttpConfig, LedgerConfig, Listener, LogConfig,
-        OperatorConfig,
-    },
+    config::{CamaraConfig, Config, ConfigError, HttpConfig, LedgerConfig, Listener, LogConfig},
     driver,
 };
 
@@ -154,10 +151,7 @@ pub(super) async fn controller(args: ControllerArgs) -> Result<(), CliError> {
     let camara = config.camara.clone();
     let sinks = api::camara::sinks::Sender::new(camara.sinks.clone())
         .map_err(|error| CliError::Failed(format!("camara.sinks.ca: {error}")))?;
-    let served = Served {
-        http: config.http.clone(),
-        operators: config.operators.clone(),
-    };
+    let served = config.http.clone();
     let api_address = config.api_port.as_ref().map(|port| port.address);
     let remote = match &config.ledger {
         LedgerConfig::Embedded { .. } => None,
@@ -174,7 +168,8 @@ pub(super) async fn controller(args: ControllerArgs) -> Result<(), CliError> {
         }
     };
     let handle = controller.handle().clone();
-    let settings = settings(&handle, remote, api_address, &data_dir, &served, camara)?;
+    let credentials = Credentials::read(&data_dir, &config)?;
+    let settings = settings(&handle, remote, api_address, &served, &credentials, camara);
     allow_sockets(settings.limits.connections);
     let listener = TcpListener::bind(http).await.map_err(|error| {
         CliError::Failed(format!(
@@ -219,7 +214,7 @@ pub(super) async fn controller(args: ControllerArgs) -> Result<(), CliError> {
                 Asked::Stop => break Ok(()),
                 Asked::Reload => {
                     service::reloading();
-                    args.reload(&mut config, &asked, &level).await;
+                    args.reload(&mut config, &asked, &level, &credentials).await;
                     service::ready(&status);
                 }
             },
@@ -251,7 +246,13 @@ pub(super) async fn controller(args: ControllerArgs) -> Result<(), CliError> {
 
 impl ControllerArgs {
     /// Reads the configuration again, and follows what can be followed. A file that is wrong changes nothing.
-    async fn reload(&self, running: &mut Config, handle: &driver::Handle, level: &logging::Level) {
+    async fn reload(
+        &self,
+        running: &mut Config,
+        handle: &driver::Handle,
+        level: &logging::Level,
+        credentials: &Credentials,
+    ) {
         if self.config.is_none() {
             tracing::warn!(
                 "there is no configuration file to read again; start with --config FILE"
@@ -279,6 +280,14 @@ impl ControllerArgs {
             return;
         }
         let reload = running.reloaded(&wanted);
+        // Files may hold something else under the same name.
+        let new = match Credentials::read(&running.data_dir.0, &reload.config) {
+            Ok(new) => new,
+            Err(error) => {
+                tracing::error!("nothing of the configuration is followed: {error}");
+                return;
+            }
+        };
         for key in &reload.kept {
             tracing::warn!(
                 key,
@@ -288,6 +297,7 @@ impl ControllerArgs {
         if !handle.reconfigure(&reload.config).await {
             return;
         }
+        credentials.follow(&new);
         level.change(&reload.config.log.level);
         *running = reload.config;
         let followed = reload.followed.join(", ");
@@ -299,27 +309,21 @@ fn settings(
     handle: &driver::Handle,
     remote: Option<String>,
     api_address: Option<std::net::IpAddr>,
-    data_dir: &Path,
-    served: &Served,
+    http: &HttpConfig,
+    credentials: &Credentials,
     camara: CamaraConfig,
-) -> Result<Settings, CliError> {
-    let failed = |error: &dyn std::fmt::Display| CliError::Failed(error.to_string());
-    let http = &served.http;
-    let admin = OperatorToken::load_or_create(data_dir)
-        .map_err(|error| CliError::Failed(format!("the operator's token: {error}")))?;
+) -> Settings {
     let rate = NonZeroU32::new(http.requests_per_second).zip(NonZeroU32::new(http.burst));
     let addresses = handle.addresses();
     let here =
         |address: Option<SocketAddr>| address.map(|address| Endpoint::SameHost(address.port()));
-    Ok(Settings {
+    Settings {
         operator_key: handle.operator_key(),
         chain_id: handle.chain_id().clone(),
         ledger: remote.map(Endpoint::Url).or(here(addresses.ledger)),
         faucet: here(addresses.faucet),
         api_address,
-        operators: Operators::only(admin)
-            .with_files(&served.operators)
-            .map_err(|error| CliError::Failed(format!("operator.token_file: {error}")))?,
+        operators: credentials.operators.clone(),
         limits: Limits {
             connections: http.max_connections,
             connections_per_peer: http.max_connections_per_host,
@@ -329,20 +333,37 @@ fn settings(
         },
         rate: rate.map(|(per_second, burst)| Rate { per_second, burst }),
         allow_origins: http.allow_origins.clone(),
-        tls: http
-            .tls
-            .as_ref()
-            .map(Tls::open)
-            .transpose()
-            .map_err(|error| failed(&error))?,
+        tls: credentials.tls.clone(),
         camara,
-    })
+    }
 }
 
-/// What of the configuration the API is served by.
-struct Served {
-    http: HttpConfig,
-    operators: Vec<OperatorConfig>,
+/// What the API proves itself with, and knows operators by: what is in files, and may be something else after a while.
+struct Credentials {
+    operators: Operators,
+    tls: Option<Tls>,
+}
+
+impl Credentials {
+    /// Reads the files. Where the data directory has no token, a new one is made.
+    fn read(data_dir: &Path, config: &Config) -> Result<Self, CliError> {
+        let admin = OperatorToken::load_or_create(data_dir)
+            .map_err(|error| CliError::Failed(format!("the operator's token: {error}")))?;
+        let operators = Operators::only(admin)
+            .with_files(&config.operators)
+            .map_err(|error| CliError::Failed(format!("operator.token_file: {error}")))?;
+        let tls = config.http.tls.as_ref().map(Tls::open).transpose();
+        let tls = tls.map_err(|error| CliError::Failed(error.to_string()))?;
+        Ok(Self { operators, tls })
+    }
+
+    /// From now on those.
+    fn follow(&self, new: &Self) {
+        self.operators.follow(&new.operators);
+        if let (Some(tls), Some(new)) = (&self.tls, &new.tls) {
+            tls.follow(new);
+        }
+    }
 }
 
 /// Each connection takes a file descriptor, and many systems give a process 1024 unless it asks for more.

@@ -17,8 +17,7 @@ use toml::{
 use super::{
     ApiPort, Config, ConfigProblem, DataDir, Enrolled, HttpConfig, HttpTls, LedgerConfig,
     LogConfig, LogFormat, NetworkOptions, OpenFlowConfig, OperatorConfig, OvsdbConfig, OvsdbTls,
-    PortConfig, QuoteConfig,
-    SwitchConfig, TlsFiles,
+    PortConfig, QuoteConfig, SwitchConfig, TlsFiles,
 };
 use crate::core::{network::PortRole, receipts::ReceiptPolicy};
 use tracing_subscriber::{EnvFilter, filter::LevelFilter};

@@ -65,7 +65,7 @@ mod tests;
 pub use files::{FileProblem, check_files};
 pub use handle::{Addresses, Handle};
 pub use pem::TlsError;
-pub(crate) use pem::certified_key;
+pub(crate) use pem::{certificates, certified_key};
 pub use store::{Copied, CopyError, Restored, StoreError, back_up, restore};
 
 // For the benches, which measure a commit without the event loop around it.

@@ -91,6 +91,14 @@ pub(crate) fn certified_key(
     })
 }
 
+/// The certificates of a file; at least one.
+pub(crate) fn certificates(
+    key: &'static str,
+    file: &Path,
+) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    items(key, file)
+}
+
 /// A private key that nobody else may read.
 pub(super) fn private_key(
     name: &'static str,

@@ -150,18 +150,18 @@ pub(in crate::api) struct Subscription {
     hub: Arc<Hub>,
     listener: u64,
     /// What was said since the event that the listener had last, before anything from `receiver`.
-    pub(super) replay: VecDeque<Arc<Event>>,
-    pub(super) receiver: mpsc::Receiver<Arc<Event>>,
+    pub(in crate::api) replay: VecDeque<Arc<Event>>,
+    pub(in crate::api) receiver: mpsc::Receiver<Arc<Event>>,
     /// Whether `replay` goes on where the listener was. `false` for one who comes for the first time too.
-    pub(super) resumed: bool,
+    pub(in crate::api) resumed: bool,
     /// The id of the last event before those.
-    pub(super) last: String,
+    pub(in crate::api) last: String,
     too_slow: Arc<AtomicBool>,
 }
 
 impl Subscription {
     /// Whether it was ended because it was too slow.
-    pub(super) fn too_slow(&self) -> bool {
+    pub(in crate::api) fn too_slow(&self) -> bool {
         self.too_slow.load(Ordering::Relaxed)
     }
 
