@@ -197,34 +197,37 @@ impl ServerCertVerifier for PinnedOrSigned {
 /// The innermost reason, with what to do where that is known.
 fn explain(error: &hyper_util::client::legacy::Error) -> String {
     let inner = innermost(error);
-    let wrapped = inner.downcast_ref::<std::io::Error>();
-    let wrapped = wrapped.and_then(std::io::Error::get_ref);
-    let tls = match wrapped {
-        Some(it) => it.downcast_ref::<rustls::Error>(),
-        None => inner.downcast_ref::<rustls::Error>(),
-    };
-    match tls {
-        Some(rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer)) => {
-            "nobody who is trusted has signed its certificate; say whom to trust, or which certificate it has, with --ca FILE (or PAYFLOW_CA)"
-                .to_owned()
-        }
+    match inner.downcast_ref::<rustls::Error>() {
+        Some(rustls::Error::InvalidCertificate(
+            CertificateError::UnknownIssuer | CertificateError::Other(_),
+        )) => format!(
+            "{inner}: nobody who is trusted vouches for its certificate; say who is, or which certificate it has, with --ca FILE \
+             (or PAYFLOW_CA)"
+        ),
         Some(rustls::Error::InvalidMessage(_)) => {
             format!("{inner}; does it speak TLS at all? write http:// where it does not")
         }
         Some(_) => inner.to_string(),
         None if error.is_connect() => {
-            format!("{inner}; is the controller running, and is --api (or PAYFLOW_API) its address?")
+            format!(
+                "{inner}; is the controller running, and is --api (or PAYFLOW_API) its address?"
+            )
         }
         None => inner.to_string(),
     }
 }
 
+/// Below all that is around it; an [`io::Error`](std::io::Error) does not give what is in it as its source.
 fn innermost<'e>(
     error: &'e (dyn std::error::Error + 'static),
 ) -> &'e (dyn std::error::Error + 'static) {
     let mut inner = error;
-    while let Some(source) = inner.source() {
-        inner = source;
+    loop {
+        let wrapped = inner.downcast_ref::<std::io::Error>();
+        inner = match (wrapped.and_then(std::io::Error::get_ref), inner.source()) {
+            (Some(wrapped), _) => wrapped,
+            (None, Some(source)) => source,
+            (None, None) => return inner,
+        };
     }
-    inner
 }
