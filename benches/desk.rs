@@ -270,7 +270,7 @@ fn config() -> CoreConfig {
         suspend_patience: Duration::from_secs(30),
         treasury_minimum: Amount(50_000_000),
         shares: Shares::default(),
-        enrolled: BTreeSet::new(),
+        enrolled: std::collections::BTreeMap::new(),
     }
 }
 

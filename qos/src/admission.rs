@@ -8,6 +8,7 @@ use crate::{
     topology::{Path, PortRef, Topology},
     units::{SoldRate, Time, Window},
 };
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BinaryHeap;
 
@@ -47,7 +48,7 @@ pub struct Ask {
 }
 
 /// What a path may be like at most; by default like any.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Bounds {
     /// The most hops. A path of one hop leads through one switch.

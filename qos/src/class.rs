@@ -35,6 +35,7 @@
 //! wait: behind other full links a buffer may be too small for it, which no bound on delay notices, but the counters of both ends do.
 
 use crate::units::{BitRate, Bytes, SoldRate};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -52,7 +53,9 @@ const LEAST_STEADY_FRAMES: u64 = 1;
 const LEAST_ELASTIC_FRAMES: u64 = 3;
 
 /// How a packet is treated on its way.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(rename_all = "snake_case")]
 pub enum Class {
     /// What keeps the network running: the API, address resolution, neighbour discovery.
