@@ -2,7 +2,7 @@
 //! that confirms at once. Whatever is waited for in the world is answered in the same call.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, VecDeque},
+    collections::{BTreeMap, VecDeque},
     net::IpAddr,
     sync::Arc,
     time::Duration,
