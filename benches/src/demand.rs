@@ -71,7 +71,7 @@ impl Numbers {
 #[must_use]
 pub fn on_one_link(link: PortRef, ask: &Ask) -> Commitment {
     Commitment {
-        path: vec![link],
+        path: [link].into(),
         class: ask.class,
         rate: ask.rate,
         burst: ask.class.burst(ask.rate),

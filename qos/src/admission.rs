@@ -137,6 +137,8 @@ fn search(
     };
     let mut rooms = Rooms::new(course, ask.window);
     let mut links = shortest.iter().copied().chain([course.last()]);
+    let ports = links.clone().map(|link| course.port(link));
+    book.fetch(ports, ask.class, ask.window);
     let full = links.find_map(|link| rooms.look(link).err());
     if full.is_none() && course.is_within_bounds(&shortest) {
         return Ok(topology.path(ask.from, &shortest, ask.to));

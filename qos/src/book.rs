@@ -28,6 +28,8 @@
 use crate::{
     calendar::{Booking, Calendar, Limits, Load, Slots},
     class::{Class, ClassPlan},
+    link_set::LinkSet,
+    paths::Paths,
     port::{PortNo, PortRef, SwitchId},
     refusal::{Reason, Refusal},
     units::{BitRate, Bytes, PerMille, SoldRate, Time, Window},
@@ -35,8 +37,7 @@ use crate::{
 use serde::{Deserialize, Serialize};
 use std::{
     cmp::Reverse,
-    collections::{BTreeMap, BTreeSet, HashSet},
-    hash::{BuildHasherDefault, Hasher},
+    collections::{BTreeMap, BTreeSet},
     time::Duration,
 };
 
@@ -56,9 +57,8 @@ pub struct CommitmentId(pub u64);
 /// Capacity promised to one flow, on every link of its path alike.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Commitment {
-    /// The directed links it takes: [`crate::topology::Path::egress_ports`]. A set: order and
-    /// repetition do not matter.
-    pub path: Vec<PortRef>,
+    /// The directed links it takes: [`crate::topology::Path::egress_ports`].
+    pub path: LinkSet,
     /// Steady or elastic.
     pub class: Class,
     /// Its rate.
@@ -86,14 +86,14 @@ pub struct HoldTerms {
     pub group: Option<CommitmentId>,
     /// What is carried already and paid for, where it only changes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub paid: Option<PaidPart>,
+    pub paid: Option<Box<PaidPart>>,
 }
 
 /// The part of an unpaid hold that somebody has paid for before.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PaidPart {
     /// On these links, of those of the hold.
-    pub links: Vec<PortRef>,
+    pub links: LinkSet,
     /// So much of the rate.
     pub rate: SoldRate,
     /// So much of the burst.
@@ -120,13 +120,6 @@ impl HoldTerms {
 }
 
 impl Commitment {
-    /// Each link once, in ascending order.
-    fn in_order(mut self) -> Self {
-        self.path.sort_unstable();
-        self.path.dedup();
-        self
-    }
-
     fn booking(&self) -> Booking {
         Booking {
             window: self.window,
@@ -155,6 +148,8 @@ pub struct Book {
     now: Time,
     links: BTreeMap<PortRef, Link>,
     commitments: BTreeMap<CommitmentId, Commitment>,
+    /// The same, by the links they take, whether the capacities of those are known or not.
+    paths: Paths,
     /// The same, by end.
     ends: BTreeSet<(Time, CommitmentId)>,
     cooling: BTreeMap<PortRef, Cooling>,
@@ -171,29 +166,7 @@ struct Link {
     /// Of the plan: what may be sold.
     limits: Limits,
     calendar: Calendar,
-    /// In no order; whoever goes through them makes one.
-    booked: HashSet<CommitmentId, BuildHasherDefault<IdHasher>>,
     unpaid: BTreeMap<CommitmentId, Hold>,
-}
-
-/// Ids are given out one after another by ourselves, so a multiplication scatters them well enough (Knuth, volume 3, 6.4).
-#[derive(Clone, Copy, Debug, Default)]
-struct IdHasher(u64);
-
-impl Hasher for IdHasher {
-    fn write(&mut self, bytes: &[u8]) {
-        bytes.iter().for_each(|byte| self.write_u64((*byte).into()));
-    }
-
-    fn write_u64(&mut self, word: u64) {
-        let scattered = (self.0 ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        // The upper half is the better one; a table looks at both ends.
-        self.0 = scattered ^ scattered >> 32;
-    }
-
-    fn finish(&self) -> u64 {
-        self.0
-    }
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -224,6 +197,7 @@ impl Book {
             now,
             links: BTreeMap::new(),
             commitments: BTreeMap::new(),
+            paths: Paths::default(),
             ends: BTreeSet::new(),
             cooling: BTreeMap::new(),
             drained: BTreeSet::new(),
@@ -297,33 +271,35 @@ impl Book {
         port: PortRef,
         capacity: BitRate,
     ) -> Vec<(CommitmentId, Commitment)> {
-        let booked: Vec<_> = match self.links.get(&port) {
-            Some(link) => link.booked.iter().copied().collect(),
-            // What was restored.
-            None => self
-                .commitments
-                .iter()
-                .filter(|(_, it)| it.path.contains(&port))
-                .map(|(id, _)| *id)
-                .collect(),
-        };
-        self.readmit(port, ClassPlan::for_capacity(capacity), booked)
+        self.readmit(port, ClassPlan::for_capacity(capacity))
     }
 
-    /// Makes a link anew, with those of these commitments that fit; the others are released.
-    fn readmit(
-        &mut self,
+    /// Makes a link anew, with those of its commitments that fit; the others are released.
+    fn readmit(&mut self, port: PortRef, plan: ClassPlan) -> Vec<(CommitmentId, Commitment)> {
+        let (link, losers) = self.refilled(port, plan, None);
+        // What is released is not to be taken out of what it is not in.
+        self.links.remove(&port);
+        let losers: Vec<_> = losers
+            .into_iter()
+            .filter_map(|id| Some((id, self.release(id)?)))
+            .collect();
+        self.links.insert(port, link);
+        losers
+    }
+
+    /// A link with those of its commitments, and this one more, that fit; and the others, least valuable first.
+    fn refilled(
+        &self,
         port: PortRef,
         plan: ClassPlan,
-        booked: Vec<CommitmentId>,
-    ) -> Vec<(CommitmentId, Commitment)> {
+        one_more: Option<(CommitmentId, &Commitment)>,
+    ) -> (Link, Vec<CommitmentId>) {
         let whole = Limits::of(&plan, PerMille::ALL);
         let mut link = Link::new(plan, self.share(port), Calendar::new(self.slots, self.now));
         let mut losers = Vec::new();
-        for id in self.by_value(booked) {
-            let Some(commitment) = self.commitments.get(&id) else {
-                continue;
-            };
+        let known = self.paths.over(port).into_iter();
+        let known = known.filter_map(|id| Some((id, self.commitments.get(&id)?)));
+        for (id, commitment) in by_value(known.chain(one_more)) {
             let Commitment {
                 class,
                 rate,
@@ -337,22 +313,8 @@ impl Book {
                 Some(_) => losers.push(id),
             }
         }
-        self.links.insert(port, link);
-        let losers = losers.into_iter().rev();
-        losers
-            .filter_map(|id| Some((id, self.release(id)?)))
-            .collect()
-    }
-
-    /// In order of value: what is worth something, then paid before unpaid, the higher value, the lower id.
-    fn by_value(&self, ids: impl IntoIterator<Item = CommitmentId>) -> Vec<CommitmentId> {
-        let known = ids.into_iter().filter_map(|id| {
-            let its = self.commitments.get(&id)?;
-            Some((its.value == 0, its.unpaid, Reverse(its.value), id))
-        });
-        let mut ranked: Vec<_> = known.collect();
-        ranked.sort_unstable();
-        ranked.into_iter().map(|(.., id)| id).collect()
+        losers.reverse();
+        (link, losers)
     }
 
     /// What part of the reservable rate of a directed link may be sold; all of it unless said otherwise. It is remembered
@@ -406,17 +368,18 @@ impl Book {
         if let Some(link) = self.links.remove(&from) {
             self.links.insert(to, link);
         }
-        for commitment in self.commitments.values_mut() {
-            let paid = commitment.hold.paid.iter_mut();
-            let paid = paid.flat_map(|it| it.links.iter_mut());
-            let ports = commitment.path.iter_mut().chain(paid);
-            for port in ports.chain([&mut commitment.ingress]) {
-                if *port == from {
-                    *port = to;
-                }
+        for (id, commitment) in &mut self.commitments {
+            if commitment.ingress == from {
+                commitment.ingress = to;
             }
-            commitment.path.sort_unstable();
-            commitment.path.dedup();
+            if let Some(paid) = &mut commitment.hold.paid {
+                paid.links = paid.links.renamed(from, to);
+            }
+            if commitment.path.contains(&from) {
+                self.paths.remove(*id, &commitment.path);
+                commitment.path = commitment.path.renamed(from, to);
+                self.paths.insert(*id, &mut commitment.path);
+            }
         }
         for link in self.links.values_mut() {
             for hold in link
@@ -470,14 +433,13 @@ impl Book {
     /// cooling down; then, for the lowest link that refuses: unknown capacity, rate, buffer, hold
     /// limit.
     pub fn commit(&mut self, id: CommitmentId, commitment: &Commitment) -> Result<(), Refusal> {
-        let commitment = commitment.clone().in_order();
         match self.commitments.get(&id) {
-            Some(known) if *known == commitment => return Ok(()),
+            Some(known) if known == commitment => return Ok(()),
             Some(_) => return Err(Reason::Conflict.into()),
             None => {}
         }
-        self.fits_in_place_of(&commitment, None)?;
-        self.enter(id, commitment);
+        self.fits_in_place_of(commitment, None)?;
+        self.enter(id, commitment.clone());
         Ok(())
     }
 
@@ -491,18 +453,23 @@ impl Book {
         commitment: Commitment,
     ) -> Vec<(CommitmentId, Commitment)> {
         self.release(id);
-        let commitment = commitment.in_order();
-        let links = commitment.path.clone();
-        self.ends.insert((commitment.window.end(), id));
-        self.commitments.insert(id, commitment);
-        // Not entered before it is seen to fit: no sum ever goes beyond what a link has.
         let mut losers = Vec::new();
-        for port in links {
-            if let Some(link) = self.links.get(&port) {
-                let booked = link.booked.iter().copied().chain([id]).collect();
-                losers.extend(self.readmit(port, link.plan, booked));
+        // Not entered before it is seen to fit everywhere: no sum ever goes beyond what a link has.
+        for port in &commitment.path {
+            let Some(link) = self.links.get(port) else {
+                continue;
+            };
+            let (_, lost) = self.refilled(*port, link.plan, Some((id, &commitment)));
+            let is_lost = lost.contains(&id);
+            for it in lost {
+                losers.extend(self.release(it).map(|released| (it, released)));
+            }
+            if is_lost {
+                losers.push((id, commitment));
+                return losers;
             }
         }
+        self.enter(id, commitment);
         losers
     }
 
@@ -516,10 +483,9 @@ impl Book {
     ///
     /// As [`Self::commit`].
     pub fn replace(&mut self, id: CommitmentId, commitment: &Commitment) -> Result<(), Refusal> {
-        let commitment = commitment.clone().in_order();
-        self.fits_in_place_of(&commitment, Some(id))?;
+        self.fits_in_place_of(commitment, Some(id))?;
         self.release(id);
-        self.enter(id, commitment);
+        self.enter(id, commitment.clone());
         Ok(())
     }
 
@@ -568,7 +534,7 @@ impl Book {
             return Err(TrimError::NotWithin);
         }
         self.release(id);
-        self.enter(id, smaller.in_order());
+        self.enter(id, smaller);
         Ok(())
     }
 
@@ -672,7 +638,7 @@ impl Book {
         tell: impl FnMut(u64, SoldRate),
     ) -> Option<SoldRate> {
         let link = self.links.get(&port)?;
-        let left_out = self.booking_on(link, left_out);
+        let left_out = self.booking_on(port, left_out);
         link.calendar.rates(window, left_out.as_ref(), tell);
         Some(link.plan.reservable())
     }
@@ -691,16 +657,19 @@ impl Book {
 
     /// The commitments on one link, in ascending order.
     pub fn on_link(&self, port: PortRef) -> Vec<CommitmentId> {
-        let link = self.links.get(&port).into_iter();
-        let mut ids: Vec<_> = link.flat_map(|link| &link.booked).copied().collect();
-        ids.sort_unstable();
-        ids
+        if self.links.contains_key(&port) {
+            self.paths.over(port)
+        } else {
+            Vec::new()
+        }
     }
 
     /// The commitments on one link in order of value: what is worth something, then paid before unpaid, the higher value, the
     /// lower id. As they are to be moved, and the other way round as they are to go.
     pub fn on_link_by_value(&self, port: PortRef) -> Vec<CommitmentId> {
-        self.by_value(self.on_link(port))
+        let known = self.on_link(port).into_iter();
+        let known = known.filter_map(|id| Some((id, self.commitments.get(&id)?)));
+        by_value(known).into_iter().map(|(id, _)| id).collect()
     }
 
     /// Whether this class can be asked for over this window at all, as an unpaid hold from `holder`
@@ -770,7 +739,7 @@ impl Book {
             .links
             .get(&port)
             .ok_or(Reason::UnknownCapacity { link: port })?;
-        let old = self.booking_on(link, left_out);
+        let old = self.booking_on(port, left_out);
         let room = link
             .calendar
             .room(class, window, &link.limits, old.as_ref());
@@ -804,10 +773,10 @@ impl Book {
             return (None, true);
         };
         let limits = link.limits;
-        let left_out = self.booking_on(link, left_out);
+        let left_out = self.booking_on(port, left_out);
         let mut is_exact = left_out.is_none();
         if booking.rate.0 > limits.rate(booking.class)
-            || booking.burst.0 > limits.burst(booking.class).into()
+            || booking.burst > limits.burst(booking.class)
         {
             return (None, is_exact);
         }
@@ -838,13 +807,28 @@ impl Book {
         (None, is_exact)
     }
 
-    fn booking_on(&self, link: &Link, id: Option<CommitmentId>) -> Option<Booking> {
-        let id = id.filter(|id| link.booked.contains(id))?;
-        self.commitments.get(&id).map(Commitment::booking)
+    fn booking_on(&self, link: PortRef, id: Option<CommitmentId>) -> Option<Booking> {
+        let commitment = self.commitments.get(&id?)?;
+        commitment
+            .path
+            .contains(&link)
+            .then(|| commitment.booking())
     }
 
-    /// Writes a commitment that has been seen to fit, its links in order.
-    fn enter(&mut self, id: CommitmentId, commitment: Commitment) {
+    /// [`Calendar::fetch`] on each of these links.
+    pub(crate) fn fetch(
+        &self,
+        links: impl IntoIterator<Item = PortRef>,
+        class: Class,
+        window: Window,
+    ) {
+        let links = links.into_iter().filter_map(|port| self.links.get(&port));
+        links.for_each(|link| link.calendar.fetch(class, window));
+    }
+
+    /// Writes a commitment that has been seen to fit.
+    fn enter(&mut self, id: CommitmentId, mut commitment: Commitment) {
+        self.paths.insert(id, &mut commitment.path);
         for port in &commitment.path {
             if let Some(link) = self.links.get_mut(port) {
                 link.enter(id, &commitment, *port);
@@ -857,6 +841,12 @@ impl Book {
     /// Takes a commitment out of everything but `ends`.
     fn forget(&mut self, id: CommitmentId) -> Option<Commitment> {
         let commitment = self.commitments.remove(&id)?;
+        self.fetch(
+            commitment.path.iter().copied(),
+            commitment.class,
+            commitment.window,
+        );
+        self.paths.remove(id, &commitment.path);
         for port in &commitment.path {
             if let Some(link) = self.links.get_mut(port) {
                 link.leave(id, &commitment);
@@ -888,7 +878,6 @@ impl Link {
             plan,
             limits: Limits::of(&plan, share),
             calendar,
-            booked: HashSet::default(),
             unpaid: BTreeMap::new(),
         }
     }
@@ -896,7 +885,6 @@ impl Link {
     fn enter(&mut self, id: CommitmentId, commitment: &Commitment, port: PortRef) {
         let booking = commitment.booking();
         self.calendar.book(&booking);
-        self.booked.insert(id);
         if commitment.unpaid {
             let holder = commitment.hold.holder(commitment.ingress, port);
             let (rate, burst) = holder.paid;
@@ -910,10 +898,8 @@ impl Link {
     }
 
     fn leave(&mut self, id: CommitmentId, commitment: &Commitment) {
-        if self.booked.remove(&id) {
-            self.calendar.unbook(&commitment.booking());
-            self.unpaid.remove(&id);
-        }
+        self.calendar.unbook(&commitment.booking());
+        self.unpaid.remove(&id);
     }
 
     /// What one more unpaid hold from `ingress` may take, where `room` is free over the window;
@@ -950,6 +936,15 @@ impl Link {
             burst: Bytes(burst.allowance(self.plan.sellable_burst(class).0, room.burst.0)),
         })
     }
+}
+
+/// In order of value: what is worth something, then paid before unpaid, the higher value, the lower id.
+fn by_value<'a>(
+    commitments: impl Iterator<Item = (CommitmentId, &'a Commitment)>,
+) -> Vec<(CommitmentId, &'a Commitment)> {
+    let mut ranked: Vec<_> = commitments.collect();
+    ranked.sort_unstable_by_key(|(id, its)| (its.value == 0, its.unpaid, Reverse(its.value), *id));
+    ranked
 }
 
 /// What the unpaid holds on a link take of its rate, or of a buffer.

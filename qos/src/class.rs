@@ -253,14 +253,16 @@ impl ClassPlan {
         }
     }
 
-    /// The most that the bursts of all flows of one class may be together. Classes that are not sold: nothing.
+    /// The most that the bursts of all flows of one class may be together, in whole kbit, as those are, rounded down. Classes that
+    /// are not sold: nothing.
     pub const fn sellable_burst(&self, class: Class) -> Bytes {
-        match class {
-            Class::Steady => self.steady.buffer,
+        let bytes = match class {
+            Class::Steady => self.steady.buffer.0,
             // The rest is for what comes while steady bursts are served.
-            Class::Elastic => Bytes(self.elastic.buffer.0 - self.steady.buffer.0),
-            Class::Control | Class::BestEffort => Bytes(0),
-        }
+            Class::Elastic => self.elastic.buffer.0 - self.steady.buffer.0,
+            Class::Control | Class::BestEffort => 0,
+        };
+        Bytes(bytes / 125 * 125)
     }
 
     /// The longest a frame of this class can wait at this port, in nanoseconds, rounded up: its own

@@ -77,7 +77,7 @@ impl Network {
         self.next += 1;
         let rate = SoldRate(kbps);
         let commitment = Commitment {
-            path: vec![port],
+            path: [port].into(),
             class: Class::Elastic,
             rate,
             burst: Class::Elastic.burst(rate),
@@ -385,7 +385,7 @@ fn what_is_drained_is_passed_by_and_what_is_there_stays_until_it_moves() {
     assert_eq!(switches(&around), [1, 2, 3]);
     // Make before break: on both for a moment, the drained one included.
     let mut both = moving.commitment(&around, 0);
-    both.path.push(direct);
+    both.path = both.path.iter().copied().chain([direct]).collect();
     network.book.replace(id, &both).unwrap();
     network
         .book
@@ -594,7 +594,7 @@ fn network() -> impl Strategy<Value = Network> {
                 Class::Elastic
             };
             let commitment = Commitment {
-                path: vec![*port.get(&ports)],
+                path: [*port.get(&ports)].into(),
                 class,
                 rate: SoldRate(kbps),
                 burst: class.burst(SoldRate(kbps)),

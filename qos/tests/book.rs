@@ -25,7 +25,7 @@ fn window(start: u64, end: u64) -> Window {
 fn paid(kbps: u32) -> Commitment {
     let rate = SoldRate(kbps);
     Commitment {
-        path: vec![LINK],
+        path: [LINK].into(),
         class: Class::Elastic,
         rate,
         burst: Class::Elastic.burst(rate),
@@ -155,7 +155,7 @@ fn a_path_is_committed_on_every_link_or_on_none() {
     let mut book = book();
     let unknown = PortRef::new(2, 1);
     let two = Commitment {
-        path: vec![LINK, unknown],
+        path: [LINK, unknown].into(),
         ..paid(1_000)
     };
     assert_eq!(
@@ -234,7 +234,7 @@ fn what_is_made_smaller_fits_also_where_no_capacity_is_known() {
     let mut book = book();
     let elsewhere = PortRef::new(77, 1);
     let both = Commitment {
-        path: vec![LINK, elsewhere],
+        path: [LINK, elsewhere].into(),
         ..paid(80_000)
     };
     book.restore(CommitmentId(1), both.clone());
@@ -244,15 +244,15 @@ fn what_is_made_smaller_fits_also_where_no_capacity_is_known() {
         ..both.clone()
     };
     for greater in [
-        smaller(80_001, vec![LINK]),
-        smaller(80_000, vec![PortRef::new(78, 1)]),
-        smaller(80_000, Vec::new()),
+        smaller(80_001, [LINK].into()),
+        smaller(80_000, [PortRef::new(78, 1)].into()),
+        smaller(80_000, [].into()),
     ] {
         let refused = book.shrink(CommitmentId(1), greater);
         assert_eq!(refused, Err(TrimError::NotWithin));
     }
     assert_eq!(
-        book.shrink(CommitmentId(1), smaller(30_000, vec![elsewhere])),
+        book.shrink(CommitmentId(1), smaller(30_000, [elsewhere].into())),
         Ok(())
     );
     assert_eq!(book.load(LINK, Time::default()).rate, SoldRate(0));
@@ -422,7 +422,7 @@ fn when_capacity_shrinks_the_least_valuable_go_first_and_from_their_whole_path()
             id,
             Commitment {
                 value,
-                path: vec![LINK, elsewhere],
+                path: [LINK, elsewhere].into(),
                 ..paid(20_000)
             },
         )
@@ -477,7 +477,7 @@ fn what_is_committed_follows_a_port_that_has_another_number() {
     // Something else had the number, and is gone with what was sold there.
     book.set_capacity(NEW, BitRate(10_000_000));
     let elsewhere = Commitment {
-        path: vec![NEW],
+        path: [NEW].into(),
         ..paid(1_000)
     };
     commit(&mut book, 3, elsewhere).unwrap();
@@ -492,7 +492,7 @@ fn what_is_committed_follows_a_port_that_has_another_number() {
     assert!(book.set_capacity(NEW, BitRate(100_000_000)).is_empty());
     assert!(book.clear_capacity(LINK).is_empty());
     let through_both = Commitment {
-        path: vec![NEW],
+        path: [NEW].into(),
         ..paid(29_001)
     };
     assert!(commit(&mut book, 4, through_both).is_err());
@@ -530,7 +530,7 @@ fn a_lower_share_sells_nothing_new_until_there_is_room_and_takes_nothing_back() 
     let elsewhere = PortRef::new(2, 1);
     book.set_capacity(elsewhere, BitRate(100_000_000));
     let wider = Commitment {
-        path: vec![LINK, elsewhere],
+        path: [LINK, elsewhere].into(),
         ..paid(60_000)
     };
     book.replace(CommitmentId(1), &wider).unwrap();
@@ -632,7 +632,7 @@ fn rates_and_bursts_that_overflow_every_sum_are_refused_and_lost_when_restored()
         &mut book,
         7,
         Commitment {
-            burst: Bytes(u64::from(u32::MAX) + 1),
+            burst: Bytes(125 * u64::from(u32::MAX) + 1),
             ..paid(0)
         },
     );
@@ -709,10 +709,12 @@ fn a_hold_that_changes_what_is_paid_is_a_hold_of_what_it_adds() {
     let change = |kbps, is_paid: bool| Commitment {
         hold: HoldTerms {
             group: None,
-            paid: is_paid.then(|| PaidPart {
-                links: vec![LINK],
-                rate: SoldRate(40_000),
-                burst: Class::Elastic.burst(SoldRate(40_000)),
+            paid: is_paid.then(|| {
+                Box::new(PaidPart {
+                    links: [LINK].into(),
+                    rate: SoldRate(40_000),
+                    burst: Class::Elastic.burst(SoldRate(40_000)),
+                })
             }),
         },
         ..hold(kbps, HOST)
@@ -737,11 +739,11 @@ fn a_hold_that_changes_what_is_paid_is_a_hold_of_what_it_adds() {
     let elsewhere = Commitment {
         hold: HoldTerms {
             group: None,
-            paid: Some(PaidPart {
-                links: Vec::new(),
+            paid: Some(Box::new(PaidPart {
+                links: [].into(),
                 rate: SoldRate(40_000),
                 burst: Bytes(u64::MAX),
-            }),
+            })),
         },
         ..hold(40_000, HOST)
     };

@@ -105,10 +105,11 @@ fn main() -> anyhow::Result<()> {
     }
     let file = file.context(USAGE)?;
     let machine = Machine::this();
-    let shipped = speed("1 s for 24 h, then 60 s", Slots::SecondsThenMinutes, asks);
-    let five_minutes = speed("300 s", Slots::FiveMinutes, asks);
+    // First, so that nothing that was given back before is taken for what is needed.
     let memory = memory()?;
     println!("{} reservations: {} MiB", memory.reservations, memory.mib);
+    let shipped = speed("1 s for 24 h, then 60 s", Slots::SecondsThenMinutes, asks);
+    let five_minutes = speed("300 s", Slots::FiveMinutes, asks);
     let one_link = "admissions per second on one link";
     let backbone = "admissions per second on 197 switches";
     let on_five = |what| format!("{what}, slots of five minutes");

@@ -289,10 +289,12 @@ pub(super) fn cover(
     let window = Window::new(start, end).unwrap_or(new.window);
     // What is carried and paid for is no hold, as long as it is paid for.
     let is_paid = !old.unpaid && end <= old.window.end().plus(slack);
-    let paid = is_paid.then(|| PaidPart {
-        links: old.path.clone(),
-        rate: old.rate,
-        burst: old.burst,
+    let paid = is_paid.then(|| {
+        Box::new(PaidPart {
+            links: old.path.clone(),
+            rate: old.rate,
+            burst: old.burst,
+        })
     });
     let both = Commitment {
         rate,

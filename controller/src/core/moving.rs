@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use payflow_qos::{
-    Ask, Bounds, Commitment, CommitmentId, HoldTerms, Path, PortRef, Time, Window,
+    Ask, Bounds, Commitment, CommitmentId, HoldTerms, LinkSet, Path, PortRef, Time, Window,
     admission::fitting_path,
 };
 
@@ -203,7 +203,7 @@ impl Core {
             .filter(|_| carried)
             .filter(|link| !booked.path.contains(link) && self.may_stay(id, *link, &booked))
             .collect();
-        booked.path.extend(before);
+        booked.path = booked.path.iter().copied().chain(before).collect();
         let moved = Moved {
             number,
             generation,
@@ -310,7 +310,7 @@ impl Core {
         };
         // Where a change is to take its place, that has booked some of the path for both.
         let path = reservation.issued.path.egress_ports();
-        let path: Vec<_> = path.filter(|link| booked.path.contains(link)).collect();
+        let path: LinkSet = path.filter(|link| booked.path.contains(link)).collect();
         if path.is_empty() {
             self.book.release(id);
             return;

@@ -80,7 +80,7 @@ impl Flow {
 
     fn commit(&self, book: &mut Book, id: u64) -> bool {
         let commitment = Commitment {
-            path: self.path.clone(),
+            path: self.path.iter().copied().collect(),
             class: self.class,
             rate: SoldRate(self.rate),
             burst: Bytes(0),
