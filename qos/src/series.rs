@@ -105,9 +105,7 @@ impl Series {
             }
             let first = part.start;
             let last = match self.wide_part(index, &part) {
-                Some(slots) => slots
-                    .iter()
-                    .rposition(|slot| *slot + block.raised > limit),
+                Some(slots) => slots.iter().rposition(|slot| *slot + block.raised > limit),
                 None => self.slots[part]
                     .iter()
                     .rposition(|slot| u32::from(*slot) + block.raised > limit),
