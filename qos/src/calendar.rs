@@ -237,6 +237,22 @@ impl Calendar {
         self.span = next;
     }
 
+    /// What is looked at or changed soon is fetched from memory, of all links at once instead of one after another: where a
+    /// network is large, most of the time goes into waiting for it.
+    pub(crate) fn fetch(&self, class: Class, window: Window) {
+        let (fine, coarse) = slots(self.span, &self.span.seconds(window));
+        for row in rate_rows(class).iter().copied().chain(burst_row(class)) {
+            let Row {
+                fine: near,
+                coarse: far,
+                ..
+            } = &self.rows[row];
+            let near = fine.iter().map(|slots| near.touch(slots.clone()));
+            let far = coarse.iter().map(|slots| far.touch(slots.clone()));
+            std::hint::black_box(near.chain(far).fold(0, |all, value| all ^ value));
+        }
+    }
+
     /// Adds a booking. What of it lies before the present does not count. The caller has seen that
     /// it fits and that it ends by the [`Slots::horizon`].
     pub(crate) fn book(&mut self, booking: &Booking) {

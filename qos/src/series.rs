@@ -72,11 +72,23 @@ impl Series {
         *self = Series::new(self.len);
     }
 
-    /// Whether no slot of the range holds more than `limit`.
+    /// Whether no slot of the range holds more than `limit`. Slots are looked at only where their block does not tell.
     pub(crate) fn is_within(&self, range: Range<usize>, limit: u32) -> bool {
         let range = self.there(range);
         let mut bounds = self.bounds[chapters(&range)].iter();
-        bounds.all(|bound| bound.most <= limit) || self.peak(range) <= limit
+        if bounds.all(|bound| bound.most <= limit) {
+            return true;
+        }
+        let (first, whole, last) = self.split(range);
+        let mut whole = self.blocks[whole].iter();
+        whole.all(|block| block.highest() <= limit)
+            && [first, last].into_iter().all(|part| {
+                // An empty part of the block after the last has no block.
+                let block = self.blocks.get(part.start / BLOCK);
+                block.filter(|_| !part.is_empty()).is_none_or(|block| {
+                    block.highest() <= limit || self.highest(part) + block.raised <= limit
+                })
+            })
     }
 
     /// The most in any slot of the range; 0 if it is empty.
@@ -139,6 +151,28 @@ impl Series {
 
     pub(crate) fn get(&self, slot: usize) -> u32 {
         self.peak(slot..slot + 1)
+    }
+
+    /// Reads of whatever a look at this range, or a change to it, will want from memory; what is told means nothing. Reads do not
+    /// wait for one another, as work does.
+    pub(crate) fn touch(&self, range: Range<usize>) -> u32 {
+        /// In a line of the cache of 64 bytes.
+        const BLOCKS: usize = 64 / size_of::<Block>();
+        const SLOTS: usize = 64 / size_of::<u16>();
+        let range = self.there(range);
+        if range.is_empty() {
+            return 0;
+        }
+        let (first, whole, last) = self.split(range);
+        let blocks = self.blocks[whole].iter().step_by(BLOCKS);
+        let slots = [first, last].into_iter().flat_map(|part| {
+            let block = self.blocks.get(part.start / BLOCK);
+            let slots = self.slots[part].iter().step_by(SLOTS);
+            let slots = slots.map(|slot| u32::from(*slot));
+            slots.chain(block.map(|block| block.raised))
+        });
+        let both = blocks.map(|block| block.raised).chain(slots);
+        both.fold(0, |all, value| all ^ value)
     }
 
     /// Adds to every slot of the range.

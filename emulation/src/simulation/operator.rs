@@ -1,6 +1,6 @@
 //! The operator of a simulated network: its keys, addresses and settings.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use payflow_controller::core::network::NetworkConfig;
@@ -74,6 +74,6 @@ pub fn config(pricing: Pricing, following: Option<Following>) -> CoreConfig {
         suspend_patience: Duration::from_secs(20),
         treasury_minimum: Amount(1_000_000),
         shares: Shares::default(),
-        enrolled: BTreeSet::new(),
+        enrolled: BTreeMap::new(),
     }
 }

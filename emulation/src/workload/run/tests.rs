@@ -52,7 +52,7 @@ fn where_there_is_none_inelastic_flows_are_refused_and_elastic_ones_take_less() 
     let elastic = "[[applications]]\nname = \"files\"\nkind = \"elastic\"\narrivals = { requests = 10 }\nrates = [\"64Mbit\"]\n\
                    least_rate = \"1Mbit\"\nsize = { fixed_bytes = 500000 }\n";
     let results = play(
-        &job(&format!("{CALLS}{elastic}"), "gen:ring,n=4,capacity=8Mbit"),
+        &job(&format!("{CALLS}{elastic}"), "gen:ring,n=4,capacity=5Mbit"),
         1,
     );
     assert!(ended(&results, "no-capacity") > 0, "{:?}", results.total);
