@@ -617,7 +617,7 @@ mod tests {
             },
             Evidence {
                 credits: vec![credit(11)],
-                ..right
+                ..right.clone()
             },
         ];
         for wrong in wrong {

@@ -20,6 +20,7 @@ mod expected;
 mod flow;
 mod metered;
 mod operator;
+mod passphrase;
 mod purchase;
 mod receipts;
 mod serve;
@@ -84,6 +85,9 @@ enum Command {
     /// A host's key and coins.
     #[command(subcommand)]
     Wallet(wallet::WalletCommand),
+    /// Key files under a passphrase.
+    #[command(subcommand)]
+    Key(passphrase::KeyCommand),
     /// Ask what bandwidth would cost; nothing is held or paid.
     Price(buy::PriceArgs),
     /// Ask for a quote, which holds the capacity for some seconds; nothing is paid.
@@ -196,6 +200,7 @@ async fn run(cli: Cli, out: Out) -> Result<(), CliError> {
         Command::CheckConfig { file } => serve::check_config(&file, out),
         Command::RemoveQueues(args) => serve::remove_queues(&args, out).await,
         Command::Wallet(command) => wallet::run(command, common, out).await,
+        Command::Key(command) => passphrase::run(command, out),
         Command::Price(args) => buy::price(args, common, out).await,
         Command::Quote(args) => buy::quote(args, common, out).await,
         Command::Reserve(args) => buy::reserve(args, common, out).await,

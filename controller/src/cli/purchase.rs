@@ -258,7 +258,7 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use payflow_payment::ledger::keys::Wallet;
 
-    use super::*;
+    use super::{super::passphrase::PassphraseArgs, *};
     use crate::{
         api::{
             signature,
@@ -273,8 +273,8 @@ mod tests {
 
     fn wallet(dir: &Path) -> HostWallet {
         let path = dir.join("wallet.key");
-        Wallet::create(&path).unwrap();
-        HostWallet::load(&path).unwrap()
+        Wallet::create(&path, None).unwrap();
+        HostWallet::load(&path, &PassphraseArgs::default()).unwrap()
     }
 
     fn purchase(api: &str) -> Unfinished {

@@ -21,7 +21,7 @@ use tokio::{
 };
 use tracing_subscriber::EnvFilter;
 
-use super::{Out, error::CliError};
+use super::{Out, error::CliError, passphrase::PassphraseArgs};
 use crate::{
     api::{self, Endpoint, Limits, Settings, token::OperatorToken},
     config::{Config, LedgerConfig, Listener},
@@ -49,6 +49,8 @@ pub(super) struct ControllerArgs {
     /// Where the embedded ledger gives money away.
     #[arg(long, value_name = "ADDRESS:PORT")]
     faucet: Option<SocketAddr>,
+    #[command(flatten)]
+    passphrase: PassphraseArgs,
 }
 
 /// `payflow ledger`.
@@ -131,6 +133,15 @@ impl ControllerArgs {
         config
             .check()
             .map_err(|error| CliError::Usage(error.to_string()))?;
+        let key = config.data_dir.0.join(driver::OPERATOR_KEY);
+        config.operator_passphrase = if key.exists() {
+            self.passphrase.of(&key)?
+        } else if self.passphrase.is_given() {
+            // The key that is to be made.
+            Some(self.passphrase.new_one()?)
+        } else {
+            None
+        };
         Ok(config)
     }
 }
@@ -365,6 +376,7 @@ mod tests {
             openflow: None,
             ledger_grpc: None,
             faucet: None,
+            passphrase: PassphraseArgs::default(),
         }
     }
 
