@@ -68,7 +68,7 @@ impl Market {
         let any = SocketAddr::from(([127, 0, 0, 1], 0));
         let ledger = serve(dev.clone(), any, any, CHECKPOINTS).await?;
         private_dir(&dir.join("data"))?;
-        let keys = Arc::new(Keyring::create(&dir.join("data/operator.key"))?);
+        let keys = Arc::new(Keyring::create(&dir.join("data/operator.key"), None)?);
         let operator = IotaLedger::new(&ledger.grpc_url(), dev.chain_id(), keys.clone())?;
         dev.fund(&operator.treasury_address(), MONEY)?;
         let bridges = Bridges::start(dir, 3, 1)?;
