@@ -141,12 +141,9 @@ impl Buyer {
     /// # Errors
     /// The controller refuses, or cannot be reached.
     pub async fn buy(&self, want: &Want) -> anyhow::Result<(ReservationView, Purchase)> {
-        let body = self.request(want);
         let begun = Instant::now();
-        let quote: Signed<QuoteDocument> =
-            self.ask(Method::POST, "/v1/quotes", Some(&body)).await?;
+        let quote = self.quote(want).await?;
         let quoted = begun.elapsed();
-        let quote = quote.document;
         let payment = self.pay(&quote.payment.pay_to, quote.payment.price).await?;
         let body = json!({ "quote": quote.id, "payment": { "transaction": payment } });
         let begun = Instant::now();
@@ -157,12 +154,18 @@ impl Buyer {
         Ok((view, Purchase { quoted, installed }))
     }
 
-    /// What is asked for.
-    pub(crate) fn request(&self, want: &Want) -> Value {
-        json!({
+    /// Asks for a quote; nothing is paid.
+    ///
+    /// # Errors
+    /// The controller refuses, or cannot be reached.
+    pub async fn quote(&self, want: &Want) -> anyhow::Result<QuoteDocument> {
+        let body = json!({
             "source": want.from, "destination": want.to, "protocol": "udp", "destination_port": want.port,
             "rate_bps": want.rate_bps, "duration_s": want.duration_s, "refund_to": self.refund_to(),
-        })
+        });
+        let quote: Signed<QuoteDocument> =
+            self.ask(Method::POST, "/v1/quotes", Some(&body)).await?;
+        Ok(quote.document)
     }
 
     /// Where what it does not use goes.
@@ -189,11 +192,7 @@ impl Buyer {
         let begun = Instant::now();
         loop {
             // Coins of the last purchase may still be on their way.
-            match self
-                .ledger
-                .pay(&self.wallet, to, amount)
-                .await
-            {
+            match self.ledger.pay(&self.wallet, to, amount).await {
                 Ok(payment) => return Ok(payment),
                 Err(error) if begun.elapsed() > Duration::from_secs(10) => return Err(error.into()),
                 Err(_) => tokio::time::sleep(Duration::from_millis(5)).await,

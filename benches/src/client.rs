@@ -125,7 +125,11 @@ impl Sold {
                     add_meter(meter).encode(POURED, &mut first)?;
                 }
                 let add = Message::FlowMod(entry.to_add().hard_timeout_s(self.timeout_s));
-                let half = if meter.is_some() { &mut second } else { &mut first };
+                let half = if meter.is_some() {
+                    &mut second
+                } else {
+                    &mut first
+                };
                 add.encode(POURED, half)?;
             }
             rounds.push([first, second]);

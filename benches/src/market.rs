@@ -46,18 +46,21 @@ const FIRST_PORT: usize = 1_024;
 
 /// What differs between benches.
 #[derive(Clone, Copy, Debug)]
-pub struct Terms {
+pub struct Terms<'a> {
     /// Who buy at the same time.
     pub buyers: u8,
     /// Between two checkpoints; whoever pays with a transaction waits for one.
     pub checkpoints: Duration,
+    /// More in the controller's configuration: keys before the first table.
+    pub more: &'a str,
 }
 
-impl Default for Terms {
+impl Default for Terms<'_> {
     fn default() -> Self {
         Self {
             buyers: 8,
             checkpoints: Duration::from_millis(5),
+            more: "",
         }
     }
 }
@@ -91,7 +94,7 @@ impl Market {
     ///
     /// # Errors
     /// Something of it cannot be started.
-    pub async fn open_with(dir: &Path, terms: Terms) -> anyhow::Result<Self> {
+    pub async fn open_with(dir: &Path, terms: Terms<'_>) -> anyhow::Result<Self> {
         let dev = DevLedger::open(None)?;
         let any = SocketAddr::from(([127, 0, 0, 1], 0));
         let ledger = serve(dev.clone(), any, any, terms.checkpoints).await?;
@@ -104,6 +107,7 @@ impl Market {
         let committee = dir.join("committee.json");
         std::fs::write(&committee, dev.committee(0).to_json())?;
         let mut config = format!("ledger.committee = \"{}\"\n", committee.display());
+        config += terms.more;
         config += &bridges.config(CAPACITY);
         for number in 0..terms.buyers {
             // One coin is enough: the change of a payment pays the next.
@@ -223,7 +227,11 @@ impl Market {
     /// None for an address that was served.
     pub fn ledger_client(&self) -> anyhow::Result<IotaLedger> {
         let url = self.ledger.grpc_url();
-        Ok(IotaLedger::new(&url, self.chain_id.clone(), self.keys.clone())?)
+        Ok(IotaLedger::new(
+            &url,
+            self.chain_id.clone(),
+            self.keys.clone(),
+        )?)
     }
 
     /// Where the controller keeps its journal.
@@ -242,6 +250,16 @@ impl Market {
         self.bridges.launch()?;
         self.bridges.management()?;
         std::thread::sleep(REST);
+        Ok(())
+    }
+
+    /// Asks for a quote under a number, which holds capacity for some seconds and is not paid.
+    ///
+    /// # Errors
+    /// The controller refuses, or cannot be reached.
+    pub async fn quote(&self, number: usize) -> anyhow::Result<()> {
+        let buyer = self.buyers.get(number % self.buyers.len().max(1));
+        buyer.context("nobody buys")?.quote(&want(number)).await?;
         Ok(())
     }
 

@@ -3,12 +3,9 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, ensure};
-use payflow_controller::core::{
-    accounts::document::AccountView,
-    document::{QuoteDocument, ReservationView},
-};
+use payflow_controller::core::{accounts::document::AccountView, document::ReservationView};
 use payflow_payment::{
-    Amount, Signed, SigningKey,
+    Amount, SigningKey,
     voucher::{AccountNumber, Payee, Promise},
 };
 use reqwest::Method;
@@ -38,9 +35,7 @@ impl Prepaid {
     /// The controller refuses, or does not see the deposit.
     pub async fn open(buyer: Buyer, payee: Payee, deposit: Amount) -> anyhow::Result<Self> {
         let body = json!({ "refund_to": buyer.refund_to() });
-        let view: AccountView = buyer
-            .ask(Method::POST, "/v1/accounts", Some(&body))
-            .await?;
+        let view: AccountView = buyer.ask(Method::POST, "/v1/accounts", Some(&body)).await?;
         let document = view.account.document;
         let account = AccountNumber::from_account_id(&document.id).context("an account's id")?;
         let transaction = buyer.pay(&document.pay_to, deposit).await?;
@@ -67,12 +62,8 @@ impl Prepaid {
     /// The controller refuses, cannot be reached, or answers before the reservation is active.
     pub async fn buy(&mut self, want: &Want) -> anyhow::Result<Purchase> {
         let begun = Instant::now();
-        let quote: Signed<QuoteDocument> = self
-            .buyer
-            .ask(Method::POST, "/v1/quotes", Some(&self.buyer.request(want)))
-            .await?;
+        let quote = self.buyer.quote(want).await?;
         let quoted = begun.elapsed();
-        let quote = quote.document;
         let price = quote.payment.price;
         self.promised = self.promised.checked_add(price).context("an amount")?;
         self.sequence += 1;

@@ -78,6 +78,7 @@ async fn measure(purchases: usize, file: &Path) -> anyhow::Result<Results> {
     let terms = Terms {
         buyers: 1,
         checkpoints: CHECKPOINTS,
+        ..Terms::default()
     };
     let mut market = Market::open_with(dir.path(), terms).await?;
     market.learn().await?;

@@ -132,8 +132,13 @@ async fn measure(purchases: usize, buyers: u8, file: &Path) -> anyhow::Result<Re
     let sold = market.until_only(purchases * HOPS, purchases)?;
 
     market.kill_controller()?;
-    let (records, store) =
-        store_rate(&market.data_dir(), &dir.path().join("again"), purchases, buyers.len()).await?;
+    let (records, store) = store_rate(
+        &market.data_dir(),
+        &dir.path().join("again"),
+        purchases,
+        buyers.len(),
+    )
+    .await?;
     println!("store: {store:.0} purchases/s, {records:.1} records each");
     market.restart_controller()?;
     for buyer in &buyers {
@@ -179,13 +184,16 @@ async fn measure(purchases: usize, buyers: u8, file: &Path) -> anyhow::Result<Re
 /// Everybody buys, one after the other, all at the same time.
 async fn buy(buyers: &mut [Prepaid], purchases: usize) -> anyhow::Result<Vec<Purchase>> {
     let count = buyers.len();
-    let shares = buyers.iter_mut().enumerate().map(|(offset, buyer)| async move {
-        let mut done = Vec::new();
-        for number in (offset..purchases).step_by(count) {
-            done.push(buyer.buy(&across(number)?).await?);
-        }
-        anyhow::Ok(done)
-    });
+    let shares = buyers
+        .iter_mut()
+        .enumerate()
+        .map(|(offset, buyer)| async move {
+            let mut done = Vec::new();
+            for number in (offset..purchases).step_by(count) {
+                done.push(buyer.buy(&across(number)?).await?);
+            }
+            anyhow::Ok(done)
+        });
     Ok(futures::future::try_join_all(shares).await?.concat())
 }
 
