@@ -37,7 +37,7 @@ sys.path.insert(0, HERE)
 
 from mininet.link import Link, OVSLink, TCLink, TCULink     # noqa: E402
 from mininet.log import error, info, warn           # noqa: E402
-from mininet.node import Controller, Switch         # noqa: E402
+from mininet.node import Controller, Host, Switch   # noqa: E402
 from mininet.util import errRun                     # noqa: E402
 from private_ovs import kernel_datapath             # noqa: E402
 from repairs import Repairs, Watcher                # noqa: E402
@@ -304,7 +304,8 @@ class PayflowMnSwitch(topology.PayflowSwitch):
         if status:
             error('no route to %s, so it cannot reach the API: %s%s\n' % (node.name, out, err))
         network = ipaddress.ip_network('%s/%s' % (intf.IP(), intf.prefixLen or 8), strict=False)
-        if ipaddress.ip_address(controller.address) not in network:
+        # A node that routes knows its ways; another has one to the API.
+        if isinstance(node, Host) and intf is node.defaultIntf() and ipaddress.ip_address(controller.address) not in network:
             node.cmd('ip route replace %s/32 dev %s' % (controller.address, intf.name))
 
     @classmethod
