@@ -133,7 +133,7 @@ fn refusals(criterion: &mut Criterion) {
         let pieces = (LIVE..).zip(sold_out(&topology, &mut numbers));
         for (id, (trunk, window)) in pieces {
             let flow = Commitment {
-                path: vec![trunk],
+                path: [trunk].into(),
                 class: Class::Elastic,
                 rate: SoldRate(book.free(trunk, window).0 - 1_000),
                 burst: Bytes(0),

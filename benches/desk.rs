@@ -2,7 +2,7 @@
 //! that confirms at once. Whatever is waited for in the world is answered in the same call.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, VecDeque},
+    collections::{BTreeMap, VecDeque},
     net::IpAddr,
     sync::Arc,
     time::Duration,
@@ -270,7 +270,7 @@ fn config() -> CoreConfig {
         suspend_patience: Duration::from_secs(30),
         treasury_minimum: Amount(50_000_000),
         shares: Shares::default(),
-        enrolled: BTreeSet::new(),
+        enrolled: BTreeMap::new(),
     }
 }
 

@@ -139,15 +139,9 @@ impl Buyer {
     /// # Errors
     /// The controller refuses, or cannot be reached.
     pub async fn buy(&self, want: &Want) -> anyhow::Result<(ReservationView, Purchase)> {
-        let body = json!({
-            "source": want.from, "destination": want.to, "protocol": "udp", "destination_port": want.port,
-            "rate_bps": want.rate_bps, "duration_s": want.duration_s, "refund_to": self.wallet.address(),
-        });
         let begun = Instant::now();
-        let quote: Signed<QuoteDocument> =
-            self.ask(Method::POST, "/v1/quotes", Some(&body)).await?;
+        let quote = self.quote(want).await?;
         let quoted = begun.elapsed();
-        let quote = quote.document;
         let payment = self.pay(&quote).await?;
         let body = json!({ "quote": quote.id, "payment": { "transaction": payment } });
         let begun = Instant::now();
@@ -156,6 +150,20 @@ impl Buyer {
             .await?;
         let installed = begun.elapsed();
         Ok((view, Purchase { quoted, installed }))
+    }
+
+    /// Asks for a quote; nothing is paid.
+    ///
+    /// # Errors
+    /// The controller refuses, or cannot be reached.
+    pub async fn quote(&self, want: &Want) -> anyhow::Result<QuoteDocument> {
+        let body = json!({
+            "source": want.from, "destination": want.to, "protocol": "udp", "destination_port": want.port,
+            "rate_bps": want.rate_bps, "duration_s": want.duration_s, "refund_to": self.wallet.address(),
+        });
+        let quote: Signed<QuoteDocument> =
+            self.ask(Method::POST, "/v1/quotes", Some(&body)).await?;
+        Ok(quote.document)
     }
 
     async fn pay(

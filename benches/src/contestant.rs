@@ -185,6 +185,7 @@ pub fn start_payflow_at(
         r#"data_dir = "data"
 openflow.listen = "{openflow}"
 http.listen = "{http}"
+http.requests_per_second = 0
 ovsdb.endpoints = ["unix:db.sock"]
 ledger.url = "{grpc}"
 ledger.chain_id = "{chain_id}"

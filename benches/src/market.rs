@@ -64,6 +64,14 @@ impl Market {
     /// # Errors
     /// Something of it cannot be started.
     pub async fn open(dir: &Path) -> anyhow::Result<Self> {
+        Self::open_with(dir, "").await
+    }
+
+    /// The same, with more in the controller's configuration: keys before the first table.
+    ///
+    /// # Errors
+    /// Something of it cannot be started.
+    pub async fn open_with(dir: &Path, more: &str) -> anyhow::Result<Self> {
         let dev = DevLedger::open(None)?;
         let any = SocketAddr::from(([127, 0, 0, 1], 0));
         let ledger = serve(dev.clone(), any, any, CHECKPOINTS).await?;
@@ -72,7 +80,7 @@ impl Market {
         let operator = IotaLedger::new(&ledger.grpc_url(), dev.chain_id(), keys.clone())?;
         dev.fund(&operator.treasury_address(), MONEY)?;
         let bridges = Bridges::start(dir, 3, 1)?;
-        let mut config = bridges.config(CAPACITY);
+        let mut config = more.to_owned() + &bridges.config(CAPACITY);
         for number in 0..BUYERS {
             // One coin is enough: the change of a payment pays the next.
             dev.fund(&Buyer::address_of(number), MONEY)?;
@@ -153,6 +161,16 @@ impl Market {
             }
             tokio::time::sleep(Duration::from_millis(200)).await;
         }
+    }
+
+    /// Asks for a quote under a number, which holds capacity for some seconds and is not paid.
+    ///
+    /// # Errors
+    /// The controller refuses, or cannot be reached.
+    pub async fn quote(&self, number: usize) -> anyhow::Result<()> {
+        let buyer = self.buyers.get(number % self.buyers.len().max(1));
+        buyer.context("nobody buys")?.quote(&want(number)).await?;
+        Ok(())
     }
 
     /// Connections to all switches from the side of their management.

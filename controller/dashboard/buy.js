@@ -3,7 +3,7 @@
  * watches what it has bought.
  */
 
-import { get, Problem, Signed } from "./api.js";
+import { get, list, Problem, Signed } from "./api.js";
 import { byId, empty, h, show } from "./dom.js";
 import { clock, duration, flow, money, rate } from "./format.js";
 import { story } from "./story.js";
@@ -15,6 +15,8 @@ import { gasBudget, pay } from "./wallet/payment.js";
 const PERIOD = 1_000;
 /** Coins are looked at less often: that asks the ledger. */
 const WALLET_PERIOD = 10_000;
+/** Of reservations, a thousand each. */
+const MOST_PAGES = 5;
 /** For how many seconds one answer about a payment may take. */
 const WAIT = 20;
 const FAUCET_PATIENCE = 30_000;
@@ -239,7 +241,7 @@ async function cancel(it) {
 
 /** Asks what has become of everything, and shows it. */
 async function look() {
-  reservations = (await buyer.ask("GET", "/v1/reservations")).document.reservations;
+  reservations = await list("/v1/reservations", "reservations", (path) => buyer.ask("GET", path), MOST_PAGES);
   drawReservations();
 }
 

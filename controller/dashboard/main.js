@@ -1,6 +1,6 @@
 /** The dashboard: asks the API every two seconds while somebody looks, and shows what it says. */
 
-import { get, Problem } from "./api.js";
+import { asked, get, list, Problem } from "./api.js";
 import { books } from "./books.js";
 import { byId, empty, h, show } from "./dom.js";
 import { links, map } from "./map.js";
@@ -38,15 +38,16 @@ async function readiness() {
 /** The newest reservations, at most so many thousand. */
 const MOST_PAGES = 5;
 
-async function reservations() {
-  const all = [];
-  for (let page = 0; page < MOST_PAGES; page += 1) {
-    const after = all.length > 0 ? `?after=${all.at(-1).id}` : "";
-    const { reservations: some, more } = await get(`/v1/reservations${after}`, token());
-    all.push(...some);
-    if (!more || some.length === 0) break;
+const operatorAsks = (path) => asked(path, token());
+
+/** What a token with fewer rights may not see is said in its place. */
+async function permitted(answer) {
+  try {
+    return await answer;
+  } catch (error) {
+    if (error instanceof Problem && error.status === 403) return { refused: error.message };
+    throw error;
   }
-  return all;
 }
 
 async function ask() {
@@ -54,9 +55,9 @@ async function ask() {
   const wanted = { topology: get("/v1/topology"), readiness: readiness() };
   if (performance.now() - pricesAt > PRICES_PERIOD) wanted.tariff = get("/v1/tariff?step_s=1800&count=24");
   if (token()) {
-    wanted.hosts = get("/v1/hosts", token()).then((answer) => answer.hosts);
-    wanted.books = get("/v1/books", token());
-    wanted.reservations = reservations();
+    wanted.hosts = list("/v1/hosts", "hosts", operatorAsks);
+    wanted.books = permitted(get("/v1/books", token()));
+    wanted.reservations = list("/v1/reservations", "reservations", operatorAsks, MOST_PAGES);
   }
   const names = Object.keys(wanted);
   const answers = await Promise.all(names.map((name) => wanted[name]));
@@ -72,7 +73,7 @@ function complain(error) {
   if (!error) return;
   if (error instanceof Problem && error.status === 401) {
     leave();
-    place.textContent = "That is not the operator's token. It is in operator.token in the controller's data directory.";
+    place.textContent = "That is no operator's token. One is in operator.token in the controller's data directory.";
   } else {
     place.textContent = error instanceof Problem ? error.message : `The controller does not answer (${error.message}). This page tries again.`;
   }
@@ -101,10 +102,12 @@ function draw() {
     show(byId("prices"), prices(tariff, width("prices")));
     if (open) byId("prices").querySelector("details").open = true;
   }
-  show(byId("money"), operator ? (heard.books ? books(heard.books) : "…") : secret());
+  show(byId("money"), operator ? (heard.books ? money(heard.books) : "…") : secret());
   show(byId("reservations"), operator ? (heard.reservations ? timeline(heard.reservations, width("reservations"), Date.now()) : "…") : secret());
   tell();
 }
+
+const money = (heard) => (heard.refused ? empty(heard.refused) : books(heard));
 
 /** The story that the address names. */
 function tell() {

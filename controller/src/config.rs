@@ -17,6 +17,7 @@ use payflow_qos::{
     price::{Following, Pricing},
 };
 
+use crate::api::token::Role;
 use crate::core::{
     document::BuyerKey,
     network::{MacAddr, PortFacts, PortRole, openflow_name},
@@ -72,6 +73,8 @@ pub struct Config {
     pub enrolled: Vec<Enrolled>,
     /// `[camara]`: the CAMARA face.
     pub camara: CamaraConfig,
+    /// `[[operator]]`: people and programs who act for the operator, each with a token and a role.
+    pub operators: Vec<OperatorConfig>,
 }
 
 /// The data directory. By default `$XDG_STATE_HOME/payflow`, or `payflow-data` in the working
@@ -84,6 +87,46 @@ pub struct DataDir(pub PathBuf);
 pub struct HttpConfig {
     /// `listen`: default `0.0.0.0:8080`.
     pub listen: SocketAddr,
+    /// `[http.tls]`: HTTPS instead of plain HTTP.
+    pub tls: Option<HttpTls>,
+    /// `max_connections`: open at a time; default 1024.
+    pub max_connections: usize,
+    /// `max_connections_per_host`: default 64.
+    pub max_connections_per_host: usize,
+    /// `max_streams`: of events, open at a time, each on a connection of its own; default 512.
+    pub max_streams: usize,
+    /// `max_streams_per_host`: default 16.
+    pub max_streams_per_host: usize,
+    /// `requests_per_second`: what one host may ask all the time; default 200, and 0 is without a limit.
+    pub requests_per_second: u32,
+    /// `burst`: what one host may ask at once; default 1000.
+    pub burst: u32,
+    /// `allow_origins`: web pages of which origins a browser lets read answers (CORS); default none.
+    pub allow_origins: Vec<Origin>,
+}
+
+/// `[http.tls]`: files in PEM.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HttpTls {
+    /// `key`: the API's private key. Only its owner may write it, and only owner and group read it.
+    pub key: PathBuf,
+    /// `certificate`: the certificate for it, followed by intermediate ones if there are any.
+    pub certificate: PathBuf,
+}
+
+/// An origin as a browser writes it (RFC 6454 section 6.1), or `*` for any.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Origin(String);
+
+/// `[[operator]]`: a token, and what it is good for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OperatorConfig {
+    /// `name`: for the log.
+    pub name: String,
+    /// `role`: `viewer`, `operator`, `auditor`, `treasurer` or `admin`.
+    pub role: Role,
+    /// `token_file`: holds the token, readable by nobody else; or `sha256:` and its hash.
+    pub token_file: PathBuf,
 }
 
 /// `[api_port]`: the address that hosts in the network reach the API at.
@@ -213,6 +256,9 @@ pub struct Enrolled {
     pub key: BuyerKey,
     /// `name`: for people.
     pub name: String,
+    /// `addresses`: only flows that start or end at one of these, for a host behind a proxy or outside the managed network; any
+    /// flow when absent.
+    pub addresses: Option<Vec<IpAddr>>,
 }
 
 /// Everything that is wrong with a configuration, in the order of the file.
@@ -471,6 +517,33 @@ impl Config {
                 );
             }
         }
+        for (key, zero) in [
+            ("http.max_connections", self.http.max_connections == 0),
+            (
+                "http.max_connections_per_host",
+                self.http.max_connections_per_host == 0,
+            ),
+            ("http.burst", self.http.burst == 0),
+        ] {
+            if zero {
+                problem(
+                    key.into(),
+                    "with 0 nobody could ask anything; write at least 1".into(),
+                );
+            }
+        }
+        let mut names = BTreeSet::new();
+        for operator in &self.operators {
+            if !names.insert(&operator.name) {
+                problem(
+                    "operator".into(),
+                    format!(
+                        "{:?} is there twice; give each a name of its own",
+                        operator.name
+                    ),
+                );
+            }
+        }
         if problems.is_empty() {
             Ok(())
         } else {
@@ -555,7 +628,45 @@ impl Default for HttpConfig {
     fn default() -> Self {
         Self {
             listen: SocketAddr::from((Ipv4Addr::UNSPECIFIED, 8080)),
+            tls: None,
+            max_connections: 1024,
+            max_connections_per_host: 64,
+            max_streams: 512,
+            max_streams_per_host: 16,
+            requests_per_second: 200,
+            burst: 1000,
+            allow_origins: Vec::new(),
         }
+    }
+}
+
+impl Origin {
+    /// The text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for Origin {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let host = text
+            .strip_prefix("https://")
+            .or_else(|| text.strip_prefix("http://"));
+        let is_host = |host: &str| {
+            let plain = |byte: u8| {
+                byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-.:[]".contains(&byte)
+            };
+            !host.is_empty() && host.bytes().all(plain)
+        };
+        if text == "*" || host.is_some_and(is_host) {
+            return Ok(Self(text.to_owned()));
+        }
+        Err(format!(
+            "{text:?} is not an origin; write for example \"https://shop.example\" in lower case, without a path, or \"*\""
+        ))
     }
 }
 

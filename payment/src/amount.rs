@@ -3,6 +3,7 @@
 use std::fmt;
 use std::iter::Sum;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// An amount of one asset in its smallest unit; IOTA: nanos, 10⁻⁹ IOTA.
@@ -13,7 +14,18 @@ use serde::{Deserialize, Serialize};
 /// In JSON an amount is an integer. JavaScript reads integers above 2⁵³ − 1 (9.0 million IOTA) inexactly, and
 /// [signed documents](crate::Signed) refuse them for that reason (RFC 8785, RFC 7493 section 2.2).
 #[derive(
-    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+    Clone,
+    Copy,
+    Debug,
+    Default,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Serialize,
+    Deserialize,
+    JsonSchema,
 )]
 #[serde(transparent)]
 pub struct Amount(pub u64);

@@ -4,6 +4,7 @@ use std::fmt;
 
 use blake2::digest::consts::U32;
 use blake2::{Blake2b, Digest as _};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -85,8 +86,11 @@ fn write_string(text: &str, out: &mut Vec<u8>) -> Result<(), CanonicalError> {
 }
 
 /// BLAKE2b-256 of a document's canonical bytes: the document's name. In text, 64 lower-case hex digits.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(try_from = "String", into = "String")]
+#[schemars(extend("pattern" = "^[0-9a-f]{64}$"))]
 pub struct DocumentHash(pub [u8; 32]);
 
 impl DocumentHash {

@@ -13,6 +13,7 @@
 //! everybody else sees.
 
 use blake2::{Blake2b, Digest as _, digest::consts::U32};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::DocumentHash;
@@ -23,7 +24,7 @@ const DOMAIN: &[u8] = b"payflow-receipt-chain-v1\0";
 const MEMO_PREFIX: &[u8] = b"payflow-chain-v1:";
 
 /// How many receipts there are, and the hash that depends on all of them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ChainEnd {
     /// The number of the last receipt; 0 before the first.
     pub sequence: u64,

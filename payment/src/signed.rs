@@ -6,6 +6,7 @@ use std::str::FromStr;
 use iota_sdk_crypto::ed25519::{Ed25519PrivateKey, Ed25519VerifyingKey};
 use iota_sdk_crypto::{Signer as _, Verifier as _};
 use iota_sdk_types::{Ed25519PublicKey, Ed25519Signature};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::canonical::{CanonicalError, DocumentHash, canonical_bytes};
@@ -45,20 +46,22 @@ impl SigningKey {
 }
 
 /// An ed25519 public key; in text, 64 lower-case hex digits.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "String", into = "String")]
+#[schemars(extend("pattern" = "^[0-9a-f]{64}$"))]
 pub struct PublicKey(pub [u8; 32]);
 
 /// An ed25519 signature; in text, 128 lower-case hex digits.
-#[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "String", into = "String")]
+#[schemars(extend("pattern" = "^[0-9a-f]{128}$"))]
 pub struct Signature(pub [u8; 64]);
 
 /// A document, who signed it, and the signature.
 ///
 /// What is signed is `payflow-document-v1`, a zero byte, the domain, a zero byte, and the document's canonical
 /// bytes, so that a signature under one domain (say `quote`) never passes under another.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Signed<T> {
     /// What is said.

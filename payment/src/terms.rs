@@ -1,12 +1,13 @@
 //! What a quote asks to be paid.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{Address, Amount, Asset, ChainId, UnixMillis};
 
 /// How a quote is to be paid, and what happens to the money if things go otherwise. Printed in the quote, so that
 /// nothing is decided about the buyer's money that the buyer has not seen.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PaymentTerms {
     /// The chain to pay on.

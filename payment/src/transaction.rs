@@ -2,6 +2,7 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// A signed transaction: bytes that only the ledger's adapter understands.
@@ -14,7 +15,7 @@ use serde::{Deserialize, Serialize};
 ///   `signTransaction` (there `bytes` and `signature`, which are accepted too).
 ///
 /// Neither form says anything about validity: [`crate::ledger::Ledger::inspect`] does.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "Wire", into = "String")]
 pub struct SignedTransaction(Vec<u8>);
 
@@ -103,7 +104,7 @@ pub enum TransactionDecodeError {
     },
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(untagged)]
 enum Wire {
     Whole(String),
@@ -115,7 +116,7 @@ enum Wire {
     },
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(untagged)]
 enum OneOrMany {
     One(String),

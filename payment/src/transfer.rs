@@ -17,6 +17,7 @@
 
 use std::{collections::BTreeMap, fmt, str::FromStr};
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{Amount, PublicKey};
@@ -54,7 +55,9 @@ impl Purpose {
 }
 
 /// Where money lies. In text as in the table of this module.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(try_from = "String", into = "String")]
 pub enum BookAccount {
     /// With a buyer, outside.
@@ -150,7 +153,9 @@ impl From<BookAccount> for String {
 }
 
 /// Names a transfer, for ever: the journal record that means it, and which of that record's transfers it is, from 0 on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
 pub struct TransferId {
     /// Number of the journal record.
     pub record: u64,
@@ -185,7 +190,7 @@ impl FromStr for TransferId {
 }
 
 /// One movement of money.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Transfer {
     /// Its name.
     #[serde(flatten)]

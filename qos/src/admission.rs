@@ -8,6 +8,7 @@ use crate::{
     topology::{Path, PortRef, Topology},
     units::{SoldRate, Time, Window},
 };
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BinaryHeap;
 
@@ -47,7 +48,7 @@ pub struct Ask {
 }
 
 /// What a path may be like at most; by default like any.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Bounds {
     /// The most hops. A path of one hop leads through one switch.
@@ -136,6 +137,8 @@ fn search(
     };
     let mut rooms = Rooms::new(course, ask.window);
     let mut links = shortest.iter().copied().chain([course.last()]);
+    let ports = links.clone().map(|link| course.port(link));
+    book.fetch(ports, ask.class, ask.window);
     let full = links.find_map(|link| rooms.look(link).err());
     if full.is_none() && course.is_within_bounds(&shortest) {
         return Ok(topology.path(ask.from, &shortest, ask.to));

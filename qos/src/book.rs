@@ -776,7 +776,7 @@ impl Book {
         let left_out = self.booking_on(port, left_out);
         let mut is_exact = left_out.is_none();
         if booking.rate.0 > limits.rate(booking.class)
-            || booking.burst.0 > limits.burst(booking.class).into()
+            || booking.burst > limits.burst(booking.class)
         {
             return (None, is_exact);
         }
@@ -815,6 +815,17 @@ impl Book {
             .then(|| commitment.booking())
     }
 
+    /// [`Calendar::fetch`] on each of these links.
+    pub(crate) fn fetch(
+        &self,
+        links: impl IntoIterator<Item = PortRef>,
+        class: Class,
+        window: Window,
+    ) {
+        let links = links.into_iter().filter_map(|port| self.links.get(&port));
+        links.for_each(|link| link.calendar.fetch(class, window));
+    }
+
     /// Writes a commitment that has been seen to fit.
     fn enter(&mut self, id: CommitmentId, mut commitment: Commitment) {
         self.paths.insert(id, &mut commitment.path);
@@ -830,6 +841,11 @@ impl Book {
     /// Takes a commitment out of everything but `ends`.
     fn forget(&mut self, id: CommitmentId) -> Option<Commitment> {
         let commitment = self.commitments.remove(&id)?;
+        self.fetch(
+            commitment.path.iter().copied(),
+            commitment.class,
+            commitment.window,
+        );
         self.paths.remove(id, &commitment.path);
         for port in &commitment.path {
             if let Some(link) = self.links.get_mut(port) {

@@ -158,25 +158,25 @@ impl Load {
     }
 }
 
-/// The most that may be booked at any instant; a burst is counted up to 4.29 GB per class, where
-/// its 32-bit sums end.
+/// The most that may be booked at any instant. Bursts are counted in whole kbit (125 bytes), as a meter takes them
+/// ([`Class::burst_kbit`]), up to 537 GB per class, where their 32-bit sums end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Limits {
     pub(crate) rate: u32,
     pub(crate) steady_rate: u32,
-    pub(crate) steady_burst: u32,
-    pub(crate) elastic_burst: u32,
+    pub(crate) steady_burst_kbit: u32,
+    pub(crate) elastic_burst_kbit: u32,
 }
 
 impl Limits {
-    /// What a plan gives the classes that are sold, and this part of what it gives them of the rate.
+    /// What a plan gives the classes that are sold, and this part of what it gives them of the rate. Bursts round down.
     pub(crate) fn of(plan: &ClassPlan, share: PerMille) -> Self {
-        let sum = |bytes: Bytes| u32::try_from(bytes.0).unwrap_or(u32::MAX);
+        let kbit = |bytes: Bytes| u32::try_from(bytes.0 / BYTES_PER_KBIT).unwrap_or(u32::MAX);
         Limits {
             rate: share.of(plan.reservable()).kbps(),
             steady_rate: plan.sellable(Class::Steady).kbps(),
-            steady_burst: sum(plan.sellable_burst(Class::Steady)),
-            elastic_burst: sum(plan.sellable_burst(Class::Elastic)),
+            steady_burst_kbit: kbit(plan.sellable_burst(Class::Steady)),
+            elastic_burst_kbit: kbit(plan.sellable_burst(Class::Elastic)),
         }
     }
 
@@ -189,11 +189,11 @@ impl Limits {
     }
 
     /// The most of the bursts of one class. What is not sold has none.
-    pub(crate) const fn burst(&self, class: Class) -> u32 {
+    pub(crate) const fn burst(&self, class: Class) -> Bytes {
         match class {
-            Class::Steady => self.steady_burst,
-            Class::Elastic => self.elastic_burst,
-            Class::Control | Class::BestEffort => 0,
+            Class::Steady => bytes(self.steady_burst_kbit),
+            Class::Elastic => bytes(self.elastic_burst_kbit),
+            Class::Control | Class::BestEffort => Bytes(0),
         }
     }
 
@@ -201,15 +201,15 @@ impl Limits {
         match row {
             RATES => self.rate,
             STEADY_RATES => self.steady_rate,
-            STEADY_BURSTS => self.steady_burst,
-            _ => self.elastic_burst,
+            STEADY_BURSTS => self.steady_burst_kbit,
+            _ => self.elastic_burst_kbit,
         }
     }
 }
 
 /// What is booked on one directed link, from now to [`Slots::horizon`].
 ///
-/// It adds up and tells; whether something fits is decided by [`crate::book::Book`]. Takes up to 0.5 MB
+/// It adds up and tells; whether something fits is decided by [`crate::book::Book`]. Takes up to 0.3 MB
 /// for rates and as much for each class, steady twice, once something is booked.
 #[derive(Clone, Debug)]
 pub struct Calendar {
@@ -235,6 +235,22 @@ impl Calendar {
             row.advance(self.span, next);
         }
         self.span = next;
+    }
+
+    /// What is looked at or changed soon is fetched from memory, of all links at once instead of one after another: where a
+    /// network is large, most of the time goes into waiting for it.
+    pub(crate) fn fetch(&self, class: Class, window: Window) {
+        let (fine, coarse) = slots(self.span, &self.span.seconds(window));
+        for row in rate_rows(class).iter().copied().chain(burst_row(class)) {
+            let Row {
+                fine: near,
+                coarse: far,
+                ..
+            } = &self.rows[row];
+            let near = fine.iter().map(|slots| near.touch(slots.clone()));
+            let far = coarse.iter().map(|slots| far.touch(slots.clone()));
+            std::hint::black_box(near.chain(far).fold(0, |all, value| all ^ value));
+        }
     }
 
     /// Adds a booking. What of it lies before the present does not count. The caller has seen that
@@ -275,7 +291,7 @@ impl Calendar {
         };
         let rate = rate_rows(class).iter().map(|row| left(*row)).min();
         let burst = burst_row(class).map_or(0, left);
-        (SoldRate(rate.unwrap_or(0)), Bytes(u64::from(burst)))
+        (SoldRate(rate.unwrap_or(0)), bytes(burst))
     }
 
     fn row_peak(&self, row: usize, window: Window, left_out: Option<&Booking>) -> u32 {
@@ -331,7 +347,7 @@ impl Calendar {
 
     /// Whether the booking fits beside the others all through its window.
     pub(crate) fn has_room(&self, booking: &Booking, limits: &Limits) -> bool {
-        if booking.burst.0 > limits.burst(booking.class).into() {
+        if booking.burst > limits.burst(booking.class) {
             return false;
         }
         let seconds = self.span.whole_slots(self.span.seconds(booking.window));
@@ -394,11 +410,18 @@ impl Calendar {
     }
 }
 
-/// Which rows a booking counts in, and how much. A burst too large for a sum is refused before it
-/// comes here.
+const BYTES_PER_KBIT: u64 = 125;
+
+const fn bytes(kbit: u32) -> Bytes {
+    Bytes(kbit as u64 * BYTES_PER_KBIT)
+}
+
+/// Which rows a booking counts in, and how much; a burst rounds up to a whole kbit. One too large for a sum is refused before
+/// it comes here.
 fn amounts(booking: &Booking) -> impl Iterator<Item = (usize, u32)> {
     let rate = booking.rate.kbps();
-    let burst = u32::try_from(booking.burst.0).unwrap_or(u32::MAX);
+    let burst = booking.burst.0.div_ceil(BYTES_PER_KBIT);
+    let burst = u32::try_from(burst).unwrap_or(u32::MAX);
     let rates = rate_rows(booking.class).iter().map(move |row| (*row, rate));
     rates.chain([(burst_row(booking.class).unwrap_or(STEADY_BURSTS), burst)])
 }
@@ -424,8 +447,8 @@ fn load(of_row: impl Fn(usize) -> u32) -> Load {
     Load {
         rate: SoldRate(of_row(RATES)),
         steady_rate: SoldRate(of_row(STEADY_RATES)),
-        steady_burst: Bytes(u64::from(of_row(STEADY_BURSTS))),
-        elastic_burst: Bytes(u64::from(of_row(ELASTIC_BURSTS))),
+        steady_burst: bytes(of_row(STEADY_BURSTS)),
+        elastic_burst: bytes(of_row(ELASTIC_BURSTS)),
     }
 }
 
@@ -701,7 +724,7 @@ mod tests {
             window,
             class: Class::Steady,
             rate: SoldRate(rate),
-            burst: Bytes(u64::from(rate) * 2),
+            burst: bytes(rate * 2),
         }
     }
 
@@ -730,7 +753,7 @@ mod tests {
         calendar.advance(Time::from_millis(2 * 60_000));
         assert_eq!(calendar.peak(before), Load::default());
         assert_eq!(calendar.peak(booked).rate, SoldRate(5));
-        assert_eq!(calendar.peak(booked).steady_burst, Bytes(10));
+        assert_eq!(calendar.peak(booked).steady_burst, Bytes(1_250));
     }
 
     #[test]
@@ -798,7 +821,8 @@ mod tests {
                     window,
                     class,
                     rate: SoldRate(rate),
-                    burst: Bytes(u64::from(rate) * 3),
+                    // Rounded up to whole kbit.
+                    burst: Bytes(u64::from(rate) * 375 - u64::from(rate % 125)),
                 })
             },
         )
@@ -823,7 +847,7 @@ mod tests {
                 touching
                     .iter()
                     .filter(|b| b.class == class)
-                    .map(|b| b.burst.0)
+                    .map(|b| b.burst.0.next_multiple_of(125))
                     .sum(),
             )
         };
@@ -927,18 +951,18 @@ mod tests {
                 let most = |of: fn(&Load) -> u32| of_all.clone().map(|load| of(&load)).max().unwrap_or(0);
                 let is_steady = asked.class == Class::Steady;
                 let (rates, steady) = (most(|load| load.rate.0), most(|load| load.steady_rate.0));
-                let bursts = if is_steady { most(|load| load.steady_burst.0 as u32) } else { most(|load| load.elastic_burst.0 as u32) };
+                let bursts = if is_steady { most(|load| (load.steady_burst.0 / 125) as u32) } else { most(|load| (load.elastic_burst.0 / 125) as u32) };
                 let limits = Limits {
                     rate: room + asked.rate.0,
                     steady_rate: steady_room + asked.rate.0,
-                    steady_burst: u32::MAX,
-                    elastic_burst: u32::MAX,
+                    steady_burst_kbit: u32::MAX,
+                    elastic_burst_kbit: u32::MAX,
                 };
                 let left = calendar.room(asked.class, window, &limits, left_out.as_ref());
                 let of_rates = limits.rate.saturating_sub(rates);
                 let of_steady = if is_steady { limits.steady_rate.saturating_sub(steady) } else { u32::MAX };
                 prop_assert_eq!(left.0, SoldRate(of_rates.min(of_steady)));
-                prop_assert_eq!(left.1, Bytes(u64::from(u32::MAX - bursts)));
+                prop_assert_eq!(left.1, bytes(u32::MAX - bursts));
                 let is_above = |load: Load| load.rate.0 > room || is_steady && load.steady_rate.0 > steady_room;
                 let obstacle = calendar.last_obstacle(window, &asked, &limits, left_out.as_ref());
                 prop_assert_eq!(obstacle.is_some(), of_all.clone().any(is_above));

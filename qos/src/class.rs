@@ -35,6 +35,7 @@
 //! wait: behind other full links a buffer may be too small for it, which no bound on delay notices, but the counters of both ends do.
 
 use crate::units::{BitRate, Bytes, SoldRate};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -52,7 +53,9 @@ const LEAST_STEADY_FRAMES: u64 = 1;
 const LEAST_ELASTIC_FRAMES: u64 = 3;
 
 /// How a packet is treated on its way.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(rename_all = "snake_case")]
 pub enum Class {
     /// What keeps the network running: the API, address resolution, neighbour discovery.
@@ -250,14 +253,16 @@ impl ClassPlan {
         }
     }
 
-    /// The most that the bursts of all flows of one class may be together. Classes that are not sold: nothing.
+    /// The most that the bursts of all flows of one class may be together, in whole kbit, as those are, rounded down. Classes that
+    /// are not sold: nothing.
     pub const fn sellable_burst(&self, class: Class) -> Bytes {
-        match class {
-            Class::Steady => self.steady.buffer,
+        let bytes = match class {
+            Class::Steady => self.steady.buffer.0,
             // The rest is for what comes while steady bursts are served.
-            Class::Elastic => Bytes(self.elastic.buffer.0 - self.steady.buffer.0),
-            Class::Control | Class::BestEffort => Bytes(0),
-        }
+            Class::Elastic => self.elastic.buffer.0 - self.steady.buffer.0,
+            Class::Control | Class::BestEffort => 0,
+        };
+        Bytes(bytes / 125 * 125)
     }
 
     /// The longest a frame of this class can wait at this port, in nanoseconds, rounded up: its own

@@ -6,13 +6,13 @@
 use crate::{book::CommitmentId, link_set::LinkSet, port::PortRef};
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
-    hash::{BuildHasherDefault, DefaultHasher, Hasher},
+    hash::{BuildHasherDefault, Hasher},
 };
 
 /// Ids by their sets of links. Nothing is in any order; whoever goes through ids makes one.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Paths {
-    numbers: HashMap<LinkSet, u32, BuildHasherDefault<DefaultHasher>>,
+    numbers: HashMap<LinkSet, u32, BuildHasherDefault<IdHasher>>,
     /// By number. Those without ids are free to be used again.
     paths: Vec<Ids<CommitmentId>>,
     free: Vec<u32>,
@@ -86,6 +86,10 @@ impl Hasher for IdHasher {
 
     fn write_u32(&mut self, word: u32) {
         self.write_u64(word.into());
+    }
+
+    fn write_usize(&mut self, word: usize) {
+        self.write_u64(word as u64);
     }
 
     fn write_u64(&mut self, word: u64) {

@@ -1,12 +1,16 @@
 //! What switches and ports are called.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::{fmt, str::FromStr};
 
 /// A switch: its OpenFlow datapath id. In JSON a string, as it is displayed, because many readers of JSON
 /// round integers above 2^53.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(try_from = "String", into = "String")]
+#[schemars(extend("pattern" = "^(0x)?[0-9a-fA-F]{1,16}$"))]
 pub struct SwitchId(pub u64);
 
 /// What cannot be a datapath id.
@@ -54,7 +58,9 @@ impl fmt::Display for SwitchId {
 }
 
 /// A port of a switch: its OpenFlow port number.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(transparent)]
 pub struct PortNo(pub u32);
 
@@ -65,7 +71,9 @@ impl fmt::Display for PortNo {
 }
 
 /// A port in the network and, as an egress, the directed link that begins there.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
 pub struct PortRef {
     /// The switch.
     pub switch: SwitchId,

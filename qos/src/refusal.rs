@@ -5,6 +5,7 @@ use crate::{
     topology::PortRef,
     units::{Bytes, SoldRate, Time},
 };
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// No: the reason, and the best that could be had instead.
@@ -40,7 +41,7 @@ pub struct CounterOffer {
 }
 
 /// Why capacity is refused.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error, JsonSchema)]
 #[serde(tag = "reason", rename_all = "snake_case")]
 pub enum Reason {
     /// Nobody has said how fast the link is, so nothing can be sold on it.

@@ -4,8 +4,11 @@
 //! length, and blocks win once windows pass some thousand slots. A whole block is raised and asked
 //! about without touching its slots. Over every 64 blocks there is a bound, so that where little is booked, nothing is
 //! looked at.
+//!
+//! Time goes into waiting for memory, so slots are narrow: within one block they seldom differ by more than 16 bits hold. Where
+//! they do, the slots of the block are kept wide, beside the others.
 
-use std::ops::Range;
+use std::{collections::BTreeMap, ops::Range};
 
 /// Slots per block.
 const BLOCK: usize = 64;
@@ -13,6 +16,8 @@ const BLOCK: usize = 64;
 const CHAPTER: usize = 64 * BLOCK;
 /// A bound is measured again when so often something has been taken from below it.
 const LOOSE: u8 = if cfg!(test) { 3 } else { 64 };
+/// The most that a narrow slot holds.
+const NARROW: u32 = if cfg!(test) { 1_500 } else { u16::MAX as u32 };
 
 /// The sums. Takes no memory beyond the last block to which anything was added.
 ///
@@ -20,8 +25,10 @@ const LOOSE: u8 = if cfg!(test) { 3 } else { 64 };
 #[derive(Clone, Debug)]
 pub(crate) struct Series {
     len: usize,
-    /// What each slot holds beside what its whole block was raised by. Those that are not there hold nothing.
-    slots: Vec<u32>,
+    /// What each slot holds beside what its whole block was raised by, in narrow blocks. Those that are not there hold nothing.
+    slots: Vec<u16>,
+    /// The same in wide blocks, by number of block.
+    wide: BTreeMap<usize, Box<[u32; BLOCK]>>,
     /// Of the slots that are there.
     blocks: Vec<Block>,
     bounds: Vec<Bound>,
@@ -31,7 +38,7 @@ pub(crate) struct Series {
 struct Block {
     /// What every slot of the block holds on top.
     raised: u32,
-    /// The most in any of its slots, `raised` left out.
+    /// The most in any of its slots, `raised` left out. Beyond [`NARROW`] the block is wide.
     peak: u32,
 }
 
@@ -55,6 +62,7 @@ impl Series {
         Series {
             len,
             slots: Vec::new(),
+            wide: BTreeMap::new(),
             blocks: Vec::new(),
             bounds: Vec::new(),
         }
@@ -64,11 +72,23 @@ impl Series {
         *self = Series::new(self.len);
     }
 
-    /// Whether no slot of the range holds more than `limit`.
+    /// Whether no slot of the range holds more than `limit`. Slots are looked at only where their block does not tell.
     pub(crate) fn is_within(&self, range: Range<usize>, limit: u32) -> bool {
         let range = self.there(range);
         let mut bounds = self.bounds[chapters(&range)].iter();
-        bounds.all(|bound| bound.most <= limit) || self.peak(range) <= limit
+        if bounds.all(|bound| bound.most <= limit) {
+            return true;
+        }
+        let (first, whole, last) = self.split(range);
+        let mut whole = self.blocks[whole].iter();
+        whole.all(|block| block.highest() <= limit)
+            && [first, last].into_iter().all(|part| {
+                // An empty part of the block after the last has no block.
+                let block = self.blocks.get(part.start / BLOCK);
+                block.filter(|_| !part.is_empty()).is_none_or(|block| {
+                    block.highest() <= limit || self.highest(part) + block.raised <= limit
+                })
+            })
     }
 
     /// The most in any slot of the range; 0 if it is empty.
@@ -84,7 +104,7 @@ impl Series {
             if block.highest() <= most || part.is_empty() {
                 return most;
             }
-            most.max(highest(&self.slots[part]) + block.raised)
+            most.max(self.highest(part) + block.raised)
         })
     }
 
@@ -95,8 +115,14 @@ impl Series {
             if block.highest() <= limit {
                 return None;
             }
-            part.rev()
-                .find(|slot| self.slots[*slot] + block.raised > limit)
+            let first = part.start;
+            let last = match self.wide_part(index, &part) {
+                Some(slots) => slots.iter().rposition(|slot| *slot + block.raised > limit),
+                None => self.slots[part]
+                    .iter()
+                    .rposition(|slot| u32::from(*slot) + block.raised > limit),
+            };
+            last.map(|place| first + place)
         })
     }
 
@@ -108,10 +134,14 @@ impl Series {
             let Block { raised, peak } = self.blocks[index];
             if peak == 0 {
                 tell(part.len(), raised);
-                continue;
-            }
-            for run in self.slots[part].chunk_by(|a, b| a == b) {
-                tell(run.len(), run[0] + raised);
+            } else if let Some(slots) = self.wide_part(index, &part) {
+                for run in slots.chunk_by(|a, b| a == b) {
+                    tell(run.len(), run[0] + raised);
+                }
+            } else {
+                for run in self.slots[part].chunk_by(|a, b| a == b) {
+                    tell(run.len(), u32::from(run[0]) + raised);
+                }
             }
         }
         if empty > 0 {
@@ -120,9 +150,29 @@ impl Series {
     }
 
     pub(crate) fn get(&self, slot: usize) -> u32 {
-        self.slots
-            .get(slot)
-            .map_or(0, |value| value + self.blocks[slot / BLOCK].raised)
+        self.peak(slot..slot + 1)
+    }
+
+    /// Reads of whatever a look at this range, or a change to it, will want from memory; what is told means nothing. Reads do not
+    /// wait for one another, as work does.
+    pub(crate) fn touch(&self, range: Range<usize>) -> u32 {
+        /// In a line of the cache of 64 bytes.
+        const BLOCKS: usize = 64 / size_of::<Block>();
+        const SLOTS: usize = 64 / size_of::<u16>();
+        let range = self.there(range);
+        if range.is_empty() {
+            return 0;
+        }
+        let (first, whole, last) = self.split(range);
+        let blocks = self.blocks[whole].iter().step_by(BLOCKS);
+        let slots = [first, last].into_iter().flat_map(|part| {
+            let block = self.blocks.get(part.start / BLOCK);
+            let slots = self.slots[part].iter().step_by(SLOTS);
+            let slots = slots.map(|slot| u32::from(*slot));
+            slots.chain(block.map(|block| block.raised))
+        });
+        let both = blocks.map(|block| block.raised).chain(slots);
+        both.fold(0, |all, value| all ^ value)
     }
 
     /// Adds to every slot of the range.
@@ -139,21 +189,34 @@ impl Series {
             most = most.max(block.highest());
         }
         for part in [first, last] {
-            if part.is_empty() {
-                continue;
+            if !part.is_empty() {
+                most = most.max(self.add_to_slots(part, amount));
             }
-            let block = &mut self.blocks[part.start / BLOCK];
-            // What grows can only become the highest itself.
-            let grow = |most: u32, slot: &mut u32| {
-                *slot += amount;
-                most.max(*slot)
-            };
-            block.peak = self.slots[part].iter_mut().fold(block.peak, grow);
-            most = most.max(block.highest());
         }
         for bound in &mut self.bounds[chapters] {
             bound.most = bound.most.max(most);
         }
+    }
+
+    /// Of one block; the most in any of its slots from then on.
+    fn add_to_slots(&mut self, part: Range<usize>, amount: u32) -> u32 {
+        let index = part.start / BLOCK;
+        let block = &mut self.blocks[index];
+        let narrow = u16::try_from(amount).ok();
+        let Some(narrow) = narrow.filter(|_| block.peak.saturating_add(amount) <= NARROW) else {
+            let part = within_block(&part);
+            self.edit(index, |slots| {
+                slots[part].iter_mut().for_each(|slot| *slot += amount);
+            });
+            return self.blocks[index].highest();
+        };
+        // What grows can only become the highest itself.
+        let most = self.slots[part].iter_mut().fold(0, |most: u16, slot| {
+            *slot += narrow;
+            most.max(*slot)
+        });
+        block.peak = block.peak.max(most.into());
+        block.highest()
     }
 
     /// Takes from every slot of the range what was added before.
@@ -193,23 +256,31 @@ impl Series {
     /// Of one block.
     fn take_from_slots(&mut self, part: Range<usize>, amount: u32) {
         let index = part.start / BLOCK;
-        // In one go: as a rule no slot holds less.
-        let slots = &mut self.slots[part.clone()];
-        let (mut least, mut most) = (u32::MAX, 0);
-        for slot in slots.iter_mut() {
-            least = least.min(*slot);
-            most = most.max(*slot);
-            *slot = slot.wrapping_sub(amount);
-        }
-        if least < amount {
-            let give_back = |slot: &mut u32| *slot = slot.wrapping_add(amount);
+        let block = self.blocks[index];
+        if let Ok(narrow) = u16::try_from(amount)
+            && block.peak <= NARROW
+        {
+            // In one go: as a rule no slot holds less.
+            let slots = &mut self.slots[part.clone()];
+            let (mut least, mut most) = (u16::MAX, 0);
+            for slot in slots.iter_mut() {
+                least = least.min(*slot);
+                most = most.max(*slot);
+                *slot = slot.wrapping_sub(narrow);
+            }
+            if least >= narrow {
+                if u32::from(most) == block.peak {
+                    self.blocks[index].peak = self.highest(self.slots_of(index));
+                }
+                return;
+            }
+            let give_back = |slot: &mut u16| *slot = slot.wrapping_add(narrow);
             slots.iter_mut().for_each(give_back);
-            self.push_down(index);
-            self.slots[part].iter_mut().for_each(|slot| *slot -= amount);
-            self.measure(index);
-        } else if most == self.blocks[index].peak {
-            self.measure(index);
         }
+        let part = within_block(&part);
+        self.edit(index, |slots| {
+            slots[part].iter_mut().for_each(|slot| *slot -= amount);
+        });
     }
 
     /// Writes `values` into the slots from `first` on.
@@ -225,16 +296,76 @@ impl Series {
             let (head, tail) = rest.split_at(part.len());
             rest = tail;
             // As a rule nothing is written where nothing is.
-            if self.blocks[index].highest() == 0 && highest(head) == 0 {
+            if self.blocks[index].highest() == 0 && head.iter().all(|value| *value == 0) {
                 continue;
             }
-            self.push_down(index);
-            self.slots[part].copy_from_slice(head);
-            self.measure(index);
+            let part = within_block(&part);
+            self.edit(index, |slots| slots[part].copy_from_slice(head));
             is_new = true;
         }
         if is_new {
             chapters(&(first..end)).for_each(|chapter| self.measure_bound(chapter));
+        }
+    }
+
+    /// Changes the slots of a block whatever they hold, which is told and taken as it is, with what the whole block was raised by.
+    fn edit(&mut self, index: usize, change: impl FnOnce(&mut [u32])) {
+        let slots = self.slots_of(index);
+        let Block { raised, peak } = self.blocks[index];
+        let mut values = [0; BLOCK];
+        let values = &mut values[..slots.len()];
+        match self.wide_part(index, &slots) {
+            Some(wide) => values.copy_from_slice(wide),
+            None => {
+                let narrow = self.slots[slots.clone()].iter();
+                (values.iter_mut().zip(narrow)).for_each(|(value, slot)| *value = (*slot).into());
+            }
+        }
+        values.iter_mut().for_each(|value| *value += raised);
+        change(values);
+
+        let (least, most) = values.iter().fold((u32::MAX, 0), |(least, most), value| {
+            (least.min(*value), most.max(*value))
+        });
+        // As little as can be is moved between the block and its slots: what was raised as a whole is taken as a whole again.
+        let raised = Some(raised.min(least)).filter(|raised| most - raised <= NARROW);
+        let raised = raised.unwrap_or(least);
+        values.iter_mut().for_each(|value| *value -= raised);
+        self.blocks[index] = Block {
+            raised,
+            peak: most - raised,
+        };
+        if most - raised > NARROW {
+            let wide = self.wide.entry(index);
+            let wide = wide.or_insert_with(|| Box::new([0; BLOCK]));
+            wide[..values.len()].copy_from_slice(values);
+            return;
+        }
+        if peak > NARROW {
+            self.wide.remove(&index);
+        }
+        let narrow = self.slots[slots].iter_mut();
+        narrow.zip(values).for_each(|(slot, value)| {
+            // None is above NARROW.
+            *slot = u16::try_from(*value).unwrap_or(u16::MAX);
+        });
+    }
+
+    /// The slots of a part of a block, if it is wide.
+    fn wide_part(&self, index: usize, part: &Range<usize>) -> Option<&[u32]> {
+        if self.blocks[index].peak <= NARROW {
+            return None;
+        }
+        let slots = self.wide.get(&index)?;
+        Some(&slots[within_block(part)])
+    }
+
+    /// The most in any slot of a part of a block, `raised` left out.
+    fn highest(&self, part: Range<usize>) -> u32 {
+        let index = part.start / BLOCK;
+        match self.wide_part(index, &part) {
+            Some(slots) => slots.iter().copied().fold(0, u32::max),
+            None => self.slots[part].iter().copied().fold(0, u16::max).into(),
         }
     }
 
@@ -274,24 +405,6 @@ impl Series {
         (range.start..before, first..end, after..range.end)
     }
 
-    fn block_mut(&mut self, index: usize) -> (&mut Block, &mut [u32]) {
-        let slots = self.slots_of(index);
-        (&mut self.blocks[index], &mut self.slots[slots])
-    }
-
-    /// Moves what the whole block was raised by into its slots.
-    fn push_down(&mut self, index: usize) {
-        let (block, slots) = self.block_mut(index);
-        let raised = std::mem::take(&mut block.raised);
-        slots.iter_mut().for_each(|slot| *slot += raised);
-        block.peak += raised;
-    }
-
-    fn measure(&mut self, index: usize) {
-        let (block, slots) = self.block_mut(index);
-        block.peak = highest(slots);
-    }
-
     fn measure_bound(&mut self, chapter: usize) {
         let blocks = chapter * CHAPTER / BLOCK..((chapter + 1) * CHAPTER / BLOCK);
         let blocks = &self.blocks[blocks.start..blocks.end.min(self.blocks.len())];
@@ -300,6 +413,12 @@ impl Series {
             taken: 0,
         };
     }
+}
+
+/// A part of a block, counted from its beginning.
+const fn within_block(part: &Range<usize>) -> Range<usize> {
+    let begin = part.start / BLOCK * BLOCK;
+    part.start - begin..part.end - begin
 }
 
 /// The chapters that a range touches.
@@ -323,10 +442,6 @@ fn parts(range: Range<usize>) -> impl DoubleEndedIterator<Item = (usize, Range<u
             range.start.max(index * BLOCK)..range.end.min((index + 1) * BLOCK),
         )
     })
-}
-
-fn highest(slots: &[u32]) -> u32 {
-    slots.iter().copied().fold(0, u32::max)
 }
 
 #[cfg(test)]
@@ -391,7 +506,7 @@ mod tests {
             for (slot, value) in plain.iter().enumerate() {
                 prop_assert_eq!(series.get(slot), *value);
             }
-            let most = highest(&plain[asked.clone()]);
+            let most = plain[asked.clone()].iter().copied().max().unwrap_or(0);
             prop_assert_eq!(series.peak(asked.clone()), most);
             for limit in [limit, most, most.saturating_sub(1)] {
                 prop_assert_eq!(series.is_within(asked.clone(), limit), most <= limit);

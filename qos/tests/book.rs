@@ -632,7 +632,7 @@ fn rates_and_bursts_that_overflow_every_sum_are_refused_and_lost_when_restored()
         &mut book,
         7,
         Commitment {
-            burst: Bytes(u64::from(u32::MAX) + 1),
+            burst: Bytes(125 * u64::from(u32::MAX) + 1),
             ..paid(0)
         },
     );

@@ -160,10 +160,10 @@ impl Oracle {
         }
     }
 
-    /// 50 ms of the capacity for steady bursts, 400 for elastic ones; 64 000 bytes at least.
+    /// 50 ms of the capacity for steady bursts, 400 for elastic ones, in whole kbit; 64 000 bytes at least.
     fn buffer(capacity: BitRate, class: Class) -> u64 {
         let ms = if class == Class::Steady { 50 } else { 400 };
-        (capacity.0 * ms / 8_000).max(64_000)
+        (capacity.0 * ms / 8_000).max(64_000) / 125 * 125
     }
 
     fn room(

@@ -4,12 +4,14 @@ use payflow_payment::{
     SignedTransaction,
     voucher::{AccountNumber, Checked, Payee, Voucher, VoucherError, check, check_all},
 };
+use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use warp::http::{StatusCode, header};
 
 use super::{
     Settings, body,
+    query::{Page, linked},
     reply::{HttpResponse, document, problem_json, set},
     request::{Failed, Received},
     routes::{Api, unexpected},
@@ -28,7 +30,7 @@ use crate::core::{
 pub(super) const MOST_VOUCHERS: usize = 200;
 
 /// Body of `POST /v1/accounts/{id}/deposits`.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct DepositBody {
     /// A signed transaction, in one of the forms of [`SignedTransaction`].
@@ -36,14 +38,14 @@ struct DepositBody {
 }
 
 /// Body of `POST /v1/accounts/{id}/vouchers`.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct VoucherBody {
     voucher: String,
 }
 
 /// Body of `POST /v1/vouchers`.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct VouchersBody {
     vouchers: Vec<String>,
@@ -73,13 +75,18 @@ impl Api {
     }
 
     pub(super) async fn list_accounts(&self, received: Received) -> Result<HttpResponse, Failed> {
-        match self
-            .desk
-            .request(received.caller, Request::ListAccounts)
-            .await?
-        {
-            Answer::Accounts(accounts) => {
-                Ok(document(StatusCode::OK, &json!({ "accounts": accounts })))
+        let page = Page::read(received.head.query.as_deref())?;
+        let request = Request::ListAccounts {
+            after: page.after_id("a12", AccountNumber::from_account_id)?,
+            most: page.most() + 1,
+        };
+        match self.desk.request(received.caller, request).await? {
+            Answer::Accounts(mut accounts) => {
+                let more = page.cut(&mut accounts);
+                let last = accounts.last().filter(|_| more);
+                let next = last.map(|it| it.account.document.id.clone());
+                let list = json!({ "accounts": accounts, "more": more });
+                Ok(linked(&received.head.path, &page, next, &list))
             }
             other => Err(unexpected(&other)),
         }

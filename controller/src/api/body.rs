@@ -1,12 +1,13 @@
 //! JSON bodies in, with errors that say where and what to write instead.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::Value;
 
 use crate::core::problem::{Problem, ProblemKind};
 
 /// Body of `POST /v1/reservations`.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct ReserveBody {
     /// `q` and a number.
@@ -17,7 +18,7 @@ pub(super) struct ReserveBody {
 }
 
 /// Exactly one of the three.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct PaymentBody {
     /// A signed transaction, in one of the forms of [`payflow_payment::SignedTransaction`].

@@ -2,35 +2,45 @@
 //!
 //! | resource | methods | who |
 //! |---|---|---|
-//! | `/v1/quotes` | POST | signed |
-//! | `/v1/quotes/{id}` | GET | signed, or operator |
+//! | `/v1/quotes`, `/v1/groups`, `/v1/prices` | POST | signed |
+//! | `/v1/quotes/{id}` | GET | signed, or who may see |
 //! | `/v1/reservations` | POST | signed |
-//! | `/v1/reservations` | GET | signed (the buyer's own), or operator (all) |
-//! | `/v1/reservations/{id}` | GET, DELETE | signed, or operator |
-//! | `/v1/accounts` | POST, GET | signed; GET also operator |
-//! | `/v1/accounts/{id}` | GET | signed by its owner, or operator |
+//! | `/v1/reservations` | GET | signed (the buyer's own), or who may see (all) |
+//! | `/v1/reservations/{id}` | GET | signed by its buyer, or who may see |
+//! | `/v1/reservations/{id}` | DELETE | signed by its buyer, or who may cancel |
+//! | `/v1/reservations/{id}/quotes` | POST | signed by its buyer |
+//! | `/v1/reservations/{id}/receipts` | GET | signed by its buyer, or who may audit |
+//! | `/v1/reservations/{id}/events`, `/v1/events` | GET | signed, or who may see; server-sent events or WebSocket |
+//! | `/v1/accounts` | POST, GET | signed; GET also who may audit |
+//! | `/v1/accounts/{id}` | GET | signed by its owner, or who may audit |
 //! | `/v1/accounts/{id}/deposits`, `/v1/accounts/{id}/close` | POST | signed by its owner |
 //! | `/v1/accounts/{id}/vouchers`, `/v1/vouchers` | POST | signed by anybody: a voucher says itself whose it is |
 //! | `/v1/wallet` | GET | signed by its owner |
-//! | `/v1/topology`, `/v1/switches`, `/v1/tariff` | GET | anybody |
-//! | `/v1/switches/{id}/key` | DELETE | operator |
-//! | `/v1/sales/stop` | PUT, DELETE | operator |
-//! | `/v1/hosts`, `/v1/books` | GET | operator |
+//! | `/v1/topology`, `/v1/switches`, `/v1/tariff`, `/v1/receipts` | GET | anybody |
+//! | `/v1/switches/{id}/key` | DELETE | who may operate |
+//! | `/v1/switches/{id}/drain`, `/v1/switches/{id}/ports/{port}/drain`, `/v1/sales/stop` | PUT, DELETE | who may operate |
+//! | `/v1/hosts`, `/metrics` | GET | who may see |
+//! | `/v1/books`, `/v1/books/accounts`, `/v1/books/transfers` | GET | who may audit |
 //! | `/quality-on-demand/v1/...`, `/qos-profiles/v1/...` | see [`camara`] | clients of the CAMARA face |
-//! | `/v1/hosts`, `/v1/books`, `/metrics` | GET | operator |
 //! | `/`, `/buy`, `/dashboard/...` | GET | anybody: the pages of [`dashboard`] |
 //! | `/healthz`, `/readyz`, `/.well-known/payflow` | GET | anybody |
 //!
-//! Buyers sign their requests ([`signature`]); operators show the token of [`token`]. Every error is a problem
+//! Buyers sign their requests ([`signature`]); who acts for the operator shows a token, whose role says what is allowed ([`token`]). Around
+//! all of it: how often one host may ask ([`rate`]), conditional requests and web pages of other origins (`delivery`). Every error is a problem
 //! document (RFC 9457) with a type URI `urn:payflow:problem:<name>`.
 
 mod accounts;
 mod body;
 pub mod camara;
+mod complaints;
 mod dashboard;
+mod delivery;
 mod desk;
+pub mod events;
+mod patience;
 mod paying;
 mod query;
+pub mod rate;
 mod reply;
 mod request;
 mod routes;
@@ -40,6 +50,7 @@ pub mod signature;
 pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
+pub mod tls;
 pub mod token;
 mod wallet;
 pub mod x402;
@@ -53,6 +64,7 @@ use payflow_payment::{
     Address, ChainId, PublicKey, SignedTransaction, TxDigest,
     ledger::{InspectError, Inspected, Unavailable, WalletState},
 };
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tokio::sync::broadcast;
 
@@ -65,7 +77,8 @@ use crate::core::{
 };
 use crate::metrics::Instruments;
 
-use self::token::OperatorToken;
+use self::{rate::Rate, tls::Tls, token::Operators};
+use crate::config::Origin;
 
 /// Whoever answers requests: the driver, and through it the core.
 pub trait Desk: Send + Sync {
@@ -111,12 +124,18 @@ pub struct Settings {
     /// The API's address in the managed network. Only there does the network vouch for a caller's address; over any
     /// other, a caller is nobody's owner.
     pub api_address: Option<IpAddr>,
-    /// What operators show.
-    pub token: OperatorToken,
+    /// Who acts for the operator, and how far.
+    pub operators: Operators,
     /// Limits on connections and bodies.
     pub limits: Limits,
     /// Clients, profiles and sinks of the CAMARA face.
     pub camara: CamaraConfig,
+    /// How often one host may ask; without a limit when absent.
+    pub rate: Option<Rate>,
+    /// Web pages of which origins may read answers; see [`crate::config::HttpConfig::allow_origins`].
+    pub allow_origins: Vec<Origin>,
+    /// HTTPS instead of plain HTTP.
+    pub tls: Option<Tls>,
 }
 
 /// Where something beside the API can be reached.
@@ -128,7 +147,7 @@ pub enum Endpoint {
     SameHost(u16),
 }
 
-/// Limits on connections and bodies.
+/// Limits on connections, bodies and streams.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// Connections at a time.
@@ -141,6 +160,12 @@ pub struct Limits {
     pub body_time: Duration,
     /// The most bytes of a body.
     pub body_bytes: usize,
+    /// How long an answer may wait for its reader.
+    pub write_time: Duration,
+    /// Streams of events at a time, each on a connection of its own.
+    pub streams: usize,
+    /// Streams of events at a time to one address.
+    pub streams_per_peer: usize,
 }
 
 impl Default for Limits {
@@ -151,12 +176,15 @@ impl Default for Limits {
             header_time: Duration::from_secs(10),
             body_time: Duration::from_secs(10),
             body_bytes: 64 * 1024,
+            write_time: Duration::from_secs(30),
+            streams: 512,
+            streams_per_peer: 16,
         }
     }
 }
 
 /// `/.well-known/payflow`: what a client must know of a controller before it signs anything.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct WellKnown {
     /// Version of the controller.
     pub version: String,

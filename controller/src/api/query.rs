@@ -2,15 +2,22 @@
 
 use std::str::FromStr;
 
-use serde::Deserialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use warp::http::{StatusCode, header};
 
+use super::reply::{HttpResponse, document, set};
 use crate::core::problem::{Problem, ProblemKind};
 
 /// `?after=12.0&limit=100`: which of many, where `after` names one of them.
-#[derive(Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Page {
+    /// The last one that is known; those after it are wanted.
+    #[serde(skip_serializing_if = "Option::is_none")]
     after: Option<String>,
+    /// So many at most; 1000 at most in any case.
+    #[serde(skip_serializing_if = "Option::is_none")]
     limit: Option<usize>,
 }
 
@@ -43,6 +50,32 @@ impl Page {
             })
         };
         self.after.as_ref().map(parse).transpose()
+    }
+
+    /// Those after the one with this id; all when absent.
+    ///
+    /// # Errors
+    /// When it is not of the kind of `example`.
+    pub(super) fn after_id<T>(
+        &self,
+        example: &str,
+        read: impl FnOnce(&str) -> Option<T>,
+    ) -> Result<Option<T>, Problem> {
+        let Some(text) = &self.after else {
+            return Ok(None);
+        };
+        let read = read(text).ok_or_else(|| {
+            let detail = format!("after must be the id of one of these, such as {example}");
+            Problem::new(ProblemKind::InvalidField, detail).with("field", "after")
+        });
+        read.map(Some)
+    }
+
+    /// Leaves what belongs to this page of one more than that, and says whether there was more.
+    pub(super) fn cut<T>(&self, found: &mut Vec<T>) -> bool {
+        let more = found.len() > self.most();
+        found.truncate(self.most());
+        more
     }
 
     /// So many at most: as many as there may be in one answer, unless fewer are wanted.
@@ -82,6 +115,31 @@ impl Steps {
             )
         })
     }
+}
+
+/// A page of a list. `next` is the last of it where there are more, and then a link leads to them (RFC 8288).
+pub(super) fn linked(
+    path: &str,
+    page: &Page,
+    next: Option<String>,
+    list: &impl Serialize,
+) -> HttpResponse {
+    let mut response = document(StatusCode::OK, list);
+    if let Some(after) = next {
+        let next = Page {
+            after: Some(after),
+            limit: page.limit,
+        };
+        match serde_urlencoded::to_string(&next) {
+            Ok(query) => set(
+                &mut response,
+                header::LINK,
+                &format!("<{path}?{query}>; rel=\"next\""),
+            ),
+            Err(error) => tracing::error!(%error, "a link to the next page cannot be written"),
+        }
+    }
+    response
 }
 
 #[cfg(test)]

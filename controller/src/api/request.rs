@@ -7,12 +7,14 @@ use sha2::{Digest as _, Sha256};
 use warp::{
     Buf,
     http::{HeaderMap, HeaderName, Method, StatusCode, header},
+    hyper::upgrade::OnUpgrade,
 };
 
 use super::{
     Settings,
     reply::{HttpResponse, problem, problem_with_status, set, single},
     signature::{self, Fields, Message, SignatureError},
+    token::{Right, Role},
 };
 use crate::core::{
     io::{Caller, Idempotency},
@@ -47,6 +49,8 @@ pub(super) struct Head {
     pub(super) query: Option<String>,
     pub(super) headers: HeaderMap,
     pub(super) connection: Connection,
+    /// Where another protocol can be spoken on this connection.
+    pub(super) upgrade: Option<OnUpgrade>,
 }
 
 /// A whole request of somebody.
@@ -54,7 +58,10 @@ pub(super) struct Head {
 pub(super) struct Received {
     pub(super) head: Head,
     pub(super) body: Vec<u8>,
+    /// Without the operator's rights: see [`Received::may`].
     pub(super) caller: Caller,
+    /// What the token shown is good for.
+    pub(super) role: Option<Role>,
     /// `Idempotency-Key`; for a signed request without one, the signature's own identity, so that a replay is the
     /// same request too.
     pub(super) idempotency: Option<Idempotency>,
@@ -83,8 +90,9 @@ impl Head {
             key: None,
             address: (settings.api_address == Some(self.connection.local.ip().to_canonical()))
                 .then(|| self.connection.peer.ip().to_canonical()),
-            operator: self.is_operator(settings)?,
+            operator: false,
         };
+        let role = self.role(settings)?;
         let mut idempotency = key.map(str::to_owned);
         let signed =
             self.headers.contains_key(SIGNATURE_INPUT) || self.headers.contains_key(SIGNATURE);
@@ -112,6 +120,7 @@ impl Head {
             head: self,
             body,
             caller,
+            role,
             idempotency,
         })
     }
@@ -190,19 +199,26 @@ impl Head {
         }
     }
 
-    fn is_operator(&self, settings: &Settings) -> Result<bool, Failed> {
+    /// Whose token is shown, if one is; a wrong one is refused, whatever else there may be.
+    fn role(&self, settings: &Settings) -> Result<Option<Role>, Failed> {
         let Some(authorization) = single(&self.headers, &header::AUTHORIZATION)? else {
-            return Ok(false);
+            return Ok(None);
         };
         let token = authorization
             .split_once(' ')
             .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
             .map(|(_, token)| token.trim());
-        if token.is_some_and(|token| settings.token.is(token)) {
-            return Ok(true);
+        if let Some((name, role)) = token.and_then(|it| settings.operators.find(it)) {
+            if !matches!(self.method, Method::GET | Method::HEAD) {
+                tracing::info!(operator = name, role = role.name(), method = %self.method, path = self.path, "asked by an operator");
+            }
+            return Ok(Some(role));
         }
+        tracing::warn!(peer = %self.connection.peer, path = self.path, "a wrong operator's token");
         Err(not_the_operator(
-            "the token is not the operator's; it is in operator.token in the data directory",
+            "the token is no operator's; the one with every right is in operator.token in the data directory, others are \
+             in the files that [[operator]] names",
+            None,
         ))
     }
 
@@ -241,7 +257,9 @@ impl Head {
         let tag = signature::audience(&settings.operator_key);
         let key = self.idempotency_key().ok().flatten();
         let accept = signature::accept_signature(&self.message(body, key), &tag);
-        let mut response = problem(&Problem::new(ProblemKind::Unauthenticated, detail));
+        let refused =
+            Problem::new(ProblemKind::Unauthenticated, detail).with("missing", "signature");
+        let mut response = problem(&refused);
         set(
             &mut response,
             header::WWW_AUTHENTICATE,
@@ -278,23 +296,53 @@ impl Received {
         ))
     }
 
-    /// Only whoever has signed, or the operator, goes on.
-    pub(super) fn buyer_or_operator(self, settings: &Settings) -> Result<Self, Failed> {
-        if self.caller.operator {
-            Ok(self)
-        } else {
-            self.buyer(settings)
+    /// Only whoever has signed, or somebody with this right, goes on.
+    pub(super) fn buyer_or(self, right: Right, settings: &Settings) -> Result<Self, Failed> {
+        match self.role {
+            // A buyer who is an operator as well, with too few rights, is a buyer.
+            Some(role) if role.has(right) || self.caller.key.is_none() => self.may(right),
+            _ => self.buyer(settings),
         }
     }
 
-    /// Only the operator goes on.
+    /// As [`Self::buyer_or`], for what anybody who looks may see.
+    pub(super) fn buyer_or_operator(self, settings: &Settings) -> Result<Self, Failed> {
+        self.buyer_or(Right::See, settings)
+    }
+
+    /// Only whoever runs the network goes on.
     pub(super) fn operator(self) -> Result<Self, Failed> {
-        if self.caller.operator {
-            return Ok(self);
+        self.may(Right::Operate)
+    }
+
+    /// Only an operator with this right goes on, and has it from here on.
+    pub(super) fn may(mut self, right: Right) -> Result<Self, Failed> {
+        match self.role {
+            Some(role) if role.has(right) => {
+                self.caller.operator = true;
+                Ok(self)
+            }
+            Some(role) => {
+                let roles = right.roles().join(", ");
+                let detail = format!(
+                    "a {} may not {}; show the token of one of these roles: {roles}",
+                    role.name(),
+                    right.words()
+                );
+                Err(Problem::new(ProblemKind::RoleMissing, detail)
+                    .with("role", role.name())
+                    .with("roles", right.roles())
+                    .into())
+            }
+            None => Err(not_the_operator(
+                &format!(
+                    "only the operator may {}; send Authorization: Bearer and a token of one of these roles: {}",
+                    right.words(),
+                    right.roles().join(", ")
+                ),
+                Some(right),
+            )),
         }
-        Err(not_the_operator(
-            "only the operator may see this; send Authorization: Bearer and the operator's token",
-        ))
     }
 
     /// Only JSON goes on.
@@ -332,8 +380,12 @@ impl Received {
     }
 }
 
-fn not_the_operator(detail: &str) -> Failed {
-    let mut response = problem(&Problem::new(ProblemKind::Unauthenticated, detail));
+fn not_the_operator(detail: &str, right: Option<Right>) -> Failed {
+    let mut refused = Problem::new(ProblemKind::Unauthenticated, detail);
+    if let Some(right) = right {
+        refused = refused.with("roles", right.roles());
+    }
+    let mut response = problem(&refused.with("missing", "operator-token"));
     set(
         &mut response,
         header::WWW_AUTHENTICATE,

@@ -3,23 +3,31 @@
 use std::sync::Arc;
 
 use futures::Stream;
+use parking_lot::Mutex;
 use payflow_qos::{PortNo, SwitchId, topology::ParseSwitchIdError};
 use serde_json::json;
 use tokio::time::Instant;
 use warp::{
-    Buf, Filter,
+    Buf, Filter, Reply as _,
     http::{Method, StatusCode, header},
+    hyper::upgrade::OnUpgrade,
 };
 
 use super::{
     Desk, Endpoint, Settings, WellKnown,
     accounts::account_number,
     body, camara,
+    complaints::Complaints,
     dashboard::Asset,
-    query::{Page, Steps},
+    delivery::{Delivery, check_unchanged, tell_allowance, too_often},
+    events::hub::Hub,
+    query::{Page, Steps, linked},
+    rate::Buckets,
     reply::{HttpResponse, document, problem, respond, set},
     request::{Connection, Failed, Head, Received},
-    signature, wallet,
+    signature,
+    token::Right,
+    wallet,
 };
 use crate::core::{
     document::{
@@ -38,6 +46,12 @@ pub(super) struct Api {
     pub(super) desk: Arc<dyn Desk>,
     pub(super) settings: Arc<Settings>,
     pub(super) wallets: Arc<wallet::Gate>,
+    pub(super) hub: Arc<Hub>,
+    pub(super) buckets: Option<Arc<Mutex<Buckets>>>,
+    /// That somebody has asked too often.
+    pub(super) overeager: Arc<Mutex<Complaints>>,
+    /// What the times of both are counted from.
+    pub(super) begun: std::time::Instant,
 }
 
 /// What a path names.
@@ -47,6 +61,8 @@ enum Resource {
     Quote(String),
     Reservations,
     Reservation(String),
+    ReservationEvents(String),
+    Events,
     Changes(String),
     Groups,
     Prices,
@@ -95,6 +111,8 @@ impl Resource {
             ["v1", "prices"] => Self::Prices,
             ["v1", "reservations"] => Self::Reservations,
             ["v1", "reservations", reservation] => Self::Reservation(id(reservation)),
+            ["v1", "reservations", it, "events"] => Self::ReservationEvents(id(it)),
+            ["v1", "events"] => Self::Events,
             ["v1", "reservations", reservation, "quotes"] => Self::Changes(id(reservation)),
             ["v1", "accounts"] => Self::Accounts,
             ["v1", "accounts", account] => Self::Account(id(account)),
@@ -138,6 +156,8 @@ impl Resource {
             Self::Reservation(_) => "/v1/reservations/{id}",
             Self::Changes(_) => "/v1/reservations/{id}/quotes",
             Self::ReservationReceipts(_) => "/v1/reservations/{id}/receipts",
+            Self::ReservationEvents(_) => "/v1/reservations/{id}/events",
+            Self::Events => "/v1/events",
             Self::Groups => "/v1/groups",
             Self::Prices => "/v1/prices",
             Self::Accounts => "/v1/accounts",
@@ -173,8 +193,11 @@ impl Resource {
 /// Every path leads somewhere, so that no answer but ours is ever given.
 pub(super) fn filter(
     api: Api,
-) -> impl Filter<Extract = (HttpResponse,), Error = warp::Rejection> + Clone + Send + Sync + 'static
-{
+) -> impl Filter<Extract = (warp::reply::Response,), Error = warp::Rejection>
++ Clone
++ Send
++ Sync
++ 'static {
     let query = warp::query::raw()
         .map(Some)
         .or(warp::any().map(|| None))
@@ -184,13 +207,15 @@ pub(super) fn filter(
         .and(query)
         .and(warp::header::headers_cloned())
         .and(warp::ext::get::<Connection>())
+        .and(warp::ext::optional::<OnUpgrade>())
         .map(
-            |method, path: warp::path::FullPath, query, headers, connection| Head {
+            |method, path: warp::path::FullPath, query, headers, connection, upgrade| Head {
                 method,
                 path: path.as_str().to_owned(),
                 query,
                 headers,
                 connection,
+                upgrade,
             },
         );
     head.and(warp::body::stream()).then(move |head: Head, body| {
@@ -200,7 +225,8 @@ pub(super) fn filter(
             let (method, path) = (head.method.clone(), head.path.clone());
             let begun = Instant::now();
             let route = resource.route();
-            let response = api.answer(resource, head, body).await.unwrap_or_else(|Failed(response)| *response);
+            let delivery = Delivery::of(&head, &api.settings);
+            let response = api.deliver(delivery, resource, head, body).await;
             let elapsed = begun.elapsed();
             api.desk.instruments().answered(route, response.status().as_u16(), elapsed);
             tracing::debug!(%method, path, status = response.status().as_u16(), ?elapsed, "answered");
@@ -210,6 +236,63 @@ pub(super) fn filter(
 }
 
 impl Api {
+    /// The answer with everything around it that no resource has to know of.
+    async fn deliver<B: Buf>(
+        &self,
+        delivery: Delivery,
+        resource: Resource,
+        head: Head,
+        body: impl Stream<Item = Result<B, warp::Error>>,
+    ) -> warp::reply::Response {
+        let allowance = self.buckets.as_ref().map(|buckets| {
+            let mut buckets = buckets.lock();
+            let verdict = buckets.take(head.connection.peer.ip(), self.begun.elapsed());
+            (buckets.rate(), verdict)
+        });
+        let refused = allowance.and_then(|(rate, verdict)| too_often(rate, verdict));
+        if refused.is_some()
+            && let Some(refused) = self.overeager.lock().count(self.begun.elapsed())
+        {
+            let last = head.connection.peer;
+            tracing::warn!(refused, %last, "more requests than http.requests_per_second");
+        }
+        let mut response = match (refused, delivery.preflight()) {
+            (Some(refused), _) => refused.into_response(),
+            (None, Some(preflight)) => preflight.into_response(),
+            (None, None) => match resource {
+                Resource::Events => self.stream(None, head, body).await,
+                Resource::ReservationEvents(id) => self.stream(Some(id), head, body).await,
+                resource => {
+                    let answer = self.answer(resource, head, body).await;
+                    let answer = answer.unwrap_or_else(|Failed(response)| *response);
+                    delivery.conditional(answer).into_response()
+                }
+            },
+        };
+        if let Some((rate, verdict)) = allowance {
+            tell_allowance(&mut response, rate, verdict);
+        }
+        delivery.share(&mut response);
+        response
+    }
+
+    async fn stream<B: Buf>(
+        &self,
+        reservation: Option<String>,
+        head: Head,
+        body: impl Stream<Item = Result<B, warp::Error>>,
+    ) -> warp::reply::Response {
+        let answer = async {
+            allow(&head, &[Method::GET])?;
+            let number = reservation.map(|id| reservation_number(&id)).transpose()?;
+            let received = head.receive(body, &self.settings).await?;
+            self.events(number, received).await
+        };
+        answer
+            .await
+            .unwrap_or_else(|Failed(response)| response.into_response())
+    }
+
     async fn answer<B: Buf>(
         &self,
         resource: Resource,
@@ -219,6 +302,11 @@ impl Api {
         let settings = &*self.settings;
         match resource {
             Resource::Camara(resource) => Ok(self.camara(resource, head, body).await),
+            // What they say does not end: see `deliver`.
+            Resource::Events | Resource::ReservationEvents(_) => {
+                allow(&head, &[])?;
+                Ok(document(StatusCode::OK, &json!({})))
+            }
             Resource::Unknown => Err(Problem::new(
                 ProblemKind::NotFound,
                 format!("{} is not a resource of this API", head.path),
@@ -243,7 +331,7 @@ impl Api {
             }
             Resource::Metrics => {
                 allow(&head, &[Method::GET])?;
-                self.metrics(head.receive(body, settings).await?.operator()?)
+                self.metrics(head.receive(body, settings).await?.may(Right::See)?)
                     .await
             }
             Resource::WellKnown => {
@@ -269,7 +357,7 @@ impl Api {
             }
             Resource::Hosts => {
                 allow(&head, &[Method::GET])?;
-                self.hosts(head.receive(body, settings).await?.operator()?)
+                self.hosts(head.receive(body, settings).await?.may(Right::See)?)
                     .await
             }
             Resource::Drain(id, port) => {
@@ -292,13 +380,14 @@ impl Api {
             }
             Resource::Books => {
                 allow(&head, &[Method::GET])?;
-                self.books(head.receive(body, settings).await?.operator()?)
+                self.books(head.receive(body, settings).await?.may(Right::Audit)?)
                     .await
             }
             Resource::BookAccounts => {
                 allow(&head, &[Method::GET])?;
                 let received = head.receive(body, settings).await?;
-                self.accounts(received.buyer_or_operator(settings)?).await
+                self.accounts(received.buyer_or(Right::Audit, settings)?)
+                    .await
             }
             Resource::Receipts => {
                 allow(&head, &[Method::GET])?;
@@ -307,12 +396,12 @@ impl Api {
             Resource::ReservationReceipts(id) => {
                 allow(&head, &[Method::GET])?;
                 let received = head.receive(body, settings).await?;
-                let received = received.buyer_or_operator(settings)?;
+                let received = received.buyer_or(Right::Audit, settings)?;
                 self.receipts(reservation_number(&id)?, received).await
             }
             Resource::Transfers => {
                 allow(&head, &[Method::GET])?;
-                self.transfers(head.receive(body, settings).await?.operator()?)
+                self.transfers(head.receive(body, settings).await?.may(Right::Audit)?)
                     .await
             }
             Resource::Quotes => {
@@ -342,13 +431,13 @@ impl Api {
             Resource::Accounts => {
                 allow(&head, &[Method::GET, Method::POST])?;
                 let received = head.receive(body, settings).await?;
-                self.list_accounts(received.buyer_or_operator(settings)?)
+                self.list_accounts(received.buyer_or(Right::Audit, settings)?)
                     .await
             }
             Resource::Account(id) => {
                 allow(&head, &[Method::GET])?;
                 let received = head.receive(body, settings).await?;
-                let received = received.buyer_or_operator(settings)?;
+                let received = received.buyer_or(Right::Audit, settings)?;
                 self.get_account(account_number(&id)?, received).await
             }
             Resource::Deposits(id) => {
@@ -399,10 +488,12 @@ impl Api {
             }
             Resource::Reservation(id) => {
                 allow(&head, &[Method::GET, Method::DELETE])?;
-                let received = head
-                    .receive(body, settings)
-                    .await?
-                    .buyer_or_operator(settings)?;
+                let right = match head.method {
+                    Method::DELETE => Right::Cancel,
+                    _ => Right::See,
+                };
+                let received = head.receive(body, settings).await?;
+                let received = received.buyer_or(right, settings)?;
                 let number = reservation_number(&id)?;
                 if received.head.method == Method::DELETE {
                     self.cancel(number, received).await
@@ -459,6 +550,7 @@ impl Api {
         received: Received,
     ) -> Result<HttpResponse, Failed> {
         let body: ChangeRequest = body::parse(&received.body)?;
+        self.unchanged(number, &received).await?;
         let request = Request::Change {
             number,
             body,
@@ -498,15 +590,19 @@ impl Api {
     }
 
     async fn list(&self, received: Received) -> Result<HttpResponse, Failed> {
-        match self
-            .desk
-            .request(received.caller, Request::ListReservations)
-            .await?
-        {
-            Answer::Reservations(reservations) => Ok(document(
-                StatusCode::OK,
-                &json!({ "reservations": reservations }),
-            )),
+        let page = Page::read(received.head.query.as_deref())?;
+        let after = page.after_id("r12", ReservationNumber::from_reservation_id)?;
+        let request = Request::ListReservations {
+            after,
+            most: page.most() + 1,
+        };
+        match self.desk.request(received.caller, request).await? {
+            Answer::Reservations(mut reservations) => {
+                let more = page.cut(&mut reservations);
+                let next = reservations.last().filter(|_| more).map(|it| it.id.clone());
+                let list = json!({ "reservations": reservations, "more": more });
+                Ok(linked(&received.head.path, &page, next, &list))
+            }
             other => Err(unexpected(&other)),
         }
     }
@@ -526,11 +622,31 @@ impl Api {
         }
     }
 
+    /// `If-Match`: whoever changes a reservation may say which state of it is meant.
+    async fn unchanged(
+        &self,
+        number: ReservationNumber,
+        received: &Received,
+    ) -> Result<(), Failed> {
+        if !received.head.headers.contains_key(header::IF_MATCH) {
+            return Ok(());
+        }
+        let request = Request::GetReservation(number);
+        match self.desk.request(received.caller.clone(), request).await? {
+            Answer::Reservation(view) => Ok(check_unchanged(
+                &received.head.headers,
+                &document(StatusCode::OK, &view),
+            )?),
+            other => Err(unexpected(&other)),
+        }
+    }
+
     async fn cancel(
         &self,
         number: ReservationNumber,
         received: Received,
     ) -> Result<HttpResponse, Failed> {
+        self.unchanged(number, &received).await?;
         match self
             .desk
             .request(received.caller, Request::Cancel(number))
@@ -572,7 +688,19 @@ impl Api {
 
     async fn hosts(&self, received: Received) -> Result<HttpResponse, Failed> {
         match self.desk.request(received.caller, Request::Hosts).await? {
-            Answer::Hosts(hosts) => Ok(document(StatusCode::OK, &json!({ "hosts": hosts }))),
+            Answer::Hosts(hosts) => {
+                let page = Page::read(received.head.query.as_deref())?;
+                let after: Option<std::net::IpAddr> = page.after("10.0.0.1")?;
+                let later = hosts.into_iter().filter(|it| Some(it.address) > after);
+                let mut hosts: Vec<_> = later.take(page.most() + 1).collect();
+                let more = page.cut(&mut hosts);
+                let next = hosts
+                    .last()
+                    .filter(|_| more)
+                    .map(|it| it.address.to_string());
+                let list = json!({ "hosts": hosts, "more": more });
+                Ok(linked(&received.head.path, &page, next, &list))
+            }
             other => Err(unexpected(&other)),
         }
     }
@@ -642,7 +770,11 @@ impl Api {
             most: page.most(),
         };
         match self.desk.request(received.caller, request).await? {
-            Answer::Chain(chain) => Ok(document(StatusCode::OK, &chain)),
+            Answer::Chain(chain) => {
+                let last = chain.receipts.last().filter(|_| chain.more);
+                let next = last.map(|it| it.sequence.to_string());
+                Ok(linked(&received.head.path, &page, next, &chain))
+            }
             other => Err(unexpected(&other)),
         }
     }
@@ -666,7 +798,11 @@ impl Api {
             most: page.most(),
         };
         match self.desk.request(received.caller, request).await? {
-            Answer::Transfers(transfers) => Ok(document(StatusCode::OK, &transfers)),
+            Answer::Transfers(transfers) => {
+                let last = transfers.transfers.last().filter(|_| transfers.more);
+                let next = last.map(|it| it.id.to_string());
+                Ok(linked(&received.head.path, &page, next, &transfers))
+            }
             other => Err(unexpected(&other)),
         }
     }

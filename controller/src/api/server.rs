@@ -1,32 +1,47 @@
 //! The accept loop: connections within limits, each served as HTTP/1.1.
 
 use std::{
-    collections::BTreeMap,
+    collections::HashMap,
     future::Future,
     io,
     net::{IpAddr, SocketAddr},
+    pin::pin,
     sync::Arc,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
-    server::graceful::GracefulShutdown,
     service::TowerToHyperService,
 };
 use parking_lot::Mutex;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::{TcpListener, TcpStream},
+    sync::{mpsc, watch},
+    time::timeout,
+};
 use warp::{
     Filter as _, Reply as _,
     http::{Request, StatusCode},
-    hyper::{self, body::Incoming, server::conn::http1, service::Service as _},
+    hyper::{
+        self,
+        body::{Body, Incoming},
+        server::conn::http1,
+        service::Service as _,
+    },
 };
 
 use super::{
     Desk, Limits, Settings,
+    complaints::Complaints,
+    events::hub::Hub,
+    patience::Patient,
+    rate::Buckets,
     reply::{problem, problem_json},
     request::Connection,
     routes::{self, Api},
+    tls::Tls,
 };
 use crate::core::problem::{Problem, ProblemKind};
 
@@ -34,6 +49,8 @@ use crate::core::problem::{Problem, ProblemKind};
 const DRAIN: Duration = Duration::from_secs(5);
 /// How long to wait when the system has no socket left to give.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// What a connection keeps of a request's header at most; a longer one is refused (431).
+const HEADER_BYTES: usize = 32 * 1024;
 
 /// Serves until `stop` is ready, then lets requests in progress end, for at most five seconds.
 pub async fn serve(
@@ -43,7 +60,24 @@ pub async fn serve(
     stop: impl Future<Output = ()>,
 ) {
     let limits = settings.limits;
+    let acceptor = match settings.tls.as_ref().map(Tls::acceptor).transpose() {
+        Ok(acceptor) => acceptor,
+        Err(error) => {
+            // The provider is ours and has both versions.
+            tracing::error!(%error, "no TLS can be spoken; nothing is served");
+            return;
+        }
+    };
+    let begun = Instant::now();
+    let mut complaints = Complaints::default();
+    let (stopping, stopped) = watch::channel(false);
     let api = Api {
+        hub: Hub::start(Arc::clone(&desk), limits, stopped.clone()),
+        buckets: settings
+            .rate
+            .map(|rate| Arc::new(Mutex::new(Buckets::new(rate)))),
+        overeager: Arc::default(),
+        begun,
         desk,
         settings: Arc::new(settings),
         wallets: Arc::default(),
@@ -65,14 +99,16 @@ pub async fn serve(
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new())
         .header_read_timeout(limits.header_time)
+        .max_buf_size(HEADER_BYTES)
         .max_headers(64);
     let census = Arc::new(Census {
         limits,
         counts: Mutex::default(),
     });
-    let graceful = GracefulShutdown::new();
+    // Everybody who serves a connection holds one end.
+    let (open, mut all_closed) = mpsc::channel::<()>(1);
 
-    let mut stop = std::pin::pin!(stop);
+    let mut stop = pin!(stop);
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
@@ -88,7 +124,16 @@ pub async fn serve(
             }
         };
         let Some(place) = Place::take(&census, connection.peer.ip().to_canonical()) else {
-            refuse(&stream);
+            if let Some(refused) = complaints.count(begun.elapsed()) {
+                tracing::warn!(
+                    refused,
+                    last = %connection.peer,
+                    "more connections than http.max_connections or http.max_connections_per_host"
+                );
+            }
+            if acceptor.is_none() {
+                refuse(&stream);
+            }
             continue;
         };
         let service = service.clone();
@@ -96,21 +141,66 @@ pub async fn serve(
             request.extensions_mut().insert(connection);
             service.call(request)
         });
-        let served = graceful.watch(http.serve_connection(TokioIo::new(stream), service));
+        let stream = Patient::new(stream, limits.write_time);
+        let (http, acceptor) = (http.clone(), acceptor.clone());
+        let (stopped, open) = (stopped.clone(), open.clone());
         tokio::spawn(async move {
-            if let Err(error) = served.await {
-                tracing::debug!(%error, peer = %connection.peer, "a connection has ended");
+            match acceptor {
+                None => converse(&http, stream, service, stopped).await,
+                Some(acceptor) => {
+                    match timeout(limits.header_time, acceptor.accept(stream)).await {
+                        Ok(Ok(stream)) => converse(&http, stream, service, stopped).await,
+                        Ok(Err(error)) => {
+                            tracing::debug!(%error, peer = %connection.peer, "no keys were agreed on");
+                        }
+                        Err(_) => {
+                            tracing::debug!(peer = %connection.peer, "no keys were agreed on in time");
+                        }
+                    }
+                }
             }
-            drop(place);
+            drop((place, open));
         });
     }
     drop(listener);
-    if tokio::time::timeout(DRAIN, graceful.shutdown())
-        .await
-        .is_err()
-    {
+    drop(open);
+    // Streams of events would go on for ever.
+    stopping.send_replace(true);
+    if timeout(DRAIN, all_closed.recv()).await.is_err() {
         tracing::info!("requests still in progress are abandoned");
     }
+}
+
+/// One connection, until the client or `stopped` ends it; then the request in progress is answered still.
+async fn converse<I, S>(
+    http: &http1::Builder,
+    stream: I,
+    service: S,
+    mut stopped: watch::Receiver<bool>,
+) where
+    I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    S: hyper::service::HttpService<Incoming>,
+    S::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    S::ResBody: 'static,
+    <S::ResBody as Body>::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    let served = http.serve_connection(TokioIo::new(stream), service);
+    let mut served = pin!(served.with_upgrades());
+    let ended = tokio::select! {
+        ended = served.as_mut() => ended,
+        () = told_to_stop(&mut stopped) => {
+            served.as_mut().graceful_shutdown();
+            served.await
+        }
+    };
+    if let Err(error) = ended {
+        tracing::debug!(%error, "a connection has ended");
+    }
+}
+
+/// Ready when the server is stopping; also when it is gone.
+pub(super) async fn told_to_stop(stopped: &mut watch::Receiver<bool>) {
+    let _ = stopped.wait_for(|stop| *stop).await;
 }
 
 fn both_ends(stream: TcpStream, peer: SocketAddr) -> io::Result<(TcpStream, Connection)> {
@@ -141,7 +231,13 @@ fn refuse(stream: &TcpStream) {
 /// Who is connected how often.
 struct Census {
     limits: Limits,
-    counts: Mutex<BTreeMap<IpAddr, usize>>,
+    counts: Mutex<Counts>,
+}
+
+#[derive(Default)]
+struct Counts {
+    all: usize,
+    of: HashMap<IpAddr, usize>,
 }
 
 /// One connection's place; given back when dropped.
@@ -153,12 +249,13 @@ struct Place {
 impl Place {
     fn take(census: &Arc<Census>, peer: IpAddr) -> Option<Self> {
         let mut counts = census.counts.lock();
-        let total: usize = counts.values().sum();
-        let of_peer = counts.get(&peer).copied().unwrap_or(0);
-        if total >= census.limits.connections || of_peer >= census.limits.connections_per_peer {
+        let of_peer = counts.of.get(&peer).copied().unwrap_or(0);
+        if counts.all >= census.limits.connections || of_peer >= census.limits.connections_per_peer
+        {
             return None;
         }
-        counts.insert(peer, of_peer + 1);
+        counts.of.insert(peer, of_peer + 1);
+        counts.all += 1;
         drop(counts);
         Some(Self {
             census: Arc::clone(census),
@@ -170,10 +267,11 @@ impl Place {
 impl Drop for Place {
     fn drop(&mut self) {
         let mut counts = self.census.counts.lock();
-        match counts.get_mut(&self.peer) {
+        counts.all -= 1;
+        match counts.of.get_mut(&self.peer) {
             Some(count) if *count > 1 => *count -= 1,
             _ => {
-                counts.remove(&self.peer);
+                counts.of.remove(&self.peer);
             }
         }
     }

@@ -18,7 +18,7 @@ use payflow_payment::{
 use serde_json::{Value, json};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::{TcpListener, TcpStream},
+    net::{TcpListener, TcpSocket, TcpStream},
     sync::{broadcast, oneshot},
 };
 
@@ -26,13 +26,13 @@ use super::{
     Desk, Endpoint, Limits, Settings,
     server::serve,
     signature::{self, Message, Parameters},
-    token::OperatorToken,
+    token::{OperatorToken, Operators},
 };
 use crate::core::{
     document::{QuoteDocument, ReservationView},
     io::{Caller, Request},
     problem::{Problem, ProblemKind},
-    reply::{Answer, Selling},
+    reply::{Answer, Selling, UsageView},
 };
 use crate::metrics::Instruments;
 
@@ -43,6 +43,8 @@ pub(crate) const TOKEN: &str = "0123456789abcdef0123456789abcdef";
 pub(crate) struct FakeDesk {
     pub(crate) asked: Mutex<Vec<(Caller, Request)>>,
     pub(crate) answers: Mutex<VecDeque<Result<Answer, Problem>>>,
+    /// What switches have counted, for whoever listens.
+    pub(crate) usage: Mutex<Vec<UsageView>>,
     pub(crate) changes: broadcast::Sender<Arc<ReservationView>>,
     pub(crate) instruments: Instruments,
 }
@@ -56,6 +58,11 @@ impl Desk for FakeDesk {
                 stopped_at: None,
             };
             return Box::pin(async move { Ok(Answer::Selling(selling)) });
+        }
+        // Asked by the clock, so it must not take an answer that is meant for somebody else.
+        if matches!(request, Request::Usage(_)) {
+            let usage = self.usage.lock().clone();
+            return Box::pin(async move { Ok(Answer::Usage(usage)) });
         }
         self.asked.lock().push((caller, request));
         let answer = self.answers.lock().pop_front();
@@ -127,6 +134,43 @@ impl Desk for FakeDesk {
     }
 }
 
+/// What is logged on this thread, for as long as it lives.
+pub(crate) struct Log {
+    lines: Arc<Mutex<Vec<u8>>>,
+    _guard: tracing::subscriber::DefaultGuard,
+}
+
+impl Log {
+    pub(crate) fn listen() -> Self {
+        let lines = Arc::<Mutex<Vec<u8>>>::default();
+        let to = Arc::clone(&lines);
+        let subscriber = tracing_subscriber::fmt()
+            .with_ansi(false)
+            .with_writer(move || Lines(Arc::clone(&to)));
+        Self {
+            lines,
+            _guard: tracing::subscriber::set_default(subscriber.finish()),
+        }
+    }
+
+    pub(crate) fn text(&self) -> String {
+        String::from_utf8_lossy(&self.lines.lock()).into_owned()
+    }
+}
+
+struct Lines(Arc<Mutex<Vec<u8>>>);
+
+impl std::io::Write for Lines {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
 /// A served desk.
 pub(crate) struct Served {
     pub(crate) desk: Arc<FakeDesk>,
@@ -175,22 +219,37 @@ impl Served {
         limits: Limits,
         answers: impl IntoIterator<Item = Result<Answer, Problem>>,
     ) -> Self {
-        let desk = Arc::new(FakeDesk {
-            asked: Mutex::default(),
-            answers: Mutex::new(answers.into_iter().collect()),
-            changes: broadcast::channel(2).0,
-            instruments: Instruments::default(),
-        });
-        let settings = Settings {
+        let settings = Self::settings(chain_id, limits);
+        Self::with_settings(settings, answers).await
+    }
+
+    pub(crate) fn settings(chain_id: ChainId, limits: Limits) -> Settings {
+        Settings {
             operator_key: operator_key().public_key(),
             chain_id,
             ledger: Some(Endpoint::SameHost(50051)),
             faucet: Some(Endpoint::Url("http://faucet.test:9123".to_owned())),
             api_address: Some(std::net::Ipv4Addr::LOCALHOST.into()),
-            token: OperatorToken::new(TOKEN),
+            operators: Operators::only(OperatorToken::new(TOKEN)),
             limits,
             camara: crate::config::CamaraConfig::default(),
-        };
+            rate: None,
+            allow_origins: Vec::new(),
+            tls: None,
+        }
+    }
+
+    pub(crate) async fn with_settings(
+        settings: Settings,
+        answers: impl IntoIterator<Item = Result<Answer, Problem>>,
+    ) -> Self {
+        let desk = Arc::new(FakeDesk {
+            asked: Mutex::default(),
+            answers: Mutex::new(answers.into_iter().collect()),
+            usage: Mutex::default(),
+            changes: broadcast::channel(2).0,
+            instruments: Instruments::default(),
+        });
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (stop, stopped) = oneshot::channel::<()>();
@@ -206,9 +265,21 @@ impl Served {
         }
     }
 
+    /// A connection from another host.
+    pub(crate) async fn connect_from(&self, host: u8) -> TcpStream {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind(([127, 0, 0, host], 0).into()).unwrap();
+        socket.connect(self.address).await.unwrap()
+    }
+
     /// Sends bytes and reads until the server closes.
     pub(crate) async fn raw(&self, request: &[u8]) -> Response {
-        let mut stream = TcpStream::connect(self.address).await.unwrap();
+        self.raw_from(1, request).await
+    }
+
+    /// The same from another host, `127.0.0.` and this.
+    pub(crate) async fn raw_from(&self, host: u8, request: &[u8]) -> Response {
+        let mut stream = self.connect_from(host).await;
         stream.write_all(request).await.unwrap();
         let mut bytes = Vec::new();
         // A server that refuses what it has not read may reset the connection after its answer.

@@ -1,6 +1,12 @@
 //! HTTP behaviour, over real connections.
 #![allow(clippy::unwrap_used)]
 
+mod delivery;
+mod events;
+mod hostile;
+mod operators;
+mod secure;
+
 use std::{sync::Arc, time::Duration};
 
 use payflow_payment::UnixMillis;
@@ -732,7 +738,7 @@ async fn only_the_operator_sees_hosts_and_books() {
     assert!(served.asked().is_empty());
     assert_eq!(
         served.send("GET", "/v1/hosts", &bearer(), "").await.body,
-        json!({ "hosts": [] })
+        json!({ "hosts": [], "more": false })
     );
     assert_eq!(
         served.send("GET", "/v1/books", &bearer(), "").await.body["paid"],

@@ -7,7 +7,7 @@ use payflow_payment::{
     Address, Amount, account::Phase, ledger::iota::inspect, voucher::AccountNumber,
 };
 use reqwest::{Method, StatusCode};
-use serde_json::{Value, json};
+use serde_json::json;
 use tokio::time::Instant;
 
 use super::{
@@ -138,10 +138,8 @@ pub(super) async fn run(
                     out.print(&view, || shown(&view))
                 }
                 None => {
-                    let document: Value = client.get("/v1/accounts").await?;
-                    let views: Vec<AccountView> =
-                        client.read(document.get("accounts").cloned().unwrap_or_default())?;
-                    out.print(&document, || {
+                    let views: Vec<AccountView> = client.list("/v1/accounts", "accounts").await?;
+                    out.print(&json!({ "accounts": views }), || {
                         let each: Vec<String> = views.iter().map(shown).collect();
                         each.join("\n\n")
                     })

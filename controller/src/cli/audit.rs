@@ -9,8 +9,7 @@ use payflow_payment::{
     TxDigest,
     ledger::{Lookup, iota::HostLedger},
 };
-use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::{
     Common, Out, buy, client::Client, error::CliError, operator::TokenArgs, show,
@@ -19,14 +18,8 @@ use super::{
 use crate::core::{
     accounts::document::AccountView,
     document::{ReservationView, Status, TransferView},
-    reply::{BookAccountView, BookAccountsDocument, Books, TransfersDocument},
+    reply::{BookAccountView, BookAccountsDocument, Books},
 };
-
-/// `GET /v1/accounts`.
-#[derive(Debug, Deserialize)]
-struct Prepaid {
-    accounts: Vec<AccountView>,
-}
 
 /// How often the books are asked for, until nothing moves meanwhile.
 const TRIES: u32 = 10;
@@ -121,17 +114,7 @@ fn csv<const N: usize>(titles: [String; N], rows: impl Iterator<Item = [String; 
 }
 
 async fn all_transfers(client: &Client) -> Result<Vec<Transfer>, CliError> {
-    let mut all: Vec<Transfer> = Vec::new();
-    loop {
-        let after = all.last().map(|it| format!("?after={}", it.id));
-        let path = format!("/v1/books/transfers{}", after.unwrap_or_default());
-        let document: TransfersDocument = client.get(&path).await?;
-        let more = document.more && !document.transfers.is_empty();
-        all.extend(document.transfers);
-        if !more {
-            return Ok(all);
-        }
-    }
+    client.list("/v1/books/transfers", "transfers").await
 }
 
 /// The books, and whether they add up.
@@ -142,21 +125,13 @@ pub(super) async fn audit(args: &AuditArgs, common: &Common, out: Out) -> Result
     let (books, views, prepaid, accounts, mut transfers, compared) = loop {
         tries += 1;
         let accounts: BookAccountsDocument = client.get("/v1/books/accounts").await?;
-        let document: Value = client.get("/v1/reservations").await?;
-        let views = buy::reservations(&client, &document)?;
-        let prepaid: Prepaid = client.get("/v1/accounts").await?;
+        let views = buy::reservations(&client).await?;
+        let prepaid: Vec<AccountView> = client.list("/v1/accounts", "accounts").await?;
         let books: Books = client.get("/v1/books").await?;
         let transfers = all_transfers(&client).await?;
         let is_still = transfers.last().map(|it| it.id) == accounts.last;
         if is_still || tries == TRIES {
-            break (
-                books,
-                views,
-                prepaid.accounts,
-                accounts,
-                transfers,
-                is_still,
-            );
+            break (books, views, prepaid, accounts, transfers, is_still);
         }
     };
     transfers.retain(|it| accounts.last.is_some_and(|last| it.id <= last));

@@ -337,7 +337,8 @@ async fn buy(
     let progress = Progress::new(out.json);
     let _turn = Turn::take(wallet).await?;
     if let Some(unfinished) = Unfinished::load(wallet)?
-        && let Some(views) = resume(unfinished, &order.requests, wallet, args, &progress).await?
+        && let Some(views) =
+            resume(unfinished, &order.requests, wallet, args, common, &progress).await?
     {
         progress.done();
         return print_bought(&views, None, out);
@@ -460,9 +461,10 @@ pub(super) async fn status(args: StatusArgs, common: &Common, out: Out) -> Resul
             out.print(&view, || show::reservation(&view))
         }
         None => {
-            let document: Value = client.get("/v1/reservations").await?;
-            let views = reservations(&client, &document)?;
-            out.print(&document, || show::reservations(&views))
+            let views = reservations(&client).await?;
+            out.print(&json!({ "reservations": views }), || {
+                show::reservations(&views)
+            })
         }
     }
 }
@@ -517,12 +519,9 @@ pub(super) async fn cancel(args: CancelArgs, common: &Common, out: Out) -> Resul
     out.print(&view, || show::reservation(&view))
 }
 
-/// The reservations in the answer to `GET /v1/reservations`.
-pub(super) fn reservations(
-    client: &Client,
-    document: &Value,
-) -> Result<Vec<ReservationView>, CliError> {
-    client.read(document.get("reservations").cloned().unwrap_or_default())
+/// All reservations that the client may see, newest first.
+pub(super) async fn reservations(client: &Client) -> Result<Vec<ReservationView>, CliError> {
+    client.list("/v1/reservations", "reservations").await
 }
 
 /// Asks the controller who it is, and makes a client that signs for exactly that controller.
@@ -531,7 +530,7 @@ pub(super) async fn greet(
     wallet: &HostWallet,
     trust: &TrustArgs,
 ) -> Result<(Client, WellKnown), CliError> {
-    let client = Client::new(&common.api)?;
+    let client = common.client()?;
     let told = TrustArgs {
         operator_key: trust.operator_key.or(common.operator_key),
     };
@@ -605,6 +604,7 @@ async fn resume(
     requests: &[QuoteRequest],
     wallet: &HostWallet,
     args: &PayArgs,
+    common: &Common,
     progress: &Progress,
 ) -> Result<Option<Vec<ReservationView>>, CliError> {
     let id = unfinished.id().to_owned();
@@ -613,7 +613,8 @@ async fn resume(
         unfinished.digest
     ));
     let trust = TrustArgs { operator_key: None };
-    let (client, _) = sign_for(Client::new(&unfinished.api)?, wallet, &trust)
+    let at = Client::trusting(&unfinished.api, common.ca.as_deref())?;
+    let (client, _) = sign_for(at, wallet, &trust)
         .await
         .map_err(|error| still_open(&unfinished, &error.to_string(), Value::Null))?;
     match settle(&unfinished, &client, wallet, args.wait, progress).await {

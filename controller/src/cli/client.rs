@@ -1,11 +1,16 @@
 //! The HTTP client: signs requests, and turns problem documents into errors. Others have it as `payflow_controller::client`.
 
-use std::time::Duration;
+mod transport;
 
-use reqwest::{Method, StatusCode, header};
+use std::{path::Path, time::Duration};
+
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::{Method, Request, StatusCode, header};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+use self::transport::Transport;
 use super::{
     error::{CliError, ProblemDocument},
     wallet::HostWallet,
@@ -16,11 +21,8 @@ use crate::api::{
 };
 use crate::wall;
 
-/// To connect, and to answer beyond what was asked to wait for.
-const CONNECT_TIME: Duration = Duration::from_secs(5);
+/// To answer, beyond what was asked to wait for.
 const ANSWER_TIME: Duration = Duration::from_secs(15);
-/// Answers are small; what is larger does not come from a controller.
-const MAX_ANSWER: usize = 16 * 1024 * 1024;
 
 /// Who asks.
 #[derive(Clone, Debug)]
@@ -43,7 +45,7 @@ pub enum Identity {
 pub struct Call {
     /// `GET`, `POST`, ...
     pub method: Method,
-    /// With the leading slash, without the base.
+    /// With the leading slash, without the base; a query may follow.
     pub path: String,
     /// JSON, if it takes any.
     pub body: Option<Value>,
@@ -60,6 +62,8 @@ pub struct Answered {
     pub status: StatusCode,
     /// The body.
     pub document: Value,
+    /// Of a list: the path of what follows, where there is more.
+    pub next: Option<String>,
 }
 
 /// Why there is no answer.
@@ -74,7 +78,7 @@ pub enum CallError {
 /// A controller, and who asks it.
 #[derive(Clone, Debug)]
 pub struct Client {
-    http: reqwest::Client,
+    http: Transport,
     base: String,
     identity: Identity,
 }
@@ -93,28 +97,26 @@ impl Call {
 }
 
 impl Client {
-    /// A client of the API at `base`, asking as nobody.
+    /// A client of the API at `base`, asking as nobody. Where that is `https`, the controller is whoever has a certificate that
+    /// this system trusts.
     ///
     /// # Errors
-    /// [`CliError::Usage`] where that is no URL of an API.
+    /// [`CliError::Usage`] where that is no URL of an API, or the system trusts nobody.
     pub fn new(base: &str) -> Result<Self, CliError> {
-        let url: reqwest::Url = base.parse().map_err(|error| {
-            CliError::Usage(format!("--api {base}: {error}; write http://ADDRESS:PORT"))
-        })?;
-        if url.scheme() != "http" || url.query().is_some() || url.fragment().is_some() {
-            return Err(CliError::Usage(format!(
-                "--api {base}: write http://ADDRESS:PORT, and perhaps a path"
-            )));
-        }
-        let http = reqwest::Client::builder()
-            .connect_timeout(CONNECT_TIME)
-            // The controller is in this network; a proxy would hide from it who asks.
-            .no_proxy()
-            .redirect(reqwest::redirect::Policy::none())
-            .build()
-            .map_err(|error| {
-                CliError::Failed(format!("the HTTP client cannot be made: {error}"))
-            })?;
+        Self::trusting(base, None)
+    }
+
+    /// The same, where over `https` only the certificates of a file are trusted (PEM): those of CAs, or the controller's own,
+    /// which is then taken whatever name and dates are in it.
+    ///
+    /// # Errors
+    /// [`CliError::Usage`] where that is no URL of an API, or no file of certificates.
+    pub fn trusting(base: &str, ca: Option<&Path>) -> Result<Self, CliError> {
+        let is_secure = check_base(base)?;
+        let http = match is_secure {
+            true => Transport::secure(ca)?,
+            false => Transport::plain()?,
+        };
         Ok(Self {
             http,
             base: base.trim_end_matches('/').to_owned(),
@@ -150,10 +152,10 @@ impl Client {
         let no_answer = |reason: String| CallError::NoAnswer(format!("{}: {reason}", self.base));
         let body = call.body.as_ref().map(Value::to_string);
         let time = call.wait.unwrap_or_default() + ANSWER_TIME;
-        let mut request = self
-            .http
-            .request(call.method.clone(), format!("{}{}", self.base, call.path))
-            .timeout(time);
+        let mut request = Request::builder()
+            .method(call.method.clone())
+            .uri(format!("{}{}", self.base, call.path))
+            .header(header::ACCEPT, "application/json");
         if let Some(wait) = call.wait {
             request = request.header("prefer", format!("wait={}", wait.as_secs()));
         }
@@ -162,12 +164,18 @@ impl Client {
         }
         match &self.identity {
             Identity::Anonymous => {}
-            Identity::Operator(token) => request = request.bearer_auth(token),
+            Identity::Operator(token) => {
+                request = request.header(header::AUTHORIZATION, format!("Bearer {token}"));
+            }
             Identity::Buyer { wallet, tag } => {
+                let (path, query) = match call.path.split_once('?') {
+                    Some((path, query)) => (path, Some(query)),
+                    None => (call.path.as_str(), None),
+                };
                 let message = Message {
                     method: call.method.as_str(),
-                    path: &call.path,
-                    query: None,
+                    path,
+                    query,
                     body: body.as_deref().unwrap_or_default().as_bytes(),
                     idempotency_key: call.idempotency_key.as_deref(),
                 };
@@ -186,36 +194,27 @@ impl Client {
                 }
             }
         }
-        if let Some(body) = body {
-            request = request
-                .header(header::CONTENT_TYPE, "application/json")
-                .body(body);
+        if body.is_some() {
+            request = request.header(header::CONTENT_TYPE, "application/json");
         }
-        let mut response = request
-            .send()
-            .await
-            .map_err(|error| no_answer(explain(&error)))?;
-        let status = response.status();
-        let mut bytes = Vec::new();
-        while let Some(part) = response
-            .chunk()
-            .await
-            .map_err(|error| no_answer(explain(&error)))?
-        {
-            bytes.extend_from_slice(&part);
-            if bytes.len() > MAX_ANSWER {
-                return Err(no_answer(
-                    "the answer does not end; is this a PayFlow controller?".to_owned(),
-                ));
-            }
-        }
+        let request = request
+            .body(Full::new(Bytes::from(body.unwrap_or_default())))
+            .map_err(|error| no_answer(error.to_string()))?;
+        let came = self.http.ask(request, time).await.map_err(no_answer)?;
+        let status = came.status;
         if status.is_success() {
-            let document = serde_json::from_slice(&bytes).map_err(|_| {
+            let document = serde_json::from_slice(&came.body).map_err(|_| {
                 no_answer("the answer is not JSON; is this a PayFlow controller?".to_owned())
             })?;
-            return Ok(Answered { status, document });
+            let mut links = came.headers.get_all(header::LINK).iter();
+            let next = links.find_map(|it| next_page(it.to_str().ok()?));
+            return Ok(Answered {
+                status,
+                document,
+                next: next.map(str::to_owned),
+            });
         }
-        match serde_json::from_slice::<ProblemDocument>(&bytes) {
+        match serde_json::from_slice::<ProblemDocument>(&came.body) {
             Ok(problem) => Err(CallError::Refused(Box::new(problem))),
             Err(_) => Err(no_answer(format!(
                 "{status} without a problem document; is this a PayFlow controller?"
@@ -230,6 +229,37 @@ impl Client {
     pub async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, CliError> {
         let answered = self.call(&Call::get(path)).await?;
         self.read(answered.document)
+    }
+
+    /// All of a list, however many pages it has; `member` is what a page calls it.
+    ///
+    /// # Errors
+    /// See [`Self::get`]; or a page says that what follows it is itself.
+    pub async fn list<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        member: &str,
+    ) -> Result<Vec<T>, CliError> {
+        let mut all = Vec::new();
+        let mut path = path.to_owned();
+        loop {
+            let mut answered = self.call(&Call::get(path.as_str())).await?;
+            let page = answered.document.get_mut(member).map(Value::take);
+            let page: Vec<T> = self.read(page.unwrap_or_default())?;
+            let is_empty = page.is_empty();
+            all.extend(page);
+            match answered.next {
+                None => return Ok(all),
+                // An empty page that leads on would lead on for ever.
+                Some(next) if next != path && !is_empty => path = next,
+                Some(_) => {
+                    return Err(CliError::Failed(format!(
+                        "{}: a page of {member} leads nowhere; is this a PayFlow controller?",
+                        self.base
+                    )));
+                }
+            }
+        }
     }
 
     /// Reads a document of the controller.
@@ -269,19 +299,34 @@ impl CallError {
     }
 }
 
-/// The innermost reason, with what to do where that is known.
-fn explain(error: &reqwest::Error) -> String {
-    let mut inner: &dyn std::error::Error = error;
-    while let Some(source) = inner.source() {
-        inner = source;
+/// Where a `Link` field (RFC 8288) says that a list goes on. Only paths count: a key or token is shown to nobody else because an
+/// answer says so.
+fn next_page(links: &str) -> Option<&str> {
+    links.split(',').find_map(|link| {
+        let (target, parameters) = link.trim().strip_prefix('<')?.split_once('>')?;
+        let mut parameters = parameters.split(';').map(str::trim);
+        let is_next = parameters.any(|it| it == "rel=\"next\"" || it == "rel=next");
+        let is_here = target.starts_with('/') && !target.starts_with("//");
+        (is_next && is_here).then_some(target)
+    })
+}
+
+/// Whether an API's URL is of TLS.
+///
+/// # Errors
+/// [`CliError::Usage`] where it is no URL of an API.
+pub(super) fn check_base(base: &str) -> Result<bool, CliError> {
+    let wrong = |reason: &str| {
+        CliError::Usage(format!(
+            "--api {base}: {reason}write http://ADDRESS:PORT or https://ADDRESS:PORT, and perhaps a path"
+        ))
+    };
+    let url: reqwest::Url = base.parse().map_err(|error| wrong(&format!("{error}; ")))?;
+    let is_other = !matches!(url.scheme(), "http" | "https");
+    if is_other || url.query().is_some() || url.fragment().is_some() || !url.has_host() {
+        return Err(wrong(""));
     }
-    if error.is_connect() {
-        format!("{inner}; is the controller running, and is --api (or PAYFLOW_API) its address?")
-    } else if error.is_timeout() {
-        "no answer in time".to_owned()
-    } else {
-        inner.to_string()
-    }
+    Ok(url.scheme() == "https")
 }
 
 #[cfg(test)]
@@ -291,13 +336,7 @@ mod tests {
 
     #[test]
     fn an_api_that_cannot_be_is_a_wrong_option() {
-        for wrong in [
-            "",
-            "10.0.0.254:8080",
-            "https://10.0.0.254",
-            "ftp://x",
-            "http://x/?q",
-        ] {
+        for wrong in ["", "10.0.0.254:8080", "https://", "ftp://x", "http://x/?q"] {
             assert!(
                 matches!(Client::new(wrong), Err(CliError::Usage(_))),
                 "{wrong}"
@@ -307,6 +346,21 @@ mod tests {
             Client::new("http://10.0.0.254:8080/").unwrap().base(),
             "http://10.0.0.254:8080"
         );
+    }
+
+    #[test]
+    fn a_list_goes_on_at_a_path_of_the_same_controller_alone() {
+        for (links, next) in [
+            ("</v1/x?after=r1>; rel=\"next\"", Some("/v1/x?after=r1")),
+            ("</a>; rel=prev, </b>; title=b; rel=next", Some("/b")),
+            ("<https://elsewhere/v1/x>; rel=\"next\"", None),
+            ("<//elsewhere/v1/x>; rel=\"next\"", None),
+            ("</v1/x>; rel=\"prev\"", None),
+            ("/v1/x; rel=\"next\"", None),
+            ("", None),
+        ] {
+            assert_eq!(next_page(links), next, "{links}");
+        }
     }
 
     #[tokio::test]

@@ -20,7 +20,7 @@ use std::{
 use payflow_payment::PublicKey;
 use serde::Serialize;
 
-use super::client::Client;
+use super::client::{Client, check_base};
 
 /// The option's number.
 const OPTION: u8 = 224;
@@ -130,7 +130,7 @@ fn from_leases(root: &Path) -> Option<Found> {
 fn parse(value: &str) -> Option<Found> {
     let mut words = value.split_whitespace();
     let api = words.next()?;
-    Client::new(api).ok()?;
+    check_base(api).ok()?;
     let operator_key = match words.next() {
         Some(word) => Some(word.parse().ok()?),
         None => None,

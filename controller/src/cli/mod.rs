@@ -42,7 +42,7 @@ use clap::{Args, Parser, Subcommand};
 use payflow_payment::PublicKey;
 use serde::Serialize;
 
-use self::error::CliError;
+use self::{client::Client, error::CliError};
 
 /// Guaranteed bandwidth, one flow at a time.
 #[derive(Debug, Parser)]
@@ -66,7 +66,10 @@ struct Common {
     /// The controller's API; where it is not said, what DHCP has told (option 224), this machine, or the default gateway.
     #[arg(long = "api", global = true, env = "PAYFLOW_API", value_name = "URL")]
     given_api: Option<String>,
-    /// The same, found.
+    /// The certificates that an API over https is trusted by, in PEM: those of CAs, or the API's own. The system's when not said.
+    #[arg(long, global = true, env = "PAYFLOW_CA", value_name = "FILE")]
+    ca: Option<PathBuf>,
+    /// The same as --api, found.
     #[arg(skip)]
     api: String,
     /// Whom to believe, where that was found with it.
@@ -75,6 +78,11 @@ struct Common {
 }
 
 impl Common {
+    /// Who asks the controller, as nobody yet.
+    fn client(&self) -> Result<Client, CliError> {
+        Client::trusting(&self.api, self.ca.as_deref())
+    }
+
     /// Finds the controller, unless it was named.
     async fn find(&mut self) -> discover::Found {
         let found = match self.given_api.clone() {

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 use payflow_qos::{BitRate, PortRef, SwitchId};
 use reqwest::Method;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::{
     Common, Out, buy,
@@ -51,7 +51,9 @@ impl TokenArgs {
     }
 
     pub(super) fn client(&self, common: &Common) -> Result<Client, CliError> {
-        Ok(Client::new(&common.api)?.with_identity(Identity::Operator(self.read()?)))
+        Ok(common
+            .client()?
+            .with_identity(Identity::Operator(self.read()?)))
     }
 }
 
@@ -156,7 +158,7 @@ pub(super) async fn forget_switch(
 
 /// Switches and their ports. Anybody may see them.
 pub(super) async fn switches(common: &Common, out: Out) -> Result<(), CliError> {
-    let topology: Value = Client::new(&common.api)?.get("/v1/topology").await?;
+    let topology: Value = common.client()?.get("/v1/topology").await?;
     let switches = member(&topology, "switches");
     out.print(&switches, || {
         let mut table = vec![
@@ -230,7 +232,7 @@ pub(super) async fn switches(common: &Common, out: Out) -> Result<(), CliError> 
 
 /// Directed links. Anybody may see them.
 pub(super) async fn links(common: &Common, out: Out) -> Result<(), CliError> {
-    let topology: Value = Client::new(&common.api)?.get("/v1/topology").await?;
+    let topology: Value = common.client()?.get("/v1/topology").await?;
     let links = member(&topology, "links");
     out.print(&links, || {
         let mut table =
@@ -259,18 +261,18 @@ pub(super) async fn reservations(
     out: Out,
 ) -> Result<(), CliError> {
     let client = args.client(common)?;
-    let document: Value = client.get("/v1/reservations").await?;
-    let views = buy::reservations(&client, &document)?;
-    out.print(&document, || show::reservations(&views))
+    let views = buy::reservations(&client).await?;
+    out.print(&json!({ "reservations": views }), || {
+        show::reservations(&views)
+    })
 }
 
 /// Hosts by address.
 pub(super) async fn hosts(args: &TokenArgs, common: &Common, out: Out) -> Result<(), CliError> {
-    let document: Value = args.client(common)?.get("/v1/hosts").await?;
-    let hosts = member(&document, "hosts");
+    let hosts: Vec<Value> = args.client(common)?.list("/v1/hosts", "hosts").await?;
     out.print(&hosts, || {
         let mut table = vec![["ADDRESS", "MAC", "PORT"].map(str::to_owned)];
-        for host in items(&hosts) {
+        for host in &hosts {
             table.push([
                 cell(host, "address"),
                 cell(host, "mac"),

@@ -2,12 +2,14 @@
 
 use std::{
     net::SocketAddr,
+    num::NonZeroU32,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
 };
 
 use clap::Args;
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use payflow_payment::ledger::{
     dev::{self, BANNER, DEFAULT_CHECKPOINT_INTERVAL, DevLedger, serve},
     iota::IotaLedger,
@@ -22,8 +24,13 @@ use super::{
     service::{self, Asked, Signals},
 };
 use crate::{
-    api::{self, Endpoint, Limits, Settings, token::OperatorToken},
-    config::{CamaraConfig, Config, ConfigError, LedgerConfig, Listener, LogConfig},
+    api::{
+        self, Endpoint, Limits, Settings,
+        rate::Rate,
+        tls::Tls,
+        token::{OperatorToken, Operators},
+    },
+    config::{CamaraConfig, Config, ConfigError, HttpConfig, LedgerConfig, Listener, LogConfig},
     driver,
 };
 
@@ -144,6 +151,7 @@ pub(super) async fn controller(args: ControllerArgs) -> Result<(), CliError> {
     let camara = config.camara.clone();
     let sinks = api::camara::sinks::Sender::new(camara.sinks.clone())
         .map_err(|error| CliError::Failed(format!("camara.sinks.ca: {error}")))?;
+    let served = config.http.clone();
     let api_address = config.api_port.as_ref().map(|port| port.address);
     let remote = match &config.ledger {
         LedgerConfig::Embedded { .. } => None,
@@ -160,7 +168,9 @@ pub(super) async fn controller(args: ControllerArgs) -> Result<(), CliError> {
         }
     };
     let handle = controller.handle().clone();
-    let settings = settings(&handle, remote, api_address, &data_dir, camara)?;
+    let credentials = Credentials::read(&data_dir, &config)?;
+    let settings = settings(&handle, remote, api_address, &served, &credentials, camara);
+    allow_sockets(settings.limits.connections);
     let listener = TcpListener::bind(http).await.map_err(|error| {
         CliError::Failed(format!(
             "the API cannot listen on {http}: {error}; see --http"
@@ -204,7 +214,7 @@ pub(super) async fn controller(args: ControllerArgs) -> Result<(), CliError> {
                 Asked::Stop => break Ok(()),
                 Asked::Reload => {
                     service::reloading();
-                    args.reload(&mut config, &asked, &level).await;
+                    args.reload(&mut config, &asked, &level, &credentials).await;
                     service::ready(&status);
                 }
             },
@@ -236,7 +246,13 @@ pub(super) async fn controller(args: ControllerArgs) -> Result<(), CliError> {
 
 impl ControllerArgs {
     /// Reads the configuration again, and follows what can be followed. A file that is wrong changes nothing.
-    async fn reload(&self, running: &mut Config, handle: &driver::Handle, level: &logging::Level) {
+    async fn reload(
+        &self,
+        running: &mut Config,
+        handle: &driver::Handle,
+        level: &logging::Level,
+        credentials: &Credentials,
+    ) {
         if self.config.is_none() {
             tracing::warn!(
                 "there is no configuration file to read again; start with --config FILE"
@@ -264,6 +280,14 @@ impl ControllerArgs {
             return;
         }
         let reload = running.reloaded(&wanted);
+        // Files may hold something else under the same name.
+        let new = match Credentials::read(&running.data_dir.0, &reload.config) {
+            Ok(new) => new,
+            Err(error) => {
+                tracing::error!("nothing of the configuration is followed: {error}");
+                return;
+            }
+        };
         for key in &reload.kept {
             tracing::warn!(
                 key,
@@ -273,6 +297,7 @@ impl ControllerArgs {
         if !handle.reconfigure(&reload.config).await {
             return;
         }
+        credentials.follow(&new);
         level.change(&reload.config.log.level);
         *running = reload.config;
         let followed = reload.followed.join(", ");
@@ -284,23 +309,85 @@ fn settings(
     handle: &driver::Handle,
     remote: Option<String>,
     api_address: Option<std::net::IpAddr>,
-    data_dir: &Path,
+    http: &HttpConfig,
+    credentials: &Credentials,
     camara: CamaraConfig,
-) -> Result<Settings, CliError> {
+) -> Settings {
+    let rate = NonZeroU32::new(http.requests_per_second).zip(NonZeroU32::new(http.burst));
     let addresses = handle.addresses();
     let here =
         |address: Option<SocketAddr>| address.map(|address| Endpoint::SameHost(address.port()));
-    Ok(Settings {
+    Settings {
         operator_key: handle.operator_key(),
         chain_id: handle.chain_id().clone(),
         ledger: remote.map(Endpoint::Url).or(here(addresses.ledger)),
         faucet: here(addresses.faucet),
         api_address,
-        token: OperatorToken::load_or_create(data_dir)
-            .map_err(|error| CliError::Failed(format!("the operator's token: {error}")))?,
-        limits: Limits::default(),
+        operators: credentials.operators.clone(),
+        limits: Limits {
+            connections: http.max_connections,
+            connections_per_peer: http.max_connections_per_host,
+            streams: http.max_streams,
+            streams_per_peer: http.max_streams_per_host,
+            ..Limits::default()
+        },
+        rate: rate.map(|(per_second, burst)| Rate { per_second, burst }),
+        allow_origins: http.allow_origins.clone(),
+        tls: credentials.tls.clone(),
         camara,
-    })
+    }
+}
+
+/// What the API proves itself with, and knows operators by: what is in files, and may be something else after a while.
+struct Credentials {
+    operators: Operators,
+    tls: Option<Tls>,
+}
+
+impl Credentials {
+    /// Reads the files. Where the data directory has no token, a new one is made.
+    fn read(data_dir: &Path, config: &Config) -> Result<Self, CliError> {
+        let admin = OperatorToken::load_or_create(data_dir)
+            .map_err(|error| CliError::Failed(format!("the operator's token: {error}")))?;
+        let operators = Operators::only(admin)
+            .with_files(&config.operators)
+            .map_err(|error| CliError::Failed(format!("operator.token_file: {error}")))?;
+        let tls = config.http.tls.as_ref().map(Tls::open).transpose();
+        let tls = tls.map_err(|error| CliError::Failed(error.to_string()))?;
+        Ok(Self { operators, tls })
+    }
+
+    /// From now on those.
+    fn follow(&self, new: &Self) {
+        self.operators.follow(&new.operators);
+        if let (Some(tls), Some(new)) = (&self.tls, &new.tls) {
+            tls.follow(new);
+        }
+    }
+}
+
+/// Each connection takes a file descriptor, and many systems give a process 1024 unless it asks for more.
+fn allow_sockets(connections: usize) {
+    /// For the journal, switches, the ledger and logs.
+    const OTHERS: u64 = 512;
+    let wanted = u64::try_from(connections)
+        .unwrap_or(u64::MAX)
+        .saturating_add(OTHERS);
+    let raised = getrlimit(Resource::RLIMIT_NOFILE).and_then(|(soft, hard)| {
+        if soft < wanted {
+            setrlimit(Resource::RLIMIT_NOFILE, wanted.min(hard), hard)?;
+        }
+        Ok(hard)
+    });
+    match raised {
+        Ok(hard) if hard < wanted => tracing::warn!(
+            hard,
+            wanted,
+            "fewer connections can be open than http.max_connections says; raise the limit of open files (ulimit -Hn)"
+        ),
+        Ok(_) => {}
+        Err(error) => tracing::warn!(%error, "the limit of open files cannot be raised"),
+    }
 }
 
 /// Runs the development ledger until SIGTERM or SIGINT.
@@ -393,6 +480,18 @@ pub(super) fn check_config(file: &Path, out: Out) -> Result<(), CliError> {
         Config::examine(file).map_err(|error| CliError::Failed(error.to_string()))?;
     for problem in driver::check_files(&examined.config) {
         examined.add(problem.key, problem.message);
+    }
+    if let Some(files) = &examined.config.http.tls
+        && let Err(error) = Tls::open(files)
+    {
+        examined.add("http.tls", error.to_string());
+    }
+    let tokens = examined.config.operators.iter();
+    let tokens: Vec<_> = tokens
+        .filter_map(|operator| OperatorToken::of_file(&operator.token_file).err())
+        .collect();
+    for error in tokens {
+        examined.add("operator.token_file", error.to_string());
     }
     if examined.problems.is_empty() {
         return out.print(&json!({ "file": file, "valid": true }), || {

@@ -19,7 +19,6 @@ use serde_json::{Value, json};
 
 use super::{
     Common, Out,
-    client::Client,
     error::CliError,
     units::{show_amount, show_millis},
 };
@@ -222,7 +221,7 @@ pub(super) async fn ledger_url(args: &LedgerArgs, common: &Common) -> Result<Str
     if let Some(url) = &args.ledger {
         return Ok(url.clone());
     }
-    let client = Client::new(&common.api)?;
+    let client = common.client()?;
     client.well_known().await?.ledger_url.ok_or_else(|| {
         CliError::Usage("the controller names no ledger; say which with --ledger URL".to_owned())
     })
@@ -272,7 +271,7 @@ async fn fund(
     let wallet = args.wallet.load()?;
     let faucet = match faucet {
         Some(url) => url,
-        None => Client::new(&common.api)?.well_known().await?.faucet_url.ok_or_else(|| {
+        None => common.client()?.well_known().await?.faucet_url.ok_or_else(|| {
             CliError::Usage("the controller names no faucet; say which with --faucet URL, where there is one".to_owned())
         })?,
     };

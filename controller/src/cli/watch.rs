@@ -230,8 +230,7 @@ pub(super) async fn watch(args: &WatchArgs, common: &Common, out: Out) -> Result
 
 /// The newest that has not ended.
 async fn newest(client: &Client) -> Result<ReservationNumber, CliError> {
-    let document = client.get("/v1/reservations").await?;
-    let views = buy::reservations(client, &document)?;
+    let views = buy::reservations(client).await?;
     let living = views
         .iter()
         .find(|it| it.ended_by.is_none() && it.status != Status::Settled);

@@ -15,9 +15,9 @@ use toml::{
 };
 
 use super::{
-    ApiPort, Config, ConfigProblem, DataDir, Enrolled, HttpConfig, LedgerConfig, LogConfig,
-    LogFormat, NetworkOptions, OpenFlowConfig, OvsdbConfig, OvsdbTls, PortConfig, QuoteConfig,
-    SwitchConfig, TlsFiles,
+    ApiPort, Config, ConfigProblem, DataDir, Enrolled, HttpConfig, HttpTls, LedgerConfig,
+    LogConfig, LogFormat, NetworkOptions, OpenFlowConfig, OperatorConfig, OvsdbConfig, OvsdbTls,
+    PortConfig, QuoteConfig, SwitchConfig, TlsFiles,
 };
 use crate::core::{network::PortRole, receipts::ReceiptPolicy};
 use tracing_subscriber::{EnvFilter, filter::LevelFilter};
@@ -109,6 +109,11 @@ fn read_root(mut root: Section<'_>) -> Config {
             .filter_map(read_enrolled)
             .collect(),
         camara: read_camara(root.section("camara")),
+        operators: root
+            .sections("operator")
+            .into_iter()
+            .filter_map(read_operator)
+            .collect(),
     }
 }
 
@@ -171,13 +176,70 @@ fn read_switch(mut section: Section<'_>) -> Option<SwitchConfig> {
 }
 
 fn read_http(mut section: Section<'_>) -> HttpConfig {
+    let defaults = HttpConfig::default();
     HttpConfig {
-        listen: section.or(
-            "listen",
-            socket("0.0.0.0:8080"),
-            HttpConfig::default().listen,
+        listen: section.or("listen", socket("0.0.0.0:8080"), defaults.listen),
+        tls: section.section_if_there("tls").and_then(read_http_tls),
+        max_connections: section.or("max_connections", integer, defaults.max_connections),
+        max_connections_per_host: section.or(
+            "max_connections_per_host",
+            integer,
+            defaults.max_connections_per_host,
+        ),
+        max_streams: section.or("max_streams", integer, defaults.max_streams),
+        max_streams_per_host: section.or(
+            "max_streams_per_host",
+            integer,
+            defaults.max_streams_per_host,
+        ),
+        requests_per_second: section.or(
+            "requests_per_second",
+            integer,
+            defaults.requests_per_second,
+        ),
+        burst: section.or("burst", integer, defaults.burst),
+        allow_origins: section.or(
+            "allow_origins",
+            list("[\"https://shop.example\"]"),
+            defaults.allow_origins,
         ),
     }
+}
+
+fn read_http_tls(mut section: Section<'_>) -> Option<HttpTls> {
+    let key = section.required(
+        "key",
+        file,
+        "the file with the API's private key, such as \"/etc/payflow/api-key.pem\"",
+    );
+    let certificate = section.required(
+        "certificate",
+        file,
+        "the file with the API's certificate, such as \"/etc/payflow/api-cert.pem\"",
+    );
+    Some(HttpTls {
+        key: key?,
+        certificate: certificate?,
+    })
+}
+
+fn read_operator(mut section: Section<'_>) -> Option<OperatorConfig> {
+    let name = section.required("name", text, "a name for the log, such as \"alice\"");
+    let role = section.required(
+        "role",
+        text_as,
+        "\"viewer\", \"operator\", \"auditor\", \"treasurer\" or \"admin\"",
+    );
+    let token_file = section.required(
+        "token_file",
+        file,
+        "the file with the token, such as \"/etc/payflow/alice.token\"",
+    );
+    Some(OperatorConfig {
+        name: name?,
+        role: role?,
+        token_file: token_file?,
+    })
 }
 
 fn read_api_port(mut section: Section<'_>) -> Option<ApiPort> {
@@ -337,9 +399,11 @@ fn read_enrolled(mut section: Section<'_>) -> Option<Enrolled> {
         "the buyer's ed25519 public key, 64 hexadecimal digits",
     );
     let name = section.required("name", text, "a name for people, such as \"studio\"");
+    let addresses = section.optional("addresses", list("[\"10.0.0.7\"]"));
     Some(Enrolled {
         key: key?,
         name: name?,
+        addresses,
     })
 }
 

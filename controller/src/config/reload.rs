@@ -16,8 +16,8 @@ pub struct Reload {
 impl Config {
     /// What becomes of this configuration when the file says `wanted`.
     ///
-    /// Prices, terms of quotes, receipts, the enrolled, shares and the level of the log can be followed. Whatever is listened
-    /// on, connected to, or laid down in switches, cannot.
+    /// Prices, terms of quotes, receipts, the enrolled, operators, the API's certificate, shares and the level of the log can be
+    /// followed. Whatever is listened on, connected to, or laid down in switches, cannot.
     #[must_use]
     pub fn reloaded(&self, wanted: &Self) -> Reload {
         // All fields by name, so that none is forgotten.
@@ -37,6 +37,7 @@ impl Config {
             switches,
             ports,
             enrolled,
+            operators,
         } = wanted;
         let mut config = self.clone();
         let mut followed = Vec::new();
@@ -55,6 +56,13 @@ impl Config {
             "network.share_per_mille",
             self.network.share == network.share,
         );
+        follow("operator", self.operators == *operators);
+        // Another certificate can be shown; whether one is shown at all is a matter of what is listened on.
+        if self.http.tls.is_some() && http.tls.is_some() {
+            config.http.tls.clone_from(&http.tls);
+        }
+        follow("http.tls", self.http.tls == config.http.tls);
+        config.operators.clone_from(operators);
         config.prices.clone_from(prices);
         config.quotes.clone_from(quotes);
         config.receipts = *receipts;
@@ -76,7 +84,7 @@ impl Config {
         };
         keep("data_dir", self.data_dir == *data_dir);
         keep("openflow", self.openflow == *openflow);
-        keep("http", self.http == *http);
+        keep("http", config.http == *http);
         keep("camara", self.camara == *camara);
         keep("api_port", self.api_port == *api_port);
         keep("ovsdb", self.ovsdb == *ovsdb);
@@ -168,5 +176,29 @@ mod tests {
         assert_eq!(reload.config.data_dir, running.data_dir);
         assert_eq!(reload.config.ports, running.ports);
         assert_eq!(reload.config.quotes, wanted.quotes);
+    }
+
+    #[test]
+    fn operators_and_certificates_are_followed_and_whether_there_is_tls_is_not() {
+        let with = |key: &str, role: &str| {
+            config(&format!(
+                "[http.tls]\nkey = \"{key}\"\ncertificate = \"/c.pem\"\n\
+                 [[operator]]\nname = \"a\"\nrole = \"{role}\"\ntoken_file = \"/a\"\n"
+            ))
+        };
+        let running = with("/k1.pem", "viewer");
+        let wanted = with("/k2.pem", "admin");
+        let reload = running.reloaded(&wanted);
+        assert_eq!(reload.config, wanted);
+        assert_eq!(reload.followed, ["operator", "http.tls"]);
+        assert!(reload.kept.is_empty(), "{:?}", reload.kept);
+        for (running, wanted) in [(&running, &config("")), (&config(""), &running)] {
+            let reload = running.reloaded(wanted);
+            assert_eq!(
+                (reload.followed, reload.kept),
+                (vec!["operator"], vec!["http"])
+            );
+            assert_eq!(reload.config.http, running.http);
+        }
     }
 }

@@ -31,6 +31,16 @@ fn every_key_is_read() {
         crl = "/crl.pem"
         [http]
         listen = "127.0.0.1:80"
+        max_connections = 1
+        max_connections_per_host = 2
+        max_streams = 3
+        max_streams_per_host = 4
+        requests_per_second = 5
+        burst = 6
+        allow_origins = ["https://shop.example", "http://[::1]:3000"]
+        [http.tls]
+        key = "/ak.pem"
+        certificate = "/ac.pem"
         [api_port]
         address = "10.0.0.254"
         mac = "02:00:00:00:00:fe"
@@ -77,6 +87,11 @@ fn every_key_is_read() {
         [[enrolled]]
         key = "0101010101010101010101010101010101010101010101010101010101010101"
         name = "studio"
+        addresses = ["10.0.0.7"]
+        [[operator]]
+        name = "alice"
+        role = "auditor"
+        token_file = "/alice.token"
         [receipts]
         interim_interval_s = 9
         anchor_interval_s = 0
@@ -110,6 +125,19 @@ fn every_key_is_read() {
         },
         http: HttpConfig {
             listen: "127.0.0.1:80".parse().unwrap(),
+            tls: Some(HttpTls {
+                key: "/ak.pem".into(),
+                certificate: "/ac.pem".into(),
+            }),
+            max_connections: 1,
+            max_connections_per_host: 2,
+            max_streams: 3,
+            max_streams_per_host: 4,
+            requests_per_second: 5,
+            burst: 6,
+            allow_origins: ["https://shop.example", "http://[::1]:3000"]
+                .map(|it| it.parse().unwrap())
+                .to_vec(),
         },
         api_port: Some(ApiPort {
             address: "10.0.0.254".parse().unwrap(),
@@ -176,6 +204,12 @@ fn every_key_is_read() {
         enrolled: vec![Enrolled {
             key: "01".repeat(32).parse().unwrap(),
             name: "studio".into(),
+            addresses: Some(vec!["10.0.0.7".parse().unwrap()]),
+        }],
+        operators: vec![OperatorConfig {
+            name: "alice".into(),
+            role: Role::Auditor,
+            token_file: "/alice.token".into(),
         }],
         // What it has is tried in `camara`.
         camara: CamaraConfig::default(),
@@ -183,6 +217,32 @@ fn every_key_is_read() {
     assert_eq!(config, expected);
     assert_eq!(config.port(SwitchId(1), "s1-eth1"), config.ports.first());
     assert_eq!(config.port(SwitchId(1), "s2-eth1"), None);
+}
+
+#[test]
+fn an_origin_has_no_path_and_a_role_is_one_of_those_there_are() {
+    for wrong in [
+        "shop.example",
+        "https://",
+        "https://shop.example/",
+        "https://Shop.example",
+        "file://x",
+    ] {
+        let error = Config::parse(&format!("[http]\nallow_origins = [{wrong:?}]\n")).unwrap_err();
+        assert!(
+            error.to_string().contains("https://shop.example"),
+            "{error}"
+        );
+    }
+    let operator =
+        |role| format!("[[operator]]\nname = \"a\"\nrole = {role:?}\ntoken_file = \"/a\"\n");
+    let error = Config::parse(&operator("root")).unwrap_err().to_string();
+    assert!(
+        error.contains("viewer, operator, auditor, treasurer, admin"),
+        "{error}"
+    );
+    let twice = Config::parse(&operator("viewer").repeat(2)).unwrap_err();
+    assert!(twice.to_string().contains("name of its own"), "{twice}");
 }
 
 #[test]

@@ -6,6 +6,7 @@ use payflow_payment::{
     Address, Amount, ChainEnd, DocumentHash, PaymentTerms, Signed, TxDigest, UnixMillis,
 };
 use payflow_qos::{BitRate, Bounds, Bytes, Class, PortRef, Reason, SoldRate, price::Charge};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -24,7 +25,7 @@ pub struct ReservationNumber(pub u64);
 pub type BuyerKey = payflow_payment::PublicKey;
 
 /// Body of `POST /v1/quotes`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct QuoteRequest {
     /// Source address of the packets; the caller's own address when absent.
@@ -65,7 +66,7 @@ pub struct QuoteRequest {
 }
 
 /// Body of `POST /v1/groups`: flows that are bought all or none.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct GroupRequest {
     /// From 1 to 16 of them, in any directions; no packet belongs to two.
@@ -77,7 +78,7 @@ pub struct GroupRequest {
 
 /// The quotes of a group. One transaction has to pay every one of them, each its price at its address; hand it over with any of
 /// them.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct GroupDocument {
     /// The sum of their prices.
     pub price: Amount,
@@ -86,7 +87,7 @@ pub struct GroupDocument {
 }
 
 /// Body of `POST /v1/prices`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PriceRequest {
     /// As in [`QuoteRequest`].
@@ -125,7 +126,7 @@ pub struct PriceRequest {
 }
 
 /// Which starts an outlook looks at: the one that is asked for, one step later, two steps later.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct OutlookRequest {
     /// In seconds, at least 1.
@@ -155,7 +156,7 @@ impl From<PriceRequest> for QuoteRequest {
 }
 
 /// What the same would cost if it began later. Nothing is held and nothing promised.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct OutlookDocument {
     /// Steady or elastic.
     pub class: Class,
@@ -168,7 +169,7 @@ pub struct OutlookDocument {
 }
 
 /// A time at which it could begin.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Chance {
     /// When.
     pub start_at: UnixMillis,
@@ -181,7 +182,7 @@ pub struct Chance {
 }
 
 /// What something would cost at this moment. Nothing is held and nothing promised.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct PriceDocument {
     /// In the smallest unit of the asset.
     pub price: Amount,
@@ -201,7 +202,7 @@ pub struct PriceDocument {
 }
 
 /// Body of `POST /v1/reservations/{id}/quotes`: what the reservation is to be from now on. What is left out stays as it is.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ChangeRequest {
     /// Frame bits per second; rounded up to whole kbit/s.
@@ -219,7 +220,7 @@ pub struct ChangeRequest {
 }
 
 /// What is offered, signed by the operator. Binding until `payment.expires_at`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct QuoteDocument {
     /// `q` and the number.
     pub id: String,
@@ -266,7 +267,9 @@ pub struct QuoteDocument {
 }
 
 /// Where a reservation is in its life; the words users see.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(rename_all = "lowercase")]
 pub enum Status {
     /// Quoted; capacity is held, nothing is paid.
@@ -311,7 +314,7 @@ impl Status {
 }
 
 /// A reservation as its buyer and the operator see it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ReservationView {
     /// `r` and the number.
     pub id: String,
@@ -379,7 +382,7 @@ fn is_zero(moves: &u16) -> bool {
 }
 
 /// A payment as seen on the ledger.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct PaymentView {
     /// The transaction; absent where it was paid from an account.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -402,7 +405,7 @@ pub struct PaymentView {
 }
 
 /// An outgoing transfer of the operator.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct TransferView {
     /// The transaction, once signed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -425,7 +428,7 @@ pub struct TransferView {
 }
 
 /// What was paid, given and given back: signed by the operator, its hash written on the ledger.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Receipt {
     /// Its number among all receipts of the operator, interim ones too, from 1 on. Absent, as `previous` is, where it was made
     /// before there was a chain of them.
@@ -491,7 +494,7 @@ impl Receipt {
 }
 
 /// What was given of a reservation so far, while it runs: signed by the operator now and then, a link of the same chain as receipts.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct InterimReceipt {
     /// As in [`Receipt::sequence`].
     pub sequence: u64,

@@ -155,8 +155,15 @@ pub enum Request {
     },
     /// `GET /v1/reservations/{id}`.
     GetReservation(ReservationNumber),
-    /// `GET /v1/reservations`: the caller's own; all of them for the operator.
-    ListReservations,
+    /// What switches have counted of these (operator), for whoever watches them.
+    Usage(Vec<ReservationNumber>),
+    /// `GET /v1/reservations`, newest first: the caller's own; all of them for the operator.
+    ListReservations {
+        /// Those that are older than this one; from the newest on when absent.
+        after: Option<ReservationNumber>,
+        /// So many at most.
+        most: usize,
+    },
     /// `DELETE /v1/reservations/{id}`.
     Cancel(ReservationNumber),
     /// `POST /v1/accounts`.
@@ -168,8 +175,13 @@ pub enum Request {
     },
     /// `GET /v1/accounts/{id}`.
     GetAccount(AccountNumber),
-    /// `GET /v1/accounts`: the caller's own; all of them for the operator.
-    ListAccounts,
+    /// `GET /v1/accounts`, newest first: the caller's own; all of them for the operator.
+    ListAccounts {
+        /// Those that are older than this one; from the newest on when absent.
+        after: Option<AccountNumber>,
+        /// So many at most.
+        most: usize,
+    },
     /// `POST /v1/accounts/{id}/deposits`: a transfer to submit.
     Deposit {
         /// To which account.

@@ -25,6 +25,7 @@
 //! | [`planted`] | nothing: faults for the simulation to find |
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::time::Duration;
 
 use payflow_payment::{Address, Amount, Asset, ChainId, SigningKey, Transfer, UnixMillis};
@@ -121,8 +122,28 @@ pub struct CoreConfig {
     pub shares: Shares,
     /// When which receipts are made.
     pub receipts: ReceiptPolicy,
-    /// Keys that may buy for any flow.
-    pub enrolled: BTreeSet<BuyerKey>,
+    /// Keys that may buy without asking from the flow's host, and for which flows.
+    pub enrolled: BTreeMap<BuyerKey, Scope>,
+}
+
+/// For which flows an enrolled key may buy.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// Any.
+    Any,
+    /// Those that start or end at one of these addresses.
+    Addresses(BTreeSet<IpAddr>),
+}
+
+impl Scope {
+    /// Whether a flow between these two is one of them.
+    #[must_use]
+    pub fn covers(&self, source: IpAddr, destination: IpAddr) -> bool {
+        match self {
+            Self::Any => true,
+            Self::Addresses(own) => own.contains(&source) || own.contains(&destination),
+        }
+    }
 }
 
 /// What part of the reservable rate of links may be sold: see [`Book::set_share`].

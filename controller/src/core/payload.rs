@@ -1,13 +1,14 @@
 //! Rates as applications count them, and what they are in frames.
 
 use payflow_qos::SoldRate;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::net::IpAddr;
 
 use super::network::Protocol;
 
 /// What a flow sends, as its application counts it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Payload {
     /// Payload bits per second.

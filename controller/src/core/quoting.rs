@@ -409,14 +409,30 @@ impl Core {
                 .filter_map(|end| self.network.host(end))
                 .any(|end| (end.port, end.mac) == (caller.port, caller.mac))
         });
-        if owner || self.config.enrolled.contains(&buyer) {
+        let scope = self.config.enrolled.get(&buyer);
+        if owner || scope.is_some_and(|it| it.covers(source, destination)) {
             return Ok(caller_host.map(|host| host.port));
         }
+        let missing = match (scope, caller.address) {
+            (Some(_), _) => {
+                "the operator has enrolled this key for flows of other addresses".to_owned()
+            }
+            (None, None) => {
+                "this request did not come over the managed network, and the key is not enrolled"
+                    .to_owned()
+            }
+            (None, Some(address)) => {
+                format!("this request came from {address}, and the key is not enrolled")
+            }
+        };
         Err(Problem::new(
             ProblemKind::NotTheOwner,
-            "only the host at the flow's source or destination may buy it, asking from that address over the managed \
-             network, or a key that the operator has enrolled",
-        ))
+            format!(
+                "only the host at the flow's source or destination may buy it, asking from that address over the managed \
+                 network, or a key that the operator has enrolled for it; {missing}"
+            ),
+        )
+        .with("missing", "source-address or enrolled-key"))
     }
 
     fn known_host(&self, address: IpAddr) -> Result<Host, Problem> {

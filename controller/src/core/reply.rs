@@ -4,16 +4,17 @@ use payflow_payment::{
     Amount, BookAccount, ChainEnd, DocumentHash, Signed, Transfer, TransferId, TxDigest, UnixMillis,
 };
 use payflow_qos::{PortNo, PortRef, SwitchId};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
     accounts::document::{AccountView, Counted},
     document::{
-        GroupDocument, InterimReceipt, OutlookDocument, PriceDocument, QuoteDocument, Receipt,
-        ReservationView,
+        BuyerKey, GroupDocument, InterimReceipt, OutlookDocument, PriceDocument, QuoteDocument,
+        Receipt, ReservationNumber, ReservationView,
     },
     figures::{Figures, TariffDocument},
-    network::{Host, KeyFingerprint, SwitchView},
+    network::{FlowCounters, Host, KeyFingerprint, SwitchView},
     problem::Problem,
     sessions::SessionView,
 };
@@ -33,6 +34,8 @@ pub enum Answer {
     Reservation(Box<ReservationView>),
     /// Reservations, newest first.
     Reservations(Vec<ReservationView>),
+    /// What switches have counted, of those of which anything is known.
+    Usage(Vec<UsageView>),
     /// A prepaid account as it is now.
     Account(Box<AccountView>),
     /// Prepaid accounts, newest first.
@@ -71,8 +74,21 @@ pub enum Answer {
     Figures(Box<Figures>),
 }
 
+/// What switches have counted of a reservation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UsageView {
+    /// Which.
+    pub number: ReservationNumber,
+    /// Whose.
+    pub buyer: BuyerKey,
+    /// Since the first packet.
+    pub usage: FlowCounters,
+    /// What is credited by now for what was let in and not delivered.
+    pub shortfall_ms: u64,
+}
+
 /// A datapath id and the key it belongs to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct SwitchKey {
     /// The datapath id.
     pub switch: SwitchId,
@@ -81,7 +97,7 @@ pub struct SwitchKey {
 }
 
 /// What is taken out of service, or put into it again.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Drain {
     /// The switch.
     pub switch: SwitchId,
@@ -107,7 +123,7 @@ pub struct Selling {
 }
 
 /// The network as anybody may see it.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, JsonSchema)]
 pub struct TopologyView {
     /// Switches by datapath id.
     pub switches: Vec<SwitchView>,
@@ -116,7 +132,7 @@ pub struct TopologyView {
 }
 
 /// A directed link: the egress port, what it leads to, and its capacity now.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 pub struct LinkView {
     /// The egress port.
     pub from: PortRef,
@@ -140,7 +156,7 @@ pub struct LinkView {
 }
 
 /// Every sum of money, in the smallest unit: paid = earned + fees + refunded + held + credited.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Books {
     /// Everything that arrived at our receive addresses.
     pub paid: Amount,
@@ -164,7 +180,7 @@ pub struct Books {
 }
 
 /// What the operator has signed of a reservation.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ReceiptsDocument {
     /// While it ran, in order.
     pub interim: Vec<Signed<InterimReceipt>>,
@@ -174,7 +190,7 @@ pub struct ReceiptsDocument {
 }
 
 /// The chain of all receipts, as far as anybody may see it: hashes, which say nothing of what is in them.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ChainDocument {
     /// Some of them, in order.
     pub receipts: Vec<ReceiptHash>,
@@ -187,7 +203,7 @@ pub struct ChainDocument {
 }
 
 /// A receipt in the chain, or an interim one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ReceiptHash {
     /// Its number.
     pub sequence: u64,
@@ -196,7 +212,7 @@ pub struct ReceiptHash {
 }
 
 /// An end of the chain on the ledger.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct AnchorView {
     /// Which end.
     #[serde(flatten)]
@@ -210,7 +226,7 @@ pub struct AnchorView {
 }
 
 /// What has come to an account and left it, in the smallest unit. Sums that are not above 2^53 - 1 for any supply.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct BookAccountView {
     /// Which.
     pub account: BookAccount,
@@ -223,7 +239,7 @@ pub struct BookAccountView {
 }
 
 /// BookAccounts. Balances of all accounts together are zero.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct BookAccountsDocument {
     /// In order of their names' kinds and numbers.
     pub accounts: Vec<BookAccountView>,
@@ -233,7 +249,7 @@ pub struct BookAccountsDocument {
 }
 
 /// Transfers in order, none left out.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct TransfersDocument {
     /// Some of them.
     pub transfers: Vec<Transfer>,
@@ -242,7 +258,7 @@ pub struct TransfersDocument {
 }
 
 /// Whether the controller can sell, and what is missing.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Readiness {
     /// All of the below is well.
     pub ready: bool,

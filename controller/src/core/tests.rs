@@ -333,7 +333,7 @@ fn start_with(
         suspend_patience: Duration::from_secs(30),
         treasury_minimum: Amount(50_000_000),
         shares: Shares::default(),
-        enrolled: BTreeSet::new(),
+        enrolled: BTreeMap::new(),
     };
     decide(&mut config);
     // As a store would have it.
@@ -1140,7 +1140,11 @@ fn only_the_owner_buys_and_only_the_buyer_sees_and_cancels() {
     ] {
         assert_eq!(kind(desk.ask(&stranger, request)), ProblemKind::NotTheOwner);
     }
-    let mine = desk.ask(&stranger, Request::ListReservations).unwrap();
+    let all = Request::ListReservations {
+        after: None,
+        most: 10,
+    };
+    let mine = desk.ask(&stranger, all).unwrap();
     assert_eq!(mine, Answer::Reservations(vec![]));
     assert_eq!(desk.view(number).status, Status::Active);
 }

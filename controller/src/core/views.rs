@@ -1,5 +1,7 @@
 //! What is shown: reservations, topology, books, readiness. And who may see it.
 
+use std::ops::Bound;
+
 use payflow_payment::Amount;
 use payflow_qos::SwitchId;
 
@@ -13,7 +15,7 @@ use super::{
     problem::{Problem, ProblemKind},
     quoting::key_of,
     register::{Payout, Register, Reservation},
-    reply::{Answer, Books, LinkView, Readiness, SwitchKey, TopologyView},
+    reply::{Answer, Books, LinkView, Readiness, SwitchKey, TopologyView, UsageView},
     unix,
 };
 
@@ -36,13 +38,14 @@ impl Core {
             Request::GetReservation(number) => self
                 .visible(caller, number)
                 .map(|it| Answer::Reservation(Box::new(self.shown(it)))),
-            Request::ListReservations => self.list(caller),
+            Request::Usage(numbers) => operator(caller).map(|()| self.usages(&numbers)),
+            Request::ListReservations { after, most } => self.list(caller, after, most),
             Request::Cancel(number) => self.cancel(caller, number),
             Request::OpenAccount { body, idempotency } => {
                 self.open_account(caller, &body, idempotency)
             }
             Request::GetAccount(number) => self.get_account(caller, number),
-            Request::ListAccounts => self.list_accounts(caller),
+            Request::ListAccounts { after, most } => self.list_accounts(caller, after, most),
             Request::Deposit {
                 account,
                 transaction,
@@ -118,19 +121,39 @@ impl Core {
         }
     }
 
-    fn list(&self, caller: &Caller) -> Result<Answer, Problem> {
+    fn list(
+        &self,
+        caller: &Caller,
+        after: Option<ReservationNumber>,
+        most: usize,
+    ) -> Result<Answer, Problem> {
         if !caller.operator {
             key_of(caller)?;
         }
-        let views = self
-            .register
-            .reservations
-            .values()
+        let older = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let reservations = self.register.reservations.range((Bound::Unbounded, older));
+        let views = reservations
             .rev()
+            .map(|(_, it)| it)
             .filter(|it| caller.operator || caller.key == Some(it.quote().buyer))
+            .take(most)
             .map(|it| self.shown(it))
             .collect();
         Ok(Answer::Reservations(views))
+    }
+
+    fn usages(&self, numbers: &[ReservationNumber]) -> Answer {
+        let each = numbers.iter().filter_map(|number| {
+            let it = self.register.reservations.get(number)?;
+            let view = self.shown(it);
+            Some(UsageView {
+                number: *number,
+                buyer: view.quote.buyer,
+                usage: view.usage?,
+                shortfall_ms: view.shortfall_ms,
+            })
+        });
+        Answer::Usage(each.collect())
     }
 
     /// A reservation, with what switches have counted of it.

@@ -15,7 +15,7 @@
 //! restored; only then do the databases and switches come in. Stop: nothing new is taken, the journal catches up, everything is
 //! closed. Paid flows keep running in the switches.
 
-use std::{collections::BTreeSet, path::Path, sync::Arc};
+use std::{path::Path, sync::Arc};
 
 use payflow_payment::{
     Address, Amount, Asset, ChainId, SigningKey,
@@ -42,7 +42,7 @@ use self::{
 use crate::{
     config::{Config, ConfigError, Listener, OvsdbEndpoint},
     core::{
-        Contradiction, Core, CoreConfig, OperatorKeys, Shares,
+        Contradiction, Core, CoreConfig, OperatorKeys, Scope, Shares,
         io::Input,
         network::{ApiPort, Network, NetworkConfig, NetworkInput},
     },
@@ -65,6 +65,7 @@ mod tests;
 pub use files::{FileProblem, check_files};
 pub use handle::{Addresses, Handle};
 pub use pem::TlsError;
+pub(crate) use pem::{certificates, certified_key};
 pub use store::{Copied, CopyError, Restored, StoreError, back_up, restore};
 
 // For the benches, which measure a commit without the event loop around it.
@@ -441,8 +442,15 @@ fn core_config(config: &Config, chain_id: ChainId) -> CoreConfig {
         enrolled: config
             .enrolled
             .iter()
-            .map(|buyer| buyer.key)
-            .collect::<BTreeSet<_>>(),
+            .map(|buyer| {
+                let own = |addresses: &Vec<_>| addresses.iter().copied().collect();
+                let scope = buyer.addresses.as_ref();
+                (
+                    buyer.key,
+                    scope.map_or(Scope::Any, |it| Scope::Addresses(own(it))),
+                )
+            })
+            .collect(),
     }
 }
 

@@ -69,7 +69,7 @@ impl TlsError {
 
 /// A private key that nobody else may read, and the certificate for it with what is needed to follow it to its CA. Both
 /// come with the key of the configuration that names them.
-pub(super) fn certified_key(
+pub(crate) fn certified_key(
     (key_name, key_file): (&'static str, &Path),
     (chain_name, chain_file): (&'static str, &Path),
     provider: &CryptoProvider,
@@ -89,6 +89,14 @@ pub(super) fn certified_key(
         ),
         other => wrong(key_name, key_file, other.to_string()),
     })
+}
+
+/// The certificates of a file; at least one.
+pub(crate) fn certificates(
+    key: &'static str,
+    file: &Path,
+) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    items(key, file)
 }
 
 /// A private key that nobody else may read.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use payflow_controller::api::signature::audience;
-use payflow_controller::core::document::ReservationView;
+use payflow_controller::client::{Client, ClientError, Identity};
 use payflow_payment::ledger::Ledger as _;
 use payflow_payment::ledger::iota::{HostLedger, IotaLedger};
 use payflow_payment::ledger::keys::{Keyring, Wallet};
@@ -189,26 +189,25 @@ impl<L: TestLedger> World<L> {
     }
 
     pub(crate) async fn ask_as_operator(&self, path: &str) -> Result<Reply, String> {
-        let token = self.scratch.path().join("data/operator.token");
-        let token = std::fs::read_to_string(token).map_err(|error| error.to_string())?;
         let url = format!("http://{}{path}", *self.api.lock());
-        Reply::of(
-            self.http
-                .request(Method::GET, url)
-                .bearer_auth(token.trim()),
-        )
-        .await
+        let request = self.http.request(Method::GET, url);
+        Reply::of(request.bearer_auth(self.token()?)).await
+    }
+
+    fn token(&self) -> Result<String, String> {
+        let file = self.scratch.path().join("data/operator.token");
+        let token = std::fs::read_to_string(file).map_err(|error| error.to_string())?;
+        Ok(token.trim().to_owned())
     }
 
     pub(crate) async fn account(&self) -> Result<Account, String> {
-        let reservations = self.ask_as_operator("/v1/reservations").await?;
-        let books = self.ask_as_operator("/v1/books").await?;
-        let read = |error: serde_json::Error| format!("{error}: {reservations:?} {books:?}");
-        let views: Vec<ReservationView> =
-            serde_json::from_value(reservations.body["reservations"].clone()).map_err(read)?;
+        let said = |error: ClientError| error.to_string();
+        let client = Client::new(&format!("http://{}", *self.api.lock())).map_err(said)?;
+        let client = client.with_identity(Identity::Operator(self.token()?));
+        let reservations = client.list("/v1/reservations", "reservations");
         Ok(Account {
-            reservations: views,
-            books: serde_json::from_value(books.body.clone()).map_err(read)?,
+            reservations: reservations.await.map_err(said)?,
+            books: client.get("/v1/books").await.map_err(said)?,
         })
     }
 
@@ -255,6 +254,7 @@ listen = "127.0.0.1:0"
 
 [http]
 listen = "127.0.0.1:0"
+requests_per_second = 0
 
 [ovsdb]
 endpoints = ["unix:db.sock"]

@@ -6,6 +6,7 @@ use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use payflow_controller::client::{Client, Identity};
 use serde_json::Value;
 
 use crate::common::PATIENCE;
@@ -193,6 +194,86 @@ async fn a_configuration_is_read_again_and_no_flow_is_touched() {
     world.audited().await;
     let (well, _) = world.controller.stop();
     assert!(well, "{}", world.controller.log());
+}
+
+/// A key and a certificate for itself.
+fn certificate(dir: &Path, name: &str) {
+    let words = format!(
+        "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout {name}.key -out {name}.pem -days 9 -subj /CN={name}"
+    );
+    let output = std::process::Command::new("openssl")
+        .args(words.split_whitespace())
+        .current_dir(dir)
+        .output()
+        .expect("`make setup` installs openssl");
+    assert!(output.status.success(), "{output:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tokens_and_certificates_are_read_again_and_wrong_ones_change_nothing() {
+    let scratch = Scratch::new();
+    let dir = scratch.path();
+    let old_token = "a".repeat(32);
+    let new_token = "b".repeat(32);
+    certificate(dir, "api");
+    let first = std::fs::read(dir.join("api.pem")).unwrap();
+    std::fs::write(dir.join("first.pem"), &first).unwrap();
+    write_private(&dir.join("token"), &old_token);
+    let config = format!(
+        "{ALONE}[http.tls]\nkey = \"api.key\"\ncertificate = \"api.pem\"\n\
+         [[operator]]\nname = \"night shift\"\nrole = \"viewer\"\ntoken_file = \"token\"\n"
+    );
+    let mut controller = Controller::new(dir, &config);
+    controller.start();
+    let api = format!("https://{}", controller.http());
+    let asks = async |ca: &str, token: &str| {
+        let client = Client::trusting(&api, Some(&dir.join(ca))).unwrap();
+        let client = client.with_identity(Identity::Operator(token.to_owned()));
+        client
+            .list::<Value>("/v1/hosts", "hosts")
+            .await
+            .map_err(|error| error.to_string())
+    };
+    asks("first.pem", &old_token).await.unwrap();
+    assert!(asks("first.pem", &new_token).await.is_err());
+
+    // A certificate without its key: nothing is followed, the token neither.
+    certificate(dir, "other");
+    std::fs::copy(dir.join("other.pem"), dir.join("api.pem")).unwrap();
+    write_private(&dir.join("token"), &new_token);
+    controller.reload();
+    says(&controller, "it is not for the key").await;
+    asks("first.pem", &old_token).await.unwrap();
+
+    std::fs::copy(dir.join("other.key"), dir.join("api.key")).unwrap();
+    controller.reload();
+    says(&controller, "the configuration is read again").await;
+    asks("other.pem", &new_token).await.unwrap();
+    assert!(
+        asks("other.pem", &old_token)
+            .await
+            .unwrap_err()
+            .contains("token")
+    );
+    let stranger = asks("first.pem", &new_token).await.unwrap_err();
+    assert!(stranger.contains("--ca FILE"), "{stranger}");
+    // The command says the same with its option.
+    let (status, _, said) = payflow(dir, None, &["--api", &api, "--ca", "other.pem", "switches"]);
+    assert_eq!(status, Some(0), "{said}");
+    assert!(controller.stop().0, "{}", controller.log());
+}
+
+fn write_private(path: &Path, text: &str) {
+    use std::os::unix::fs::OpenOptionsExt as _;
+    let mut file = std::fs::OpenOptions::new();
+    let mut file = file
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(path)
+        .unwrap();
+    file.write_all(text.as_bytes()).unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]

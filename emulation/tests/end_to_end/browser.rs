@@ -187,7 +187,7 @@ fn look_at_the_dashboard() {
 
         it.fill("#token", "0123456789abcdef0123456789abcdef").await;
         it.click("#operator button").await;
-        it.shows("#error", "That is not the operator's token").await;
+        it.shows("#error", "That is no operator's token").await;
         it.expect_refusals();
         let token = std::env::var("PAYFLOW_TEST_TOKEN").unwrap();
         it.fill("#token", &token).await;

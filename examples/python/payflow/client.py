@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import secrets
+import ssl
 import time
 import urllib.error
 import urllib.request
@@ -54,13 +56,18 @@ class OperatorMismatch(PayFlowError):
 
 
 class Client:
-    """What a host asks of a controller. `operator_key` is whom to trust, in hexadecimal: without it, whoever answers first."""
+    """What a host asks of a controller. `operator_key` is whom to trust, in hexadecimal: without it, whoever answers first. `ca` is a file
+    of the certificates that an API over https is trusted by; the system's without it."""
 
-    def __init__(self, api: str, key, operator_key: str | None = None):
+    def __init__(self, api: str, key, operator_key: str | None = None, ca: str | None = None):
         self.api = api.rstrip("/")
         self.key = key
         # The controller is in this network; a proxy would hide from it who asks.
-        self._opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), _NoRedirect())
+        self._opener = urllib.request.build_opener(
+            urllib.request.ProxyHandler({}),
+            urllib.request.HTTPSHandler(context=ssl.create_default_context(cafile=ca)),
+            _NoRedirect(),
+        )
         self._known = None
         self._pinned = operator_key
 
@@ -198,7 +205,7 @@ class Client:
 
     def reservations(self) -> list:
         """All of this key, newest first."""
-        return self._ask("GET", "/v1/reservations")[1]["reservations"]
+        return self._list("/v1/reservations", "reservations")
 
     def cancel(self, reservation) -> dict:
         """Ends it; what is not served is refunded, less the fee that the quote names."""
@@ -215,7 +222,24 @@ class Client:
                 raise NotDecided(view)
             time.sleep(pause_s)
 
-    def _ask(self, method, path, body=None, *, idempotency_key=None, wait_s=0, signed=True):
+    def _list(self, path: str, member: str) -> list:
+        """All of a list, page after page (RFC 8288)."""
+        everything, seen = [], set()
+        while path is not None:
+            if path in seen:
+                raise NoAnswer(f"{self.api}: a page of {member} leads back; is this a PayFlow controller?")
+            seen.add(path)
+            _, page, links = self._exchange("GET", path)
+            everything += page[member]
+            path = _next_page(links)
+        return everything
+
+    def _ask(self, method, path, body=None, **options):
+        status, document, _ = self._exchange(method, path, body, **options)
+        return status, document
+
+    def _exchange(self, method, target, body=None, *, idempotency_key=None, wait_s=0, signed=True):
+        path, _, query = target.partition("?")
         data = b"" if body is None else json.dumps(body).encode()
         headers = {"Accept": "application/json"}
         if body is not None:
@@ -230,16 +254,17 @@ class Client:
                     method,
                     # Of what is on the wire.
                     urlsplit(self.api).path + path,
+                    query=query,
                     body=data,
                     idempotency_key=idempotency_key,
                     created=int(time.time()),
                     nonce=secrets.token_hex(8),
                 )
             )
-        request = urllib.request.Request(self.api + path, data or None, headers, method=method)
+        request = urllib.request.Request(self.api + target, data or None, headers, method=method)
         try:
             with self._opener.open(request, timeout=_ANSWER_S + wait_s) as response:
-                return response.status, _read(response)
+                return response.status, _read(response), response.headers.get_all("Link", [])
         except urllib.error.HTTPError as error:
             problem = _read(error)
             if not isinstance(problem, dict) or "type" not in problem:
@@ -262,6 +287,15 @@ def _read(response):
         return json.loads(data)
     except ValueError as error:
         raise NoAnswer("the answer is not JSON; is this a PayFlow controller?") from error
+
+
+def _next_page(links) -> str | None:
+    """Where a list goes on: a path of the same controller, since nobody else is shown a signature because an answer says so."""
+    for link in ",".join(links).split(","):
+        found = re.fullmatch(r"\s*<(/(?!/)[^>]*)>\s*(;.*)", link)
+        if found and re.search(r';\s*rel="?next"?\s*(;|$)', found.group(2)):
+            return found.group(1)
+    return None
 
 
 def _id(thing) -> str:

@@ -130,9 +130,15 @@ class Finding(unittest.TestCase):
 
 class Talking(unittest.TestCase):
     def answers(self, status, body):
+        return self.serves(lambda _: (status, {}, body))
+
+    def serves(self, at):
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self):
+                status, headers, body = at(self.path)
                 self.send_response(status)
+                for name, value in headers.items():
+                    self.send_header(name, value)
                 self.send_header("Content-Length", str(len(body)))
                 self.end_headers()
                 self.wfile.write(body)
@@ -156,6 +162,33 @@ class Talking(unittest.TestCase):
         for status, body in [(200, b"<html>"), (500, b"oops"), (302, b"{}")]:
             with self.assertRaises(NoAnswer, msg=str(status)):
                 _ = self.answers(status, body).known
+
+    def test_a_list_is_followed_to_its_end(self):
+        pages = {
+            "/.well-known/payflow": ({"operator_key": "00", "signature_tag": "t"}, None),
+            "/v1/reservations": ({"reservations": [{"id": "r3"}, {"id": "r2"}]}, "/v1/reservations?after=r2"),
+            "/v1/reservations?after=r2": ({"reservations": [{"id": "r1"}]}, None),
+        }
+
+        def at(path):
+            page, following = pages[path]
+            return 200, {"Link": f'<{following}>; rel="next"'} if following else {}, json.dumps(page).encode()
+
+        self.assertEqual([it["id"] for it in self.serves(at).reservations()], ["r3", "r2", "r1"])
+
+    def test_a_list_is_followed_to_nobody_else_and_not_in_a_circle(self):
+        for following, expected in [("https://elsewhere/", [{"id": "r3"}]), ("//elsewhere/", [{"id": "r3"}]), ("/v1/reservations", None)]:
+            def at(path, following=following):
+                if path != "/v1/reservations":
+                    return 200, {}, json.dumps({"operator_key": "00", "signature_tag": "t"}).encode()
+                return 200, {"Link": f'<{following}>; rel="next"'}, json.dumps({"reservations": [{"id": "r3"}]}).encode()
+
+            client = self.serves(at)
+            if expected is None:
+                with self.assertRaises(NoAnswer):
+                    client.reservations()
+            else:
+                self.assertEqual(client.reservations(), expected)
 
 
 if __name__ == "__main__":

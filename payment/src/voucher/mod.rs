@@ -31,6 +31,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use base64::{DecodeError, Engine as _, engine::general_purpose::STANDARD as BASE64};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use check::{Checked, check, check_all, is_signed_by};
@@ -93,7 +94,7 @@ pub struct Promise {
 }
 
 /// A promise, who signed it, and the signature. Nobody's word until it is [checked](check()).
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "String", into = "String")]
 pub struct Voucher {
     /// What is said.

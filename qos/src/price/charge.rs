@@ -1,6 +1,7 @@
 //! What one reservation costs, over its own paid time.
 
 use super::tariff::earned;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::ops::Range;
 
@@ -31,7 +32,7 @@ pub struct Segment {
 ///
 /// A charge of more than [`MOST_SEGMENTS`] prices is cut into [`MOST_SEGMENTS`] / 2 parts. Each costs what it costs, at
 /// one price from its beginning on that never falls behind the exact cost, and nothing once all of it is earned.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "Vec<(u64, u64)>", into = "Vec<(u64, u64)>")]
 pub struct Charge {
     segments: Vec<Segment>,

@@ -141,7 +141,7 @@ impl From<Problem> for CamaraError {
             ProblemKind::MalformedRequest | ProblemKind::InvalidField => (400, "INVALID_ARGUMENT"),
             ProblemKind::Unauthenticated => (401, "UNAUTHENTICATED"),
             ProblemKind::PaymentRequired => (402, "PAYMENT_REQUIRED"),
-            ProblemKind::NotTheOwner => (403, "PERMISSION_DENIED"),
+            ProblemKind::NotTheOwner | ProblemKind::RoleMissing => (403, "PERMISSION_DENIED"),
             ProblemKind::NotFound => (404, "NOT_FOUND"),
             ProblemKind::UnknownHost => (404, "IDENTIFIER_NOT_FOUND"),
             ProblemKind::MethodNotAllowed => (405, "METHOD_NOT_ALLOWED"),
@@ -150,6 +150,7 @@ impl From<Problem> for CamaraError {
             | ProblemKind::QuoteExpired
             | ProblemKind::PaymentAlreadyUsed
             | ProblemKind::PriceTooHigh
+            | ProblemKind::PreconditionFailed
             | ProblemKind::IdempotencyConflict => (409, "CONFLICT"),
             ProblemKind::BodyTooLarge => (413, "INVALID_ARGUMENT"),
             ProblemKind::NoRoute => (422, "SERVICE_NOT_APPLICABLE"),

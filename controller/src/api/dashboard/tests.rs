@@ -286,7 +286,8 @@ fn what_the_pages_compute_themselves_is_what_rust_computes() {
     let vectors = dir.path().join("vectors.json");
     std::fs::write(&vectors, vectors::all().to_string()).unwrap();
     let tests = concat!(env!("CARGO_MANIFEST_DIR"), "/dashboard/tests");
-    let files = ["wallet.test.js", "pictures.test.js"].map(|file| format!("{tests}/{file}"));
+    let files =
+        ["wallet.test.js", "pictures.test.js", "api.test.js"].map(|file| format!("{tests}/{file}"));
     let output = std::process::Command::new("node")
         .arg("--test")
         .args(files)
@@ -299,5 +300,5 @@ fn what_the_pages_compute_themselves_is_what_rust_computes() {
         "{said}{}",
         String::from_utf8_lossy(&output.stderr)
     );
-    assert!(said.contains("# pass 13"), "{said}");
+    assert!(said.contains("# pass 15"), "{said}");
 }

@@ -6,6 +6,7 @@ use payflow_payment::{
     voucher::{AccountNumber, Voucher},
 };
 use payflow_qos::{PortRef, Time};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::core::{
@@ -14,7 +15,7 @@ use crate::core::{
 };
 
 /// Body of `POST /v1/accounts`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct AccountRequest {
     /// Where the balance goes when it is closed: an address on the ledger.
@@ -22,7 +23,7 @@ pub struct AccountRequest {
 }
 
 /// What a prepaid account is, signed by the operator.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct AccountDocument {
     /// `a` and the number.
     pub id: String,
@@ -45,7 +46,7 @@ pub struct AccountDocument {
 }
 
 /// An account as its owner and the operator see it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct AccountView {
     /// What it is.
     pub account: Signed<AccountDocument>,
@@ -83,7 +84,7 @@ pub struct AccountView {
 }
 
 /// A deposit that is final.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct DepositView {
     /// The transaction.
     pub digest: TxDigest,
@@ -96,7 +97,7 @@ pub struct DepositView {
 }
 
 /// What was deposited, spent and returned: signed by the operator, its hash written on the ledger with the transfer.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Statement {
     /// `a` and the number.
     pub account: String,
@@ -120,7 +121,7 @@ pub struct Statement {
 }
 
 /// Which voucher of which account has bought something.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct FromAccount {
     /// `a` and the number.
     pub account: String,
@@ -129,7 +130,7 @@ pub struct FromAccount {
 }
 
 /// The answer to a voucher that counts.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Counted {
     /// `a` and the number.
     pub account: String,

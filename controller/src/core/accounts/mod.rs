@@ -11,7 +11,7 @@ pub mod problem;
 pub(super) mod register;
 pub(super) mod vouchers;
 
-use std::time::Duration;
+use std::{ops::Bound, time::Duration};
 
 use payflow_payment::{
     Amount, Evidence, Mispayment, PaymentKey, Signed, SignedTransaction,
@@ -133,7 +133,7 @@ impl Core {
     /// A host that the network knows may open one, or an enrolled key; not without end.
     fn may_open(&self, owner: BuyerKey, caller: &Caller) -> Result<Option<PortRef>, Problem> {
         let host = caller.address.and_then(|it| self.network.host(it));
-        if host.is_none() && !self.config.enrolled.contains(&owner) {
+        if host.is_none() && !self.config.enrolled.contains_key(&owner) {
             return Err(Problem::new(
                 ProblemKind::NotTheOwner,
                 "only a host of the managed network may open an account, asking over that network, or a key that the \
@@ -175,14 +175,23 @@ impl Core {
     }
 
     /// `GET /v1/accounts`: the caller's own; all of them for the operator.
-    pub(super) fn list_accounts(&self, caller: &Caller) -> Result<Answer, Problem> {
+    pub(super) fn list_accounts(
+        &self,
+        caller: &Caller,
+        after: Option<AccountNumber>,
+        most: usize,
+    ) -> Result<Answer, Problem> {
         if !caller.operator {
             key_of(caller)?;
         }
-        let accounts = self.register.accounts.values().rev();
-        let visible = accounts.filter(|it| caller.operator || caller.key == Some(it.state.owner()));
+        let older = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let accounts = self.register.accounts.range((Bound::Unbounded, older));
+        let visible = accounts
+            .rev()
+            .map(|(_, it)| it)
+            .filter(|it| caller.operator || caller.key == Some(it.state.owner()));
         Ok(Answer::Accounts(
-            visible.map(|it| self.account_view(it)).collect(),
+            visible.take(most).map(|it| self.account_view(it)).collect(),
         ))
     }
 

@@ -11,16 +11,18 @@ use std::{
 };
 
 use payflow_qos::SwitchId;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// SHA-256 of a public key, as the certificate has it: the DER of its `SubjectPublicKeyInfo` (RFC 5280 section
 /// 4.1.2.7, the same as a pin in RFC 7469 section 2.4). Written `sha256:` and 64 hexadecimal digits.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "String", into = "String")]
+#[schemars(extend("pattern" = "^sha256:[0-9a-f]{64}$"))]
 pub struct KeyFingerprint(pub [u8; 32]);
 
 /// What a verified certificate says.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Certificate {
     /// The subject, for people; printable.
     pub subject: String,
@@ -29,7 +31,7 @@ pub struct Certificate {
 }
 
 /// Who is at the other end of a connection, as far as the transport proves it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(tag = "transport", rename_all = "lowercase")]
 pub enum Peer {
     /// Plain TCP: anybody.

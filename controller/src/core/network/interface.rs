@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use payflow_qos::{BitRate, Class, Path, PortNo, PortRef, SoldRate, SwitchId, Time};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::identity::{Certificate, KeyFingerprint, Peer};
@@ -104,7 +105,7 @@ pub struct BridgeFacts {
 }
 
 /// Something that a switch lacks.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Shortcoming {
     /// Nothing is sold across the switch until it is mended.
     pub unsellable: bool,
@@ -317,12 +318,12 @@ pub struct FlowPlan {
 }
 
 /// A MAC address.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "String", into = "String")]
 pub struct MacAddr(pub [u8; 6]);
 
 /// A host as the network learned it: in band, by address and port.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Host {
     /// IP address.
     pub address: IpAddr,
@@ -335,7 +336,7 @@ pub struct Host {
 }
 
 /// A switch as the operator sees it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct SwitchView {
     /// Datapath id.
     pub switch: SwitchId,
@@ -360,7 +361,7 @@ pub struct SwitchView {
 }
 
 /// A port as the operator sees it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct PortView {
     /// Port number.
     pub number: PortNo,
@@ -390,7 +391,7 @@ pub struct LinkView {
 }
 
 /// What switches have counted of a paid flow, over all its path changes, some seconds ago at most.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct FlowCounters {
     /// Packets at the first switch, those the meter dropped included.
     pub packets: u64,

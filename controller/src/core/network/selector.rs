@@ -1,14 +1,15 @@
 //! Which packets a flow is for: addresses, protocol and ranges of ports, and the masked matches that cover a range.
 
-use std::{fmt, net::IpAddr, str::FromStr};
+use std::{borrow::Cow, fmt, net::IpAddr, str::FromStr};
 
 use rust_openflow::{IpProto, Match};
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use super::entry::MatchExt as _;
 
 /// Which packets a reservation is for.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Selector {
     /// Source address of the packets.
@@ -26,7 +27,9 @@ pub struct Selector {
 }
 
 /// Transport protocol of a flow.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(rename_all = "lowercase")]
 pub enum Protocol {
     /// UDP, IP protocol 17.
@@ -196,6 +199,22 @@ impl FromStr for PortRange {
         let (first, last) = port(first).zip(port(last)).ok_or_else(wrong)?;
         Self::new(first, last)
             .ok_or_else(|| format!("the range of ports {text} ends before it begins"))
+    }
+}
+
+impl JsonSchema for PortRange {
+    fn schema_name() -> Cow<'static, str> {
+        "PortRange".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "description": "A transport port, or a range of them as text; both ends are included.",
+            "anyOf": [
+                { "type": "integer", "minimum": 1, "maximum": 65535 },
+                { "type": "string", "pattern": "^[1-9][0-9]{0,4}-[1-9][0-9]{0,4}$", "examples": ["5000-5010"] }
+            ]
+        })
     }
 }
 

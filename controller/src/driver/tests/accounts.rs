@@ -77,6 +77,7 @@ async fn an_account_is_paid_into_spent_kept_over_a_restart_and_returned() {
     config.enrolled = vec![Enrolled {
         key: wallet.public_key(),
         name: "host".to_owned(),
+        addresses: None,
     }];
     let controller = run(config.clone()).await.unwrap();
     until_the_ledger_is_up(&controller).await;

@@ -48,6 +48,7 @@ async fn a_transfer_that_can_never_execute_is_made_again_from_other_coins_and_pa
     config.enrolled = vec![Enrolled {
         key: host.public_key(),
         name: "host".to_owned(),
+        addresses: None,
     }];
     let mut private = std::fs::DirBuilder::new();
     private.mode(0o700).create(&config.data_dir.0).unwrap();

@@ -233,6 +233,6 @@ fn config(prices: &Prices) -> CoreConfig {
         suspend_patience: Duration::from_secs(20),
         treasury_minimum: Amount(1_000_000),
         shares: Shares::default(),
-        enrolled: BTreeSet::new(),
+        enrolled: std::collections::BTreeMap::new(),
     }
 }
