@@ -7,7 +7,7 @@ use payflow_controller::core::network::{MacAddr, PortRange, Protocol, Selector};
 use super::shape::Station;
 
 /// Whom hosts ask for when they only want to be known.
-const NOBODY: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 254);
+pub(super) const NOBODY: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 254);
 
 const BROADCAST: MacAddr = MacAddr([0xff; 6]);
 const ARP: [u8; 2] = [8, 6];

@@ -9,6 +9,7 @@ use payflow_controller::core::network::MacAddr;
 use payflow_qos::BitRate;
 use serde::{Deserialize, Serialize};
 
+use super::frames::NOBODY;
 use crate::simulation::chance::Chance;
 use crate::topology::{Topology, Wiring};
 
@@ -204,18 +205,23 @@ impl Shape {
         }
     }
 
-    /// A wiring with hosts at these switches: 10.0.0.1 and following, and what the cable of each carries. `None` if there are
-    /// more than [`MOST_HOSTS`].
+    /// A wiring with hosts at these switches: 10.0.0.1 and following, without the address that nobody has, and what the cable
+    /// of each carries. `None` if there are more than [`MOST_HOSTS`].
     #[must_use]
     pub fn with_hosts(wiring: &Wiring, hosts: &[u64], edge: BitRate) -> Option<Self> {
         if hosts.len() > MOST_HOSTS {
             return None;
         }
         let mut sockets = Sockets::default();
-        let stations = (1_u32..).zip(hosts).map(|(number, switch)| {
+        let addresses = (1_u32..).map(|number| {
             let [_, _, high, low] = number.to_be_bytes();
+            Ipv4Addr::new(10, 0, high, low)
+        });
+        let addresses = addresses.filter(|address| *address != NOBODY);
+        let stations = addresses.zip(hosts).map(|(address, switch)| {
+            let [_, _, high, low] = address.octets();
             Station {
-                address: Ipv4Addr::new(10, 0, high, low),
+                address,
                 mac: MacAddr([2, 0, 0, 0, high, low]),
                 jack: sockets.plug(*switch),
             }
@@ -272,6 +278,21 @@ mod tests {
     fn map(source: &str) -> Result<Map, String> {
         let topology = load(source, &Reading::default()).expect("a topology");
         Map::new(&topology, format!("--topology {source}"))
+    }
+
+    #[test]
+    fn of_many_hosts_none_has_the_address_that_all_ask_for() {
+        let topology = load("mn:linear,2", &Reading::default()).expect("a line");
+        let wiring = Wiring::of(&topology, 2).expect("a wiring");
+        let shape = Shape::with_hosts(&wiring, &[1; 300], EDGE).expect("not too many");
+        let addresses: Vec<_> = shape.stations.iter().map(|it| it.address).collect();
+        assert_eq!(addresses.len(), 300);
+        assert!(addresses.is_sorted() && !addresses.contains(&NOBODY));
+        assert_eq!(addresses.last(), Some(&Ipv4Addr::new(10, 0, 1, 45)));
+        let macs: std::collections::BTreeSet<_> =
+            shape.stations.iter().map(|it| it.mac.0).collect();
+        assert_eq!(macs.len(), 300);
+        assert!(Shape::with_hosts(&wiring, &[1; MOST_HOSTS + 1], EDGE).is_none());
     }
 
     #[test]

@@ -113,7 +113,9 @@ struct Life {
     next_checkpoint: u64,
     watched: BTreeSet<Address>,
     told_up: bool,
+    /// What the core said last of when it wants to be woken.
     deadline: Option<Time>,
+    /// The earliest waking that is planned.
     wake_at: Option<Time>,
 }
 
@@ -386,12 +388,12 @@ impl<'a> Run<'a> {
         self.fabric.forget_touched();
         let (now, life) = (self.now, self.lives);
         if let Some(alive) = &mut self.life {
+            // Planned only if it is earlier than what is planned: who is woken too early looks again, so there are never more
+            // wakings in the agenda than deadlines that came forward.
             let due = alive.deadline.map(|at| at.max(now));
-            if due != alive.wake_at {
-                alive.wake_at = due;
-                if let Some(at) = due {
-                    self.at(at.since(now), Event::Wake { life });
-                }
+            if let Some(at) = due.filter(|at| alive.wake_at.is_none_or(|planned| *at < planned)) {
+                alive.wake_at = Some(at);
+                self.at(at.since(now), Event::Wake { life });
             }
         }
     }

@@ -84,6 +84,10 @@ impl Run<'_> {
         let Some(alive) = &mut self.life else {
             return;
         };
+        // It has been, or will be, woken at another time.
+        if alive.wake_at != Some(now) {
+            return;
+        }
         alive.wake_at = None;
         if alive.deadline.is_some_and(|at| at <= now) {
             self.feed(Input::DeadlineReached);
