@@ -493,10 +493,12 @@ impl Fabric {
     }
 
     fn classes_made(&mut self, life: u32, switch: SwitchId, port_name: String, done: bool) {
-        let plugged_in = self
-            .numbers
-            .iter()
-            .find(|(jack, _)| jack.switch == switch.0 && jack.port_name() == port_name);
+        let [first, last] = [0, u32::MAX].map(|eth| Jack {
+            switch: switch.0,
+            eth,
+        });
+        let mut of_switch = self.numbers.range(first..=last);
+        let plugged_in = of_switch.find(|(jack, _)| jack.port_name() == port_name);
         let done = done && plugged_in.is_some();
         if done
             && let (Some((_, number)), Some(place)) = (plugged_in, self.places.get_mut(&switch.0))

@@ -3,11 +3,15 @@ use super::super::results::Results;
 use crate::topology::Reading;
 
 fn job(text: &str, topology: &str) -> Job {
+    job_of(60, text, topology)
+}
+
+fn job_of(lasts_s: u64, text: &str, topology: &str) -> Job {
     let dir = tempfile::tempdir().expect("a directory");
     let file = dir.path().join("test.toml");
     std::fs::write(
         &file,
-        format!("name = \"test\"\nlasts_s = 60\nmeasure_s = 20\n{text}"),
+        format!("name = \"test\"\nlasts_s = {lasts_s}\nmeasure_s = 20\n{text}"),
     )
     .expect("a file");
     Job::load(&file, topology, &Reading::default()).unwrap_or_else(|error| panic!("{error}"))
@@ -91,4 +95,18 @@ fn failures_move_flows_and_a_controller_that_is_killed_loses_none() {
     assert!(results.moves > 0, "{:?}", results.total);
     assert_eq!(ended(&results, "broken"), 0, "{:?}", results.total);
     assert!(ended(&results, "served") >= 36, "{:?}", results.total);
+}
+
+#[test]
+fn eight_times_as_much_in_eight_times_the_time_is_eight_times_the_work() {
+    let short = play(&job(CALLS, RING), 1);
+    let more = CALLS.replace("requests = 40", "requests = 320");
+    let long = play(&job_of(480, &more, RING), 1);
+    assert_eq!(ended(&long, "served"), 320, "{:?}", long.total);
+    assert!(
+        long.events <= 8 * short.events,
+        "{} events, and {} of an eighth",
+        long.events,
+        short.events
+    );
 }
