@@ -4,7 +4,7 @@ use std::sync::Mutex;
 use std::time::Instant;
 
 use payflow_emulation::simulate::{Seeds, each};
-use payflow_emulation::simulation::{FaultKind, Outcome, Scenario, observer::Tally, run};
+use payflow_emulation::simulation::{FaultKind, Outcome, Scenario, Wish, observer::Tally, run};
 
 fn seeds(default: u64) -> u64 {
     let name = "PAYFLOW_SIMULATION_SEEDS";
@@ -59,6 +59,7 @@ fn whatever_goes_wrong_money_capacity_and_guarantees_hold_under_every_seed() {
         drained,
         shrunk,
         rebates,
+        groups,
     } = tally;
     for (what, count) in [
         ("quotes", quotes),
@@ -76,6 +77,7 @@ fn whatever_goes_wrong_money_capacity_and_guarantees_hold_under_every_seed() {
         ("drains", drained),
         ("links that shrank", shrunk),
         ("transfers that got back more than they cost", rebates),
+        ("groups", groups),
     ] {
         assert!(count > 0, "no {what}: {tally:?}");
     }
@@ -146,17 +148,50 @@ const FOUND: [(u64, &str); 11] = [
     ),
 ];
 
-/// The same of everything that there is now.
+/// The same of everything that there was before buyers bought groups.
 const FOUND_SINCE: [(u64, &str); 1] = [(
     8690,
     "a link was made slower under a flow whose change was paid and not final: the flow and its change gave way to each other \
      until the stack was used up",
 )];
 
+/// Since buyers buy groups: each with nothing in it but what it needs.
+const FOUND_WITH_GROUPS: [(u64, &[FaultKind], &str); 1] = [(
+    9530,
+    &[
+        FaultKind::Crash,
+        FaultKind::Disk,
+        FaultKind::Ledger,
+        FaultKind::Cable,
+        FaultKind::Restart,
+        FaultKind::Line,
+        FaultKind::Full,
+        FaultKind::Replug,
+        FaultKind::Claim,
+        FaultKind::Database,
+        FaultKind::Drain,
+    ],
+    "a port was plugged in anew while no controller was there, and then its switch said that it had no meters: nothing more was to be \
+     sold there, so nobody made the class queues of what was, which travelled as best effort and was charged whole",
+)];
+
 #[test]
 fn what_was_found_once_is_not_found_again() {
+    for (seed, faults, found) in FOUND_WITH_GROUPS {
+        let scenario = Scenario {
+            faults: faults.iter().copied().collect(),
+            wishes: [Wish::Group].into(),
+            ..Scenario::default()
+        };
+        let Outcome { violations, .. } = run(seed, &scenario);
+        assert!(violations.is_empty(), "{found}: {violations:?}");
+    }
     for (seed, found) in FOUND_SINCE {
-        let Outcome { violations, .. } = run(seed, &Scenario::default());
+        let since = Scenario {
+            wishes: [Wish::Change, Wish::Later, Wish::Prices].into(),
+            ..Scenario::default()
+        };
+        let Outcome { violations, .. } = run(seed, &since);
         assert!(violations.is_empty(), "{found}: {violations:?}");
     }
     for (seed, found) in FOUND {

@@ -110,6 +110,8 @@ pub struct Buyer {
     pub address: IpAddr,
     /// Whom its packets are for.
     pub destination: IpAddr,
+    /// Where its packets come from, if not from itself.
+    pub source: Option<IpAddr>,
     /// Destination port of its packets.
     pub port: u16,
     /// Frame bits per second.
@@ -120,6 +122,10 @@ pub struct Buyer {
     pub starts_after_ms: Option<u64>,
     /// When it is to begin.
     pub starts_at: Option<Time>,
+    /// Numbers of the other flows of a group that it buys; each is then a buyer by itself.
+    pub members: Vec<usize>,
+    /// What those want together, in whole kbit/s.
+    pub members_bps: u64,
     /// This is bought in place of something else.
     pub change: Option<Change>,
     /// Whose key signs: the number of whoever bought the first of a chain of changes.
@@ -174,6 +180,9 @@ impl Buyer {
             duration_s: chance.between(1, 40),
             starts_after_ms: None,
             starts_at: None,
+            source: None,
+            members: Vec::new(),
+            members_bps: 0,
             change: None,
             signs_as: number,
             cancels_after_ms: chance.happens(300).then(|| chance.between(0, 20_000)),
@@ -213,8 +222,39 @@ impl Buyer {
             rate_bps,
             duration_s: chance.between(1, 40),
             change: Some(change),
+            source: None,
+            members: Vec::new(),
+            members_bps: 0,
             starts_after_ms: None,
             cancels_after_ms: chance.happens(200).then(|| chance.between(0, 20_000)),
+            step: Step::Base,
+            ..base.clone()
+        }
+    }
+
+    /// Another flow that is worth something together with that of `base` alone: the way back, or one from the same host.
+    #[must_use]
+    pub fn member(base: &Self, number: usize, chance: &mut Chance) -> Self {
+        let other = IpAddr::from([10, 0, 0, u8::try_from(chance.between(1, 9)).unwrap_or(1)]);
+        let (source, destination) = match chance.between(0, 3) {
+            0 if other != base.address => (None, other),
+            1 => (None, base.destination),
+            _ => (Some(base.destination), base.address),
+        };
+        Self {
+            number,
+            source,
+            destination,
+            port: u16::try_from(6_000 + number).unwrap_or(6_000),
+            rate_bps: chance.between(100_000, 5_000_000),
+            duration_s: if chance.happens(500) {
+                base.duration_s
+            } else {
+                chance.between(1, 40)
+            },
+            members: Vec::new(),
+            members_bps: 0,
+            cancels_after_ms: chance.happens(150).then(|| chance.between(0, 20_000)),
             step: Step::Base,
             ..base.clone()
         }

@@ -184,6 +184,31 @@ impl MemoryLedger {
         self.numbered(payer.clone(), vec![coin], credits)
     }
 
+    /// The same to several at once.
+    pub fn pay_all(
+        &mut self,
+        payer: &Address,
+        coin: CoinId,
+        lines: &[(Address, Amount)],
+    ) -> Transfer {
+        let (asset, had) = self
+            .coins
+            .get(&coin)
+            .map_or((Asset::iota(), Amount::ZERO), |coin| {
+                (coin.asset.clone(), coin.amount)
+            });
+        let sum = lines.iter().map(|(_, amount)| amount.0).sum();
+        let rest = had.checked_sub(Amount(sum)).unwrap_or_default();
+        let rest = (payer.clone(), rest);
+        let credits = lines.iter().chain([&rest]).map(|(address, amount)| Credit {
+            address: address.clone(),
+            asset: asset.clone(),
+            amount: *amount,
+        });
+        let credits = credits.filter(|it| !it.amount.is_zero()).collect();
+        self.numbered(payer.clone(), vec![coin], credits)
+    }
+
     fn numbered(&mut self, payer: Address, inputs: Vec<CoinId>, credits: Vec<Credit>) -> Transfer {
         self.next_transfer += 1;
         Transfer {

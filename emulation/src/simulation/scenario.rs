@@ -68,6 +68,8 @@ pub enum Wish {
     Later,
     /// Not a wish of theirs: the operator's prices change with time, with what is booked, or with demand.
     Prices,
+    /// Several flows, all or none.
+    Group,
 }
 
 impl Wish {

@@ -27,6 +27,8 @@ pub struct Taken {
     replaced: BTreeSet<u64>,
     /// Those that have no path.
     displaced: BTreeSet<u64>,
+    /// What payments have bought, each all at once.
+    pub bought: Vec<Vec<u64>>,
     /// How often a port got another number.
     pub renumbered: u64,
     records_read: usize,
@@ -53,6 +55,27 @@ impl Taken {
         for text in disk.texts(self.records_read) {
             self.records_read += 1;
             let record: Value = serde_json::from_str(text).unwrap_or_default();
+            let several = match record["record"].as_str() {
+                Some("group_issued") => record["quotes"].as_array(),
+                Some("group_paid") => record["members"].as_array(),
+                _ => None,
+            };
+            if let Some(several) = several {
+                let mut bought = Vec::new();
+                for one in several {
+                    let number = one["number"].as_u64().unwrap_or_default();
+                    if one.get("quote").is_some() {
+                        self.quoted(number, one);
+                    } else {
+                        self.paid(number);
+                        bought.push(number);
+                    }
+                }
+                if !bought.is_empty() {
+                    self.bought.push(bought);
+                }
+                continue;
+            }
             let Some(number) = record["number"].as_u64() else {
                 self.name(&record);
                 self.renumber(&record);
@@ -60,30 +83,12 @@ impl Taken {
             };
             let over = match record["record"].as_str() {
                 Some("quote_issued") => {
-                    let document = &record["quote"]["document"];
-                    let path: Vec<_> = Vec::deserialize(&document["path"]).unwrap_or_default();
-                    let called = |port: &PortRef| self.names.get(port).cloned();
-                    let ingress = PortRef::deserialize(&record["ingress"]).ok();
-                    let quote = Quote {
-                        names: path.iter().map(called).collect(),
-                        entered: ingress.as_ref().and_then(called),
-                        path,
-                        left: Vec::new(),
-                        moves: 0,
-                        rate_bps: document["rate_bps"].as_u64().unwrap_or_default(),
-                        is_steady: document["class"] == "steady",
-                        over_at: None,
-                    };
-                    self.quotes.insert(number, quote);
-                    if let Some(replaces) = record["replaces"].as_u64() {
-                        self.roots.insert(number, self.root(replaces));
-                        self.replaces.insert(number, replaces);
-                    }
+                    self.quoted(number, &record);
                     false
                 }
                 Some("paid") => {
-                    let next = self.last_generation(number).map_or(0, |last| last + 1);
-                    self.carriers.insert((self.root(number), next), number);
+                    self.paid(number);
+                    self.bought.push(vec![number]);
                     false
                 }
                 Some("activated") => {
@@ -108,6 +113,33 @@ impl Taken {
                 quote.over_at = record["at"].as_u64();
             }
         }
+    }
+
+    fn quoted(&mut self, number: u64, issued: &Value) {
+        let document = &issued["quote"]["document"];
+        let path: Vec<_> = Vec::deserialize(&document["path"]).unwrap_or_default();
+        let called = |port: &PortRef| self.names.get(port).cloned();
+        let ingress = PortRef::deserialize(&issued["ingress"]).ok();
+        let quote = Quote {
+            names: path.iter().map(called).collect(),
+            entered: ingress.as_ref().and_then(called),
+            path,
+            left: Vec::new(),
+            moves: 0,
+            rate_bps: document["rate_bps"].as_u64().unwrap_or_default(),
+            is_steady: document["class"] == "steady",
+            over_at: None,
+        };
+        self.quotes.insert(number, quote);
+        if let Some(replaces) = issued["replaces"].as_u64() {
+            self.roots.insert(number, self.root(replaces));
+            self.replaces.insert(number, replaces);
+        }
+    }
+
+    fn paid(&mut self, number: u64) {
+        let next = self.last_generation(number).map_or(0, |last| last + 1);
+        self.carriers.insert((self.root(number), next), number);
     }
 
     fn moved(&mut self, number: u64, record: &Value) {

@@ -37,15 +37,17 @@ impl Network {
             self.undeclared(port, name, now);
             return;
         };
-        if !self.is_fit(switch) {
-            // Nothing more is sold; what was sold goes on for as long as the switch carries it.
-            self.forget_classes(switch, name);
+        // Nothing more is sold across a switch that is not fit. What was sold goes on for as long as it carries it, and needs its
+        // queues, which may be gone: the port may have been plugged in anew while no controller was there.
+        let is_fit = self.is_fit(switch);
+        if !is_fit {
             self.topology.clear_capacity(port);
-            return;
         }
         let classes = self.classes.entry(key).or_default();
         if classes.made == Some(capacity) && classes.ordered == Some(capacity) {
-            self.set_capacity(port, capacity);
+            if is_fit {
+                self.set_capacity(port, capacity);
+            }
             return;
         }
         let waits = classes.retry_at.is_some_and(|at| now < at);
@@ -109,7 +111,7 @@ impl Network {
     }
 
     /// Somebody has changed or removed the class queues of a port: they are made again, and what was sold there waits until
-    /// they are. At once, but not over and over if somebody does it over and over, and not while nothing may be sold there.
+    /// they are. At once, but not over and over if somebody does it over and over.
     pub(super) fn classes_lost(&mut self, switch: SwitchId, name: &str, now: Time) {
         let key = (switch, name.to_owned());
         let Some(known) = self.classes.get_mut(&key) else {

@@ -43,6 +43,8 @@ impl Observer {
         let base = base.and_then(|number| self.sales.get(&number.0));
         let before = base.map_or(0, |base| base.document.rate_bps);
         let asked = before.max(buyer.rate_bps.div_ceil(1_000) * 1_000);
+        // The other flows of its group may need the same link.
+        let asked = asked + buyer.members_bps;
         if taken + asked <= most && (!buyer.is_steady() || steady + asked <= most_steady) {
             self.wrong(
                 now,

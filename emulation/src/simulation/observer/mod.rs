@@ -5,11 +5,13 @@
 //! |---|---|
 //! | this | sales, and what everybody says of them |
 //! | [`money`] | payments, refunds, the books |
+//! | `groups` | flows that are sold together: all or none |
 //! | [`links`] | capacities: what is promised and carried, and what is refused |
 //! | [`tables`] | paid entries and meters on the switches: whose, for how long, in what order |
 //! | [`delivery`] | traffic: that what is paid for arrives, and nobody rides on what others pay for |
 
 pub mod delivery;
+mod groups;
 pub mod links;
 pub mod money;
 pub mod tables;
@@ -46,6 +48,8 @@ struct Sale {
     document: QuoteDocument,
     /// The first of the reservations that take each other's place; all of them are one flow.
     root: u64,
+    /// All of its group, itself included; none where it is sold by itself.
+    group: Vec<u64>,
     /// Whose place it takes.
     replaces: Option<u64>,
     /// Another one has taken its place.
@@ -108,6 +112,8 @@ pub struct Tally {
     pub shrunk: u64,
     /// Outgoing transfers that got back more than they cost, for the storage of the coins they merged.
     pub rebates: u64,
+    /// Groups of flows of which all were carried.
+    pub groups: u64,
 }
 
 impl std::ops::AddAssign for Tally {
@@ -127,6 +133,7 @@ impl std::ops::AddAssign for Tally {
         self.drained += other.drained;
         self.shrunk += other.shrunk;
         self.rebates += other.rebates;
+        self.groups += other.groups;
     }
 }
 
@@ -406,6 +413,11 @@ impl Observer {
         });
         let sale = Sale {
             root: self.taken.root(number),
+            group: document
+                .group
+                .iter()
+                .filter_map(|id| Some(ReservationNumber::from_quote_id(id)?.0))
+                .collect(),
             replaces,
             replaced: false,
             moves: self.taken.moves(number),
@@ -550,12 +562,15 @@ impl Observer {
 
     /// The controller has taken a signed transaction for a quote.
     pub fn handed_over(&mut self, number: u64, digest: &TxDigest, now: Time) {
-        if let Some(sale) = self
-            .sales
-            .get_mut(&number)
-            .filter(|sale| now.millis() <= sale.document.payment.expires_at.0)
-        {
-            sale.handed_over.insert(digest.clone());
+        let group = self.sales.get(&number).map(|sale| sale.group.clone());
+        for member in [number].into_iter().chain(group.unwrap_or_default()) {
+            if let Some(sale) = self
+                .sales
+                .get_mut(&member)
+                .filter(|sale| now.millis() <= sale.document.payment.expires_at.0)
+            {
+                sale.handed_over.insert(digest.clone());
+            }
         }
     }
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use payflow_controller::core::reply::Books;
-use payflow_payment::Asset;
+use payflow_payment::{Asset, TxDigest};
 use payflow_qos::Time;
 
 use super::{Observer, Sale, Sight};
@@ -74,18 +74,13 @@ impl Observer {
     /// Whether one transaction in a checkpoint pays for the quote, in time.
     pub(super) fn is_paid(&self, number: u64, ledger: &MemoryLedger) -> bool {
         self.sales.get(&number).is_some_and(|sale| {
-            let terms = &sale.document.payment;
-            sale.payments.iter().any(|(digest, amount)| {
-                let late = if sale.handed_over.contains(digest) {
-                    terms.grace_ms
-                } else {
-                    0
-                };
-                let by = terms.expires_at.saturating_add_ms(late);
-                *amount >= terms.price.0
-                    && ledger.evidence(digest).is_some_and(|evidence| {
-                        evidence.succeeded && evidence.timestamp.is_some_and(|at| at <= by)
-                    })
+            sale.payments.iter().any(|(digest, _)| {
+                let mut group = sale.group.iter();
+                let all = group.all(|it| {
+                    let flow = self.sales.get(it);
+                    flow.is_some_and(|flow| pays(flow, digest, ledger))
+                });
+                pays(sale, digest, ledger) && all
             })
         })
     }
@@ -152,6 +147,7 @@ impl Observer {
         }
         self.look_for_leftovers(sight, now);
         self.taken.read(sight.disk);
+        self.check_groups(now);
         self.tally.renumbered = self.taken.renumbered;
         self.tally.rebates = ledger.rebates();
         let Some(books) = books else {
@@ -190,6 +186,23 @@ impl Observer {
             ("gas", books.gas_nanos.into(), ledger.gas_burned().into()),
         ]
     }
+}
+
+/// Whether a transaction in a checkpoint pays this flow enough, in time.
+fn pays(sale: &Sale, digest: &TxDigest, ledger: &MemoryLedger) -> bool {
+    let terms = &sale.document.payment;
+    let mut payments = sale.payments.iter();
+    let enough = payments.any(|(by, amount)| by == digest && *amount >= terms.price.0);
+    let late = if sale.handed_over.contains(digest) {
+        terms.grace_ms
+    } else {
+        0
+    };
+    let by = terms.expires_at.saturating_add_ms(late);
+    enough
+        && ledger.evidence(digest).is_some_and(|evidence| {
+            evidence.succeeded && evidence.timestamp.is_some_and(|at| at <= by)
+        })
 }
 
 /// The time in which packets arrived, or nobody could know better; `None` if nothing ever did.

@@ -279,7 +279,8 @@ impl Observer {
                 format_args!("q{number} is installed and nobody has paid for it"),
             );
         }
-        if !sight.disk.holds("paid", number) {
+        let paid = ["paid", "group_paid"];
+        if !paid.iter().any(|kind| sight.disk.holds(kind, number)) {
             self.wrong(
                 now,
                 format_args!("q{number} is installed before its payment is durable"),

@@ -3,7 +3,9 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use payflow_controller::core::document::{ChangeRequest, QuoteRequest, ReservationView, Status};
+use payflow_controller::core::document::{
+    ChangeRequest, GroupRequest, QuoteDocument, QuoteRequest, ReservationView, Status,
+};
 use payflow_controller::core::io::{Caller, Input, PaymentProof, Request, RequestId};
 use payflow_controller::core::network::Protocol;
 use payflow_controller::core::problem::{Problem, ProblemKind};
@@ -107,8 +109,16 @@ impl World {
 
     /// Nobody buys a way to somebody who does not answer: the network has seen both then.
     fn look_for_destination(&mut self, buyer: &Buyer) {
-        if let (IpAddr::V4(from), IpAddr::V4(to)) = (buyer.address, buyer.destination) {
-            self.fabric.asks_for(from, to, self.now);
+        let others = buyer.members.iter().filter_map(|it| self.buyers.get(*it));
+        let destinations: Vec<IpAddr> = [buyer.destination]
+            .into_iter()
+            .chain(others.map(|it| it.destination))
+            .filter(|it| *it != buyer.address)
+            .collect();
+        for destination in destinations {
+            if let (IpAddr::V4(from), IpAddr::V4(to)) = (buyer.address, destination) {
+                self.fabric.asks_for(from, to, self.now);
+            }
         }
         if let Some(buyer) = self.buyers.get_mut(buyer.number) {
             buyer.step = Step::Quote;
@@ -123,11 +133,30 @@ impl World {
         }
         let after = buyer.starts_after_ms.map(Duration::from_millis);
         let starts_at = buyer.starts_at.or(after.map(|after| self.now.plus(after)));
-        if let Some(buyer) = self.buyers.get_mut(buyer.number) {
-            buyer.starts_at = starts_at;
+        let mut quotes = Vec::new();
+        for number in [buyer.number].iter().chain(&buyer.members) {
+            if let Some(flow) = self.buyers.get_mut(*number) {
+                flow.starts_at = starts_at;
+                quotes.push(Self::wanted(flow));
+            }
         }
-        let body = QuoteRequest {
-            source: None,
+        let idempotency = Some(buyer.idempotency());
+        let request = match <[QuoteRequest; 1]>::try_from(quotes) {
+            Ok([body]) => Request::Quote { body, idempotency },
+            Err(quotes) => {
+                let body = GroupRequest {
+                    quotes,
+                    max_price: None,
+                };
+                Request::Group { body, idempotency }
+            }
+        };
+        self.ask(buyer.number, buyer.caller(), request);
+    }
+
+    fn wanted(buyer: &Buyer) -> QuoteRequest {
+        QuoteRequest {
+            source: buyer.source,
             destination: buyer.destination,
             protocol: if buyer.is_steady() {
                 Protocol::Udp
@@ -139,15 +168,12 @@ impl World {
             rate_bps: buyer.rate_bps,
             payload: None,
             bounds: payflow_qos::Bounds::default(),
-            start_at: starts_at.map(|at| UnixMillis(at.millis())),
+            start_at: buyer.starts_at.map(|at| UnixMillis(at.millis())),
             duration_s: buyer.duration_s,
             class: None,
             max_price: None,
             refund_to: buyer.refund_to(),
-        };
-        let idempotency = Some(buyer.idempotency());
-        let request = Request::Quote { body, idempotency };
-        self.ask(buyer.number, buyer.caller(), request);
+        }
     }
 
     /// Asks for another rate or time for what is served.
@@ -213,8 +239,19 @@ impl World {
         let wallet = buyer.wallet();
         let transfer = match &buyer.payment {
             Some(transfer) => transfer.clone(),
-            None => self.transfer_to(&wallet, &asset, &terms.pay_to, Amount(amount)),
+            None if buyer.members.is_empty() => {
+                self.transfer_to(&wallet, &asset, &terms.pay_to, Amount(amount))
+            }
+            None => self.transfer_to_all(buyer, &asset, amount),
         };
+        for member in &buyer.members {
+            let waits = |it: &&mut Buyer| it.step == Step::Base && it.quote.is_some();
+            if let Some(member) = self.buyers.get_mut(*member).filter(waits) {
+                member.step = Step::Watch;
+                let number = member.number;
+                self.look_again(number, Duration::from_secs(2));
+            }
+        }
         let shown = match buyer.habit {
             Habit::Steals => self.somebody_elses(buyer.number),
             Habit::Invents => Some(TxDigest::from("tx0")),
@@ -306,6 +343,27 @@ impl World {
         self.ledger.pay(from, coin, to, amount)
     }
 
+    /// One transaction for a group: that much for its first flow, the price for the others. Who pays too little may leave the
+    /// last one out instead.
+    fn transfer_to_all(&mut self, buyer: &Buyer, asset: &Asset, first: u64) -> Transfer {
+        let numbers = [buyer.number].into_iter().chain(buyer.members.clone());
+        let flows = numbers.filter_map(|it| self.buyers.get(it)?.quote.as_ref());
+        let mut lines: Vec<(Address, Amount)> = flows
+            .map(|quote| (quote.payment.pay_to.clone(), quote.payment.price))
+            .collect();
+        let leaves_out = buyer.habit == Habit::Short && self.chance.happens(500);
+        if leaves_out {
+            lines.pop();
+        } else if let Some((_, amount)) = lines.first_mut() {
+            *amount = Amount(first);
+        }
+        let sum = lines.iter().map(|(_, amount)| amount.0).sum::<u64>();
+        let change = self.chance.between(0, 5);
+        let wallet = buyer.wallet();
+        let coin = self.ledger.mint(&wallet, asset, Amount(sum + change));
+        self.ledger.pay_all(&wallet, coin, &lines)
+    }
+
     pub(super) fn somebody_elses(&mut self, number: usize) -> Option<TxDigest> {
         let others: Vec<TxDigest> = self
             .buyers
@@ -345,35 +403,53 @@ impl World {
         let Some(buyer) = self.buyers.get_mut(number) else {
             return;
         };
-        if let Ok(Answer::Quote(quote)) = &reply {
-            // Also an answer for which the buyer has not waited.
+        // Also an answer for which the buyer has not waited.
+        let documents: Vec<QuoteDocument> = match &reply {
+            Ok(Answer::Quote(quote)) => vec![quote.document.clone()],
+            Ok(Answer::Group(group)) => group.quotes.iter().map(|it| it.document.clone()).collect(),
+            _ => Vec::new(),
+        };
+        let mut numbers = vec![number];
+        numbers.extend(&buyer.members);
+        if !documents.is_empty() && documents.len() != numbers.len() {
+            let what = format!("buyer {number} wants {numbers:?}, and is offered {documents:?}");
+            self.observer.violations.push(what);
+            return;
+        }
+        for (flow, document) in numbers.iter().zip(&documents) {
+            let Some(flow) = self.buyers.get_mut(*flow) else {
+                continue;
+            };
             let sight = Sight {
                 fabric: &self.fabric,
                 ledger: &self.ledger,
                 disk: &self.disk,
             };
-            self.observer
-                .quoted(&quote.document, buyer, &sight, self.now);
+            self.observer.quoted(document, flow, &sight, self.now);
+            flow.quote.get_or_insert_with(|| document.clone());
         }
+        let Some(buyer) = self.buyers.get_mut(number) else {
+            return;
+        };
         if buyer.waiting != Some(id.0) {
             return;
         }
         buyer.waiting = None;
         match reply {
-            Ok(Answer::Quote(quote)) => {
+            Ok(Answer::Quote(_) | Answer::Group(_)) => {
                 let late = buyer.habit == Habit::Late;
                 buyer.step = Step::Pay;
-                buyer.quote = Some(quote.document.clone());
-                self.tell(|| {
-                    let document = &quote.document;
-                    format!(
-                        "buyer {number}: {} of {} bit/s for {} ms costs {}",
-                        document.id,
-                        document.rate_bps,
-                        document.duration_ms,
-                        document.payment.price
-                    )
-                });
+                for (flow, document) in numbers.iter().zip(documents) {
+                    self.tell(|| {
+                        format!(
+                            "buyer {flow}: {} of {} bit/s for {} ms costs {}",
+                            document.id,
+                            document.rate_bps,
+                            document.duration_ms,
+                            document.payment.price
+                        )
+                    });
+                }
                 let pause = if late {
                     self.chance.millis(14_000, 40_000)
                 } else {

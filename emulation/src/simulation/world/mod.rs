@@ -454,6 +454,7 @@ fn buyers(seed: u64, scenario: &Scenario) -> Vec<Buyer> {
         scenario.wishes.contains(&wish) && chance.happens(500)
     };
     let (changes, later) = (wishes(Wish::Change), wishes(Wish::Later));
+    let groups = wishes(Wish::Group);
     let whose = |number: usize| u64::try_from(number).unwrap_or_default();
     let mut buyers: Vec<Buyer> = (0..scenario.buyers)
         .map(|number| {
@@ -481,6 +482,24 @@ fn buyers(seed: u64, scenario: &Scenario) -> Vec<Buyer> {
                 buyer.step = Step::Done;
             }
             buyers.push(buyer);
+        }
+    }
+    for leader in 0..if groups { scenario.buyers } else { 0 } {
+        let mut chance = Chance::of(seed, "group", whose(leader));
+        let others = if chance.happens(300) {
+            chance.between(1, 4)
+        } else {
+            0
+        };
+        for _ in 0..others {
+            let number = buyers.len();
+            let Some(first) = buyers.get_mut(leader) else {
+                continue;
+            };
+            let member = Buyer::member(first, number, &mut chance);
+            first.members.push(number);
+            first.members_bps += member.rate_bps.div_ceil(1_000) * 1_000;
+            buyers.push(member);
         }
     }
     buyers

@@ -179,6 +179,31 @@ fn class_queues_that_are_lost_while_nothing_may_be_sold_are_missed() {
 }
 
 #[test]
+fn what_was_sold_across_a_switch_that_is_not_fit_any_more_keeps_its_class_queues() {
+    // The controller starts, finds a switch on which something was sold, and cannot know whether its queues are there still.
+    let mut lab = Lab::new(NetworkConfig::new([9; 32]), &[(1, 3)], &[]);
+    lab.switches.get_mut(&1).unwrap().meter_features.max_meter = 0;
+    lab.declare(port(1, 1), PortRole::Unsaid, Some(CAPACITY));
+    lab.connect(1);
+    lab.wait(2_000);
+    let ordered = (ONE, "s1-eth1".to_owned(), CAPACITY);
+    assert_eq!(lab.classes_ordered, [ordered.clone()]);
+    make_classes(&mut lab);
+    assert_eq!(sold(&lab), None, "and nothing more is sold there");
+    lab.wait(60_000);
+    assert_eq!(lab.classes_ordered, [], "once they are made, they are made");
+    // Where they are lost while nothing is sold, they are made again.
+    lab.input(NetworkInput::ClassesLost {
+        switch: ONE,
+        port_name: "s1-eth1".to_owned(),
+    });
+    assert_eq!(lab.classes_ordered, [ordered]);
+    make_classes(&mut lab);
+    assert!(!lab.network.has_lost_classes(ONE, "s1-eth1"));
+    assert_eq!(sold(&lab), None);
+}
+
+#[test]
 fn a_datapath_id_that_may_change_is_told_and_does_not_hinder() {
     let mut lab = lab(|_| ());
     configured(&mut lab, true, false);
