@@ -3,7 +3,7 @@
 CARGO ?= cargo
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test bench bench-criterion bench-programs bench-admission bench-packet-in bench-flood bench-install bench-vouchers bench-api bench-summary fuzz lint
+.PHONY: help setup demo test bench bench-criterion bench-programs bench-admission bench-packet-in bench-flood bench-install bench-vouchers bench-purchases bench-finality bench-api bench-summary fuzz lint
 
 help: ## Lists these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -34,7 +34,8 @@ BENCH := $(CURDIR)/target/bench
 TARGET := $(or $(CARGO_TARGET_DIR),$(CURDIR)/target)
 bench: ## How fast everything is; writes target/bench/summary.json
 	@rm -rf $(BENCH)/criterion $(BENCH)/programs
-	@$(MAKE) --no-print-directory bench-criterion bench-admission bench-packet-in bench-flood bench-install bench-vouchers bench-api
+	@$(MAKE) --no-print-directory bench-criterion bench-admission bench-packet-in bench-flood bench-install bench-vouchers \
+		bench-purchases bench-finality bench-api
 	@$(MAKE) --no-print-directory bench-summary
 
 # Short, so that it is run often: a second per bench.
@@ -61,6 +62,12 @@ bench-install: setup bench-programs ## How fast everything sold is back on switc
 
 bench-vouchers: bench-programs ## How many vouchers of prepaid accounts a second, against how many signatures can be checked
 	$(TARGET)/release/bench-vouchers $(BENCH)/programs/vouchers.json
+
+bench-purchases: setup bench-programs ## How many purchases a second from prepaid accounts, on switches and durable
+	$(TARGET)/release/bench-purchases $(BENCH)/programs/purchases.json
+
+bench-finality: setup bench-programs ## What the controller adds to the ledger's own finality
+	$(TARGET)/release/bench-finality $(BENCH)/programs/finality.json
 
 bench-api: setup bench-programs ## How long a quote takes while ten thousand streams of events are open
 	$(TARGET)/release/bench-api $(BENCH)/programs/api.json

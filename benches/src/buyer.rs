@@ -13,7 +13,7 @@ use payflow_controller::{
     core::document::{QuoteDocument, ReservationView},
 };
 use payflow_payment::{
-    Signed,
+    Address, Amount, Signed, SignedTransaction, SigningKey,
     ledger::{iota::HostLedger, keys::Wallet},
 };
 use reqwest::Method;
@@ -39,6 +39,7 @@ pub struct Want {
 
 /// One buyer, enrolled with the operator.
 pub struct Buyer {
+    seed: [u8; 32],
     wallet: Wallet,
     key: Ed25519PrivateKey,
     ledger: HostLedger,
@@ -69,6 +70,7 @@ impl Buyer {
     pub fn numbered(number: u8, api: SocketAddr, tag: String, ledger: HostLedger) -> Self {
         let seed = seed(number);
         Self {
+            seed,
             wallet: Wallet::from_seed(seed),
             key: Ed25519PrivateKey::new(seed),
             ledger,
@@ -98,13 +100,13 @@ impl Buyer {
 
     /// Where it keeps its money.
     #[must_use]
-    pub fn address() -> payflow_payment::Address {
+    pub fn address() -> Address {
         Self::address_of(0)
     }
 
     /// Where the one with this number keeps its money.
     #[must_use]
-    pub fn address_of(number: u8) -> payflow_payment::Address {
+    pub fn address_of(number: u8) -> Address {
         Wallet::from_seed(seed(number)).address()
     }
 
@@ -142,7 +144,7 @@ impl Buyer {
         let begun = Instant::now();
         let quote = self.quote(want).await?;
         let quoted = begun.elapsed();
-        let payment = self.pay(&quote).await?;
+        let payment = self.pay(&quote.payment.pay_to, quote.payment.price).await?;
         let body = json!({ "quote": quote.id, "payment": { "transaction": payment } });
         let begun = Instant::now();
         let view = self
@@ -159,25 +161,38 @@ impl Buyer {
     pub async fn quote(&self, want: &Want) -> anyhow::Result<QuoteDocument> {
         let body = json!({
             "source": want.from, "destination": want.to, "protocol": "udp", "destination_port": want.port,
-            "rate_bps": want.rate_bps, "duration_s": want.duration_s, "refund_to": self.wallet.address(),
+            "rate_bps": want.rate_bps, "duration_s": want.duration_s, "refund_to": self.refund_to(),
         });
         let quote: Signed<QuoteDocument> =
             self.ask(Method::POST, "/v1/quotes", Some(&body)).await?;
         Ok(quote.document)
     }
 
-    async fn pay(
+    /// Where what it does not use goes.
+    pub(crate) fn refund_to(&self) -> Address {
+        self.wallet.address()
+    }
+
+    /// What signs its vouchers: the key of its wallet.
+    pub(crate) fn signing_key(&self) -> SigningKey {
+        SigningKey::from_seed(self.seed)
+    }
+
+    /// Hands a payment to the ledger itself. Whoever cares sees what became of it.
+    pub(crate) async fn submit(&self, payment: &SignedTransaction) {
+        self.ledger.submit(payment).await;
+    }
+
+    /// Signs a payment.
+    pub(crate) async fn pay(
         &self,
-        quote: &QuoteDocument,
-    ) -> anyhow::Result<payflow_payment::SignedTransaction> {
+        to: &Address,
+        amount: Amount,
+    ) -> anyhow::Result<SignedTransaction> {
         let begun = Instant::now();
         loop {
             // Coins of the last purchase may still be on their way.
-            match self
-                .ledger
-                .pay(&self.wallet, &quote.payment.pay_to, quote.payment.price)
-                .await
-            {
+            match self.ledger.pay(&self.wallet, to, amount).await {
                 Ok(payment) => return Ok(payment),
                 Err(error) if begun.elapsed() > Duration::from_secs(10) => return Err(error.into()),
                 Err(_) => tokio::time::sleep(Duration::from_millis(5)).await,
@@ -185,7 +200,7 @@ impl Buyer {
         }
     }
 
-    async fn ask<T: serde::de::DeserializeOwned>(
+    pub(crate) async fn ask<T: serde::de::DeserializeOwned>(
         &self,
         method: Method,
         path: &str,

@@ -10,7 +10,7 @@ use std::{
 use anyhow::{Context as _, bail};
 use rust_openflow::{
     BundleCommand, BundleControl, BundleFlags, EncodeError, FlowEntry, FlowFilter, FlowStats,
-    Input, Message, MeterCommand, MeterConfig, MeterId, MeterMod, MultipartFlags,
+    Input, Instruction, Message, MeterCommand, MeterConfig, MeterId, MeterMod, MultipartFlags,
     MultipartReplyBody, MultipartRequest, MultipartRequestBody, Output, SessionConfig,
     SwitchSession, bundle_add,
 };
@@ -64,13 +64,7 @@ impl Sold {
     pub fn messages(&self, bundled: bool) -> Result<Vec<u8>, EncodeError> {
         let mut bytes = Vec::new();
         for meter in self.meters.values() {
-            let meter = MeterMod {
-                command: MeterCommand::ADD,
-                flags: meter.flags,
-                meter_id: meter.meter_id,
-                bands: meter.bands.clone(),
-            };
-            Message::MeterMod(meter).encode(POURED, &mut bytes)?;
+            add_meter(meter).encode(POURED, &mut bytes)?;
         }
         Message::BarrierRequest.encode(POURED, &mut bytes)?;
         let adds = self
@@ -101,6 +95,56 @@ impl Sold {
         }
         Ok(bytes)
     }
+}
+
+/// Half a round: what goes into a switch before a barrier.
+type Half = Vec<u8>;
+
+impl Sold {
+    /// The messages that make a switch hold this, in rounds of some reservations, each in two halves as a purchase needs them:
+    /// meters, and entries of flows that do not begin here; then entries of flows that do, which use meters.
+    ///
+    /// # Errors
+    /// None for what a switch has told.
+    pub fn rounds(&self, reservations: usize) -> Result<Vec<[Half; 2]>, EncodeError> {
+        let mut by_reservation: BTreeMap<u64, Vec<&FlowEntry>> = BTreeMap::new();
+        for entry in &self.entries {
+            let number = entry.cookie & RESERVATION_MASK;
+            by_reservation.entry(number).or_default().push(entry);
+        }
+        let entries: Vec<_> = by_reservation.into_values().collect();
+        let mut rounds = Vec::new();
+        for entries in entries.chunks(reservations.max(1)) {
+            let [mut first, mut second] = [Vec::new(), Vec::new()];
+            for entry in entries.iter().flatten() {
+                let meter = entry.instructions.iter().find_map(|it| match it {
+                    Instruction::Meter(id) => self.meters.get(id),
+                    _ => None,
+                });
+                if let Some(meter) = meter {
+                    add_meter(meter).encode(POURED, &mut first)?;
+                }
+                let add = Message::FlowMod(entry.to_add().hard_timeout_s(self.timeout_s));
+                let half = if meter.is_some() {
+                    &mut second
+                } else {
+                    &mut first
+                };
+                add.encode(POURED, half)?;
+            }
+            rounds.push([first, second]);
+        }
+        Ok(rounds)
+    }
+}
+
+fn add_meter(meter: &MeterConfig) -> Message {
+    Message::MeterMod(MeterMod {
+        command: MeterCommand::ADD,
+        flags: meter.flags,
+        meter_id: meter.meter_id,
+        bands: meter.bands.clone(),
+    })
 }
 
 impl<S: Read + Write> Client<S> {

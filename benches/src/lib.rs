@@ -8,6 +8,7 @@
 //! | [`demand`] | networks without switches, and what is asked of them |
 //! | [`client`] | the other end of an OpenFlow connection to a switch, without any policy |
 //! | [`buyer`] | somebody who buys |
+//! | [`prepaid`] | somebody who buys from a prepaid account |
 //! | [`market`] | a controller that has sold many flows on real switches |
 //! | [`reflector`] | the least a controller can do: every packet goes back |
 //! | [`program`] | a program under measurement: started, watched, ended |
@@ -21,6 +22,7 @@ pub mod demand;
 pub mod load;
 pub mod market;
 pub mod open_vswitch;
+pub mod prepaid;
 pub mod program;
 pub mod reflector;
 pub mod report;

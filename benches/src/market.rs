@@ -5,7 +5,7 @@
 
 use std::{
     net::SocketAddr,
-    path::Path,
+    path::{Path, PathBuf},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -13,13 +13,14 @@ use std::{
 use anyhow::{Context as _, bail};
 use payflow_controller::api::signature::audience;
 use payflow_payment::{
-    Amount,
+    Amount, ChainId,
     ledger::{
         Ledger as _,
         dev::{DevLedger, Handle, serve},
         iota::{HostLedger, IotaLedger},
         keys::Keyring,
     },
+    voucher::Payee,
 };
 
 use crate::{
@@ -30,12 +31,11 @@ use crate::{
     program::{PATIENCE, free_address},
 };
 
-/// Who buy at the same time.
-const BUYERS: u8 = 8;
-/// Between two checkpoints; every purchase waits for one.
-const CHECKPOINTS: Duration = Duration::from_millis(5);
 /// What each of them and the treasury get, in nanos.
 const MONEY: Amount = Amount(1_000_000_000_000_000);
+/// Between taking the controller away from the switches and giving them one again: what the loss meant to the controller
+/// is written down then.
+const REST: Duration = Duration::from_secs(1);
 /// Of every link: its class buffers take the bursts of some hundred thousand small flows.
 const CAPACITY: &str = "100Gbit";
 /// Frame bits per second of every flow, and how long it lasts, in seconds.
@@ -43,6 +43,27 @@ const RATE_BPS: u64 = 8_000;
 const DURATION_S: u64 = 6 * 3_600;
 /// The first port at which flows arrive.
 const FIRST_PORT: usize = 1_024;
+
+/// What differs between benches.
+#[derive(Clone, Copy, Debug)]
+pub struct Terms<'a> {
+    /// Who buy at the same time.
+    pub buyers: u8,
+    /// Between two checkpoints; whoever pays with a transaction waits for one.
+    pub checkpoints: Duration,
+    /// More in the controller's configuration: keys before the first table.
+    pub more: &'a str,
+}
+
+impl Default for Terms<'_> {
+    fn default() -> Self {
+        Self {
+            buyers: 8,
+            checkpoints: Duration::from_millis(5),
+            more: "",
+        }
+    }
+}
 
 /// Controller, switches, ledger and buyers.
 pub struct Market {
@@ -53,9 +74,11 @@ pub struct Market {
     buyers: Vec<Buyer>,
     sold: usize,
     runs: usize,
-    dir: std::path::PathBuf,
+    dir: PathBuf,
+    keys: Arc<Keyring>,
+    chain_id: ChainId,
     // Dropped last.
-    _ledger: Handle,
+    ledger: Handle,
 }
 
 impl Market {
@@ -64,24 +87,29 @@ impl Market {
     /// # Errors
     /// Something of it cannot be started.
     pub async fn open(dir: &Path) -> anyhow::Result<Self> {
-        Self::open_with(dir, "").await
+        Self::open_with(dir, Terms::default()).await
     }
 
-    /// The same, with more in the controller's configuration: keys before the first table.
+    /// The same on these terms.
     ///
     /// # Errors
     /// Something of it cannot be started.
-    pub async fn open_with(dir: &Path, more: &str) -> anyhow::Result<Self> {
+    pub async fn open_with(dir: &Path, terms: Terms<'_>) -> anyhow::Result<Self> {
         let dev = DevLedger::open(None)?;
         let any = SocketAddr::from(([127, 0, 0, 1], 0));
-        let ledger = serve(dev.clone(), any, any, CHECKPOINTS).await?;
+        let ledger = serve(dev.clone(), any, any, terms.checkpoints).await?;
         private_dir(&dir.join("data"))?;
-        let keys = Arc::new(Keyring::create(&dir.join("data/operator.key"))?);
+        let keys = Arc::new(Keyring::create(&dir.join("data/operator.key"), None)?);
         let operator = IotaLedger::new(&ledger.grpc_url(), dev.chain_id(), keys.clone())?;
         dev.fund(&operator.treasury_address(), MONEY)?;
         let bridges = Bridges::start(dir, 3, 1)?;
-        let mut config = more.to_owned() + &bridges.config(CAPACITY);
-        for number in 0..BUYERS {
+        // What the ledger says is verified, as it is for an operator.
+        let committee = dir.join("committee.json");
+        std::fs::write(&committee, dev.committee(0).to_json())?;
+        let mut config = format!("ledger.committee = \"{}\"\n", committee.display());
+        config += terms.more;
+        config += &bridges.config(CAPACITY);
+        for number in 0..terms.buyers {
             // One coin is enough: the change of a payment pays the next.
             dev.fund(&Buyer::address_of(number), MONEY)?;
             config += &Buyer::enrolment_of(number);
@@ -92,7 +120,7 @@ impl Market {
         bridges.connect(controller.openflow)?;
         let tag = audience(&keys.document_key().public_key());
         let api = controller.http.context("the API's address")?;
-        let buyers = (0..BUYERS).map(|number| {
+        let buyers = (0..terms.buyers).map(|number| {
             let wallet = HostLedger::new(&url, dev.chain_id())?;
             anyhow::Ok(Buyer::numbered(number, api, tag.clone(), wallet))
         });
@@ -103,12 +131,17 @@ impl Market {
             sold: 0,
             runs: 0,
             dir: dir.to_owned(),
-            _ledger: ledger,
+            keys,
+            chain_id: dev.chain_id(),
+            ledger,
         })
     }
 
     /// Waits until everything can be bought: links have to be proven and hosts to be learned first.
-    async fn learn(&self) -> anyhow::Result<()> {
+    ///
+    /// # Errors
+    /// It cannot, for too long.
+    pub async fn learn(&self) -> anyhow::Result<()> {
         let begun = Instant::now();
         let buyer = self.buyers.first().context("nobody buys")?;
         loop {
@@ -142,7 +175,18 @@ impl Market {
         });
         futures::future::try_join_all(shares).await?;
         self.sold = count;
-        let wanted = Wanted::of(count);
+        self.until_held(Wanted::of(count))
+    }
+
+    /// Waits until the switches hold so many entries and meters of reservations in all, and no others. Gives what they hold.
+    ///
+    /// # Errors
+    /// They do not.
+    pub fn until_only(&self, entries: usize, meters: usize) -> anyhow::Result<Vec<Sold>> {
+        self.until_held(Wanted { entries, meters })
+    }
+
+    fn until_held(&self, wanted: Wanted) -> anyhow::Result<Vec<Sold>> {
         let mut clients = self.clients()?;
         let begun = Instant::now();
         loop {
@@ -159,8 +203,54 @@ impl Market {
                     self.controller.program.log()
                 );
             }
-            tokio::time::sleep(Duration::from_millis(200)).await;
+            std::thread::sleep(Duration::from_millis(200));
         }
+    }
+
+    /// Those who buy; nobody is left here.
+    pub fn take_buyers(&mut self) -> Vec<Buyer> {
+        std::mem::take(&mut self.buyers)
+    }
+
+    /// To whom vouchers are said.
+    #[must_use]
+    pub fn payee(&self) -> Payee {
+        Payee {
+            chain_id: self.chain_id.clone(),
+            operator: self.keys.document_key().public_key(),
+        }
+    }
+
+    /// Another client of the same ledger, which verifies no signatures.
+    ///
+    /// # Errors
+    /// None for an address that was served.
+    pub fn ledger_client(&self) -> anyhow::Result<IotaLedger> {
+        let url = self.ledger.grpc_url();
+        Ok(IotaLedger::new(
+            &url,
+            self.chain_id.clone(),
+            self.keys.clone(),
+        )?)
+    }
+
+    /// Where the controller keeps its journal.
+    #[must_use]
+    pub fn data_dir(&self) -> PathBuf {
+        self.dir.join("data")
+    }
+
+    /// Empties the switches, and leaves them without a controller until nobody is busy any more.
+    ///
+    /// # Errors
+    /// Open vSwitch says no.
+    pub fn empty_switches(&mut self) -> anyhow::Result<()> {
+        self.bridges.disconnect()?;
+        self.bridges.kill()?;
+        self.bridges.launch()?;
+        self.bridges.management()?;
+        std::thread::sleep(REST);
+        Ok(())
     }
 
     /// Asks for a quote under a number, which holds capacity for some seconds and is not paid.
@@ -226,6 +316,20 @@ impl Wanted {
         let meters = held.iter().map(|it| it.meters.len()).sum();
         self == Self { entries, meters }
     }
+}
+
+/// What is bought under this number where every flow crosses all three bridges.
+///
+/// # Errors
+/// There are no more ports.
+pub fn across(number: usize) -> anyhow::Result<Want> {
+    Ok(Want {
+        from: Bridges::address(1, 1).into(),
+        to: Bridges::address(3, 1).into(),
+        port: u16::try_from(FIRST_PORT + number).context("there are no more ports")?,
+        rate_bps: RATE_BPS,
+        duration_s: DURATION_S,
+    })
 }
 
 /// What is bought under this number.

@@ -1,6 +1,6 @@
 //! Results as JSON, and what is needed to read them.
 
-use std::{fs, path::Path};
+use std::{fs, path::Path, time::Duration};
 
 use anyhow::Context as _;
 use serde::Serialize;
@@ -94,6 +94,32 @@ impl Target {
     }
 }
 
+/// How long something took, most of the time and at worst but for one in a hundred.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Latency {
+    /// Half took no longer.
+    pub p50_ms: f64,
+    /// 99 % took no longer.
+    pub p99_ms: f64,
+}
+
+impl Latency {
+    /// Of these.
+    #[must_use]
+    pub fn of(mut took: Vec<Duration>) -> Self {
+        took.sort_unstable();
+        let at = |per_mille: usize| {
+            let index = (took.len() * per_mille / 1_000).min(took.len().saturating_sub(1));
+            took.get(index)
+                .map_or(0.0, |it| rounded(it.as_secs_f64() * 1e3))
+        };
+        Self {
+            p50_ms: at(500),
+            p99_ms: at(990),
+        }
+    }
+}
+
 /// The middle one; of an even number, the upper of the two. Zero of nothing.
 #[must_use]
 pub fn median(mut values: Vec<f64>) -> f64 {
@@ -126,6 +152,14 @@ pub fn write(file: &Path, results: &impl Serialize) -> anyhow::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn of_a_hundred_latencies_the_worst_is_the_99th() {
+        let took = (1..=100).rev().map(Duration::from_millis).collect();
+        let Latency { p50_ms, p99_ms } = Latency::of(took);
+        assert_eq!((p50_ms, p99_ms), (51.0, 100.0));
+        assert_eq!(Latency::of(Vec::new()).p99_ms, 0.0);
+    }
 
     #[test]
     fn medians_and_digits() {

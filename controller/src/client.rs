@@ -15,7 +15,7 @@
 //! let known = client.well_known().await?;
 //! // Compare known.operator_key with what you were told otherwise, and only then sign for it.
 //! let client = client.with_identity(Identity::Buyer {
-//!     wallet: HostWallet::load("h1.key".as_ref())?,
+//!     wallet: HostWallet::load("h1.key".as_ref(), None)?,
 //!     tag: audience(&known.operator_key),
 //! });
 //! let view: ReservationView = client.get("/v1/reservations/r1").await?;

@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use payflow_payment::{Amount, ChainId};
+use payflow_payment::{Amount, ChainId, ledger::keys::Passphrase};
 use payflow_qos::{
     BitRate, PerMille, SwitchId, Tariff,
     price::{Following, Pricing},
@@ -45,6 +45,9 @@ pub use reload::Reload;
 pub struct Config {
     /// `data_dir`: the journal, the keys and the embedded ledger; made with mode 0700 when missing.
     pub data_dir: DataDir,
+    /// What the operator's key is under, if it is; never in the file. `payflow controller --passphrase-file` and others say
+    /// where it is read from.
+    pub operator_passphrase: Option<Passphrase>,
     /// `[openflow]`: where switches connect.
     pub openflow: OpenFlowConfig,
     /// `[http]`: where the API is served.

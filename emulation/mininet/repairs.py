@@ -65,10 +65,15 @@ def enlarge_packet_sockets(pid):
 
 
 class Repairs:
-    """Brings sockets, leaves and the egress map to what they must be. Applying twice changes nothing."""
+    """Brings sockets, leaves and the egress map to what they must be. Applying twice changes nothing.
 
-    def __init__(self, leaf_limits=None):
+    `only` names the devices that are ours, in a network namespace that is not; without it all are.
+    """
+
+    def __init__(self, leaf_limits=None, only=None):
         self.leaf_limits = dict(LEAF_LIMITS, **(leaf_limits or {}))
+        self.only = only
+        self.removed = False
         self.mapped = None          # the devices that the egress map covers now
         self.egress_hook = True
         self.lock = threading.Lock()
@@ -76,14 +81,24 @@ class Repairs:
     def apply(self):
         """What was found: the number of packet sockets and the devices with classes."""
         with self.lock:
+            if self.removed:
+                return None
             with open(RUN + '/ovs-vswitchd.pid', encoding='ascii') as file:
                 sockets = enlarge_packet_sockets(int(file.read()))
             qdiscs = json.loads(run('tc', '-j', 'qdisc', 'show'))
-            devices = sorted(q['dev'] for q in qdiscs if q['kind'] == 'htb' and q.get('root') and q['handle'] == '1:')
+            devices = sorted(q['dev'] for q in qdiscs if q['kind'] == 'htb' and q.get('root') and q['handle'] == '1:'
+                             and (self.only is None or q['dev'] in self.only()))
             for device in devices:
                 self._leaves(device, [q for q in qdiscs if q['dev'] == device])
             self._classify(devices)
             return {'packet_sockets': sockets, 'devices': devices, 'egress_hook': self.egress_hook}
+
+    def remove(self):
+        """Takes the egress map away, for good. The rest goes with the ports."""
+        with self.lock:
+            self.removed = True
+            if self.mapped:
+                run('nft', 'delete', 'table', 'netdev', NFT_TABLE)
 
     def _leaves(self, device, qdiscs):
         present = {q['parent']: (q['kind'], q.get('options', {}).get('limit')) for q in qdiscs if 'parent' in q}

@@ -17,6 +17,8 @@ from mininet.node import OVSSwitch
 from mininet.topo import Topo
 from mininet.util import errRun, quietRun
 
+import wire
+
 MBIT = 1_000_000
 HOST_BPS = 1000 * MBIT
 INTRUDER_PORT = 90
@@ -35,15 +37,25 @@ def mac_of(number):
 
 
 class CapacityLink(Link):
-    """A veth pair that knows its capacity in frame bits per second, or in Mbit/s as `bw`, and its role ('trunk', 'host' or None)."""
+    """A veth pair that knows its capacity in frame bits per second, or in Mbit/s as `bw`, and its role ('trunk', 'host' or None).
 
-    def __init__(self, node1, node2, capacity_bps=None, role=None, bw=None, **params):
+    `delay`, `jitter`, `loss` and `max_queue_size` are those of Mininet's TCLink, and kept where the kernel has netem."""
+
+    def __init__(self, node1, node2, capacity_bps=None, role=None, bw=None, delay=None, jitter=None, loss=None,
+                 max_queue_size=None, **params):
+        self.netem = wire.netem_words(delay, jitter, loss, max_queue_size)
         Link.__init__(self, node1, node2, **params)
         if capacity_bps is None and bw:
             capacity_bps = round(float(bw) * MBIT)
         for intf in (self.intf1, self.intf2):
             intf.payflow_capacity_bps = capacity_bps
             intf.payflow_role = role
+
+    def makeIntfPair(self, intfname1, intfname2, addr1=None, addr2=None, node1=None, node2=None, deleteIntfs=True):
+        if self.netem and node1 and node2 and wire.netem_works():
+            wire.lay(node1, intfname1, addr1, node2, intfname2, addr2, self.netem)
+            return None
+        return Link.makeIntfPair(intfname1, intfname2, addr1, addr2, node1, node2, deleteIntfs)
 
 
 class PayflowSwitch(OVSSwitch):
@@ -53,7 +65,8 @@ class PayflowSwitch(OVSSwitch):
     """
 
     def __init__(self, name, **params):
-        OVSSwitch.__init__(self, name, failMode='secure', protocols='OpenFlow13', **params)
+        params.update(failMode='secure', protocols='OpenFlow13')
+        OVSSwitch.__init__(self, name, **params)
 
     @classmethod
     def setup(cls):

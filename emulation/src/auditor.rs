@@ -70,7 +70,7 @@ pub fn audit(args: &AuditorArgs) -> anyhow::Result<Audit> {
 async fn ask(args: &AuditorArgs) -> anyhow::Result<Audit> {
     let chain_id = IotaLedger::discover_chain_id(&args.url).await?;
     let keys = match &args.operator_key {
-        Some(path) => Keyring::load(path)?,
+        Some(path) => Keyring::load(path, None)?,
         None => Keyring::from_seed([0; 32]),
     };
     let ledger = IotaLedger::new(&args.url, chain_id, Arc::new(keys))?;

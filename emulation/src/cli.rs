@@ -11,7 +11,7 @@ use clap::{Parser, Subcommand};
 use crate::auditor;
 use crate::demo;
 use crate::experiment::pricing;
-use crate::mininet::{Given, Lab, LabConfig, Regular, Topology};
+use crate::mininet::{Given, Lab, LabConfig, Regular, Topology, script};
 use crate::scenario::{self, Scenario};
 use crate::selftest;
 use crate::simulate;
@@ -60,6 +60,8 @@ enum Command {
         #[command(flatten)]
         reading: Reading,
     },
+    /// Runs a Mininet script as it is, with PayFlow's controller, switches and links in its network, in namespaces of its own
+    Mininet(script::ScriptArgs),
     /// A scenario on real switches, or an experiment; writes report.json and plots into target/lab/NAME
     #[command(subcommand)]
     Run(Run),
@@ -172,6 +174,7 @@ pub fn run() -> anyhow::Result<()> {
             },
         ),
         Command::Demo { dir } => run_demo(dir),
+        Command::Mininet(args) => script::run(&args),
         Command::Run(Run::Scenario(scenario)) => scenario::run(&scenario),
         Command::Run(Run::Pricing(args)) => pricing::run(&args),
         Command::Simulate(args) => simulate::run(&args),

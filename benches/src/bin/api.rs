@@ -20,7 +20,7 @@ use anyhow::{Context as _, bail, ensure};
 use futures::{StreamExt as _, stream::FuturesUnordered};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use payflow_benches::{
-    market::Market,
+    market::{Market, Terms},
     program::PATIENCE,
     report::{self, Machine, Target, rounded},
 };
@@ -121,7 +121,11 @@ async fn measure(load: Load, file: &Path) -> anyhow::Result<Results> {
         "http.max_connections = {connections}\nhttp.max_connections_per_host = {connections}\n\
          http.max_streams = {connections}\nhttp.max_streams_per_host = {connections}\n"
     );
-    let mut market = Market::open_with(dir.path(), &config).await?;
+    let terms = Terms {
+        more: &config,
+        ..Terms::default()
+    };
+    let mut market = Market::open_with(dir.path(), terms).await?;
     market.sell(FOLLOWED).await?;
     let api = market.controller.http.context("the API's address")?;
     let token = std::fs::read_to_string(dir.path().join("data/operator.token"))?;

@@ -94,7 +94,7 @@ async fn measure(purchases: usize) -> anyhow::Result<Results> {
     let any = "127.0.0.1:0".parse()?;
     let ledger = serve(dev.clone(), any, any, CHECKPOINTS).await?;
     private_dir(&dir.join("data"))?;
-    let keys = Arc::new(Keyring::create(&dir.join("data/operator.key"))?);
+    let keys = Arc::new(Keyring::create(&dir.join("data/operator.key"), None)?);
     let operator = IotaLedger::new(&ledger.grpc_url(), dev.chain_id(), keys.clone())?;
     // One coin is enough: the change of a payment pays the next.
     for address in [operator.treasury_address(), Buyer::address()] {

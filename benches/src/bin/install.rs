@@ -26,9 +26,6 @@ use serde::Serialize;
 const USAGE: &str = "usage: bench-install [--reservations N] [--turns N] FILE";
 /// Between two questions to a switch.
 const POLL: Duration = Duration::from_millis(20);
-/// Between taking the controller away from the switches and giving them one again: what the loss meant to the controller
-/// is written down then.
-const REST: Duration = Duration::from_secs(1);
 /// How long an installation may take.
 const LIMIT: Duration = Duration::from_secs(120);
 /// Both sides are there, until the tables are.
@@ -177,21 +174,11 @@ fn told<T: std::fmt::Debug>(what: &str, measured: T) -> T {
     measured
 }
 
-/// Empties the switches, and leaves them without a controller until nobody is busy any more.
-fn empty(market: &mut Market) -> anyhow::Result<()> {
-    market.bridges.disconnect()?;
-    market.bridges.kill()?;
-    market.bridges.launch()?;
-    market.bridges.management()?;
-    std::thread::sleep(REST);
-    Ok(())
-}
-
 /// The raw limit.
 fn pour(market: &mut Market, sold: &[Sold], bundled: bool) -> anyhow::Result<Turn> {
     let messages = sold.iter().map(|it| it.messages(bundled));
     let messages: Vec<_> = messages.collect::<Result<_, _>>()?;
-    empty(market)?;
+    market.empty_switches()?;
     let listener = TcpListener::bind("127.0.0.1:0")?;
     let address = listener.local_addr()?;
     let mut clients = market.clients()?;
@@ -235,7 +222,7 @@ fn pour_all(listener: &TcpListener, messages: &[Vec<u8>]) -> anyhow::Result<Dura
 
 /// The same by the controller.
 fn reinstall(market: &mut Market, sold: &[Sold]) -> anyhow::Result<Turn> {
-    empty(market)?;
+    market.empty_switches()?;
     let mut clients = market.clients()?;
     let before = market.controller.program.cpu()?;
     let address = market.controller.openflow;

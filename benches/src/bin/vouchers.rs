@@ -21,7 +21,7 @@ use anyhow::{Context as _, bail, ensure};
 use payflow_benches::{
     contestant::{Running, private_dir, start_payflow_again, start_payflow_at},
     program::{PATIENCE, free_address},
-    report::{self, Machine, Target, median, rounded},
+    report::{self, Latency, Machine, Target, median, rounded},
 };
 use payflow_controller::{
     api::signature::{self, Message, MessageSigner, Parameters, audience},
@@ -57,12 +57,6 @@ const CHECKPOINTS: Duration = Duration::from_millis(20);
 const SHARE: f64 = 0.6;
 const P99_MS: f64 = 10.0;
 const COMMITS: usize = 200;
-
-#[derive(Clone, Copy, Debug, Serialize)]
-struct Latency {
-    p50_ms: f64,
-    p99_ms: f64,
-}
 
 /// What one setting came to.
 #[derive(Clone, Debug, Serialize)]
@@ -218,20 +212,7 @@ async fn commit(dir: &Path) -> anyhow::Result<Latency> {
             .await?;
         took.push(begun.elapsed());
     }
-    Ok(latency(took))
-}
-
-fn latency(mut took: Vec<Duration>) -> Latency {
-    took.sort_unstable();
-    let at = |per_mille: usize| {
-        let index = (took.len() * per_mille / 1_000).min(took.len().saturating_sub(1));
-        took.get(index)
-            .map_or(0.0, |it| rounded(it.as_secs_f64() * 1e3))
-    };
-    Latency {
-        p50_ms: at(500),
-        p99_ms: at(990),
-    }
+    Ok(Latency::of(took))
 }
 
 /// The owner of one account.
@@ -273,7 +254,7 @@ impl Bank {
         let any = SocketAddr::from(([127, 0, 0, 1], 0));
         let ledger = serve(dev.clone(), any, any, CHECKPOINTS).await?;
         private_dir(&dir.join("data"))?;
-        let keys = Arc::new(Keyring::create(&dir.join("data/operator.key"))?);
+        let keys = Arc::new(Keyring::create(&dir.join("data/operator.key"), None)?);
         let operator = IotaLedger::new(&ledger.grpc_url(), dev.chain_id(), keys.clone())?;
         dev.fund(&operator.treasury_address(), MONEY)?;
         let owners: Vec<Owner> = (0..ACCOUNTS).map(owner).collect();
@@ -492,7 +473,7 @@ impl Bank {
             batch,
             connections,
             vouchers_per_s: rounded(count as f64 / seconds),
-            request: latency(took.into_iter().flatten().collect()),
+            request: Latency::of(took.into_iter().flatten().collect()),
             of_one_core_percent: 0.0,
             of_all_cores_percent: 0.0,
             controller_us: rounded(

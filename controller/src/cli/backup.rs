@@ -6,11 +6,11 @@ use std::{
 };
 
 use clap::Args;
-use payflow_payment::{SigningKey, ledger::keys::Keyring};
+use payflow_payment::{PublicKey, ledger::keys::Keyring};
 use payflow_qos::Time;
 use serde_json::json;
 
-use super::{Out, error::CliError, units::show_time};
+use super::{Out, error::CliError, passphrase::PassphraseArgs, units::show_time};
 use crate::{config::DataDir, driver};
 
 /// Of what a restored journal does not know.
@@ -41,6 +41,8 @@ pub(super) struct RestoreArgs {
     /// Put the journal that is there aside, and the copy in its place.
     #[arg(long)]
     replace: bool,
+    #[command(flatten)]
+    passphrase: PassphraseArgs,
 }
 
 /// Copies the journal, whether the controller runs or not.
@@ -56,7 +58,7 @@ pub(super) async fn backup(args: &BackupArgs, out: Out) -> Result<(), CliError> 
             copied.file.display(),
             copied.records,
             show_time(copied.last_recorded_at),
-            dir.join("operator.key").display()
+            dir.join(driver::OPERATOR_KEY).display()
         )
     })
 }
@@ -72,9 +74,9 @@ pub(super) async fn restore(args: &RestoreArgs, out: Out) -> Result<(), CliError
     let restored = driver::restore(&dir, &args.file, args.replace, now)
         .await
         .map_err(|error| failed(&error))?;
-    let key = key_there(&dir);
+    let key = key_there(&dir, &args.passphrase);
     let fits = match (&restored.copy.operator_key, &key) {
-        (Some(made), Some(key)) => Some(*made == key.to_string()),
+        (Some(made), Ok(Some(key))) => Some(*made == key.to_string()),
         _ => None,
     };
     let document = json!({ "restored": restored, "operator_key_fits": fits });
@@ -96,17 +98,34 @@ pub(super) async fn restore(args: &RestoreArgs, out: Out) -> Result<(), CliError
                 text +=
                     "\noperator.key is another one: put the one of the copy there before you start."
             }
-            None => text += "\noperator.key is not there: put it there before you start.",
+            None => match &key {
+                Ok(None) => {
+                    text += "\noperator.key is not there: put it there before you start.";
+                }
+                Ok(Some(_)) => {}
+                Err(reason) => {
+                    text += &format!("\nIt was not looked whether operator.key fits: {reason}.");
+                }
+            },
         }
         format!("{text}\n{WARNING}")
     })
 }
 
-/// The key that signs documents, if the seed is there and can be read.
-fn key_there(dir: &Path) -> Option<payflow_payment::PublicKey> {
-    let keys = Keyring::load(&dir.join("operator.key")).ok()?;
-    let key: SigningKey = keys.document_key();
-    Some(key.public_key())
+/// The key that signs documents, if the seed is there. Nobody is asked for its passphrase: the journal is back already.
+fn key_there(dir: &Path, passphrase: &PassphraseArgs) -> Result<Option<PublicKey>, CliError> {
+    let file = dir.join(driver::OPERATOR_KEY);
+    if !file.exists() {
+        return Ok(None);
+    }
+    let passphrase = if passphrase.is_given() {
+        passphrase.of(&file)?
+    } else {
+        None
+    };
+    let keys = Keyring::load(&file, passphrase.as_ref())
+        .map_err(|error| CliError::Failed(error.to_string()))?;
+    Ok(Some(keys.document_key().public_key()))
 }
 
 fn data_dir(given: Option<&PathBuf>) -> PathBuf {

@@ -745,8 +745,8 @@ mod tests {
     async fn a_payment_whose_outcome_is_not_known_is_handed_over_again_and_not_made_again() {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("wallet.key");
-        Wallet::create(&file).unwrap();
-        let wallet = HostWallet::load(&file).unwrap();
+        Wallet::create(&file, None).unwrap();
+        let wallet = HostWallet::load(&file, None).unwrap();
         let ledger = DevLedger::open(None).unwrap();
         let any = "127.0.0.1:0".parse().unwrap();
         let serving = dev::serve(ledger.clone(), any, any, dev::DEFAULT_CHECKPOINT_INTERVAL)
@@ -839,8 +839,8 @@ mod tests {
     async fn nothing_is_paid_above_the_maximum() {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("wallet.key");
-        Wallet::create(&file).unwrap();
-        let wallet = HostWallet::load(&file).unwrap();
+        Wallet::create(&file, None).unwrap();
+        let wallet = HostWallet::load(&file, None).unwrap();
         let mut document = quote_document();
         document["buyer"] = json!(wallet.buyer());
         document["payment"]["refund_to"] = json!(wallet.address());

@@ -26,6 +26,7 @@ mod generate;
 mod logging;
 mod metered;
 mod operator;
+mod passphrase;
 mod purchase;
 mod receipts;
 mod serve;
@@ -131,6 +132,9 @@ enum Command {
     /// A host's key and coins.
     #[command(subcommand)]
     Wallet(wallet::WalletCommand),
+    /// Key files under a passphrase.
+    #[command(subcommand)]
+    Key(passphrase::KeyCommand),
     /// Ask what bandwidth would cost; nothing is held or paid.
     Price(buy::PriceArgs),
     /// Ask for a quote, which holds the capacity for some seconds; nothing is paid.
@@ -277,6 +281,7 @@ async fn run(cli: Cli, out: Out) -> Result<(), CliError> {
         Command::StopSelling(args) => operator::sell(&args, false, common, out).await,
         Command::ResumeSelling(args) => operator::sell(&args, true, common, out).await,
         Command::Wallet(command) => wallet::run(command, common, out).await,
+        Command::Key(command) => passphrase::run(command, out),
         Command::Price(args) => buy::price(args, common, out).await,
         Command::Quote(args) => buy::quote(args, common, out).await,
         Command::Reserve(args) => buy::reserve(args, common, out).await,

@@ -273,8 +273,8 @@ mod tests {
 
     fn wallet(dir: &Path) -> HostWallet {
         let path = dir.join("wallet.key");
-        Wallet::create(&path).unwrap();
-        HostWallet::load(&path).unwrap()
+        Wallet::create(&path, None).unwrap();
+        HostWallet::load(&path, None).unwrap()
     }
 
     fn purchase(api: &str) -> Unfinished {

@@ -13,6 +13,7 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use payflow_payment::ledger::{
     dev::{self, BANNER, DEFAULT_CHECKPOINT_INTERVAL, DevLedger, serve},
     iota::IotaLedger,
+    keys::Passphrase,
 };
 use serde_json::json;
 use tokio::{net::TcpListener, sync::watch};
@@ -21,6 +22,7 @@ use super::{
     Out,
     error::CliError,
     logging,
+    passphrase::PassphraseArgs,
     service::{self, Asked, Signals},
 };
 use crate::{
@@ -55,6 +57,8 @@ pub(super) struct ControllerArgs {
     /// Where the embedded ledger gives money away.
     #[arg(long, value_name = "ADDRESS:PORT")]
     faucet: Option<SocketAddr>,
+    #[command(flatten)]
+    passphrase: PassphraseArgs,
 }
 
 /// `payflow ledger`.
@@ -139,11 +143,25 @@ impl ControllerArgs {
             .map_err(|error| CliError::Usage(error.to_string()))?;
         Ok(config)
     }
+
+    /// The passphrase of the operator's key, where that is under one, or is to be made under one. Read once, at the start: what
+    /// comes from a descriptor or a terminal is not there a second time.
+    fn operator_passphrase(&self, config: &Config) -> Result<Option<Passphrase>, CliError> {
+        let key = config.data_dir.0.join(driver::OPERATOR_KEY);
+        if key.exists() {
+            self.passphrase.of(&key)
+        } else if self.passphrase.is_given() {
+            self.passphrase.new_one().map(Some)
+        } else {
+            Ok(None)
+        }
+    }
 }
 
 /// Runs the controller until SIGTERM or SIGINT. Paid flows stay on the switches.
 pub(super) async fn controller(args: ControllerArgs) -> Result<(), CliError> {
     let mut config = args.config()?;
+    config.operator_passphrase = args.operator_passphrase(&config)?;
     let level = logging::start(&config.log);
     let running = config.clone();
     let failed = |error: &dyn std::fmt::Display| CliError::Failed(error.to_string());
@@ -550,6 +568,7 @@ mod tests {
             openflow: None,
             ledger_grpc: None,
             faucet: None,
+            passphrase: PassphraseArgs::default(),
         }
     }
 

@@ -12,7 +12,7 @@ use payflow_payment::{
     Address, Amount, ChainId, PublicKey,
     ledger::{
         iota::{HostLedger, IotaLedger},
-        keys::Wallet,
+        keys::{Passphrase, Wallet},
     },
 };
 use serde_json::{Value, json};
@@ -20,6 +20,7 @@ use serde_json::{Value, json};
 use super::{
     Common, Out,
     error::CliError,
+    passphrase::PassphraseArgs,
     units::{show_amount, show_millis},
 };
 use crate::api::{WellKnown, signature::MessageSigner};
@@ -31,8 +32,14 @@ const FAUCET_PAUSE: Duration = Duration::from_millis(200);
 /// `payflow wallet ...`.
 #[derive(Debug, Subcommand)]
 pub(super) enum WalletCommand {
-    /// Make a key. An existing one is never overwritten.
-    New(WalletArgs),
+    /// Make a key. An existing one is never overwritten. To put it under a passphrase later: payflow key protect FILE.
+    New {
+        #[command(flatten)]
+        wallet: WalletArgs,
+        /// Put it under a passphrase from the start.
+        #[arg(long)]
+        protect: bool,
+    },
     /// Print the address that coins are sent to.
     Address(WalletArgs),
     /// Ask the ledger what the wallet holds.
@@ -53,6 +60,8 @@ pub(super) struct WalletArgs {
     /// The file with the wallet's key; by default ~/.payflow/wallet.key.
     #[arg(long, env = "PAYFLOW_WALLET", value_name = "FILE")]
     wallet: Option<PathBuf>,
+    #[command(flatten)]
+    passphrase: PassphraseArgs,
 }
 
 /// Which wallet on which ledger.
@@ -96,17 +105,18 @@ impl WalletArgs {
                 path.display()
             )));
         }
-        HostWallet::load(&path)
+        HostWallet::load(&path, self.passphrase.of(&path)?.as_ref())
     }
 }
 
 impl HostWallet {
-    /// Reads the key in a file that `payflow wallet new` has made.
+    /// Reads the key in a file that `payflow wallet new` has made, with its passphrase if it is under one.
     ///
     /// # Errors
-    /// There is none, it is no key, or others may read it.
-    pub fn load(path: &Path) -> Result<Self, CliError> {
-        let wallet = Wallet::load(path).map_err(|error| CliError::Failed(error.to_string()))?;
+    /// There is none, it is no key, others may read it, or the passphrase is missing or wrong.
+    pub fn load(path: &Path, passphrase: Option<&Passphrase>) -> Result<Self, CliError> {
+        let wallet =
+            Wallet::load(path, passphrase).map_err(|error| CliError::Failed(error.to_string()))?;
         Ok(Self {
             wallet: Arc::new(wallet),
             path: path.to_owned(),
@@ -155,7 +165,7 @@ impl std::fmt::Debug for HostWallet {
 /// Runs a wallet command.
 pub(super) async fn run(command: WalletCommand, common: &Common, out: Out) -> Result<(), CliError> {
     match command {
-        WalletCommand::New(args) => new(&args, out),
+        WalletCommand::New { wallet, protect } => new(&wallet, protect, out),
         WalletCommand::Address(args) => {
             let wallet = args.load()?;
             let address = wallet.address();
@@ -234,7 +244,7 @@ async fn balance(ledger: &HostLedger, address: &Address) -> Result<Amount, CliEr
         .map_err(|error| CliError::Failed(error.to_string()))
 }
 
-fn new(args: &WalletArgs, out: Out) -> Result<(), CliError> {
+fn new(args: &WalletArgs, protect: bool, out: Out) -> Result<(), CliError> {
     let path = args.path()?;
     if args.wallet.is_none()
         && let Some(directory) = path.parent()
@@ -242,7 +252,11 @@ fn new(args: &WalletArgs, out: Out) -> Result<(), CliError> {
         private_directory(directory)
             .map_err(|error| CliError::Failed(format!("{}: {error}", directory.display())))?;
     }
-    let wallet = Wallet::create(&path).map_err(|error| CliError::Failed(error.to_string()))?;
+    let passphrase = (protect || args.passphrase.is_said())
+        .then(|| args.passphrase.new_one())
+        .transpose()?;
+    let wallet = Wallet::create(&path, passphrase.as_ref())
+        .map_err(|error| CliError::Failed(error.to_string()))?;
     let document = json!({ "address": wallet.address(), "file": path });
     out.print(&document, || {
         format!(
@@ -366,8 +380,8 @@ mod tests {
     fn the_key_that_signs_is_the_key_that_pays() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("wallet.key");
-        let made = Wallet::create(&path).unwrap();
-        let wallet = HostWallet::load(&path).unwrap();
+        let made = Wallet::create(&path, None).unwrap();
+        let wallet = HostWallet::load(&path, None).unwrap();
         assert_eq!(wallet.address(), made.address());
         let key = iota_sdk_types::Ed25519PublicKey::new(wallet.buyer().0);
         assert_eq!(wallet.address().as_str(), key.derive_address().to_string());
@@ -378,6 +392,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let args = WalletArgs {
             wallet: Some(dir.path().join("none")),
+            passphrase: PassphraseArgs::default(),
         };
         let error = args.load().unwrap_err().to_string();
         assert!(error.contains("payflow wallet new"), "{error}");
@@ -388,10 +403,11 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let args = WalletArgs {
             wallet: Some(dir.path().join("wallet.key")),
+            passphrase: PassphraseArgs::default(),
         };
-        new(&args, Out { json: true }).unwrap();
+        new(&args, false, Out { json: true }).unwrap();
         let before = args.load().unwrap().address();
-        assert!(new(&args, Out { json: true }).is_err());
+        assert!(new(&args, false, Out { json: true }).is_err());
         assert_eq!(args.load().unwrap().address(), before);
     }
 }

@@ -83,6 +83,7 @@ fn read_root(mut root: Section<'_>) -> Config {
     let defaults = Config::default();
     Config {
         data_dir: root.or("data_dir", path, defaults.data_dir),
+        operator_passphrase: None,
         openflow: read_openflow(root.section("openflow")),
         http: read_http(root.section("http")),
         api_port: root.section_if_there("api_port").and_then(read_api_port),

@@ -23,6 +23,8 @@ impl Config {
         // All fields by name, so that none is forgotten.
         let Self {
             data_dir,
+            // Was read at the start, and is not asked for again.
+            operator_passphrase: _,
             openflow,
             http,
             camara,

@@ -105,6 +105,7 @@ fn every_key_is_read() {
         share: (switch == 1).then(|| PerMille::new(500)).flatten(),
     };
     let expected = Config {
+        operator_passphrase: None,
         data_dir: DataDir("/var/lib/payflow".into()),
         openflow: OpenFlowConfig {
             listen: vec![

@@ -21,7 +21,7 @@ use payflow_payment::{
     Address, Amount, Asset, ChainId, SigningKey,
     ledger::{
         Ledger, dev,
-        keys::{Keyring, SecretFileError},
+        keys::{Keyring, Passphrase, SecretFileError},
     },
 };
 use tokio::{
@@ -81,6 +81,9 @@ const SUSPEND_PATIENCE: Duration = Duration::from_secs(120);
 
 /// What the treasury must hold before anything is sold: gas for some ten refunds.
 const TREASURY_MINIMUM: Amount = Amount(50_000_000);
+
+/// The file in the data directory with the seed of all keys of the operator.
+pub const OPERATOR_KEY: &str = "operator.key";
 
 /// Changes that a receiver may be behind.
 const CHANGES: usize = 1_024;
@@ -195,7 +198,8 @@ pub async fn run(config: Config) -> Result<Controller, StartError> {
     files::first_wrong(&config)?;
     let dir = config.data_dir.0.clone();
     let mut store = Store::open(&dir).await?;
-    let keys = Arc::new(operator_keys(&dir, &store)?);
+    let passphrase = config.operator_passphrase.as_ref();
+    let keys = Arc::new(operator_keys(&dir, &store, passphrase)?);
     let records = store.load().await?;
     let clock = Clock::starting(store.last_recorded_at().await?);
     let LedgerAccess { ledger, embedded } =
@@ -373,14 +377,18 @@ async fn while_serving<T>(
     }
 }
 
-fn operator_keys(dir: &Path, store: &Store) -> Result<Keyring, StartError> {
-    let file = dir.join("operator.key");
+fn operator_keys(
+    dir: &Path,
+    store: &Store,
+    passphrase: Option<&Passphrase>,
+) -> Result<Keyring, StartError> {
+    let file = dir.join(OPERATOR_KEY);
     if store.last() > 0 && !file.exists() {
         return Err(StartError::KeysMissing {
             file: file.display().to_string(),
         });
     }
-    Ok(Keyring::load_or_create(&file)?)
+    Ok(Keyring::load_or_create(&file, passphrase)?)
 }
 
 /// The data directory belongs to one chain and one key for ever.

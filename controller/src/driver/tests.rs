@@ -3,7 +3,7 @@
 
 use std::{net::SocketAddr, path::PathBuf};
 
-use payflow_payment::ledger::iota::IotaLedger;
+use payflow_payment::ledger::{iota::IotaLedger, keys};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
@@ -132,6 +132,39 @@ async fn a_second_controller_on_the_same_directory_is_refused() {
         .shutdown()
         .await
         .unwrap();
+}
+
+#[tokio::test]
+async fn an_operators_key_under_a_passphrase_starts_with_it_alone_and_is_the_same_key() {
+    let dir = tempfile::tempdir().unwrap();
+    let words = |text: &str| Some(Passphrase::new(text).unwrap());
+    let mut config = config(dir.path());
+    config.operator_passphrase = words("one");
+    let controller = run(config.clone()).await.unwrap();
+    let key = controller.handle().operator_key();
+    controller.shutdown().await.unwrap();
+    let file = config.data_dir.0.join(OPERATOR_KEY);
+    assert!(keys::is_protected(&file).unwrap());
+
+    for (passphrase, wrong) in [(None, "none was given"), (words("two"), "is wrong")] {
+        config.operator_passphrase = passphrase;
+        let error = run(config.clone()).await.unwrap_err().to_string();
+        assert!(
+            error.contains(wrong) && error.contains("operator.key"),
+            "{error}"
+        );
+    }
+    config.operator_passphrase = words("one");
+    let controller = run(config.clone()).await.unwrap();
+    assert_eq!(controller.handle().operator_key(), key);
+    controller.shutdown().await.unwrap();
+
+    // Off again: no passphrase is needed any more.
+    keys::protect(&file, words("one").as_ref(), None).unwrap();
+    config.operator_passphrase = None;
+    let controller = run(config).await.unwrap();
+    assert_eq!(controller.handle().operator_key(), key);
+    controller.shutdown().await.unwrap();
 }
 
 #[tokio::test]

@@ -84,7 +84,7 @@ impl<L: TestLedger> World<L> {
         let switches = Switches::start(&dir, terms.switches, 8);
         let data = dir.join("data");
         make_private(&data);
-        let keys = Arc::new(Keyring::create(&data.join("operator.key")).unwrap());
+        let keys = Arc::new(Keyring::create(&data.join("operator.key"), None).unwrap());
         let operator = IotaLedger::new(&ledger.url(), ledger.chain_id(), keys.clone()).unwrap();
         let notes = Notes::default();
         let wallets = (1..=BUYERS).map(|n| Wallet::from_seed(seed(n)).address());

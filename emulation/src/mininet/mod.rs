@@ -9,6 +9,7 @@
 mod link;
 mod network;
 mod program;
+pub mod script;
 
 use std::collections::BTreeMap;
 use std::io::BufReader;
@@ -346,14 +347,28 @@ impl Drop for Lab {
     }
 }
 
+/// The arguments of `unshare` for fresh namespaces whose first process goes when `unshare` does.
+const NAMESPACES: [&str; 6] = [
+    "--net",
+    "--mount",
+    "--pid",
+    "--fork",
+    "--kill-child",
+    "--mount-proc",
+];
+/// Debian's own Python: the one that Debian's Mininet is installed for.
+const PYTHON: &str = "/usr/bin/python3";
+
+/// Where the Mininet side of this crate is.
+fn scripts() -> PathBuf {
+    std::env::var_os("PAYFLOW_MININET_DIR").map_or_else(
+        || Path::new(env!("CARGO_MANIFEST_DIR")).join("mininet"),
+        PathBuf::from,
+    )
+}
+
 /// The command that runs the script as first process of namespaces of its own, as root.
 fn namespace_command() -> Command {
-    let script = std::env::var_os("PAYFLOW_MININET_DIR")
-        .map_or_else(
-            || Path::new(env!("CARGO_MANIFEST_DIR")).join("mininet"),
-            PathBuf::from,
-        )
-        .join("lab.py");
     let mut command = if nix::unistd::geteuid().is_root() {
         Command::new("unshare")
     } else {
@@ -361,19 +376,10 @@ fn namespace_command() -> Command {
         sudo.arg("unshare");
         sudo
     };
-    // Debian's own Python: the one that Debian's Mininet is installed for.
     command
-        .args([
-            "--net",
-            "--mount",
-            "--pid",
-            "--fork",
-            "--kill-child",
-            "--mount-proc",
-            "/usr/bin/python3",
-            "-B",
-        ])
-        .arg(script);
+        .args(NAMESPACES)
+        .args([PYTHON, "-B"])
+        .arg(scripts().join("lab.py"));
     command
 }
 

@@ -1,8 +1,9 @@
-//! Named scenarios: `payflow-lab run crowd`, `run cut`, `run resize`, `run kill-money`.
+//! Named scenarios: `payflow-lab run backbone`, `run crowd`, `run cut`, `run resize`, `run kill-money`.
 //!
 //! Each builds a network of its own, buys what it needs on the development ledger, measures, and writes `report.json` and
 //! plots into its directory. Verdicts are computed from the figures beside them.
 
+pub mod backbone;
 pub mod ceiling;
 pub mod crowd;
 pub mod cut;
@@ -24,6 +25,8 @@ use crate::stage::Stage;
 /// The scenarios.
 #[derive(Debug, Subcommand)]
 pub enum Scenario {
+    /// Paid flows between the places of a backbone, Abilene by default, against best effort everywhere
+    Backbone(backbone::BackboneArgs),
     /// A hundred paid flows on one trunk, against ten times its capacity of best effort
     Crowd(crowd::CrowdArgs),
     /// A trunk under fifty paid flows is cut: who can move is back within a second, the others are credited
@@ -63,6 +66,12 @@ impl Output {
 /// When something could not be run or measured, or a bar was missed.
 pub fn run(scenario: &Scenario) -> anyhow::Result<()> {
     match scenario {
+        Scenario::Backbone(args) => {
+            let dir = args.output.dir("backbone")?;
+            let report = backbone::run(args, &dir)?;
+            print!("{}", report.tables());
+            finish(&dir, &report, &report.bars, report.passed)
+        }
         Scenario::Crowd(args) => {
             let dir = args.output.dir("crowd")?;
             let report = crowd::run(args, &dir)?;

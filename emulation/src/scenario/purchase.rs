@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, bail};
 
 use crate::progress::Progress;
-use crate::stage::{Purchase, Stage};
+use crate::stage::{Purchase, Refusal, Stage};
 
 /// What a host does not get because too much is held by others and not paid yet, it asks for again.
 const HOLD_LIMIT: &str = "hold-limit";
@@ -73,6 +73,20 @@ pub fn buy_all(
     })
 }
 
+/// Asks for everything; what was bought or refused, by name.
+///
+/// # Errors
+/// When a command fails.
+pub fn try_buy_all(
+    stage: &Stage<'_>,
+    orders: &[Order],
+) -> anyhow::Result<BTreeMap<String, Result<Purchase, Refusal>>> {
+    each_host(orders, |order| {
+        let answer = try_buy(stage, order).with_context(|| format!("buying {}", order.name))?;
+        Ok((order.name.clone(), answer))
+    })
+}
+
 /// Cancels everything that was bought with these orders, without waiting for the refunds.
 ///
 /// # Errors
@@ -124,15 +138,22 @@ pub(super) fn each_host<T: Send>(
 }
 
 fn buy(stage: &Stage<'_>, order: &Order) -> anyhow::Result<Purchase> {
+    match try_buy(stage, order)? {
+        Ok(purchase) => Ok(purchase),
+        Err(refusal) => bail!("{}: {}", refusal.kind, refusal.detail),
+    }
+}
+
+/// Buys, or says why not; what others hold and have not paid is waited for.
+fn try_buy(stage: &Stage<'_>, order: &Order) -> anyhow::Result<Result<Purchase, Refusal>> {
     let words: Vec<&str> = order.words.iter().map(String::as_str).collect();
     let deadline = Instant::now() + PATIENCE;
     loop {
         match stage.try_reserve(&order.host, &words)? {
-            Ok(purchase) => return Ok(purchase),
             Err(refusal) if refusal.kind.ends_with(HOLD_LIMIT) && Instant::now() < deadline => {
                 std::thread::sleep(PAUSE);
             }
-            Err(refusal) => bail!("{}: {}", refusal.kind, refusal.detail),
+            answer => return Ok(answer),
         }
     }
 }

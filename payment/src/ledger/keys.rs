@@ -7,7 +7,9 @@ use blake2::{Blake2b, Digest as _};
 use iota_sdk_crypto::ed25519::Ed25519PrivateKey;
 use iota_sdk_crypto::{IotaSigner as _, Signer as _, ToFromBech32 as _};
 use iota_sdk_types::{Ed25519Signature, Transaction, UserSignature};
+use zeroize::Zeroizing;
 
+pub use super::keystore::{MAX_PASSPHRASE, Passphrase, PassphraseError};
 use super::secret_file;
 pub use super::secret_file::SecretFileError;
 use crate::{Address, PublicKey, SigningKey};
@@ -17,36 +19,46 @@ use crate::{Address, PublicKey, SigningKey};
 /// Key = BLAKE2b-256(`payflow-key-v1` ‖ 0 ‖ seed ‖ purpose ‖ 0 ‖ index as 8 bytes, big endian), used as the seed of
 /// an ed25519 key. The purposes keep receiving, treasury and document signing apart.
 pub struct Keyring {
-    seed: [u8; 32],
+    // Wiped when it is dropped.
+    seed: Zeroizing<[u8; 32]>,
 }
 
 impl Keyring {
     /// The keys of this seed.
     #[must_use]
     pub fn from_seed(seed: [u8; 32]) -> Self {
-        Self { seed }
+        Self {
+            seed: Zeroizing::new(seed),
+        }
     }
 
-    /// Makes a new seed and stores it, as 64 hex digits in a file of mode 0600. An existing file is an error.
-    pub fn create(path: &Path) -> Result<Self, SecretFileError> {
-        let seed = random_seed(path)?;
-        secret_file::create(path, &format!("{}\n", hex::encode(seed)))?;
-        Ok(Self { seed })
+    /// Makes a new seed and stores it, as 64 hex digits in a file of mode 0600, under the passphrase if there is one. An
+    /// existing file is an error.
+    pub fn create(path: &Path, passphrase: Option<&Passphrase>) -> Result<Self, SecretFileError> {
+        let keys = Self::from_seed(secret_file::random(path)?);
+        let text = Zeroizing::new(hex::encode(*keys.seed) + "\n");
+        secret_file::create(path, &text, passphrase)?;
+        Ok(keys)
     }
 
     /// Reads the seed. A file that others may read is an error.
-    pub fn load(path: &Path) -> Result<Self, SecretFileError> {
-        let text = secret_file::read(path)?;
-        let mut seed = [0; 32];
-        hex::decode_to_slice(text.trim(), &mut seed)
-            .map_err(|_| not_a_key(path, "expected 64 hex digits"))?;
-        Ok(Self { seed })
+    pub fn load(path: &Path, passphrase: Option<&Passphrase>) -> Result<Self, SecretFileError> {
+        let text = secret_file::read(path, passphrase)?;
+        read_seed(&text)
+            .map(Self::from_seed)
+            .ok_or_else(|| not_a_key(path, "expected 64 hex digits"))
     }
 
     /// Reads the seed, or makes one if there is no file.
-    pub fn load_or_create(path: &Path) -> Result<Self, SecretFileError> {
-        match Self::create(path) {
-            Err(SecretFileError::Exists { .. }) => Self::load(path),
+    pub fn load_or_create(
+        path: &Path,
+        passphrase: Option<&Passphrase>,
+    ) -> Result<Self, SecretFileError> {
+        if path.exists() {
+            return Self::load(path, passphrase);
+        }
+        match Self::create(path, passphrase) {
+            Err(SecretFileError::Exists { .. }) => Self::load(path, passphrase),
             created => created,
         }
     }
@@ -74,7 +86,7 @@ impl Keyring {
     fn derive(&self, purpose: &str, index: u64) -> [u8; 32] {
         Blake2b::<U32>::new()
             .chain_update(b"payflow-key-v1\0")
-            .chain_update(self.seed)
+            .chain_update(*self.seed)
             .chain_update(purpose)
             .chain_update([0])
             .chain_update(index.to_be_bytes())
@@ -97,21 +109,21 @@ pub struct Wallet {
 }
 
 impl Wallet {
-    /// Makes a new key and stores it. An existing file is an error.
-    pub fn create(path: &Path) -> Result<Self, SecretFileError> {
-        let wallet = Self::from_seed(random_seed(path)?);
+    /// Makes a new key and stores it, under the passphrase if there is one. An existing file is an error.
+    pub fn create(path: &Path, passphrase: Option<&Passphrase>) -> Result<Self, SecretFileError> {
+        let wallet = Self::from_seed(secret_file::random(path)?);
         let text = wallet
             .account
             .key
             .to_bech32()
             .map_err(|error| not_a_key(path, error))?;
-        secret_file::create(path, &format!("{text}\n"))?;
+        secret_file::create(path, &format!("{text}\n"), passphrase)?;
         Ok(wallet)
     }
 
     /// Reads a key. A file that others may read is an error.
-    pub fn load(path: &Path) -> Result<Self, SecretFileError> {
-        let text = secret_file::read(path)?;
+    pub fn load(path: &Path, passphrase: Option<&Passphrase>) -> Result<Self, SecretFileError> {
+        let text = secret_file::read(path, passphrase)?;
         Ed25519PrivateKey::from_bech32(text.trim())
             .map(|key| Self {
                 account: Account { key },
@@ -179,13 +191,41 @@ impl Account {
     }
 }
 
-fn random_seed(path: &Path) -> Result<[u8; 32], SecretFileError> {
-    let mut seed = [0; 32];
-    getrandom::fill(&mut seed).map_err(|error| SecretFileError::Io {
+/// Whether a key file is under a passphrase. A file that others may read is an error.
+pub fn is_protected(path: &Path) -> Result<bool, SecretFileError> {
+    secret_file::is_protected(path)
+}
+
+/// Puts a key file, a [`Keyring`]'s or a [`Wallet`]'s, under the passphrase `new`, or under none. `old` opens it, if it is
+/// under one now. The file is replaced as a whole or not at all.
+pub fn protect(
+    path: &Path,
+    old: Option<&Passphrase>,
+    new: Option<&Passphrase>,
+) -> Result<(), SecretFileError> {
+    let text = secret_file::read(path, old)?;
+    if read_seed(&text).is_none() && Ed25519PrivateKey::from_bech32(text.trim()).is_err() {
+        return Err(not_a_key(
+            path,
+            "expected 64 hex digits, or iotaprivkey1 and what follows",
+        ));
+    }
+    secret_file::replace(path, &text, new)
+}
+
+/// Reads a passphrase from a file that only its owner may read.
+pub fn read_passphrase(path: &Path) -> Result<Passphrase, SecretFileError> {
+    let text = secret_file::read_as_it_is(path)?;
+    Passphrase::new(text.as_str()).map_err(|error| SecretFileError::Passphrase {
         path: path.to_owned(),
-        error: std::io::Error::other(error),
-    })?;
-    Ok(seed)
+        error,
+    })
+}
+
+fn read_seed(text: &str) -> Option<[u8; 32]> {
+    let mut seed = [0; 32];
+    hex::decode_to_slice(text.trim(), &mut seed).ok()?;
+    Some(seed)
 }
 
 fn not_a_key(path: &Path, reason: impl ToString) -> SecretFileError {
@@ -211,12 +251,12 @@ mod tests {
     fn a_seed_survives_its_file_and_is_never_overwritten() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("operator.seed");
-        let keys = Keyring::load_or_create(&path).unwrap();
+        let keys = Keyring::load_or_create(&path, None).unwrap();
         assert_eq!(mode(&path), 0o600);
-        let again = Keyring::load_or_create(&path).unwrap();
+        let again = Keyring::load_or_create(&path, None).unwrap();
         assert_eq!(keys.seed, again.seed);
         assert!(matches!(
-            Keyring::create(&path),
+            Keyring::create(&path, None),
             Err(SecretFileError::Exists { .. })
         ));
         assert_eq!(
@@ -230,10 +270,10 @@ mod tests {
     fn a_file_that_others_may_read_is_refused() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("wallet");
-        Wallet::create(&path).unwrap();
+        Wallet::create(&path, None).unwrap();
         for bits in [0o640, 0o604, 0o620] {
             std::fs::set_permissions(&path, std::fs::Permissions::from_mode(bits)).unwrap();
-            let error = Wallet::load(&path).unwrap_err();
+            let error = Wallet::load(&path, None).unwrap_err();
             assert!(matches!(error, SecretFileError::Exposed { mode, .. } if mode == bits));
             assert!(error.to_string().contains("chmod 600"), "{error}");
         }
@@ -243,15 +283,58 @@ mod tests {
     fn a_wallet_is_read_back_in_the_form_of_other_tools() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("wallet");
-        let wallet = Wallet::create(&path).unwrap();
+        let wallet = Wallet::create(&path, None).unwrap();
         let text = std::fs::read_to_string(&path).unwrap();
         assert!(text.starts_with("iotaprivkey1"));
-        assert_eq!(Wallet::load(&path).unwrap().address(), wallet.address());
+        assert_eq!(
+            Wallet::load(&path, None).unwrap().address(),
+            wallet.address()
+        );
         std::fs::write(&path, "iotaprivkey1nonsense").unwrap();
         assert!(matches!(
-            Wallet::load(&path),
+            Wallet::load(&path, None),
             Err(SecretFileError::NotAKey { .. })
         ));
+    }
+
+    #[test]
+    fn a_key_under_a_passphrase_opens_with_it_alone_and_is_not_in_the_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("operator.key");
+        let [one, two] = ["one", "two"].map(|text| Passphrase::new(text).unwrap());
+        let keys = Keyring::create(&path, Some(&one)).unwrap();
+        let held = || std::fs::read_to_string(&path).unwrap();
+        let seed = hex::encode(*keys.seed);
+        assert!(is_protected(&path).unwrap() && !held().contains(&seed));
+        assert_eq!(mode(&path), 0o600);
+        let same = |passphrase| Keyring::load(&path, passphrase).map(|it| it.seed == keys.seed);
+        assert!(same(Some(&one)).unwrap());
+        assert!(matches!(
+            same(Some(&two)),
+            Err(SecretFileError::WrongPassphrase { .. })
+        ));
+        assert!(matches!(same(None), Err(SecretFileError::Protected { .. })));
+        assert!(matches!(
+            Keyring::load_or_create(&path, None),
+            Err(SecretFileError::Protected { .. })
+        ));
+
+        protect(&path, Some(&one), Some(&two)).unwrap();
+        assert!(same(Some(&two)).unwrap() && same(Some(&one)).is_err());
+        assert!(protect(&path, Some(&one), None).is_err());
+        protect(&path, Some(&two), None).unwrap();
+        assert!(same(None).unwrap() && held().contains(&seed));
+        assert_eq!(
+            (mode(&path), std::fs::read_dir(dir.path()).unwrap().count()),
+            (0o600, 1)
+        );
+
+        std::fs::write(&path, "no key").unwrap();
+        assert!(matches!(
+            protect(&path, None, Some(&one)),
+            Err(SecretFileError::NotAKey { .. })
+        ));
+        assert_eq!(held(), "no key");
     }
 
     #[test]

@@ -6,6 +6,7 @@
 pub mod dev;
 pub mod iota;
 pub mod keys;
+mod keystore;
 mod secret_file;
 
 use std::collections::BTreeSet;

@@ -119,8 +119,8 @@ async fn a_client_reads_all_pages_and_signs_each() {
     let client = Client::new(&format!("http://{}", served.address)).unwrap();
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("wallet.key");
-    Wallet::create(&file).unwrap();
-    let wallet = HostWallet::load(&file).unwrap();
+    Wallet::create(&file, None).unwrap();
+    let wallet = HostWallet::load(&file, None).unwrap();
     let tag = crate::api::signature::audience(&operator_key().public_key());
     let client = client.with_identity(Identity::Buyer { wallet, tag });
     let all: Vec<Value> = client

@@ -52,7 +52,7 @@ async fn a_transfer_that_can_never_execute_is_made_again_from_other_coins_and_pa
     }];
     let mut private = std::fs::DirBuilder::new();
     private.mode(0o700).create(&config.data_dir.0).unwrap();
-    let keys = Keyring::create(&config.data_dir.0.join("operator.key")).unwrap();
+    let keys = Keyring::create(&config.data_dir.0.join("operator.key"), None).unwrap();
     let twin = IotaLedger::new(&url, chain_id.clone(), Arc::new(keys)).unwrap();
     let fund = |address, nanos| dev.fund(&address, Amount(nanos)).map(drop).unwrap();
     fund(twin.treasury_address(), 10 * IOTA);

@@ -69,7 +69,9 @@ impl Observer {
                     add(&mut carried, *link, sale, rate);
                 }
             }
-            if let Some(promised) = promised(sale, self.taken.is_displaced(*number), now) {
+            let displaced = self.taken.is_displaced(*number);
+            let withdrawn = self.is_withdrawn(sale);
+            if let Some(promised) = promised(sale, withdrawn, displaced, now) {
                 promises.push((sale, promised));
             }
         }
@@ -112,6 +114,14 @@ impl Observer {
         }
     }
 
+    /// Whether it may be given up on its whole path, because capacity there was withdrawn; of a group that is not paid, which is
+    /// sold whole or not at all, all are with one.
+    fn is_withdrawn(&self, sale: &Sale) -> bool {
+        let unpaid = matches!(sale.status, None | Some(Status::Held | Status::Pending));
+        let mut group = sale.group.iter().filter_map(|it| self.sales.get(it));
+        sale.withdrawn || unpaid && group.any(|it| it.withdrawn)
+    }
+
     /// Whether what was carried on a link may not be gone yet: its capacity was lowered.
     fn gives_way(&self, link: Jack, now: Time) -> bool {
         let shrunk = self.shrunk.get(&link);
@@ -130,7 +140,7 @@ fn add(loads: &mut Loads, link: Jack, sale: &Sale, rate: u64) {
 }
 
 /// From when until when the capacity of a sale is promised, if it is.
-fn promised(sale: &Sale, displaced: bool, now: Time) -> Option<(Time, Time)> {
+fn promised(sale: &Sale, withdrawn: bool, displaced: bool, now: Time) -> Option<(Time, Time)> {
     let paid_time = Duration::from_millis(sale.document.duration_ms);
     // What has failed is refunded, and that is checked in the end.
     let given_up = matches!(
@@ -143,7 +153,7 @@ fn promised(sale: &Sale, displaced: bool, now: Time) -> Option<(Time, Time)> {
         let until = sale.begun.unwrap_or(since).plus(paid_time);
         return (!broken_off && !displaced && now < until).then_some((now, until));
     }
-    if sale.cancelled || sale.over || given_up || sale.withdrawn || displaced {
+    if sale.cancelled || sale.over || given_up || withdrawn || displaced {
         return None;
     }
     let expires = Time::from_millis(sale.document.payment.expires_at.0);
