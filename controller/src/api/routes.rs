@@ -21,7 +21,7 @@ use super::{
     dashboard::Asset,
     delivery::{Delivery, check_unchanged, tell_allowance, too_often},
     events::hub::Hub,
-    openapi, operations,
+    openapi,
     query::{Page, Steps, linked},
     rate::Buckets,
     reply::{HttpResponse, document, problem, respond, set},
@@ -198,12 +198,12 @@ impl Resource {
 }
 
 impl Resource {
-    /// Nothing is served that [`operations`] does not describe: a route without a description is no resource, and its methods are
+    /// Nothing is served that [`openapi`] does not describe: a route without a description is no resource, and its methods are
     /// those it is described with. Pages are for people, and the CAMARA face has a published description of its own.
     fn described(&self, head: &Head) -> Result<(), Failed> {
         match self {
             Self::Camara(_) | Self::Page(_) | Self::Unknown => Ok(()),
-            _ => match operations::methods(self.route()).as_slice() {
+            _ => match openapi::methods(self.route()).as_slice() {
                 [] => Err(Problem::new(
                     ProblemKind::NotFound,
                     format!("{} is not a resource of this API", head.path),

@@ -1,4 +1,4 @@
-//! The description as a page: plain HTML, without scripts and without anything from elsewhere.
+//! The description as a page for people: plain HTML, without scripts and without anything from elsewhere.
 
 use serde_json::Value;
 
@@ -9,7 +9,7 @@ const STYLE: &str = "body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;mar
     @media(prefers-color-scheme:dark){body{color:#e6edf3;background:#0d1117}pre{background:#161b22}details{border-color:#30363d}a{color:#58a6ff}}";
 
 /// Of an OpenAPI description.
-pub(super) fn page(description: &Value) -> String {
+pub(super) fn of(description: &Value) -> String {
     let mut page = format!(
         "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width\">\
          <title>PayFlow API</title><style>{STYLE}</style></head><body><h1>PayFlow API {}</h1><p>{}</p>\
@@ -18,7 +18,8 @@ pub(super) fn page(description: &Value) -> String {
         escape(text(&description["info"]["description"])),
     );
     for (path, methods) in members(&description["paths"]) {
-        for (method, operation) in members(methods) {
+        let methods = members(methods).filter(|(name, _)| !name.starts_with("x-"));
+        for (method, operation) in methods {
             page.push_str(&format!(
                 "<details id=\"{}\"><summary><span class=\"m\">{}</span> <code>{}</code> {}</summary>",
                 escape(text(&operation["operationId"])),
@@ -31,6 +32,7 @@ pub(super) fn page(description: &Value) -> String {
             if !body.is_null() {
                 page.push_str(&format!("<p>Body: {}</p>", link(body)));
             }
+            parameters(&mut page, operation);
             page.push_str("<table>");
             for (status, answer) in members(&operation["responses"]) {
                 let kinds = members(&answer["content"]);
@@ -66,6 +68,24 @@ pub(super) fn page(description: &Value) -> String {
     page
 }
 
+/// What else may come with a request.
+fn parameters(page: &mut String, operation: &Value) {
+    let each = operation["parameters"].as_array().into_iter().flatten();
+    let rows: String = each
+        .map(|it| {
+            format!(
+                "<tr><td><code>{}</code></td><td>{}</td><td>{}</td></tr>",
+                escape(text(&it["name"])),
+                escape(text(&it["in"])),
+                escape(text(&it["description"])),
+            )
+        })
+        .collect();
+    if !rows.is_empty() {
+        page.push_str(&format!("<table>{rows}</table>"));
+    }
+}
+
 fn members(value: &Value) -> impl Iterator<Item = (&String, &Value)> {
     value.as_object().into_iter().flatten()
 }
@@ -80,6 +100,7 @@ fn who(operation: &Value) -> String {
         .flat_map(|it| members(it).map(|(name, _)| name))
         .map(|name| match name.as_str() {
             "signature" => "whoever signs".to_owned(),
+            "transaction" => "whoever pays by x402 with a transaction".to_owned(),
             _ => {
                 let roles = operation["x-roles"].as_array().into_iter().flatten();
                 let roles: Vec<&str> = roles.map(text).collect();
