@@ -156,24 +156,31 @@ const FOUND_SINCE: [(u64, &str); 1] = [(
 )];
 
 /// Since buyers buy groups: each with nothing in it but what it needs.
-const FOUND_WITH_GROUPS: [(u64, &[FaultKind], &str); 1] = [(
-    9530,
-    &[
-        FaultKind::Crash,
-        FaultKind::Disk,
-        FaultKind::Ledger,
-        FaultKind::Cable,
-        FaultKind::Restart,
-        FaultKind::Line,
-        FaultKind::Full,
-        FaultKind::Replug,
-        FaultKind::Claim,
-        FaultKind::Database,
-        FaultKind::Drain,
-    ],
-    "a port was plugged in anew while no controller was there, and then its switch said that it had no meters: nothing more was to be \
+const FOUND_WITH_GROUPS: [(u64, &[FaultKind], &str); 2] = [
+    (
+        9530,
+        &[
+            FaultKind::Crash,
+            FaultKind::Disk,
+            FaultKind::Ledger,
+            FaultKind::Cable,
+            FaultKind::Restart,
+            FaultKind::Line,
+            FaultKind::Full,
+            FaultKind::Replug,
+            FaultKind::Claim,
+            FaultKind::Database,
+            FaultKind::Drain,
+        ],
+        "a port was plugged in anew while no controller was there, and then its switch said that it had no meters: nothing more was to be \
      sold there, so nobody made the class queues of what was, which travelled as best effort and was charged whole",
-)];
+    ),
+    (
+        779,
+        &[FaultKind::Claim],
+        "a name that its owner had not used yet was whose it was for the first who did",
+    ),
+];
 
 #[test]
 fn what_was_found_once_is_not_found_again() {

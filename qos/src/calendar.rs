@@ -171,7 +171,7 @@ pub(crate) struct Limits {
 impl Limits {
     /// What a plan gives the classes that are sold, and this part of what it gives them of the rate. Bursts round down.
     pub(crate) fn of(plan: &ClassPlan, share: PerMille) -> Self {
-        let kbit = |bytes: Bytes| u32::try_from(bytes.0 / BYTES_PER_KBIT).unwrap_or(u32::MAX);
+        let kbit = |bytes: Bytes| u32::try_from(bytes.0 / Bytes::PER_KBIT).unwrap_or(u32::MAX);
         Limits {
             rate: share.of(plan.reservable()).kbps(),
             steady_rate: plan.sellable(Class::Steady).kbps(),
@@ -410,17 +410,15 @@ impl Calendar {
     }
 }
 
-const BYTES_PER_KBIT: u64 = 125;
-
 const fn bytes(kbit: u32) -> Bytes {
-    Bytes(kbit as u64 * BYTES_PER_KBIT)
+    Bytes(kbit as u64 * Bytes::PER_KBIT)
 }
 
 /// Which rows a booking counts in, and how much; a burst rounds up to a whole kbit. One too large for a sum is refused before
 /// it comes here.
 fn amounts(booking: &Booking) -> impl Iterator<Item = (usize, u32)> {
     let rate = booking.rate.kbps();
-    let burst = booking.burst.0.div_ceil(BYTES_PER_KBIT);
+    let burst = booking.burst.0.div_ceil(Bytes::PER_KBIT);
     let burst = u32::try_from(burst).unwrap_or(u32::MAX);
     let rates = rate_rows(booking.class).iter().map(move |row| (*row, rate));
     rates.chain([(burst_row(booking.class).unwrap_or(STEADY_BURSTS), burst)])

@@ -132,7 +132,7 @@ impl Class {
     /// The highest rate whose [`Self::burst`] is at most this; `None` if none is so small, or the
     /// class is not sold.
     pub const fn rate_for_burst(self, burst: Bytes) -> Option<SoldRate> {
-        let kbit = burst.0 / 125;
+        let kbit = burst.0 / Bytes::PER_KBIT;
         if kbit < self.least_burst_kbit() || self.burst_ms() == 0 {
             return None;
         }
@@ -155,7 +155,7 @@ impl Class {
     /// [`Self::burst_kbit`] in bytes: what admission books of a class buffer. Exact, since a kbit
     /// is 125 bytes.
     pub const fn burst(self, rate: SoldRate) -> Bytes {
-        Bytes(self.burst_kbit(rate) as u64 * 125)
+        Bytes(self.burst_kbit(rate) as u64 * Bytes::PER_KBIT)
     }
 }
 
@@ -262,7 +262,7 @@ impl ClassPlan {
             Class::Elastic => self.elastic.buffer.0 - self.steady.buffer.0,
             Class::Control | Class::BestEffort => 0,
         };
-        Bytes(bytes / 125 * 125)
+        Bytes(bytes / Bytes::PER_KBIT * Bytes::PER_KBIT)
     }
 
     /// The longest a frame of this class can wait at this port, in nanoseconds, rounded up: its own

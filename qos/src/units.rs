@@ -224,6 +224,11 @@ pub struct TooManyThousandths(pub u16);
 #[serde(transparent)]
 pub struct Bytes(pub u64);
 
+impl Bytes {
+    /// In a kbit (1000 bit), as a meter counts bursts.
+    pub(crate) const PER_KBIT: u64 = 125;
+}
+
 impl fmt::Display for Bytes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} B", self.0)

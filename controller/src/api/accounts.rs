@@ -32,7 +32,7 @@ pub(super) const MOST_VOUCHERS: usize = 200;
 /// Body of `POST /v1/accounts/{id}/deposits`.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-struct DepositBody {
+pub(super) struct DepositBody {
     /// A signed transaction, in one of the forms of [`SignedTransaction`].
     transaction: Value,
 }
@@ -40,14 +40,14 @@ struct DepositBody {
 /// Body of `POST /v1/accounts/{id}/vouchers`.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-struct VoucherBody {
+pub(super) struct VoucherBody {
     voucher: String,
 }
 
 /// Body of `POST /v1/vouchers`.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-struct VouchersBody {
+pub(super) struct VouchersBody {
     vouchers: Vec<String>,
 }
 

@@ -23,6 +23,7 @@
 //! | `/v1/books`, `/v1/books/accounts`, `/v1/books/transfers` | GET | who may audit |
 //! | `/quality-on-demand/v1/...`, `/qos-profiles/v1/...` | see [`camara`] | clients of the CAMARA face |
 //! | `/`, `/buy`, `/dashboard/...` | GET | anybody: the pages of [`dashboard`] |
+//! | `/openapi.json`, `/docs` | GET | anybody: the description of this API |
 //! | `/healthz`, `/readyz`, `/.well-known/payflow` | GET | anybody |
 //!
 //! Buyers sign their requests ([`signature`]); who acts for the operator shows a token, whose role says what is allowed ([`token`]). Around
@@ -37,6 +38,7 @@ mod dashboard;
 mod delivery;
 mod desk;
 pub mod events;
+pub mod openapi;
 mod patience;
 mod paying;
 mod query;

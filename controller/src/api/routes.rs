@@ -21,6 +21,7 @@ use super::{
     dashboard::Asset,
     delivery::{Delivery, check_unchanged, tell_allowance, too_often},
     events::hub::Hub,
+    openapi,
     query::{Page, Steps, linked},
     rate::Buckets,
     reply::{HttpResponse, document, problem, respond, set},
@@ -91,6 +92,8 @@ enum Resource {
     Readiness,
     WellKnown,
     Camara(camara::Resource),
+    OpenApi,
+    Docs,
     Unknown,
 }
 
@@ -141,6 +144,8 @@ impl Resource {
             ["healthz"] => Self::Health,
             ["readyz"] => Self::Readiness,
             [".well-known", "payflow"] => Self::WellKnown,
+            ["openapi.json"] => Self::OpenApi,
+            ["docs"] => Self::Docs,
             other => camara::Resource::at(other).map_or(Self::Unknown, Self::Camara),
         }
     }
@@ -184,8 +189,28 @@ impl Resource {
             Self::Health => "/healthz",
             Self::Readiness => "/readyz",
             Self::WellKnown => "/.well-known/payflow",
+            Self::OpenApi => "/openapi.json",
+            Self::Docs => "/docs",
             Self::Camara(resource) => resource.route(),
             Self::Unknown => "unknown",
+        }
+    }
+}
+
+impl Resource {
+    /// Nothing is served that [`openapi`] does not describe: a route without a description is no resource, and its methods are
+    /// those it is described with. Pages are for people, and the CAMARA face has a published description of its own.
+    fn described(&self, head: &Head) -> Result<(), Failed> {
+        match self {
+            Self::Camara(_) | Self::Page(_) | Self::Unknown => Ok(()),
+            _ => match openapi::methods(self.route()).as_slice() {
+                [] => Err(Problem::new(
+                    ProblemKind::NotFound,
+                    format!("{} is not a resource of this API", head.path),
+                )
+                .into()),
+                methods => allow(head, methods),
+            },
         }
     }
 }
@@ -283,7 +308,10 @@ impl Api {
         body: impl Stream<Item = Result<B, warp::Error>>,
     ) -> warp::reply::Response {
         let answer = async {
-            allow(&head, &[Method::GET])?;
+            let route = reservation
+                .clone()
+                .map_or(Resource::Events, Resource::ReservationEvents);
+            route.described(&head)?;
             let number = reservation.map(|id| reservation_number(&id)).transpose()?;
             let received = head.receive(body, &self.settings).await?;
             self.events(number, received).await
@@ -300,6 +328,7 @@ impl Api {
         body: impl Stream<Item = Result<B, warp::Error>>,
     ) -> Result<HttpResponse, Failed> {
         let settings = &*self.settings;
+        resource.described(&head)?;
         match resource {
             Resource::Camara(resource) => Ok(self.camara(resource, head, body).await),
             // What they say does not end: see `deliver`.
@@ -333,6 +362,14 @@ impl Api {
                 allow(&head, &[Method::GET])?;
                 self.metrics(head.receive(body, settings).await?.may(Right::See)?)
                     .await
+            }
+            Resource::OpenApi => {
+                allow(&head, &[Method::GET])?;
+                Ok(openapi::file())
+            }
+            Resource::Docs => {
+                allow(&head, &[Method::GET])?;
+                Ok(openapi::page())
             }
             Resource::WellKnown => {
                 allow(&head, &[Method::GET])?;

@@ -4,6 +4,7 @@
 use std::{
     collections::VecDeque,
     net::SocketAddr,
+    os::unix::fs::PermissionsExt as _,
     sync::Arc,
     time::{SystemTime, UNIX_EPOCH},
 };
@@ -26,8 +27,9 @@ use super::{
     Desk, Endpoint, Limits, Settings,
     server::serve,
     signature::{self, Message, Parameters},
-    token::{OperatorToken, Operators},
+    token::{OperatorToken, Operators, Role},
 };
+use crate::config::OperatorConfig;
 use crate::core::{
     document::{QuoteDocument, ReservationView},
     io::{Caller, Request},
@@ -190,6 +192,11 @@ pub(crate) struct Response {
     pub(crate) body: Value,
 }
 
+/// The token of the operator with this role.
+pub(crate) fn token_of(role: Role) -> String {
+    format!("{:-<32}", role.name())
+}
+
 pub(crate) fn operator_key() -> SigningKey {
     SigningKey::from_seed([9; 32])
 }
@@ -263,6 +270,24 @@ impl Served {
             stop: Some(stop),
             task,
         }
+    }
+
+    /// Served to one operator of each role, who has [`token_of`] it.
+    pub(crate) async fn to_every_role() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let operators = Role::ALL.map(|role| {
+            let token_file = dir.path().join(role.name());
+            std::fs::write(&token_file, token_of(role)).unwrap();
+            std::fs::set_permissions(&token_file, std::fs::Permissions::from_mode(0o600)).unwrap();
+            OperatorConfig {
+                name: role.name().to_owned(),
+                role,
+                token_file,
+            }
+        });
+        let mut settings = Self::settings(ChainId::new("chain-1"), Limits::default());
+        settings.operators = settings.operators.with_files(&operators).unwrap();
+        Self::with_settings(settings, []).await
     }
 
     /// A connection from another host.

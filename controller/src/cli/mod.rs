@@ -114,6 +114,9 @@ enum Command {
         /// The file.
         file: PathBuf,
     },
+    /// Print the description of the HTTP API (OpenAPI 3.1), to make clients from.
+    #[command(name = "openapi")]
+    OpenApi,
     /// Take the class queues off every port, and delete their rows: for a controller that will not come back.
     RemoveQueues(serve::RemoveArgs),
     /// Copy the journal of a data directory, while its controller runs or not. The copy is read back and replayed.
@@ -263,6 +266,7 @@ async fn run(cli: Cli, out: Out) -> Result<(), CliError> {
         Command::Ledger(args) => serve::ledger(args, out).await,
         Command::Committee(args) => serve::committee(&args).await,
         Command::CheckConfig { file } => serve::check_config(&file, out),
+        Command::OpenApi => out.text(crate::api::openapi::text()),
         Command::RemoveQueues(args) => serve::remove_queues(&args, out).await,
         Command::Backup(args) => backup::backup(&args, out).await,
         Command::Restore(args) => backup::restore(&args, out).await,

@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use payflow_payment::{Amount, UnixMillis};
 use payflow_qos::{Class, PortRef, SoldRate, Time, Window, price::Purchase};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::{
@@ -75,7 +76,7 @@ pub struct Figures {
 
 /// What capacity costs now and later: what one Mbit/s costs for one step over a path of one link, where links cost alike and
 /// where not. Nothing is held and nothing promised.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct TariffDocument {
     /// How long each step lasts, in seconds.
     pub step_s: u64,
@@ -86,7 +87,7 @@ pub struct TariffDocument {
 }
 
 /// One step of a [`TariffDocument`].
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct TariffStep {
     /// When it begins.
     pub start_at: UnixMillis,
@@ -97,7 +98,7 @@ pub struct TariffStep {
 }
 
 /// Prices over the least and the most booked link.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct PriceRange {
     /// Over the link that is cheaper.
     pub lowest: Amount,

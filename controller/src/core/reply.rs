@@ -113,7 +113,7 @@ pub struct Drain {
 }
 
 /// Whether anything new is sold, as far as the operator decides it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Selling {
     /// It is.
     pub selling: bool,

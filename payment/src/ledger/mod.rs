@@ -16,6 +16,7 @@ use futures::future::BoxFuture;
 use futures::stream::BoxStream;
 use tokio::sync::watch;
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::{
@@ -239,7 +240,7 @@ pub enum Lookup {
 }
 
 /// What a wallet must know to build a payment.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct WalletState {
     /// Its address.
     pub address: Address,
@@ -257,7 +258,7 @@ impl WalletState {
 }
 
 /// A coin, as a transaction names it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct WalletCoin {
     /// The object.
     pub object_id: String,

@@ -1,16 +1,11 @@
 //! Roles: who may what, and what is said to whoever may not.
 
-use std::os::unix::fs::PermissionsExt as _;
-
 use serde_json::json;
 
-use crate::{
-    api::{
-        Limits,
-        testing::{Log, Served, TOKEN, signature_headers},
-        token::{Right, Role},
-    },
-    config::OperatorConfig,
+use crate::api::{
+    Limits,
+    testing::{Log, Served, TOKEN, signature_headers, token_of},
+    token::{Right, Role},
 };
 
 use super::bearer;
@@ -37,31 +32,9 @@ const ASKED: [(&str, &str, Right); 18] = [
     ("DELETE", "/v1/switches/1/key", Right::Operate),
 ];
 
-fn token_of(role: Role) -> String {
-    format!("{:-<32}", role.name())
-}
-
-/// Served to one operator of each role.
-async fn served() -> Served {
-    let dir = tempfile::tempdir().unwrap();
-    let operators = Role::ALL.map(|role| {
-        let token_file = dir.path().join(role.name());
-        std::fs::write(&token_file, token_of(role)).unwrap();
-        std::fs::set_permissions(&token_file, std::fs::Permissions::from_mode(0o600)).unwrap();
-        OperatorConfig {
-            name: role.name().to_owned(),
-            role,
-            token_file,
-        }
-    });
-    let mut settings = Served::settings("chain-1".into(), Limits::default());
-    settings.operators = settings.operators.with_files(&operators).unwrap();
-    Served::with_settings(settings, []).await
-}
-
 #[tokio::test]
 async fn every_role_reaches_as_far_as_its_rights_and_is_told_who_reaches_further() {
-    let served = served().await;
+    let served = Served::to_every_role().await;
     for role in Role::ALL {
         let token = format!("authorization: Bearer {}\r\n", token_of(role));
         for (method, path, right) in ASKED {
@@ -99,7 +72,7 @@ async fn without_a_token_the_missing_role_is_named() {
 
 #[tokio::test]
 async fn a_buyer_with_a_token_that_reaches_less_far_is_a_buyer() {
-    let served = served().await;
+    let served = Served::to_every_role().await;
     let viewer = format!("authorization: Bearer {}\r\n", token_of(Role::Viewer));
     served
         .signed("DELETE", "/v1/reservations/r7", &viewer, "")
@@ -149,7 +122,7 @@ async fn a_wrong_token_is_refused_whatever_else_is_shown_and_logged_without_it()
 #[tokio::test]
 async fn what_an_operator_changes_is_logged_with_the_name() {
     let log = Log::listen();
-    let served = served().await;
+    let served = Served::to_every_role().await;
     let token = format!("authorization: Bearer {}\r\n", token_of(Role::Operator));
     served.send("PUT", "/v1/sales/stop", &token, "").await;
     served.send("GET", "/v1/hosts", &token, "").await;

@@ -8,6 +8,7 @@
 use std::time::Duration;
 
 use payflow_payment::{PaymentTerms, UnixMillis};
+use schemars::JsonSchema;
 use serde::Serialize;
 use warp::http::{StatusCode, header};
 
@@ -48,14 +49,18 @@ pub(in crate::api) struct Refused {
 }
 
 /// What somebody learns who has shown nothing but a payment.
-#[derive(Serialize)]
-struct PaidView<'v> {
+#[derive(Serialize, JsonSchema)]
+pub(in crate::api) struct PaidView<'v> {
+    /// Its id, as in `/v1/reservations/{id}`.
     id: &'v str,
     status: Status,
+    /// What there is to say of that, for people.
     #[serde(skip_serializing_if = "Option::is_none")]
     detail: Option<&'v str>,
+    /// When service began.
     #[serde(skip_serializing_if = "Option::is_none")]
     active_at: Option<UnixMillis>,
+    /// When it ends.
     #[serde(skip_serializing_if = "Option::is_none")]
     ends_at: Option<UnixMillis>,
 }

@@ -17,6 +17,7 @@ pub mod money;
 pub mod tables;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use payflow_controller::core::document::{QuoteDocument, ReservationNumber, Status};
 use payflow_payment::{Address, TxDigest};
@@ -137,12 +138,15 @@ impl std::ops::AddAssign for Tally {
     }
 }
 
+/// After this all hosts have spoken (they do within 4 s), and whoever was contested (2 s) is where it belongs, with its flows.
+const INTRODUCTIONS: Duration = Duration::from_secs(7);
+
 /// See the module.
 pub struct Observer {
     begin: Time,
     treasury: Address,
-    /// Nothing keeps the network from seeing where every host is.
-    hosts_are_known: bool,
+    /// Nothing keeps the network from seeing where every host is, once all have said so.
+    hosts_are_seen: bool,
     /// No port has ever had another number.
     numbers_stay: bool,
     sales: BTreeMap<u64, Sale>,
@@ -191,7 +195,7 @@ impl Observer {
         };
         let tells = |kind: &FaultKind| matches!(kind, FaultKind::Cable | FaultKind::Replug);
         Self {
-            hosts_are_known: faults.iter().all(harmless),
+            hosts_are_seen: faults.iter().all(harmless),
             numbers_stay: !faults.contains(&FaultKind::Replug),
             treasury,
             begin,
@@ -544,6 +548,11 @@ impl Observer {
         (sockets, entered)
     }
 
+    /// Who claims a name that its owner has not used yet has it until the owner has spoken, and the claimant has been asked in vain.
+    fn hosts_are_known(&self, now: Time) -> bool {
+        self.hosts_are_seen && now >= self.begin.plus(INTRODUCTIONS)
+    }
+
     /// Where nothing hides a host from the network, a flow leads from and to the hosts that it names, whoever else claims
     /// to be them.
     fn check_ends(&mut self, document: &QuoteDocument, fabric: &Fabric, now: Time) {
@@ -551,7 +560,7 @@ impl Observer {
         let wanted = fabric
             .station_of(document.flow.destination)
             .map(|station| station.jack);
-        if self.hosts_are_known && leads_to != wanted {
+        if self.hosts_are_known(now) && leads_to != wanted {
             let what = format!(
                 "{} leads to {leads_to:?}, where its destination is not",
                 document.id

@@ -199,7 +199,7 @@ impl Observer {
                 port,
             })
         });
-        if self.hosts_are_known && let_in != source.map(|station| station.jack) {
+        if self.hosts_are_known(now) && let_in != source.map(|station| station.jack) {
             let what = format!("r{number} is let in at {let_in:?}, where its source is not");
             self.wrong(now, what);
         }

@@ -187,7 +187,7 @@ fn what_was_sold_across_a_switch_that_is_not_fit_any_more_keeps_its_class_queues
     lab.connect(1);
     lab.wait(2_000);
     let ordered = (ONE, "s1-eth1".to_owned(), CAPACITY);
-    assert_eq!(lab.classes_ordered, [ordered.clone()]);
+    assert_eq!(lab.classes_ordered, std::slice::from_ref(&ordered));
     make_classes(&mut lab);
     assert_eq!(sold(&lab), None, "and nothing more is sold there");
     lab.wait(60_000);
