@@ -468,6 +468,7 @@ fn plan(reservation: &Reservation, ends: Time) -> Option<FlowPlan> {
         class: quote.class,
         rate: quote.rate()?,
         ends,
+        replaced_ends: None,
         begun: reservation.active.is_some(),
         transit: Duration::from_millis(quote.delay_bound_ms).min(LONGEST_TRANSIT),
     })
