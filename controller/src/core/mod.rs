@@ -68,6 +68,7 @@ pub mod reply;
 pub mod reservation;
 mod serving;
 pub mod sessions;
+mod sold_packets;
 mod telling;
 #[cfg(test)]
 mod tests;

@@ -386,8 +386,5 @@ fn unpaid_part(course: &Course, end: Jack) -> Option<String> {
         return Some(" past the meter".to_owned());
     }
     let unpaid = way.iter().find(|it| !PAID_QUEUES.contains(&it.queue))?;
-    Some(format!(
-        " in queue {} through {}",
-        unpaid.queue, unpaid.out
-    ))
+    Some(format!(" in queue {} through {}", unpaid.queue, unpaid.out))
 }
