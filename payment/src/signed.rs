@@ -3,8 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
-use iota_sdk_crypto::ed25519::{Ed25519PrivateKey, Ed25519VerifyingKey};
-use iota_sdk_crypto::{Signer as _, Verifier as _};
+use iota_sdk_crypto::Verifier as _;
+use iota_sdk_crypto::ed25519::Ed25519VerifyingKey;
 use iota_sdk_types::{Ed25519PublicKey, Ed25519Signature};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -12,20 +12,27 @@ use serde::{Deserialize, Serialize};
 use crate::canonical::{CanonicalError, DocumentHash, canonical_bytes};
 
 /// An ed25519 private key (RFC 8032) that signs documents, never transactions.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct SigningKey {
-    private: Ed25519PrivateKey,
-    /// Derived once: that costs as much as a signature.
+    /// With all that is derived from the seed: deriving it again for every signature would cost as much as the signature.
+    derived: ed25519_consensus::SigningKey,
     public: PublicKey,
+}
+
+/// Nothing of the private half.
+impl fmt::Debug for SigningKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "SigningKey(of {})", self.public)
+    }
 }
 
 impl SigningKey {
     /// The key with this 32-byte seed.
     #[must_use]
     pub fn from_seed(seed: [u8; 32]) -> Self {
-        let private = Ed25519PrivateKey::new(seed);
-        let public = PublicKey(*private.public_key().bytes());
-        Self { private, public }
+        let derived = ed25519_consensus::SigningKey::from(seed);
+        let public = PublicKey(derived.verification_key().to_bytes());
+        Self { derived, public }
     }
 
     /// The public half, for clients to pin.
@@ -37,11 +44,7 @@ impl SigningKey {
     /// Signs bytes as they are (RFC 8032, no prehash). Say in the bytes what they are for.
     #[must_use]
     pub fn sign_bytes(&self, bytes: &[u8]) -> Signature {
-        let signature: Ed25519Signature = self
-            .private
-            .try_sign(bytes)
-            .expect("ed25519 signs every message (RFC 8032 section 5.1.6)");
-        Signature(*signature.bytes())
+        Signature(self.derived.sign(bytes).to_bytes())
     }
 }
 
@@ -95,14 +98,10 @@ impl<T: Serialize> Signed<T> {
     /// Signs `document` under `domain`.
     pub fn sign(key: &SigningKey, domain: &str, document: T) -> Result<Self, SignedError> {
         let message = message(domain, &document)?;
-        let signature: Ed25519Signature = key
-            .private
-            .try_sign(&message)
-            .map_err(|_| SignedError::BadSignature)?;
         Ok(Self {
             document,
             signer: key.public_key(),
-            signature: Signature(*signature.bytes()),
+            signature: key.sign_bytes(&message),
         })
     }
 

@@ -10,7 +10,7 @@
 
 use std::time::Duration;
 
-use payflow_qos::{Commitment, HoldTerms, PaidPart, Window};
+use payflow_qos::{Commitment, HoldTerms, PaidPart, Time, Window};
 
 use super::{
     Core, commitment,
@@ -150,6 +150,12 @@ impl Core {
             .replaces?;
         let replaced = self.register.reservations.get(&replaces)?;
         matches!(replaced.state, State::Active | State::Suspended).then_some(replaces)
+    }
+
+    /// Until when what it replaces is to be carried, if it has not begun.
+    pub(super) fn replaced_ends(&self, number: ReservationNumber) -> Option<Time> {
+        let replaced = self.register.reservations.get(&self.replaced(number)?)?;
+        Some(self.carried_until(replaced))
     }
 
     /// What has to be booked for this until it begins, and for what it replaces: the one the rate and time that cover both on

@@ -68,6 +68,7 @@ pub mod reply;
 pub mod reservation;
 mod serving;
 pub mod sessions;
+mod sold_packets;
 mod telling;
 #[cfg(test)]
 mod tests;
@@ -468,6 +469,7 @@ fn plan(reservation: &Reservation, ends: Time) -> Option<FlowPlan> {
         class: quote.class,
         rate: quote.rate()?,
         ends,
+        replaced_ends: None,
         begun: reservation.active.is_some(),
         transit: Duration::from_millis(quote.delay_bound_ms).min(LONGEST_TRANSIT),
     })

@@ -269,7 +269,8 @@ impl Core {
                 .now
                 .plus(Duration::from_millis(reservation.quote().duration_ms)),
         };
-        if let Some(plan) = plan(reservation, ends) {
+        if let Some(mut plan) = plan(reservation, ends) {
+            plan.replaced_ends = self.replaced_ends(number);
             self.generations.wanted(number, plan.flow);
             self.watch_path(number);
             self.gate.queue(Effect::Install(plan));

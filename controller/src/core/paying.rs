@@ -525,7 +525,8 @@ impl Core {
         if reservation.displaced {
             return;
         }
-        if let Some(plan) = plan(reservation, ends) {
+        if let Some(mut plan) = plan(reservation, ends) {
+            plan.replaced_ends = self.replaced_ends(number);
             self.generations.wanted(number, plan.flow);
             self.watch_path(number);
             if is_planted(Fault::InstallBeforeJournal) {

@@ -463,7 +463,9 @@ impl Core {
             let theirs = other.state.holds_capacity() && Some(other.root) != ours;
             theirs && meets && other.quote().flow.overlaps(selector)
         };
-        let other = self.register.reservations.values().find(|it| conflicts(it));
+        let near = self.register.sold_packets.near(selector).into_iter();
+        let mut near = near.filter_map(|it| self.register.reservations.get(&it));
+        let other = near.find(|it| conflicts(it));
         match other.map(|it| it.issued.number) {
             None => Ok(()),
             Some(other) => Err(Problem::new(

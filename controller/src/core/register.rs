@@ -19,7 +19,12 @@ use super::{
     receipts::Chain,
     reservation::{Fact, State, next},
     sessions::Sessions,
+    sold_packets::SoldPackets,
 };
+
+fn unknown(number: ReservationNumber) -> String {
+    format!("{} is not known", number.reservation_id())
+}
 
 /// Everything that is remembered of quotes, reservations, payments and payouts.
 #[derive(Clone, Debug, Default)]
@@ -27,6 +32,8 @@ pub(super) struct Register {
     pub(super) reservations: BTreeMap<ReservationNumber, Reservation>,
     pub(super) payouts: BTreeMap<u64, Payout>,
     /// Which quote an address was made for.
+    /// Those that hold capacity, by their packets.
+    pub(super) sold_packets: SoldPackets,
     pub(super) by_address: BTreeMap<Address, ReservationNumber>,
     /// Payments that have bought something or are being refunded, for ever.
     pub(super) consumed: BTreeSet<PaymentKey>,
@@ -570,6 +577,9 @@ impl Register {
             reservation.root = self.root(replaces)?;
             self.of(replaces)?.replaced_by = Some(number);
         }
+        if reservation.state.holds_capacity() {
+            self.sold_packets.insert(number, &reservation.quote().flow);
+        }
         self.reservations.insert(number, reservation);
         Ok(())
     }
@@ -661,14 +671,12 @@ impl Register {
     pub(super) fn of(&mut self, number: ReservationNumber) -> Result<&mut Reservation, String> {
         self.reservations
             .get_mut(&number)
-            .ok_or_else(|| format!("{} is not known", number.reservation_id()))
+            .ok_or_else(|| unknown(number))
     }
 
     fn root(&self, number: ReservationNumber) -> Result<ReservationNumber, String> {
         let reservation = self.reservations.get(&number);
-        reservation
-            .map(|it| it.root)
-            .ok_or_else(|| format!("{} is not known", number.reservation_id()))
+        reservation.map(|it| it.root).ok_or_else(|| unknown(number))
     }
 
     /// The generation that the next path of a flow has.
@@ -714,9 +722,19 @@ impl Register {
         number: ReservationNumber,
         fact: Fact,
     ) -> Result<&mut Reservation, String> {
-        let reservation = self.of(number)?;
-        reservation.state = next(reservation.state, fact)
-            .ok_or_else(|| format!("{fact:?} cannot follow {:?}", reservation.state))?;
+        let reservation = self
+            .reservations
+            .get_mut(&number)
+            .ok_or_else(|| unknown(number))?;
+        let before = reservation.state;
+        reservation.state =
+            next(before, fact).ok_or_else(|| format!("{fact:?} cannot follow {before:?}"))?;
+        let flow = &reservation.issued.quote.document.flow;
+        match (before.holds_capacity(), reservation.state.holds_capacity()) {
+            (true, false) => self.sold_packets.remove(number, flow),
+            (false, true) => self.sold_packets.insert(number, flow),
+            _ => {}
+        }
         Ok(reservation)
     }
 

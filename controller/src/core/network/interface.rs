@@ -311,6 +311,9 @@ pub struct FlowPlan {
     /// even when the controller is dead. While installing, the service is taken to begin now; every delay moves its end,
     /// until `Network::set_end` says it.
     pub ends: Time,
+    /// When the service ends that this one takes the place of, once it is installed: no entry goes before that, as some serve
+    /// the one before until all are there.
+    pub replaced_ends: Option<Time>,
     /// The paid time runs already, on another path: no delay moves its end.
     pub begun: bool,
     /// Packets are in the buffers of the path for so long at the most.

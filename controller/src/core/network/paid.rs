@@ -245,7 +245,7 @@ impl Network {
     fn move_end(&mut self, paid: &mut Paid, ends: Time) {
         paid.plan.ends = ends;
         paid.gone_by = gone_by(&paid.plan, self.config.timings.grace);
-        let until = hard_timeout(ends, self.config.timings.grace);
+        let until = hard_timeout(&paid.plan, self.config.timings.grace);
         for index in 0..paid.hops.len() {
             if let Some(hop) = paid.hops.get_mut(index) {
                 hop.entry.until = until;
@@ -528,6 +528,8 @@ impl Network {
                 self.want_phase(paid, next);
             } else {
                 paid.stage = Stage::Installed { broken: false };
+                // What it has replaced is over.
+                paid.plan.replaced_ends = None;
                 self.go_on_counting(paid.plan.flow);
                 self.emit(NetworkEvent::Installed {
                     flow: paid.plan.flow,
@@ -732,21 +734,26 @@ impl Network {
 
 /// Time-outs are armed again only when they are off by more than a grace; and may be armed late.
 fn gone_by(plan: &FlowPlan, grace: Duration) -> Time {
-    plan.ends.plus(grace * 3)
+    last_needed(plan).plus(grace * 3)
+}
+
+/// When nothing of it is paid for any more, nor of what it is still to replace.
+fn last_needed(plan: &FlowPlan) -> Time {
+    plan.replaced_ends.map_or(plan.ends, |it| it.max(plan.ends))
 }
 
 /// When the entries of a flow go by themselves, should nobody be there to remove them.
-fn hard_timeout(ends: Time, grace: Duration) -> Option<Time> {
+fn hard_timeout(plan: &FlowPlan, grace: Duration) -> Option<Time> {
     if is_planted(Fault::ForgetTimeout) {
         return None;
     }
-    Some(ends.plus(grace))
+    Some(last_needed(plan).plus(grace))
 }
 
 /// The entries of every hop.
 fn hop_entries(plan: &FlowPlan, grace: Duration) -> Vec<HopEntry> {
     let last = plan.path.hops.len().saturating_sub(1);
-    let until = hard_timeout(plan.ends, grace);
+    let until = hard_timeout(plan, grace);
     let ports = [plan.selector.source_port, plan.selector.destination_port];
     let more_specific = ports.into_iter().flatten().map(|_| 1).sum::<u16>();
     let matches = plan.selector.matches();

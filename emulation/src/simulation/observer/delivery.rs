@@ -311,8 +311,9 @@ impl Observer {
             }
         }
         for other in lost {
+            let how = unpaid_part(course, end).unwrap_or_default();
             let what = format!(
-                "r{other}: {arrives:.0} of {least:.0} bit/s arrive, and nothing has happened"
+                "r{other}: {arrives:.0} of {least:.0} bit/s arrive{how}, and nothing has happened"
             );
             self.wrong(now, what);
         }
@@ -367,8 +368,13 @@ fn arriving(course: &Course, rates: &[f64], end: Jack) -> f64 {
 
 /// Whether a stream travels as paid for all the way.
 fn travels_paid(course: &Course, end: Jack) -> bool {
+    unpaid_part(course, end).is_none()
+}
+
+/// Where a stream does not travel as paid for; `None` if it does all the way.
+fn unpaid_part(course: &Course, end: Jack) -> Option<String> {
     let Some(way) = course.to(end) else {
-        return false;
+        return Some(", none as paid for".to_owned());
     };
     let metered = way.first().is_some_and(|first| {
         first
@@ -376,5 +382,9 @@ fn travels_paid(course: &Course, end: Jack) -> bool {
             .iter()
             .any(|(_, meter)| meter.0 >= RESERVATION_METERS)
     });
-    metered && way.iter().all(|step| PAID_QUEUES.contains(&step.queue))
+    if !metered {
+        return Some(" past the meter".to_owned());
+    }
+    let unpaid = way.iter().find(|it| !PAID_QUEUES.contains(&it.queue))?;
+    Some(format!(" in queue {} through {}", unpaid.queue, unpaid.out))
 }

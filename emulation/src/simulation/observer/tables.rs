@@ -167,7 +167,11 @@ impl Observer {
             );
             return;
         };
-        let paid_time = Duration::from_millis(sale.document.duration_ms);
+        // Until all switches have it, some serve what it replaces with it, which was paid for, too.
+        let replaced = sale.replaces.and_then(|it| self.sales.get(&it));
+        let paid_ms = [Some(sale), replaced].into_iter().flatten();
+        let paid_ms = paid_ms.map(|it| it.document.duration_ms).max();
+        let paid_time = Duration::from_millis(paid_ms.unwrap_or_default());
         let root = sale.root;
         let (rate, source_address) = (sale.document.rate_bps, sale.document.flow.source);
         let lasts = Duration::from_secs(entry.hard_timeout_s.into());

@@ -12,6 +12,7 @@ use futures::StreamExt as _;
 use futures::stream::BoxStream;
 use iota_sdk_grpc_client::CheckpointResponse;
 use iota_sdk_grpc_client::read_mask_fields::CheckpointResponseField as Field;
+use iota_sdk_types::CheckpointSummary;
 use tokio::sync::watch;
 
 use super::super::{FollowEvent, Followed, Unavailable, Unproven};
@@ -19,7 +20,7 @@ use super::client::{CallError, Client};
 use super::committees::Committees;
 use super::evidence;
 use super::proof::{Contents, Doubt, Trail};
-use crate::{Address, UnixMillis};
+use crate::{Address, Evidence, UnixMillis};
 
 /// Networks make a checkpoint about every 3 s at most; after this much silence the connection counts as lost.
 const SILENCE_LIMIT: Duration = Duration::from_secs(30);
@@ -142,13 +143,36 @@ impl Reading<'_> {
             return Err(Unproven::Gap { checkpoint, reason }.into());
         }
         trail.check(&summary)?;
-        if let Some(committees) = self.committees {
-            let signed = checkpoint.signed_summary()?;
-            committees.verify(self.client, &signed).await?;
-        }
-        let contents = Contents::read(checkpoint, &summary)?;
-        let timestamp = UnixMillis(summary.timestamp_ms);
-        let at = (number, timestamp);
+        let verified = async {
+            match self.committees {
+                Some(committees) => {
+                    let signed = checkpoint.signed_summary()?;
+                    committees.verify(self.client, &signed).await
+                }
+                None => Ok(()),
+            }
+        };
+        // The node is asked for objects while the signature is looked at: either takes a millisecond or more.
+        let (verified, payments) = futures::join!(verified, self.payments(checkpoint, &summary));
+        verified?;
+        let payments = payments?;
+        // Only now: what could not be read for want of an answer is read again, from the same place.
+        trail.advance(&summary);
+        Ok(Followed {
+            checkpoint: number,
+            timestamp: UnixMillis(summary.timestamp_ms),
+            payments,
+        })
+    }
+
+    /// What is paid to addresses of ours, if the committee has signed the summary.
+    async fn payments(
+        &self,
+        checkpoint: &CheckpointResponse,
+        summary: &CheckpointSummary,
+    ) -> Result<Vec<Evidence>, Doubt> {
+        let contents = Contents::read(checkpoint, summary)?;
+        let at = (summary.sequence_number, UnixMillis(summary.timestamp_ms));
         let mut payments = Vec::new();
         for (done, shown) in contents.prove_all(checkpoint.executed_transactions())? {
             if !done
@@ -169,12 +193,6 @@ impl Reading<'_> {
                 payments.push(evidence);
             }
         }
-        // Only now: what could not be read for want of an answer is read again, from the same place.
-        trail.advance(&summary);
-        Ok(Followed {
-            checkpoint: number,
-            timestamp,
-            payments,
-        })
+        Ok(payments)
     }
 }

@@ -533,6 +533,31 @@ fn a_switch_that_never_comes_back_is_clean_when_hard_time_outs_are_over() {
 }
 
 #[test]
+fn no_switch_drops_a_flow_because_a_shorter_one_was_about_to_take_its_place() {
+    let mut lab = lab();
+    let (old, new) = (flow(7, 0), flow(7, 1));
+    let now = lab.now;
+    let in_seconds = |seconds| now.plus(Duration::from_secs(seconds));
+    lab.install(FlowPlan {
+        ends: in_seconds(60),
+        ..plan_through_row(old)
+    });
+    lab.disconnect(2);
+    lab.install(FlowPlan {
+        ends: in_seconds(10),
+        replaced_ends: Some(in_seconds(60)),
+        ..plan_through_row(new)
+    });
+    assert!(lab.holds(1, old) && lab.holds(3, new), "it is half there");
+    // The controller is gone, and nobody arms time-outs again.
+    lab.disconnect_all();
+    lab.wait(50_000);
+    assert!(lab.holds(3, new));
+    lab.wait(20_000);
+    assert!(!lab.holds(3, new), "nobody has paid for more");
+}
+
+#[test]
 fn a_path_that_flaps_is_told_broken_twice_and_whole_when_it_is_calm() {
     let mut lab = lab();
     let flow = flow(7, 0);

@@ -389,6 +389,7 @@ pub(super) fn plan_through_row(flow: FlowId) -> FlowPlan {
         class: Class::Steady,
         rate: SoldRate(10_000),
         ends: Time::from_millis(T0 + 3_600_000),
+        replaced_ends: None,
         begun: false,
         transit: std::time::Duration::ZERO,
     }
