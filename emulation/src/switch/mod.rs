@@ -40,9 +40,8 @@ use meters::Meters;
 use pipeline::Effect;
 use ports::PortEntry;
 
-/// Without a word from its peer for so long, a primary connection is probed with an echo; after as
-/// long again it is closed.
-const PROBE_INTERVAL: Duration = Duration::from_secs(5);
+/// As Open vSwitch is shipped: see [`SwitchSettings::inactivity_probe`].
+const INACTIVITY_PROBE: Duration = Duration::from_secs(5);
 
 /// Without a primary connection for so long, a standalone switch goes on by itself.
 const FAIL_OPEN_AFTER: Duration = Duration::from_secs(15);
@@ -72,6 +71,9 @@ pub struct SwitchSettings {
     pub max_meters: u32,
     /// Groups there may be of each type; one more is refused with OUT_OF_GROUPS.
     pub max_groups: u32,
+    /// Without a word from its peer for so long, a primary connection is probed with an echo; after as long again it is
+    /// closed. Open vSwitch has this setting for each controller (`inactivity_probe`, in milliseconds): 5 s.
+    pub inactivity_probe: Duration,
 }
 
 impl SwitchSettings {
@@ -85,6 +87,7 @@ impl SwitchSettings {
             max_entries_per_table: 1_000_000,
             max_meters: 262_144,
             max_groups: GroupId::MAX.0,
+            inactivity_probe: INACTIVITY_PROBE,
         }
     }
 }
@@ -233,13 +236,14 @@ impl MemorySwitch {
     /// have put off, when it will look again.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Duration> {
+        let probe = self.settings.inactivity_probe;
         let probes = self
             .connections
             .values()
             .filter(|connection| connection.kind == ConnectionKind::Primary && !connection.closed)
             .map(|connection| {
                 let intervals = if connection.probed { 2 } else { 1 };
-                connection.heard_at + PROBE_INTERVAL * intervals
+                connection.heard_at + probe * intervals
             });
         let standalone = self.settings.fail_mode == FailMode::Standalone && !self.failed_open;
         let alone = self.alone_since.filter(|_| standalone);
@@ -295,6 +299,11 @@ impl MemorySwitch {
     /// Groups there may be of each type from now on; those there are stay.
     pub fn limit_groups(&mut self, limit: u32) {
         self.settings.max_groups = limit;
+    }
+
+    /// How long its peer may be silent from now on: see [`SwitchSettings::inactivity_probe`].
+    pub fn set_inactivity_probe(&mut self, interval: Duration) {
+        self.settings.inactivity_probe = interval;
     }
 
     /// Refuses some flow-mods from now on. Of several refusals the first that fits acts.
@@ -363,15 +372,15 @@ impl MemorySwitch {
     }
 
     fn probe(&mut self) {
-        let now = self.now;
+        let (now, probe) = (self.now, self.settings.inactivity_probe);
         for connection in self.connections.values_mut() {
             if connection.kind != ConnectionKind::Primary || connection.closed {
                 continue;
             }
             let silence = now.saturating_sub(connection.heard_at);
-            if silence >= PROBE_INTERVAL * 2 {
+            if silence >= probe * 2 {
                 connection.closed = true;
-            } else if silence >= PROBE_INTERVAL && !connection.probed {
+            } else if silence >= probe && !connection.probed {
                 connection.say(0, &Message::EchoRequest(Vec::new()));
                 connection.probed = true;
             }

@@ -52,6 +52,8 @@ pub struct Controller {
     pub discovery: Duration,
     /// Between two readings of a switch's counters and entries.
     pub audit: Duration,
+    /// So long are switch and controller silent before either asks the other for a sign of life.
+    pub echo: Duration,
     /// For how long a quote holds its capacity.
     pub hold: Duration,
 }
@@ -261,6 +263,7 @@ fn controller(fields: Option<Fields>) -> Controller {
     let mut controller = Controller {
         discovery: seconds(60),
         audit: seconds(60),
+        echo: seconds(60),
         hold: seconds(15),
     };
     if let Some(mut fields) = fields {
@@ -271,6 +274,7 @@ fn controller(fields: Option<Fields>) -> Controller {
         };
         set("discovery_s", &mut controller.discovery, 3_600);
         set("audit_s", &mut controller.audit, 3_600);
+        set("echo_s", &mut controller.echo, 3_600);
         set("hold_s", &mut controller.hold, 3_600);
         fields.finish();
     }

@@ -17,8 +17,8 @@ pub enum Sizes {
     Points(Vec<(u64, u64)>),
 }
 
-/// Flows of a cluster that answers web searches: M. Alizadeh et al., "Data Center TCP (DCTCP)", SIGCOMM 2010, figure 4, as
-/// flow sizes are read from it in the literature since.
+/// Flows of a cluster that answers web searches: M. Alizadeh et al., "Data Center TCP (DCTCP)", SIGCOMM 2010, figure 4, by
+/// the points of `DCTCP_CDF` in the traffic generator github.com/datacenter/empirical-traffic-gen.
 const WEB_SEARCH: [(u64, u64); 12] = [
     (0, 0),
     (10_000, 150_000),
@@ -35,7 +35,7 @@ const WEB_SEARCH: [(u64, u64); 12] = [
 ];
 
 /// Flows of a cluster that mines data: A. Greenberg et al., "VL2: A Scalable and Flexible Data Center Network", SIGCOMM 2009,
-/// figure 2, as flow sizes are read from it in the literature since.
+/// figure 2, by the points of `VL2_CDF` there.
 const DATA_MINING: [(u64, u64); 13] = [
     (0, 0),
     (180, 100_000),

@@ -24,7 +24,7 @@ const MAX_UNREADABLE: u32 = 64;
 
 impl Network {
     pub(super) fn connected(&mut self, id: ConnectionId, peer: Peer, now: Time) {
-        let mut connection = Connection::new(peer);
+        let mut connection = Connection::new(peer, self.config.timings.echo);
         connection
             .session
             .handle(Input::Connected, session_time(now));

@@ -75,6 +75,8 @@ pub struct Timings {
     pub grace: Duration,
     /// Between two readings of a switch's counters and entries.
     pub audit: Duration,
+    /// A switch that is silent for so long is asked for a sign of life; after three times as long it counts as gone.
+    pub echo: Duration,
     /// Before a refused entry is sent again.
     pub retry: Duration,
     /// How long a connected switch has to give a sign of life when another connection claims its datapath id.
@@ -105,6 +107,7 @@ impl Default for Timings {
             drain: Duration::from_millis(100),
             grace: Duration::from_secs(3),
             audit: Duration::from_secs(5),
+            echo: Duration::from_secs(5),
             retry: Duration::from_secs(5),
             probe: Duration::from_secs(3),
             complaint: Duration::from_secs(60),

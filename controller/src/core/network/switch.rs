@@ -231,9 +231,14 @@ pub(crate) struct Connection {
 }
 
 impl Connection {
-    pub(crate) fn new(peer: Peer) -> Self {
+    pub(crate) fn new(peer: Peer, echo: Duration) -> Self {
+        let config = SessionConfig {
+            echo_after: echo,
+            silence_limit: echo.saturating_mul(3),
+            ..SessionConfig::default()
+        };
         Self {
-            session: SwitchSession::new(SessionConfig::default()),
+            session: SwitchSession::new(config),
             peer,
             switch: None,
             broken: None,

@@ -42,6 +42,7 @@ impl Fabric {
         self.alive = false;
         self.inputs.clear();
         let at = self.uptime(now);
+        self.lines_at.clear();
         for (_, line) in std::mem::take(&mut self.lines) {
             let Some(place) = self.places.get_mut(&line.switch) else {
                 continue;
@@ -119,9 +120,9 @@ impl Fabric {
 
     pub(super) fn connect(&mut self, switch: u64, now: Time) {
         let connected = self
-            .lines
-            .values()
-            .any(|line| line.switch == switch && self.holds_on(line));
+            .lines_of(switch)
+            .filter_map(|id| self.lines.get(&id))
+            .any(|line| self.holds_on(line));
         let at = self.uptime(now);
         let Some(place) = self.places.get_mut(&switch).filter(|_| self.alive) else {
             return;
@@ -141,6 +142,7 @@ impl Fabric {
             ended: false,
         };
         self.lines.insert(id, line);
+        self.lines_at.insert((switch, id));
         self.inputs.push(NetworkInput::Connected {
             connection: id,
             peer: Peer::Tcp,
@@ -184,6 +186,7 @@ impl Fabric {
         let Some(line) = self.lines.remove(&id) else {
             return;
         };
+        self.lines_at.remove(&(line.switch, id));
         if let Some(place) = self.places.get_mut(&line.switch) {
             place.switch.disconnect(line.at_switch, at);
             self.touch(line.switch, now);
@@ -220,10 +223,8 @@ impl Fabric {
     }
 
     fn lines_of(&self, switch: u64) -> impl Iterator<Item = ConnectionId> {
-        self.lines
-            .iter()
-            .filter(move |(_, line)| line.switch == switch)
-            .map(|(id, _)| *id)
+        let [first, last] = [0, u64::MAX].map(|id| (switch, ConnectionId(id)));
+        self.lines_at.range(first..=last).map(|(_, id)| *id)
     }
 
     /// Takes what a switch has to say on its lines; those it has given up are gone.
@@ -252,6 +253,7 @@ impl Fabric {
             }
             if !is_open {
                 self.lines.remove(&id);
+                self.lines_at.remove(&(switch, id));
                 if !line.cut && !line.ended {
                     self.plan(after, Happening::Lost(id));
                 }

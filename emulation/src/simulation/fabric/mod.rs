@@ -113,6 +113,8 @@ pub struct Fabric {
     /// Cables whose ports are down.
     down: BTreeSet<Jack>,
     lines: BTreeMap<ConnectionId, Line>,
+    /// The same, by switch.
+    lines_at: BTreeSet<(u64, ConnectionId)>,
     last_line: u64,
     life: u32,
     alive: bool,
@@ -169,6 +171,7 @@ impl Fabric {
             silent: BTreeSet::new(),
             down: BTreeSet::new(),
             lines: BTreeMap::new(),
+            lines_at: BTreeSet::new(),
             last_line: 0,
             life: 0,
             alive: false,
@@ -199,6 +202,13 @@ impl Fabric {
     pub fn announce_every(&mut self, shortest: Duration, longest: Duration) {
         let ms = |it: Duration| u64::try_from(it.as_millis()).unwrap_or(u64::MAX);
         self.announces = (ms(shortest), ms(longest));
+    }
+
+    /// How long the controller may be silent before a switch asks for a sign of life: said before anything is connected.
+    pub fn set_inactivity_probe(&mut self, interval: Duration) {
+        for place in self.places.values_mut() {
+            place.switch.set_inactivity_probe(interval);
+        }
     }
 
     /// A cable between switches breaks, with both ports, or carries again.

@@ -174,6 +174,7 @@ impl<'a> Run<'a> {
         );
         let [shortest, longest] = ANNOUNCES[0];
         fabric.announce_every(shortest, longest);
+        fabric.set_inactivity_probe(workload.controller.echo);
         let disk = if workload.kills_controller() {
             Disk::default()
         } else {

@@ -30,6 +30,7 @@ impl Run<'_> {
         let mut network = operator::network_config(self.lives);
         network.timings.lldp_settled = settings.discovery;
         network.timings.audit = settings.audit;
+        network.timings.echo = settings.echo;
         let config = payflow_controller::core::CoreConfig {
             quote_ttl: settings.hold,
             max_duration: Duration::from_secs(7 * 86_400),
