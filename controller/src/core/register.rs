@@ -31,9 +31,11 @@ fn unknown(number: ReservationNumber) -> String {
 pub(super) struct Register {
     pub(super) reservations: BTreeMap<ReservationNumber, Reservation>,
     pub(super) payouts: BTreeMap<u64, Payout>,
-    /// Which quote an address was made for.
+    /// Those of them that are not final: few, while there are ever more payouts.
+    open_payouts: BTreeSet<u64>,
     /// Those that hold capacity, by their packets.
     pub(super) sold_packets: SoldPackets,
+    /// Which quote an address was made for.
     pub(super) by_address: BTreeMap<Address, ReservationNumber>,
     /// Payments that have bought something or are being refunded, for ever.
     pub(super) consumed: BTreeSet<PaymentKey>,
@@ -259,10 +261,8 @@ impl Register {
 
     /// The payouts that are not final, oldest first.
     pub(super) fn open_payouts(&self) -> impl Iterator<Item = (u64, &Payout)> {
-        self.payouts
-            .iter()
-            .filter(|(_, payout)| payout.done.is_none())
-            .map(|(id, payout)| (*id, payout))
+        let open = self.open_payouts.iter();
+        open.filter_map(|id| Some((*id, self.payouts.get(id)?)))
     }
 
     fn try_apply(&mut self, record: &Record) -> Result<(), String> {
@@ -443,12 +443,15 @@ impl Register {
                 checkpoint,
                 gas_nanos,
             } => {
-                let payout = self.open(*payout)?;
+                let id = *payout;
+                let payout = self.open(id)?;
                 payout.done = Some(PayoutDone {
                     checkpoint: *checkpoint,
                     gas_nanos: gas_nanos.saturating_add(payout.wasted_gas),
                 });
-                match payout.of {
+                let of = payout.of;
+                self.open_payouts.remove(&id);
+                match of {
                     PayoutFor::Settlement(number) => {
                         self.follow(number, Fact::SettlementFinal).map(drop)
                     }
@@ -743,6 +746,7 @@ impl Register {
             return Err(format!("payout {id} is not the next number"));
         }
         self.payouts.insert(id, payout);
+        self.open_payouts.insert(id);
         Ok(())
     }
 
