@@ -112,8 +112,8 @@ impl Observer {
         for (number, sale) in self.sales.clone() {
             let terms = &sale.document.payment;
             let paid: u64 = sale.payments.iter().map(|(_, amount)| amount).sum();
-            let purchase = self.accounts.purchase(number);
-            let from_account = purchase.map_or(0, |it| it.charged.unwrap_or(it.set_aside));
+            let purchase = self.accounts.purchase(number).cloned();
+            let from_account = purchase.as_ref().map_or(0, |it| it.charged.unwrap_or(it.set_aside));
             let kept = paid.saturating_sub(sale.refunded) + from_account;
             let useless = sale
                 .payments
@@ -143,7 +143,7 @@ impl Observer {
                 .says(number, &["\"record\":\"ended\"", "\"cause\":\"expired\""])
                 && sale.over
                 && !sight.disk.holds("suspended", number);
-            let as_it_goes = purchase.is_some_and(|it| it.metered);
+            let as_it_goes = purchase.as_ref().is_some_and(|it| it.metered);
             if served && kept < terms.price.0 && !as_it_goes {
                 let what = format!(
                     "q{number}: served to the end for {kept}, and {} are due",
