@@ -60,6 +60,13 @@ fn whatever_goes_wrong_money_capacity_and_guarantees_hold_under_every_seed() {
         shrunk,
         rebates,
         groups,
+        accounts,
+        accounts_closed,
+        deposits,
+        vouchers,
+        vouchers_refused,
+        forks,
+        stopped,
     } = tally;
     for (what, count) in [
         ("quotes", quotes),
@@ -78,6 +85,13 @@ fn whatever_goes_wrong_money_capacity_and_guarantees_hold_under_every_seed() {
         ("links that shrank", shrunk),
         ("transfers that got back more than they cost", rebates),
         ("groups", groups),
+        ("accounts", accounts),
+        ("accounts closed", accounts_closed),
+        ("deposits", deposits),
+        ("vouchers", vouchers),
+        ("vouchers refused", vouchers_refused),
+        ("contradictions", forks),
+        ("flows that ended for want of vouchers", stopped),
     ] {
         assert!(count > 0, "no {what}: {tally:?}");
     }

@@ -283,7 +283,7 @@ impl Observer {
                 format_args!("q{number} is installed and nobody has paid for it"),
             );
         }
-        let paid = ["paid", "group_paid"];
+        let paid = ["paid", "group_paid", "bought_from_account"];
         if !paid.iter().any(|kind| sight.disk.holds(kind, number)) {
             self.wrong(
                 now,

@@ -12,7 +12,7 @@ use payflow_payment::{Address, Amount, Asset, SigningKey};
 use sha2::Digest;
 
 use super::prices::Prices;
-use super::{CHAIN, Event, Life, TREASURY, World, receive_address};
+use super::{CHAIN, Event, Life, OPERATOR_SEED, TREASURY, World, receive_address};
 use crate::simulation::observer::Sight;
 
 impl World {
@@ -31,7 +31,7 @@ impl World {
         };
         self.lives += 1;
         let network = Network::new(network_config(self.lives));
-        let keys = Keys(SigningKey::from_seed([1; 32]));
+        let keys = Keys(SigningKey::from_seed(OPERATOR_SEED));
         let restored = Core::restore(
             config(&self.prices),
             Box::new(keys),
@@ -57,6 +57,7 @@ impl World {
             watched: BTreeSet::new(),
             told_up: false,
             asked: BTreeMap::new(),
+            asked_by_owners: BTreeMap::new(),
             deadline: None,
             wake_at: None,
         });
