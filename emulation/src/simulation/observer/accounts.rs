@@ -33,8 +33,6 @@ pub(super) struct Accounts {
     by_refund: BTreeMap<Address, u64>,
     /// By reservation.
     purchases: BTreeMap<u64, Purchase>,
-    /// What a payment on the ledger, or a voucher, has bought together.
-    together: Vec<Vec<u64>>,
     /// What has ended.
     ended: BTreeSet<u64>,
     records_read: usize,
@@ -109,7 +107,6 @@ impl Accounts {
                     | "vouchers"
                     | "voucher_forked"
                     | "bought_from_account"
-                    | "group_paid"
                     | "settled_to_account"
                     | "account_closing"
                     | "account_closed"
@@ -196,18 +193,7 @@ impl Accounts {
                 if let (true, Some(account)) = (metered, self.all.get_mut(&account)) {
                     account.metered = members.first().map(|(reservation, _)| *reservation);
                 }
-                self.together.push(
-                    members
-                        .into_iter()
-                        .map(|(reservation, _)| reservation)
-                        .collect(),
-                );
                 self.check(account);
-            }
-            "group_paid" => {
-                let members = record["members"].as_array().into_iter().flatten();
-                self.together
-                    .push(members.map(|it| number(&it["number"])).collect());
             }
             "ended" => self.ends(number(&record["number"])),
             "activated" => {
@@ -356,16 +342,6 @@ impl Accounts {
     /// What was bought with a voucher, if it was.
     pub(super) fn purchase(&self, reservation: u64) -> Option<&Purchase> {
         self.purchases.get(&reservation)
-    }
-
-    /// Everything that was bought together.
-    pub(super) fn together(&self) -> &[Vec<u64>] {
-        &self.together
-    }
-
-    /// Whether it is over, by what is written.
-    pub(super) fn has_ended(&self, reservation: u64) -> bool {
-        self.ended.contains(&reservation)
     }
 
     pub(super) fn is_ours(&self, address: &Address) -> bool {

@@ -113,7 +113,9 @@ impl Observer {
             let terms = &sale.document.payment;
             let paid: u64 = sale.payments.iter().map(|(_, amount)| amount).sum();
             let purchase = self.accounts.purchase(number).cloned();
-            let from_account = purchase.as_ref().map_or(0, |it| it.charged.unwrap_or(it.set_aside));
+            let from_account = purchase
+                .as_ref()
+                .map_or(0, |it| it.charged.unwrap_or(it.set_aside));
             let kept = paid.saturating_sub(sale.refunded) + from_account;
             let useless = sale
                 .payments

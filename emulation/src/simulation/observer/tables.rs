@@ -277,6 +277,7 @@ impl Observer {
     }
 
     fn check_begin(&mut self, number: u64, sight: &Sight<'_>, now: Time) {
+        self.read(sight, now);
         if !self.is_paid(number, sight.ledger) {
             self.wrong(
                 now,
