@@ -5,6 +5,7 @@
 //! it is read in the text of the journal, and is added up here anew.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use payflow_controller::core::accounts::document::{AccountView, Counted};
 use payflow_controller::core::accounts::problem::VoucherProblem;
@@ -417,7 +418,7 @@ impl Accounts {
 
 impl Observer {
     /// Reads on in the journal.
-    pub(super) fn read(&mut self, sight: &Sight<'_>, now: Time) {
+    pub fn read(&mut self, sight: &Sight<'_>, now: Time) {
         self.taken.read(sight.disk);
         self.accounts.read(sight.disk, &self.taken, sight.ledger);
         for what in std::mem::take(&mut self.accounts.wrong) {
@@ -603,6 +604,9 @@ impl Observer {
             sale.active_at.get_or_insert(now);
         }
         let whole = purchase.set_aside >= sale.document.payment.price.0;
+        // Its time may be over all the same, where some of it was credited.
+        let lasts = Duration::from_millis(sale.document.duration_ms);
+        let whole = whole || sale.active_at.is_some_and(|at| now >= at.plus(lasts));
         if view.status != Status::Expired || whole || sale.stopped {
             return;
         }

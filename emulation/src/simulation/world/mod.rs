@@ -326,7 +326,16 @@ impl World {
     }
 
     /// Whether everything has come to its end: nothing can follow from what there is.
-    fn is_over(&self) -> bool {
+    fn is_over(&mut self) -> bool {
+        if self.books.is_none() {
+            return false;
+        }
+        let sight = Sight {
+            fabric: &self.fabric,
+            ledger: &self.ledger,
+            disk: &self.disk,
+        };
+        self.observer.read(&sight, self.now);
         let settled = self
             .books
             .as_ref()
