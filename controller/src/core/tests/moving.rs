@@ -127,16 +127,16 @@ fn a_restart_leaves_the_path_before_alone_until_the_other_is_confirmed() {
     desk.drain();
     let mut desk = desk.crash();
     assert_eq!(desk.network_log(), ["adopt 1", "install 1.1"]);
-    assert_eq!(desk.adopted.lock().unwrap()[0].hops[0].egress(), STRAIGHT[0]);
+    assert_eq!(
+        desk.adopted.lock().unwrap()[0].hops[0].egress(),
+        STRAIGHT[0]
+    );
     // Again and again.
     desk = desk.crash();
     desk.core
         .network_event(NetworkEvent::Installed { flow: flow(1, 1) });
     desk.feed(Input::DeadlineReached);
-    assert_eq!(
-        desk.network_log(),
-        ["adopt 1", "install 1.1", "remove 1"]
-    );
+    assert_eq!(desk.network_log(), ["adopt 1", "install 1.1", "remove 1"]);
     assert_eq!(desk.crash().network_log(), ["adopt 1.1"]);
 }
 
