@@ -600,13 +600,10 @@ impl Observer {
         let Some(sale) = self.sales.get_mut(&reservation) else {
             return;
         };
-        if view.status == Status::Active {
-            sale.active_at.get_or_insert(now);
-        }
         let whole = purchase.set_aside >= sale.document.payment.price.0;
         // Its time may be over all the same, where some of it was credited.
         let lasts = Duration::from_millis(sale.document.duration_ms);
-        let whole = whole || sale.active_at.is_some_and(|at| now >= at.plus(lasts));
+        let whole = whole || sale.begun.is_some_and(|at| now >= at.plus(lasts));
         if view.status != Status::Expired || whole || sale.stopped {
             return;
         }

@@ -79,8 +79,6 @@ struct Sale {
     let_in_elsewhere: bool,
     /// It was carried and is no longer.
     over: bool,
-    /// When its buyer was told first that it is active.
-    active_at: Option<Time>,
     /// It ended for want of vouchers.
     stopped: bool,
     delivery: Delivery,
@@ -466,7 +464,6 @@ impl Observer {
             carried_since: None,
             let_in_elsewhere: entered != source.map(|station| station.jack),
             over: false,
-            active_at: None,
             stopped: false,
             delivery: Delivery::default(),
         };
