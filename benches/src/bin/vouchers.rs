@@ -45,7 +45,16 @@ use serde_json::{Value, json};
 
 const USAGE: &str = "usage: bench-vouchers [--vouchers N] FILE";
 /// Vouchers in a batch, and connections that post batches at the same time.
-const SETTINGS: [(usize, usize); 6] = [(25, 2), (50, 2), (50, 4), (100, 2), (100, 4), (200, 4)];
+const SETTINGS: [(usize, usize); 8] = [
+    (25, 2),
+    (25, 4),
+    (30, 4),
+    (50, 2),
+    (50, 4),
+    (100, 2),
+    (100, 4),
+    (200, 4),
+];
 const ACCOUNTS: usize = 800;
 /// In nanos; vouchers promise a nano more each.
 const DEPOSIT: Amount = Amount(10_000_000);

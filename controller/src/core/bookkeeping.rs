@@ -279,6 +279,7 @@ impl Bookkeeper {
             | Record::FellShort { .. }
             | Record::Interim { .. }
             | Record::Moved(_)
+            | Record::MovedOn { .. }
             | Record::Displaced { .. }
             | Record::Cleared { .. }
             | Record::PayoutSigned { .. }

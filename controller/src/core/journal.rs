@@ -148,6 +148,15 @@ pub enum Record {
     },
     /// It has another path from now on, on which its capacity is booked.
     Moved(Box<Moved>),
+    /// Packets take the path of this generation: until then they took the one that carried it before, and that was left as it was.
+    MovedOn {
+        /// Which reservation.
+        number: ReservationNumber,
+        /// Of its path.
+        generation: u16,
+        /// When.
+        at: Time,
+    },
     /// Its capacity is gone and no other path has room: nothing of it is wanted on switches until it moves.
     Displaced {
         /// Which reservation.

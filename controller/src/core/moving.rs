@@ -286,6 +286,14 @@ impl Core {
 
     /// Packets take the new path: nothing else of the reservation is wanted.
     pub(super) fn moved_on(&mut self, number: ReservationNumber, flow: FlowId) {
+        let reservation = self.register.reservations.get(&number);
+        if reservation.is_some_and(|it| it.moved_from.is_some()) {
+            self.record(Record::MovedOn {
+                number,
+                generation: flow.generation,
+                at: self.now,
+            });
+        }
         for other in self.generations.of(number) {
             if other != flow {
                 self.take_off(number, other);

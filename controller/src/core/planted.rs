@@ -36,6 +36,9 @@ pub enum Fault {
     /// A hold that expires unpaid keeps its capacity, until the window it was made for is over. Breaks "what is not sold
     /// can be sold": others are refused while the link is free (`serving`).
     LeakHold,
+    /// A voucher is said to count before it is written down. Breaks "nothing is said that a crash takes back"
+    /// (`accounts/vouchers`).
+    AnswerVoucherEarly,
 }
 
 #[cfg(feature = "planted-faults")]
@@ -64,7 +67,7 @@ pub(crate) const fn is_planted(_: Fault) -> bool {
 #[cfg(feature = "planted-faults")]
 impl Fault {
     /// All of them.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::SkipConsumedCheck,
         Self::RefundTwice,
         Self::InstallBeforeJournal,
@@ -75,5 +78,6 @@ impl Fault {
         Self::LoseCheckpoint,
         Self::TrustError,
         Self::LeakHold,
+        Self::AnswerVoucherEarly,
     ];
 }

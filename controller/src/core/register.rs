@@ -8,13 +8,13 @@ use std::{
 use payflow_payment::{
     Address, Amount, PaymentKey, Signed, SignedTransaction, TxDigest, memo, voucher::AccountNumber,
 };
-use payflow_qos::{PortNo, PortRef, SwitchId, Time, price::BasePrice};
+use payflow_qos::{Path, PortNo, PortRef, SwitchId, Time, price::BasePrice};
 
 use super::{
     accounts::{self, register::Prepaid},
     document::{BuyerKey, InterimReceipt, QuoteDocument, Receipt, ReservationNumber},
     journal::{EndCause, Moved, QuoteIssued, Record},
-    network::{FlowId, KeyFingerprint},
+    network::{FlowId, KeyFingerprint, MacAddr},
     planted::{Fault, is_planted},
     receipts::Chain,
     reservation::{Fact, State, next},
@@ -80,6 +80,8 @@ pub(super) struct Reservation {
     pub(super) generation: u16,
     /// How often it has moved.
     pub(super) moves: u16,
+    /// What carries it until its path does; none once it does.
+    pub(super) moved_from: Option<Box<Placement>>,
     /// The newest reservation that is to take its place.
     pub(super) replaced_by: Option<ReservationNumber>,
     /// It has no path: nothing of it is wanted on switches.
@@ -102,6 +104,15 @@ pub(super) struct Reservation {
     pub(super) receipt: Option<Signed<Receipt>>,
     pub(super) settlement: Option<u64>,
     pub(super) mispaid: Vec<Mispaid>,
+}
+
+/// Where a flow is carried.
+#[derive(Clone, Debug)]
+pub(super) struct Placement {
+    pub(super) generation: u16,
+    pub(super) path: Path,
+    pub(super) source_mac: MacAddr,
+    pub(super) destination_mac: MacAddr,
 }
 
 /// A payment that was offered and whose outcome is open.
@@ -375,9 +386,19 @@ impl Register {
             Record::Interim { number, receipt } => self.interim(*number, receipt),
             Record::Anchored { payout, at } => self.anchored(*payout, *at),
             Record::Moved(moved) => self.moved(moved),
+            Record::MovedOn {
+                number, generation, ..
+            } => {
+                let reservation = self.of(*number)?;
+                if reservation.generation == *generation {
+                    reservation.moved_from = None;
+                }
+                Ok(())
+            }
             Record::Displaced { number, reason, .. } => {
                 let reservation = self.carried(*number)?;
                 reservation.displaced = true;
+                reservation.moved_from = None;
                 reservation.detail = Some(reason.clone());
                 Ok(())
             }
@@ -472,6 +493,9 @@ impl Register {
                 let living = self.reservations.values_mut();
                 for reservation in living.filter(|it| it.ended_by().is_none()) {
                     reservation.issued.renumber(*from, *to);
+                    if let Some(placement) = &mut reservation.moved_from {
+                        placement.path.renumber(*from, *to);
+                    }
                 }
                 Ok(())
             }
@@ -646,6 +670,15 @@ impl Register {
                 moved.generation
             ));
         }
+        // Of several moves in a row only what it was carried on before all of them is known to be there.
+        if reservation.moved_from.is_none() && reservation.state == State::Active {
+            reservation.moved_from = Some(Box::new(Placement {
+                generation: reservation.generation,
+                path: reservation.issued.path.clone(),
+                source_mac: reservation.issued.source_mac,
+                destination_mac: reservation.issued.destination_mac,
+            }));
+        }
         reservation.generation = moved.generation;
         reservation.moves = reservation.moves.saturating_add(1);
         reservation.displaced = false;
@@ -765,6 +798,7 @@ impl Reservation {
             issued,
             generation: 0,
             moves: 0,
+            moved_from: None,
             replaced_by: None,
             displaced: false,
             state: State::Held,

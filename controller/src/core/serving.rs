@@ -12,11 +12,11 @@ use super::{
     document::{Receipt, ReservationNumber},
     io::{Caller, LedgerOrder},
     journal::{EndCause, Record},
-    network::{Certificate, FlowId, NetworkEvent, NetworkInput},
+    network::{Certificate, FlowId, FlowPlan, NetworkEvent, NetworkInput},
     plan,
     planted::{Fault, is_planted},
     problem::{Problem, ProblemKind},
-    register::Reservation,
+    register::{Placement, Reservation},
     reply::Answer,
     reservation::{Fact, Response, State, Stimulus, respond},
 };
@@ -66,7 +66,10 @@ impl Core {
                         self.recall(number);
                     } else if let Some(plan) = plan(reservation, active.to) {
                         self.generations.wanted(number, plan.flow);
-                        self.network.adopt(plan, suspended, self.now);
+                        match reservation.moved_from.as_deref().filter(|_| !suspended) {
+                            None => self.network.adopt(plan, suspended, self.now),
+                            Some(before) => self.move_on(number, plan, before.clone()),
+                        }
                     }
                     if suspended {
                         self.watch_path(number);
@@ -84,6 +87,23 @@ impl Core {
         self.resume_groups();
         self.resume_accounts();
         self.resume_anchors();
+    }
+
+    /// Goes on with a move where a restart found it: the path before carries the flow until the new one does.
+    fn move_on(&mut self, number: ReservationNumber, plan: FlowPlan, before: Placement) {
+        let old = FlowPlan {
+            flow: FlowId {
+                generation: before.generation,
+                ..plan.flow
+            },
+            path: before.path,
+            source_mac: before.source_mac,
+            destination_mac: before.destination_mac,
+            ..plan.clone()
+        };
+        self.generations.wanted(number, old.flow);
+        self.network.adopt(old, false, self.now);
+        self.network.install(plan, self.now);
     }
 
     /// Tells the network what the ports are called through which something is sold, so that it can follow them.

@@ -100,6 +100,7 @@ pub(super) fn tell(record: &Record) {
         | Record::Interim { .. }
         | Record::Anchored { .. }
         | Record::Moved(_)
+        | Record::MovedOn { .. }
         | Record::PayoutSigned { .. }
         | Record::PayoutDead { .. }
         | Record::PayoutFinal { .. }

@@ -4,6 +4,7 @@ use std::net::IpAddr;
 
 use payflow_controller::core::document::{BuyerKey, QuoteDocument, ReservationNumber};
 use payflow_controller::core::io::{Caller, Idempotency};
+use payflow_payment::voucher::Voucher;
 use payflow_payment::{Address, TxDigest};
 use payflow_qos::Time;
 
@@ -99,6 +100,17 @@ pub struct Change {
     pub reservation: Option<ReservationNumber>,
 }
 
+/// Out of which prepaid account a buyer pays.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Prepaid {
+    /// The number of its owner.
+    pub owner: usize,
+    /// The owner's key, which is the buyer's.
+    pub key: BuyerKey,
+    /// The first seconds at once, and the rest as it goes.
+    pub as_it_goes: bool,
+}
+
 /// One buyer and its one purchase.
 #[derive(Clone, Debug)]
 pub struct Buyer {
@@ -130,6 +142,10 @@ pub struct Buyer {
     pub change: Option<Change>,
     /// Whose key signs: the number of whoever bought the first of a chain of changes.
     pub signs_as: usize,
+    /// It pays out of an account, and not on the ledger.
+    pub prepaid: Option<Prepaid>,
+    /// What it has signed for that; made once, unless it is refused.
+    pub voucher: Option<Voucher>,
     /// Ends early, so long after it was served first.
     pub cancels_after_ms: Option<u64>,
     /// What it waits for.
@@ -185,6 +201,8 @@ impl Buyer {
             members_bps: 0,
             change: None,
             signs_as: number,
+            prepaid: None,
+            voucher: None,
             cancels_after_ms: chance.happens(300).then(|| chance.between(0, 20_000)),
             step: Step::Look,
             quote: None,
@@ -263,6 +281,9 @@ impl Buyer {
     /// Its key; one per buyer.
     #[must_use]
     pub fn key(&self) -> BuyerKey {
+        if let Some(prepaid) = self.prepaid {
+            return prepaid.key;
+        }
         let mut bytes = [0; 32];
         for (byte, of) in bytes.iter_mut().zip(self.signs_as.to_be_bytes()) {
             *byte = of;

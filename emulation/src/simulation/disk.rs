@@ -109,3 +109,12 @@ impl Disk {
             .any(|(_, text)| text.contains(&number) && words.iter().all(|word| text.contains(word)))
     }
 }
+
+/// What a record says it is.
+#[must_use]
+pub fn kind(text: &str) -> &str {
+    let mut rest = text.splitn(2, "\"record\":\"").skip(1);
+    rest.next()
+        .and_then(|rest| rest.split('"').next())
+        .unwrap_or_default()
+}

@@ -14,6 +14,7 @@
 //! | [`fabric`] | switches that speak OpenFlow, cables, hosts, which outlive the controller |
 //! | [`fluid`] | what hosts send, as a fluid |
 //! | [`buyer`] | those who buy, and how they pay |
+//! | [`owner`] | those who have prepaid accounts, and what they sign |
 //! | [`observer`] | what must always hold, told by somebody else than the code under test |
 //! | [`taken`] | how much of each link is taken, by the journal's text |
 //! | `world` | all of them together |
@@ -29,6 +30,7 @@ pub mod ledger;
 pub mod minimise;
 pub mod observer;
 pub mod operator;
+pub mod owner;
 pub mod scenario;
 pub mod taken;
 mod world;

@@ -13,6 +13,14 @@ use payflow_qos::price::{Following, Pricing};
 pub const CHAIN: &str = "simulated";
 /// Where the operator collects what it earns.
 pub const TREASURY: &str = "0xtreasury";
+/// Of the operator's key.
+const SEED: [u8; 32] = [1; 32];
+
+/// The key that signs quotes, receipts and statements.
+#[must_use]
+pub fn signing_key() -> SigningKey {
+    SigningKey::from_seed(SEED)
+}
 
 /// Where the quote of this number is paid.
 #[must_use]
@@ -23,7 +31,7 @@ pub fn receive_address(index: u64) -> Address {
 /// The operator's keys: always the same.
 #[must_use]
 pub fn keys() -> Box<dyn OperatorKeys> {
-    Box::new(Keys(SigningKey::from_seed([1; 32])))
+    Box::new(Keys(signing_key()))
 }
 
 struct Keys(SigningKey);

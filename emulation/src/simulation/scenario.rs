@@ -70,6 +70,8 @@ pub enum Wish {
     Prices,
     /// Several flows, all or none.
     Group,
+    /// To pay out of prepaid accounts, with vouchers.
+    Account,
 }
 
 impl Wish {

@@ -45,6 +45,7 @@ struct Quote {
     entered: Option<String>,
     rate_bps: u64,
     is_steady: bool,
+    price: u64,
     /// When it was recorded that nobody pays for it, or that it is settled: nothing is kept for it after that.
     over_at: Option<u64>,
 }
@@ -57,7 +58,7 @@ impl Taken {
             let record: Value = serde_json::from_str(text).unwrap_or_default();
             let several = match record["record"].as_str() {
                 Some("group_issued") => record["quotes"].as_array(),
-                Some("group_paid") => record["members"].as_array(),
+                Some("group_paid" | "bought_from_account") => record["members"].as_array(),
                 _ => None,
             };
             if let Some(several) = several {
@@ -105,7 +106,7 @@ impl Taken {
                 }
                 Some("ended") => record["cause"] == "unpaid",
                 // What a switch may still carry stays booked.
-                Some("settled") => record["lingers"] != true,
+                Some("settled" | "settled_to_account") => record["lingers"] != true,
                 Some("cleared") => true,
                 _ => false,
             };
@@ -128,6 +129,7 @@ impl Taken {
             moves: 0,
             rate_bps: document["rate_bps"].as_u64().unwrap_or_default(),
             is_steady: document["class"] == "steady",
+            price: document["payment"]["price"].as_u64().unwrap_or_default(),
             over_at: None,
         };
         self.quotes.insert(number, quote);
@@ -169,6 +171,18 @@ impl Taken {
         let root = self.root(number);
         let paths = self.carriers.range((root, 0)..=(root, u16::MAX));
         paths.last().map(|((_, generation), _)| *generation)
+    }
+
+    /// Whose place a reservation takes.
+    #[must_use]
+    pub fn whose_place(&self, number: u64) -> Option<u64> {
+        self.replaces.get(&number).copied()
+    }
+
+    /// What it costs.
+    #[must_use]
+    pub fn price(&self, number: u64) -> u64 {
+        self.quotes.get(&number).map_or(0, |quote| quote.price)
     }
 
     /// The first of the reservations that take each other's place.

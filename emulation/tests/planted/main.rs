@@ -13,23 +13,25 @@ use std::thread;
 
 use payflow_controller::core::planted::{Fault, plant};
 use payflow_emulation::simulation::minimise::minimise;
-use payflow_emulation::simulation::{FaultKind, Scenario, run};
+use payflow_emulation::simulation::{FaultKind, Scenario, Wish, run};
 
 /// What a seed decides.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Story {
     /// Of the whole core: the simulation.
     Simulation,
+    /// The same, where buyers pay out of prepaid accounts.
+    Accounts,
     /// Of its network half alone.
     Paths,
 }
 
-use Story::{Paths, Simulation};
+use Story::{Accounts, Paths, Simulation};
 
 /// Seeds that find a fault, and some of the words they find it in.
 type Seeds = &'static [(u64, &'static str)];
 
-const PLANTED: [(Fault, Story, Seeds); 10] = [
+const PLANTED: [(Fault, Story, Seeds); 11] = [
     (
         Fault::SkipConsumedCheck,
         Simulation,
@@ -113,6 +115,7 @@ const PLANTED: [(Fault, Story, Seeds); 10] = [
             (19, "are refused while 847000 of 9000000 are taken"),
         ],
     ),
+    (Fault::AnswerVoucherEarly, Accounts, &[]),
 ];
 
 /// The same again for the network half alone. (A second generation, for [`Fault::DeleteWithoutGeneration`], the desk
@@ -150,8 +153,11 @@ fn with(planted: Option<Fault>) -> Scenario {
 /// What is wrong under a seed.
 fn wrong(story: Story, seed: u64, planted: Option<Fault>) -> Vec<String> {
     let told = catch_unwind(|| match story {
-        Simulation => {
-            let scenario = with(planted);
+        Simulation | Accounts => {
+            let mut scenario = with(planted);
+            if story == Accounts {
+                scenario.wishes.insert(Wish::Account);
+            }
             run(seed, &scenario).violations
         }
         Paths => {

@@ -173,6 +173,7 @@ impl Ring {
             class: Class::Steady,
             rate: SoldRate(u32::try_from(self.chance.between(100, 9_000)).unwrap_or(100)),
             ends: self.now.plus(Duration::from_secs(600)),
+            replaced_ends: None,
             begun: false,
             transit: Duration::ZERO,
         }

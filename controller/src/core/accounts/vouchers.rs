@@ -15,6 +15,7 @@ use crate::core::{
     Core,
     io::{Caller, RequestId},
     journal::Record,
+    planted::{Fault, is_planted},
     problem::Problem,
     quoting::key_of,
     reply::Answer,
@@ -43,7 +44,11 @@ impl Core {
             let each = vouchers.into_iter().map(|it| self.voucher(it));
             Answer::Vouchers(each.collect())
         });
-        self.waiting_vouchers.replies.push((id, reply));
+        if is_planted(Fault::AnswerVoucherEarly) {
+            self.reply(id, reply);
+        } else {
+            self.waiting_vouchers.replies.push((id, reply));
+        }
         if self.waiting_vouchers.in_flight.is_none() {
             self.save_vouchers();
         }

@@ -521,7 +521,13 @@ impl Network {
         else {
             return;
         };
-        self.stirred.extend(flows);
+        // What takes the place of entries on their way to the switch, or leaves it to them, waits for these as well, though
+        // nothing of it was in the batch.
+        for flow in flows {
+            let generation = |generation| FlowId { generation, ..flow };
+            let of_it = self.flows.range(generation(0)..=generation(u16::MAX));
+            self.stirred.extend(of_it.map(|(flow, _)| *flow));
+        }
         if !meters_gone.is_empty() {
             let had_one =
                 |flow: &&FlowId| meters_gone.contains(&reservation_meter(flow.reservation));

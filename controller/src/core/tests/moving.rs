@@ -119,6 +119,28 @@ fn a_flow_that_still_arrives_leaves_its_path_when_the_other_is_confirmed() {
 }
 
 #[test]
+fn a_restart_leaves_the_path_before_alone_until_the_other_is_confirmed() {
+    let mut desk = ring();
+    desk.buy();
+    *desk.confirms.lock().unwrap() = false;
+    desk.core.network_event(slower(STRAIGHT[0], 1_000_000));
+    desk.drain();
+    let mut desk = desk.crash();
+    assert_eq!(desk.network_log(), ["adopt 1", "install 1.1"]);
+    assert_eq!(
+        desk.adopted.lock().unwrap()[0].hops[0].egress(),
+        STRAIGHT[0]
+    );
+    // Again and again.
+    desk = desk.crash();
+    desk.core
+        .network_event(NetworkEvent::Installed { flow: flow(1, 1) });
+    desk.feed(Input::DeadlineReached);
+    assert_eq!(desk.network_log(), ["adopt 1", "install 1.1", "remove 1"]);
+    assert_eq!(desk.crash().network_log(), ["adopt 1.1"]);
+}
+
+#[test]
 fn what_is_told_of_a_path_that_was_left_concerns_nobody() {
     let mut desk = ring();
     let number = desk.buy();

@@ -5,11 +5,13 @@
 //! |---|---|
 //! | this | sales, and what everybody says of them |
 //! | [`money`] | payments, refunds, the books |
+//! | `accounts` | prepaid accounts: deposits, vouchers, what is taken and what comes back |
 //! | `groups` | flows that are sold together: all or none |
 //! | [`links`] | capacities: what is promised and carried, and what is refused |
 //! | [`tables`] | paid entries and meters on the switches: whose, for how long, in what order |
 //! | [`delivery`] | traffic: that what is paid for arrives, and nobody rides on what others pay for |
 
+mod accounts;
 pub mod delivery;
 mod groups;
 pub mod links;
@@ -77,6 +79,8 @@ struct Sale {
     let_in_elsewhere: bool,
     /// It was carried and is no longer.
     over: bool,
+    /// It ended for want of vouchers.
+    stopped: bool,
     delivery: Delivery,
 }
 
@@ -115,6 +119,20 @@ pub struct Tally {
     pub rebates: u64,
     /// Groups of flows of which all were carried.
     pub groups: u64,
+    /// Prepaid accounts.
+    pub accounts: u64,
+    /// Accounts whose balance is back on the ledger.
+    pub accounts_closed: u64,
+    /// Deposits.
+    pub deposits: u64,
+    /// Vouchers that counted.
+    pub vouchers: u64,
+    /// Vouchers that were refused.
+    pub vouchers_refused: u64,
+    /// Contradictions of owners.
+    pub forks: u64,
+    /// Flows that ended because vouchers stopped.
+    pub stopped: u64,
 }
 
 impl std::ops::AddAssign for Tally {
@@ -135,6 +153,13 @@ impl std::ops::AddAssign for Tally {
         self.shrunk += other.shrunk;
         self.rebates += other.rebates;
         self.groups += other.groups;
+        self.accounts += other.accounts;
+        self.accounts_closed += other.accounts_closed;
+        self.deposits += other.deposits;
+        self.vouchers += other.vouchers;
+        self.vouchers_refused += other.vouchers_refused;
+        self.forks += other.forks;
+        self.stopped += other.stopped;
     }
 }
 
@@ -157,6 +182,7 @@ pub struct Observer {
     /// Hashes of receipts that were written to the ledger.
     memos: BTreeSet<Vec<u8>>,
     taken: Taken,
+    accounts: accounts::Accounts,
     tables: Tables,
     away_since: Option<Time>,
     /// Something has happened that takes packets with it, and when last.
@@ -205,6 +231,7 @@ impl Observer {
             by_refund: BTreeMap::new(),
             memos: BTreeSet::new(),
             taken: Taken::default(),
+            accounts: accounts::Accounts::default(),
             tables: Tables::default(),
             away_since: None,
             disturbed_at: None,
@@ -437,6 +464,7 @@ impl Observer {
             carried_since: None,
             let_in_elsewhere: entered != source.map(|station| station.jack),
             over: false,
+            stopped: false,
             delivery: Delivery::default(),
         };
         self.sales.insert(number, sale);

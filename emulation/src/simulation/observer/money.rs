@@ -37,6 +37,19 @@ impl Observer {
             .filter(|credit| credit.asset == iota)
         {
             let from_us = transfer.gas_version.is_some();
+            let digest = transfer.digest();
+            if !from_us
+                && self
+                    .accounts
+                    .arrived(&credit.address, &digest, credit.amount.0)
+            {
+                continue;
+            }
+            if from_us
+                && let Some(Err(what)) = self.accounts.returned(&credit.address, credit.amount.0)
+            {
+                self.wrong(now, what);
+            }
             if let (false, Some(number)) = (from_us, self.by_address.get(&credit.address))
                 && let Some(sale) = self.sales.get_mut(number)
             {
@@ -62,7 +75,7 @@ impl Observer {
         for credit in &transfer.credits {
             let to = &credit.address;
             let known = self.by_refund.contains_key(to) || self.by_address.contains_key(to);
-            if !known && *to != self.treasury {
+            if !known && *to != self.treasury && !self.accounts.is_ours(to) {
                 self.wrong(
                     now,
                     format_args!("the controller pays {} to {to}", credit.amount),
@@ -73,6 +86,9 @@ impl Observer {
 
     /// Whether one transaction in a checkpoint pays for the quote, in time.
     pub(super) fn is_paid(&self, number: u64, ledger: &MemoryLedger) -> bool {
+        if self.accounts.purchase(number).is_some() {
+            return true;
+        }
         self.sales.get(&number).is_some_and(|sale| {
             sale.payments.iter().any(|(digest, _)| {
                 let mut group = sale.group.iter();
@@ -91,10 +107,16 @@ impl Observer {
         if !ledger.is_conserved() {
             self.wrong(now, "the ledger has made or lost money");
         }
+        self.read(sight, now);
+        self.finish_accounts(now);
         for (number, sale) in self.sales.clone() {
             let terms = &sale.document.payment;
             let paid: u64 = sale.payments.iter().map(|(_, amount)| amount).sum();
-            let kept = paid.saturating_sub(sale.refunded);
+            let purchase = self.accounts.purchase(number).cloned();
+            let from_account = purchase
+                .as_ref()
+                .map_or(0, |it| it.charged.unwrap_or(it.set_aside));
+            let kept = paid.saturating_sub(sale.refunded) + from_account;
             let useless = sale
                 .payments
                 .len()
@@ -123,7 +145,8 @@ impl Observer {
                 .says(number, &["\"record\":\"ended\"", "\"cause\":\"expired\""])
                 && sale.over
                 && !sight.disk.holds("suspended", number);
-            if served && kept < terms.price.0 {
+            let as_it_goes = purchase.as_ref().is_some_and(|it| it.metered);
+            if served && kept < terms.price.0 && !as_it_goes {
                 let what = format!(
                     "q{number}: served to the end for {kept}, and {} are due",
                     terms.price
@@ -134,6 +157,9 @@ impl Observer {
                 Duration::from_millis(sale.document.duration_ms),
                 sale.delivery.delivered(now),
             );
+            let whole = self
+                .covered_ms(number)
+                .map_or(whole, |ms| whole.min(Duration::from_millis(ms)));
             let never_began =
                 sale.cancelled && sale.begun.is_none() && sale.document.start_at.is_some();
             if calm
@@ -176,11 +202,16 @@ impl Observer {
         let payments = self.sales.values().flat_map(|sale| &sale.payments);
         let paid: u64 = payments.map(|(_, amount)| amount).sum();
         let refunded: u64 = self.sales.values().map(|sale| sale.refunded).sum();
+        let (deposited, returned, open_accounts) = self.accounts.sums();
         let open = i128::try_from(books.payouts_open).unwrap_or(i128::MAX);
         [
-            ("paid", books.paid.0.into(), paid.into()),
-            ("refunded", books.refunded.0.into(), refunded.into()),
-            ("held", books.held.0.into(), 0),
+            ("paid", books.paid.0.into(), (paid + deposited).into()),
+            (
+                "refunded",
+                books.refunded.0.into(),
+                (refunded + returned).into(),
+            ),
+            ("held", books.held.0.into(), open_accounts.into()),
             ("open transfers", open, 0),
             // Below zero where more was given back than it cost.
             ("gas", books.gas_nanos.into(), ledger.gas_burned().into()),

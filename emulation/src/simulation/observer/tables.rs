@@ -277,13 +277,14 @@ impl Observer {
     }
 
     fn check_begin(&mut self, number: u64, sight: &Sight<'_>, now: Time) {
+        self.read(sight, now);
         if !self.is_paid(number, sight.ledger) {
             self.wrong(
                 now,
                 format_args!("q{number} is installed and nobody has paid for it"),
             );
         }
-        let paid = ["paid", "group_paid"];
+        let paid = ["paid", "group_paid", "bought_from_account"];
         if !paid.iter().any(|kind| sight.disk.holds(kind, number)) {
             self.wrong(
                 now,

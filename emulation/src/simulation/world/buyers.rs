@@ -225,6 +225,10 @@ impl World {
     }
 
     pub(super) fn pay(&mut self, buyer: &Buyer) {
+        if let Some(prepaid) = buyer.prepaid {
+            self.pay_from_account(buyer, prepaid);
+            return;
+        }
         let (Some(quote), Some(reservation)) = (buyer.quote.clone(), buyer.reservation()) else {
             return;
         };
@@ -392,6 +396,9 @@ impl World {
     }
 
     pub(super) fn replied(&mut self, id: RequestId, reply: Result<Answer, Problem>) {
+        if self.replied_to_owner(id, &reply) {
+            return;
+        }
         let Some(number) = self.life.as_mut().and_then(|alive| alive.asked.remove(&id)) else {
             match reply {
                 Ok(Answer::Books(books)) => self.books = Some(books),
@@ -457,7 +464,13 @@ impl World {
                 };
                 self.look_again(number, pause);
             }
-            Ok(Answer::Reservation(view)) => self.told(number, &view),
+            Ok(Answer::Reservation(view)) => {
+                if buyer.step == Step::Pay {
+                    self.bought_from_account(number);
+                }
+                self.explained(number, &view);
+                self.told(number, &view);
+            }
             Ok(other) => self
                 .observer
                 .violations
@@ -509,6 +522,9 @@ impl World {
                 "buyer {number}: internal error: {}",
                 problem.detail
             ));
+        }
+        if self.voucher_was_refused(number, problem) {
+            return;
         }
         let Some(buyer) = self.buyers.get_mut(number) else {
             return;

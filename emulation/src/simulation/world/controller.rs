@@ -55,6 +55,7 @@ impl World {
             watched: BTreeSet::new(),
             told_up: false,
             asked: BTreeMap::new(),
+            asked_by_owners: BTreeMap::new(),
             deadline: None,
             wake_at: None,
         });

@@ -5,6 +5,7 @@ mod buyers;
 mod controller;
 mod misfortune;
 mod node;
+mod owners;
 mod prices;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -26,6 +27,7 @@ use super::fabric::{Fabric, Fault, Happening};
 use super::ledger::MemoryLedger;
 use super::observer::{Observer, Sight};
 use super::operator::{CHAIN, TREASURY};
+use super::owner::{Owner, OwnerStep};
 use super::{FaultKind, Outcome, Scenario, Wish};
 use prices::Prices;
 
@@ -70,6 +72,8 @@ enum Event {
     },
     Buyer(usize),
     Ask(Asked),
+    Owner(usize),
+    OwnerAsks(Asked),
     Execute(SignedTransaction),
     Crash,
     Start,
@@ -101,6 +105,7 @@ struct Life {
     watched: BTreeSet<Address>,
     told_up: bool,
     asked: BTreeMap<RequestId, usize>,
+    asked_by_owners: BTreeMap<RequestId, usize>,
     /// What the core said last of when it wants to be woken. That changes only when it is fed.
     deadline: Option<Time>,
     wake_at: Option<Time>,
@@ -121,6 +126,7 @@ pub(super) struct World {
     lives: u32,
     requests: u64,
     buyers: Vec<Buyer>,
+    owners: Vec<Owner>,
     prices: Prices,
     observer: Observer,
     rough: bool,
@@ -147,7 +153,8 @@ impl World {
             &scenario.faults,
             BEGIN,
         );
-        let buyers = buyers(seed, &scenario);
+        let mut buyers = buyers(seed, &scenario);
+        let owners = owners::owners(seed, &scenario, &mut buyers);
         let prices = if scenario.wishes.contains(&Wish::Prices) {
             Prices::any(&mut Chance::of(seed, "prices", 0))
         } else {
@@ -166,6 +173,7 @@ impl World {
             lives: 0,
             requests: 0,
             buyers,
+            owners,
             prices,
             rough,
             books: None,
@@ -193,6 +201,7 @@ impl World {
                 self.look_again(buyer, when);
             }
         }
+        self.plan_owners(seed);
         if self.rough {
             self.at(ROUGH_FOR, Event::Calm);
             self.plan_misfortune(seed);
@@ -269,13 +278,23 @@ impl World {
     }
 
     /// Whether everything has come to its end: nothing can follow from what there is.
-    fn is_over(&self) -> bool {
+    fn is_over(&mut self) -> bool {
+        if self.books.is_none() {
+            return false;
+        }
+        let sight = Sight {
+            fabric: &self.fabric,
+            ledger: &self.ledger,
+            disk: &self.disk,
+        };
+        self.observer.read(&sight, self.now);
         let settled = self
             .books
             .as_ref()
             .is_some_and(|books| self.observer.agrees(books, &self.ledger));
         let idle = |buyer: &Buyer| buyer.step == Step::Done || buyer.looks_at.is_none();
-        let quiet = self.buyers.iter().all(idle);
+        let rests = |owner: &Owner| owner.step == OwnerStep::Done || owner.looks_at.is_none();
+        let quiet = self.buyers.iter().all(idle) && self.owners.iter().all(rests);
         settled && quiet && self.observer.sees_no_flow() && self.now >= BEGIN.plus(ROUGH_FOR)
     }
 
@@ -347,6 +366,8 @@ impl World {
             }
             Event::Buyer(number) => self.act(number),
             Event::Ask(asked) => self.asked(asked),
+            Event::Owner(number) => self.owner_acts(number),
+            Event::OwnerAsks(asked) => self.owner_asked(asked),
             Event::Execute(transaction) => self.execute(&transaction),
             Event::Crash => {
                 if self.rough && self.life.is_some() {

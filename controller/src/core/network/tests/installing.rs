@@ -558,6 +558,21 @@ fn no_switch_drops_a_flow_because_a_shorter_one_was_about_to_take_its_place() {
 }
 
 #[test]
+fn what_is_removed_while_time_outs_of_its_successor_are_armed_again_is_told_to_be_gone() {
+    let mut lab = lab();
+    let (old, new) = (flow(7, 0), flow(7, 1));
+    lab.install(plan_through_row(old));
+    lab.install(plan_through_row(new));
+    lab.take_events();
+    let much_later = lab.now.plus(Duration::from_secs(7_200));
+    lab.network.set_end(new, much_later, lab.now);
+    lab.remove(old);
+    lab.wait(5_000);
+    assert_eq!(lab.take_events(), [removed(old)]);
+    assert!((1..=3).all(|switch| lab.holds(switch, new)));
+}
+
+#[test]
 fn a_path_that_flaps_is_told_broken_twice_and_whole_when_it_is_calm() {
     let mut lab = lab();
     let flow = flow(7, 0);
