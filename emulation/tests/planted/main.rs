@@ -115,7 +115,17 @@ const PLANTED: [(Fault, Story, Seeds); 11] = [
             (19, "are refused while 847000 of 9000000 are taken"),
         ],
     ),
-    (Fault::AnswerVoucherEarly, Accounts, &[]),
+    (
+        Fault::AnswerVoucherEarly,
+        Accounts,
+        &[
+            (
+                2,
+                "counts as Counted { account: \"a4\", sequence: 3, promised: Amount(26100802) } after (1, 23728001); durable: false",
+            ),
+            (26, "after (2, 20000000); durable: false"),
+        ],
+    ),
 ];
 
 /// The same again for the network half alone. (A second generation, for [`Fault::DeleteWithoutGeneration`], the desk
