@@ -5,7 +5,8 @@
 //! follows one of them, over server-sent events, from a connection of its own. While all of them are open, signed requests for quotes
 //! come at a fixed rate, whether earlier ones are answered or not, and each answer is a signed quote that is on stable storage and
 //! holds its capacity. Every two seconds one of the flows is cancelled, which its streams must be told. A time counts from when
-//! a request was due, so waiting for this program counts too. The load comes from the same cores, and its share is not taken off.
+//! a request was due, so waiting for this program counts too, and so does waiting for one of the connections that it asks over: there
+//! are fewer of them than the controller takes, which else refuses whoever comes when it is behind. The load comes from the same cores, and its share is not taken off.
 
 use std::{
     path::{Path, PathBuf},
@@ -33,6 +34,7 @@ use serde::Serialize;
 use tokio::{
     io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader},
     net::TcpStream,
+    sync::Semaphore,
 };
 
 const USAGE: &str = "usage: bench-api [--streams N] [--rate N] [--seconds N] FILE";
@@ -42,6 +44,10 @@ const FOLLOWED: usize = 100;
 const CANCEL_EVERY: Duration = Duration::from_secs(2);
 /// Streams that are being opened at the same time.
 const OPENING: usize = 64;
+/// Quotes that are asked for at the same time, each over a connection of its own.
+const ASKING: usize = 512;
+/// Connections for everything but streams and quotes.
+const OTHERS: usize = 64;
 const P99_MS: f64 = 20.0;
 const MEMORY_MB: f64 = 500.0;
 
@@ -116,7 +122,7 @@ async fn measure(load: Load, file: &Path) -> anyhow::Result<Results> {
     let beside = file.parent().unwrap_or(Path::new("."));
     std::fs::create_dir_all(beside)?;
     let dir = tempfile::tempdir_in(beside)?;
-    let connections = load.streams + 1_000;
+    let connections = load.streams + ASKING + OTHERS;
     let config = format!(
         "http.max_connections = {connections}\nhttp.max_connections_per_host = {connections}\n\
          http.max_streams = {connections}\nhttp.max_streams_per_host = {connections}\n"
@@ -161,6 +167,7 @@ async fn measure(load: Load, file: &Path) -> anyhow::Result<Results> {
     let idle_memory_mb = megabytes(market.controller.program.resident_bytes());
 
     let (mut times, mut memory_mb, mut cancelled) = (Vec::new(), idle_memory_mb, 0);
+    let places = Semaphore::new(ASKING);
     let mut asked = FuturesUnordered::new();
     let mut cancelling = FuturesUnordered::new();
     let count = u64::from(load.per_second) * load.seconds;
@@ -181,8 +188,9 @@ async fn measure(load: Load, file: &Path) -> anyhow::Result<Results> {
                 while sent < until.min(count) {
                     let was_due = begun + Duration::from_secs_f64(sent as f64 / f64::from(load.per_second));
                     let number = FOLLOWED + usize::try_from(sent)?;
-                    let market = &market;
+                    let (market, places) = (&market, &places);
                     asked.push(async move {
+                        let _place = places.acquire().await?;
                         market.quote(number).await?;
                         anyhow::Ok(was_due.elapsed())
                     });
