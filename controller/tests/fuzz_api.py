@@ -129,7 +129,8 @@ def map_path_parameters(context, parameters):
     if isinstance(parameters, dict) and isinstance(parameters.get("id"), str) and _chance(2, parameters):
         path = context.operation.path
         for part, letter in (("quotes/{", "q"), ("reservations/{", "r"), ("accounts/{", "a")):
-            if part in path:
+            # A stream of events does not end while the request for it is waited for.
+            if part in path and not path.endswith("/events"):
                 parameters["id"] = f"{letter}{1 + len(parameters['id']) % 4}"
     return parameters
 
