@@ -10,6 +10,7 @@ mod camara;
 mod certificates;
 mod changes;
 mod clients;
+mod description;
 mod http;
 mod intruders;
 mod kills;
