@@ -43,7 +43,7 @@ impl<E> Agenda<E> {
     }
 
     /// What happens next, and when.
-    pub fn next(&mut self) -> Option<(Time, E)> {
+    pub fn take(&mut self) -> Option<(Time, E)> {
         let Reverse(Planned { at, event, .. }) = self.events.pop()?;
         Some((at, *event))
     }
@@ -86,7 +86,7 @@ mod tests {
         for (after, what) in [(2, "c"), (1, "a"), (1, "b")] {
             agenda.plan(now, Duration::from_millis(after), what);
         }
-        let order: Vec<_> = std::iter::from_fn(|| agenda.next()).collect();
+        let order: Vec<_> = std::iter::from_fn(|| agenda.take()).collect();
         let [first, second] = [6, 7].map(Time::from_millis);
         assert_eq!(order, [(first, "a"), (first, "b"), (second, "c")]);
     }

@@ -87,7 +87,7 @@ pub(super) struct Purchase {
     pub(super) charged: Option<u64>,
 }
 
-fn text<'v>(value: &'v Value) -> &'v str {
+fn text(value: &Value) -> &str {
     value.as_str().unwrap_or_default()
 }
 

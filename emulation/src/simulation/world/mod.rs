@@ -232,7 +232,7 @@ impl World {
         let ports = self.fabric.shape.jacks().count();
         let most_at_once = MOST_AT_ONCE.max(MOST_AT_ONCE_PER_PORT * ports);
         let mut at_once = 0;
-        while let Some((at, event)) = self.events.next() {
+        while let Some((at, event)) = self.events.take() {
             if at > end || self.is_over() {
                 break;
             }

@@ -419,11 +419,11 @@ impl World {
                 owner.step = OwnerStep::Fill;
                 pause = Duration::from_millis(owner.fills_after_ms);
             }
-            (OwnerStep::Close, phase) if phase != Phase::Open => {
-                // Some do not remember that they have asked.
-                if !std::mem::take(&mut owner.closes_twice) {
-                    owner.step = OwnerStep::Wait;
-                }
+            // Some do not remember that they have asked.
+            (OwnerStep::Close, phase)
+                if phase != Phase::Open && !std::mem::take(&mut owner.closes_twice) =>
+            {
+                owner.step = OwnerStep::Wait;
             }
             (OwnerStep::Wait, Phase::Closed) if settled || empty => {
                 owner.step = OwnerStep::Done;

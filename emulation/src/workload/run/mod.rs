@@ -225,7 +225,7 @@ impl<'a> Run<'a> {
     pub fn run(mut self, tell: &dyn Fn(usize)) -> Result<Outcome, String> {
         let last = self.plan.events.last().map_or(Duration::ZERO, |it| it.at);
         let end = BEGIN.plus(WARM_UP + last.max(self.workload.lasts) + PATIENCE);
-        while let Some((at, event)) = self.events.next() {
+        while let Some((at, event)) = self.events.take() {
             if at > end {
                 return Err(format!("{} flows never come to an end", self.open));
             }
