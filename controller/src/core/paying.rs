@@ -23,7 +23,6 @@ use super::{
     register::{Offered, Reservation},
     reply::Answer,
     reservation::{Fact, Response, State, Stimulus, respond},
-    unix,
 };
 
 /// An offered payment whose outcome is being asked for. Forgotten at a restart, and begun again.
@@ -643,11 +642,9 @@ impl Reservation {
 
     /// Whether the signed bytes were handed over before the expiry.
     fn was_handed_over_in_time(&self, digest: &TxDigest) -> bool {
-        self.offered.as_ref().is_some_and(|offered| {
-            offered.digest == *digest
-                && offered.transaction.is_some()
-                && unix(offered.at) <= self.quote().payment.expires_at
-        })
+        let offered = self.offered.as_ref();
+        offered.is_some_and(|it| it.digest == *digest && self.is_in_time(it))
+            || self.given_up.contains(digest)
     }
 }
 

@@ -20,6 +20,7 @@ use super::{
     reservation::{Fact, State, next},
     sessions::Sessions,
     sold_packets::SoldPackets,
+    unix,
 };
 
 fn unknown(number: ReservationNumber) -> String {
@@ -90,6 +91,8 @@ pub(super) struct Reservation {
     /// Rises with every refusal and fault; the last one is told to the buyer.
     pub(super) detail: Option<String>,
     pub(super) offered: Option<Offered>,
+    /// What was handed over in time and a node refused: one that lags behind says so of what is on the ledger already.
+    pub(super) given_up: Vec<TxDigest>,
     /// How often a payment was offered; see `paying::MOST_OFFERS`.
     pub(super) offers: u32,
     pub(super) paid: Option<Paid>,
@@ -300,7 +303,12 @@ impl Register {
             }
             Record::PaymentRefused { number, reason, .. } => {
                 let reservation = self.follow(*number, Fact::Refused)?;
-                reservation.offered = None;
+                if let Some(offered) = reservation.offered.take() {
+                    let in_time = reservation.is_in_time(&offered);
+                    reservation
+                        .given_up
+                        .extend(in_time.then_some(offered.digest));
+                }
                 reservation.detail = Some(reason.clone());
                 Ok(())
             }
@@ -804,6 +812,7 @@ impl Reservation {
             state: State::Held,
             detail: None,
             offered: None,
+            given_up: Vec::new(),
             offers: 0,
             paid: None,
             active: None,
@@ -832,6 +841,11 @@ impl Reservation {
             reservation: self.root.0,
             generation: self.generation,
         }
+    }
+
+    /// Whether it is signed bytes, handed over before the expiry.
+    pub(super) fn is_in_time(&self, offered: &Offered) -> bool {
+        offered.transaction.is_some() && unix(offered.at) <= self.quote().payment.expires_at
     }
 
     /// What was offered.

@@ -1873,6 +1873,32 @@ fn a_hold_that_lapsed_while_the_controller_was_dead_is_not_paid_any_more() {
 }
 
 #[test]
+fn what_a_node_that_lags_behind_has_refused_still_buys_if_it_was_handed_over_in_time() {
+    let mut desk = open();
+    let (number, _) = desk.quote();
+    desk.hand_over(number, "pay", PRICE).unwrap();
+    desk.ledger(LedgerEvent::Submitted {
+        digest: "pay".into(),
+        outcome: Submission::Rejected {
+            reason: "its coin is spent".into(),
+        },
+    });
+    desk.ledger(LedgerEvent::LookedUp {
+        digest: "pay".into(),
+        result: Lookup::NotFound,
+    });
+    assert_eq!(desk.view(number).status, Status::Held);
+    // By the transaction itself, as another node knew.
+    let mut desk = desk.crash();
+    let expires = desk.view(number).quote.payment.expires_at;
+    desk.wait(Duration::from_millis(expires.0 + 2_000 - desk.now.millis()));
+    let mut payment = desk.evidence("pay", number, PRICE);
+    payment.timestamp = Some(UnixMillis(expires.0 + 1_000));
+    desk.checkpoint(2, vec![payment]);
+    assert_eq!(desk.view(number).status, Status::Active);
+}
+
+#[test]
 fn offers_for_one_quote_end_somewhere() {
     let mut desk = open();
     let (number, _) = desk.quote();

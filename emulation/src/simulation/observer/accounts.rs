@@ -345,6 +345,12 @@ impl Accounts {
         self.purchases.get(&reservation)
     }
 
+    /// Whether something is set aside for what is not settled, or an account is being closed.
+    pub(super) fn are_at_rest(&self) -> bool {
+        let rests = |it: &Account| it.held.is_empty() && (it.closed || !it.closing);
+        self.all.values().all(rests)
+    }
+
     pub(super) fn is_ours(&self, address: &Address) -> bool {
         self.by_address.contains_key(address) || self.by_refund.contains_key(address)
     }
@@ -417,6 +423,11 @@ impl Accounts {
 }
 
 impl Observer {
+    /// Whether nothing follows of itself for any account.
+    pub fn accounts_are_at_rest(&self) -> bool {
+        self.accounts.are_at_rest()
+    }
+
     /// Reads on in the journal.
     pub fn read(&mut self, sight: &Sight<'_>, now: Time) {
         self.taken.read(sight.disk);

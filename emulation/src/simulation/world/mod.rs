@@ -295,7 +295,11 @@ impl World {
         let idle = |buyer: &Buyer| buyer.step == Step::Done || buyer.looks_at.is_none();
         let rests = |owner: &Owner| owner.step == OwnerStep::Done || owner.looks_at.is_none();
         let quiet = self.buyers.iter().all(idle) && self.owners.iter().all(rests);
-        settled && quiet && self.observer.sees_no_flow() && self.now >= BEGIN.plus(ROUGH_FOR)
+        settled
+            && quiet
+            && self.observer.accounts_are_at_rest()
+            && self.observer.sees_no_flow()
+            && self.now >= BEGIN.plus(ROUGH_FOR)
     }
 
     /// After every event: what the network did, and when the controller wants to be woken.
