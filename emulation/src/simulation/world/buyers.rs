@@ -41,6 +41,18 @@ impl World {
         self.at(pause, Event::Ask(asked));
     }
 
+    /// Whether the network lets what somebody asks through.
+    pub(super) fn gets_through(&mut self, who: &str, number: usize, caller: &Caller) -> bool {
+        let Some(IpAddr::V4(address)) = caller.address else {
+            return true;
+        };
+        let through = self.fabric.speaks(address, self.now);
+        if !through {
+            self.tell(|| format!("{who} {number}: its packets do not get through"));
+        }
+        through
+    }
+
     /// A request reaches the controller, if the network lets it through.
     pub(super) fn asked(&mut self, asked: Asked) {
         let Asked {
@@ -49,10 +61,7 @@ impl World {
             caller,
             request,
         } = asked;
-        if let Some(IpAddr::V4(address)) = caller.address
-            && !self.fabric.speaks(address, self.now)
-        {
-            self.tell(|| format!("buyer {number}: its packets do not get through"));
+        if !self.gets_through("buyer", number, &caller) {
             return;
         }
         if self.life.is_some()

@@ -115,10 +115,7 @@ impl World {
             caller,
             request,
         } = asked;
-        if let Some(IpAddr::V4(address)) = caller.address
-            && !self.fabric.speaks(address, self.now)
-        {
-            self.tell(|| format!("owner {number}: its packets do not get through"));
+        if !self.gets_through("owner", number, &caller) {
             return;
         }
         if let Some(alive) = &mut self.life {
